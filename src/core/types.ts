@@ -1,0 +1,196 @@
+import type { Block, JobSpan } from "../base/job_span.ts";
+import type { Ranges } from "../base/ranges.ts";
+
+/** Number of one session (a connection from welcome to close) in this master process, from 1. */
+export type SessionId = number;
+
+/** The right of one slave to run one batch. Never reused: the number counts up within one master process. */
+export type LeaseName = Readonly<{ masterId: string; number: number }>;
+
+/** Jobs of one lease: those a slave holds or has finished, or those it may keep. */
+export type LeaseJobs = Readonly<{ lease: LeaseName; jobs: Ranges }>;
+
+/** One attempt that failed, for the dead letter. */
+export type Attempt = Readonly<{
+  how: "threw" | "timed out" | "crashed" | "fatal";
+  /** At most 1,000 characters. */
+  message: string;
+  /** At most 50 lines; empty if there is none. */
+  stack: string;
+  slave: string;
+  durationMs: number;
+  /** Wall-clock time in ISO 8601, UTC; only ever shown. */
+  at: string;
+}>;
+
+/** What happened to a job so far. Jobs of one span share it. */
+export type History = Readonly<{
+  /** Attempts that threw or timed out. */
+  failures: number;
+  /** Deaths of its process that the job is charged with. */
+  crashes: number;
+  /** Deaths of its process while other jobs were suspects too; charged once the job crashes alone. */
+  crashesInCompany: number;
+  /** Sessions that were lost while the job was in flight. */
+  lostSessions: number;
+  /** The latest attempts that failed; older ones are dropped to stay within 8 KiB of text. */
+  attempts: readonly Attempt[];
+}>;
+
+/** Jobs handed out and not settled, as the state file keeps them. */
+export type Stranded = Readonly<{
+  span: JobSpan;
+  history: History;
+  /** The last lease they were in, and the id of the slave that held it; null if they are of no lease. */
+  lease: Readonly<{ name: LeaseName; slaveId: string }> | null;
+}>;
+
+/** All that a resume needs; identity (run id, plugin, arguments) and epoch are the state file's own. */
+export type RunState = Readonly<{
+  /** First hand-outs over all starts: `done + skipped + dead + (jobs in stranded)`, always. */
+  handedOut: number;
+  done: number;
+  skipped: number;
+  /** Dead letters, over all starts. */
+  dead: number;
+  /** Jobs leased more than once without having failed: hand-outs repeated after a loss. */
+  repeated: number;
+  /** The furthest job ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
+  last: Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }> | null;
+  /** SHA-256 of the run's very first job's encoding: tells a source that ignores `last`. */
+  firstJobHash: Uint8Array | null;
+  /** The source ended and every job is settled. */
+  complete: boolean;
+  stranded: readonly Stranded[];
+}>;
+
+/** A job with no attempts left, on its way to the dead-letter file. */
+export type DeadLetter = Readonly<{ seq: number; job: Uint8Array; history: History }>;
+
+/** One attempt that failed at a slave. */
+export type Failure = Readonly<{
+  seq: number;
+  /** `fatal` buries the job at once. */
+  how: "threw" | "timed out" | "fatal";
+  message: string;
+  stack: string;
+  durationMs: number;
+}>;
+
+/** What a slave says of jobs of one lease. All ranges are seqs; each job stands in at most one of them. */
+export type Answer = Readonly<{
+  lease: LeaseName;
+  done: Ranges;
+  skipped: Ranges;
+  failed: readonly Failure[];
+  /** Jobs that may have been running when their worker died, and how it died; a sole one is charged. */
+  crash: Readonly<{ suspects: Ranges; reason: string }> | null;
+  /** Handed back untried; nothing is spent. */
+  released: Ranges;
+}>;
+
+/** How a session ended. Only `closed` may charge a job that ran alone. */
+export type SessionEnd = "closed" | "silent" | "drained" | "replaced";
+
+/** What the shell tells the core. Times come beside the event, as `nowMs` of a monotonic clock. */
+export type RunEvent =
+  /** The source yielded jobs; the core numbers them. */
+  | Readonly<{ kind: "yielded"; block: Block }>
+  | Readonly<{ kind: "source ended" }>
+  /** `getJobs` threw. `fatal`: it yielded what cannot be sent, so calling it again cannot help. */
+  | Readonly<{ kind: "source failed"; message: string; fatal: boolean }>
+  /** A slave proved the token and said what it holds. The answer is the effect `keep`. */
+  | Readonly<{
+    kind: "joined"; session: SessionId; slaveId: string; slaveName: string; credit: number; held: readonly LeaseJobs[];
+  }>
+  /** Bytes came from this session. */
+  | Readonly<{ kind: "heard"; session: SessionId }>
+  /** How many jobs the slave may hold in all. */
+  | Readonly<{ kind: "credit"; session: SessionId; credit: number }>
+  /** `number` counts the answers of a session from 1; `at` is the wall clock in ISO 8601. */
+  | Readonly<{ kind: "answered"; session: SessionId; number: number; answer: Answer; at: string }>
+  /** The slave drains: it takes nothing new. */
+  | Readonly<{ kind: "leaving"; session: SessionId }>
+  | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd }>
+  /** These dead letters are durable. */
+  | Readonly<{ kind: "buried"; seqs: Ranges }>
+  /** The state captured by the snapshot of this version is durable. */
+  | Readonly<{ kind: "saved"; version: number }>
+  /** Stop handing out, wait for what runs (at most the grace), end. A second one ends at once. */
+  | Readonly<{ kind: "stop" }>;
+
+/** What the core asks the shell to do, in this order. */
+export type Effect =
+  /** Lease one batch: consecutive jobs, of one history, in one or more parts. `attempt` counts from 1. */
+  | Readonly<{
+    kind: "lease"; session: SessionId; lease: LeaseName; parts: readonly JobSpan[]; attempt: number; alone: Alone;
+  }>
+  /** Answer to `joined`: the jobs the slave may keep, of those it named. The rest it drops. */
+  | Readonly<{ kind: "keep"; session: SessionId; leases: readonly LeaseJobs[] }>
+  /** The answers of this session up to this number are covered by a durable state. */
+  | Readonly<{ kind: "covered"; session: SessionId; through: number }>
+  /** Tell the slave to take nothing new, hand back the untried, finish what runs. */
+  | Readonly<{ kind: "drain"; session: SessionId }>
+  /** End the connection: its slave is silent, or came back on another one. */
+  | Readonly<{ kind: "close"; session: SessionId; how: SessionEnd }>
+  /** Make these durable, then say `buried`. Until then the state still carries the jobs. */
+  | Readonly<{ kind: "bury"; letters: readonly DeadLetter[] }>
+  /** Call `getJobs`; `last` is an encoded cursor, undefined on a fresh start. */
+  | Readonly<{ kind: "open source"; last: Uint8Array | undefined }>
+  /** Abort and return the iterator, waiting at most 5 s. */
+  | Readonly<{ kind: "close source" }>
+  /** Something a person should know. */
+  | Readonly<{ kind: "warn"; message: string }>
+  /** The run is over for this start; the last effect. The shell saves once more, dismisses the slaves, leaves. */
+  | Readonly<{ kind: "end"; outcome: Outcome }>;
+
+/** Whether a batch runs beside others, in a worker of its own, or in a slave of its own. */
+export type Alone = "no" | "in worker" | "in slave";
+
+export type Outcome =
+  /** Every job is settled and the source ended. `ignoredLast`: nothing was handed out, for the source started over. */
+  | Readonly<{ kind: "complete"; ignoredLast: boolean }>
+  | Readonly<{ kind: "stopped" }>
+  | Readonly<{ kind: "source failed"; message: string }>;
+
+export type RunSettings = Readonly<{
+  masterId: string;
+  /** Most jobs yielded but not settled. */
+  jobsMax: number;
+  /** The same in encoded bytes, error text included. */
+  bytesMax: number;
+  /** Failures before a job becomes a dead letter. */
+  failuresMax: number;
+  /** First retry delay; doubles, with full jitter. */
+  backoffMs: number;
+  heartbeatMs: number;
+  graceMs: number;
+  /** How long stranded leases wait for the slaves that held them. 0 under `run`. */
+  reclaimMs: number;
+  /** In [0, 1); for jitter. */
+  random: () => number;
+  /** SHA-256. */
+  digest: (bytes: Uint8Array) => Uint8Array;
+}>;
+
+/** Numbers for the status line; all over all starts of the key unless said. */
+export type RunStatus = Readonly<{
+  settled: number;
+  done: number;
+  skipped: number;
+  dead: number;
+  repeated: number;
+  handedOut: number;
+  /** Settled by this start only. */
+  settledNow: number;
+  /** Yielded and not leased. */
+  buffered: number;
+  /** Leased and not answered. */
+  inFlight: number;
+  stranded: number;
+  slaves: number;
+  /** The reason for the speed. */
+  reason: string;
+  /** Dead letters of this start, grouped by message. */
+  failures: readonly Readonly<{ message: string; count: number }>[];
+}>;
