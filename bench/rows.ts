@@ -1,0 +1,13 @@
+/** A job of about 230 encoded bytes, as a database row would be. */
+export function row(id: number): Record<string, unknown> {
+  return {
+    id,
+    title: `How we moved ${id} rows on a Sunday afternoon`,
+    author: { id: id % 1000, name: "Ada Lovelace", email: "ada@example.com" },
+    tags: ["databases", "migrations", "typescript"],
+    createdAt: 1_700_000_000_000 + id,
+    views: id * 7,
+    published: true,
+    slug: `how-we-moved-${id}-rows`,
+  };
+}

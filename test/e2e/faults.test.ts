@@ -1,0 +1,197 @@
+import t from "tap";
+import {
+  portOf,
+  probe,
+  processesOf,
+  type Program,
+  randomFrom,
+  runtimes,
+  Scenario,
+  until,
+} from "./harness.ts";
+
+// Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of
+// the README: jobs whose answer had not arrived, and after a master's death those of the last checkpoint interval.
+
+/** Heartbeat of the scenarios: silence is noticed after three of them. */
+const heartbeat = ["--heartbeat", "200ms"];
+
+t.test("a slave killed in mid-run costs nothing but its unanswered jobs", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const jobs = 3000;
+  const master = scenario.master([`jobs=${jobs}`, "pause=2"]);
+  const port = await portOf(master);
+  const doomed = scenario.slave(port, ["--procs", "2"]);
+  scenario.slave(port, ["--procs", "2"]);
+  await until(() => scenario.records().ended.size > jobs / 4, "a quarter of the jobs ended");
+  doomed.signal("SIGKILL");
+  t.equal(await master.ended, 0, master.stderr);
+  const records = scenario.records();
+  t.same(records.lost(jobs), []);
+  // two workers: running, 50 ms of credit, 100 ms until the answer is sent
+  t.ok(records.repeated <= 2 * (1 + 25 + 50), `${records.repeated} repeated`);
+  t.ok(records.repeated > 0, "the kill hit running jobs");
+  await until(() => processesOf(scenario.folder).length <= 0, "the dead slave's workers ended too");
+});
+
+for (const reading of ["exclusive", "inclusive"]) {
+  t.test(`a master killed at random moments and started again (${reading} plugin)`, async (t) => {
+    const scenario = new Scenario();
+    t.teardown(() => scenario.end());
+    const jobs = 4000;
+    const random = randomFrom(reading.length);
+    const words = [`jobs=${jobs}`, "pause=1", `reading=${reading}`, ...heartbeat];
+    let master = scenario.master(words);
+    const port = await portOf(master);
+    scenario.slave(port, ["--procs", "2"]);
+    for (let kill = 0; kill < 4; kill++) {
+      const moment = scenario.records().ended.size + 100 + random(500);
+      await until(() => scenario.records().ended.size >= moment || master.hasEnded, `${moment} jobs ended`);
+      master.signal("SIGKILL");
+      await master.ended;
+      master = scenario.master(words, runtimes.binary, port);
+      await portOf(master);
+    }
+    t.equal(await master.ended, 0, master.stderr);
+    const records = scenario.records();
+    t.same(records.lost(jobs), []);
+    // handed out or answered within the second before each kill, less what the living slave still answered
+    t.ok(records.repeated <= 4 * 2000, `${records.repeated} repeated`);
+    t.match(master.stderr, new RegExp(`\\b${jobs}\\b`), "the counts are over all starts");
+  });
+}
+
+t.test("run, killed with its slave at random moments and started again", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const jobs = 3000;
+  const start = () =>
+    scenario.start(runtimes.binary, [
+      "run",
+      probe,
+      `dir=${scenario.folder}`,
+      `jobs=${jobs}`,
+      "pause=1",
+      "--state-dir",
+      scenario.folder,
+      "--host",
+      "127.0.0.1:0",
+      "--procs",
+      "2",
+    ]);
+  let run: Program = start();
+  for (let kill = 0; kill < 3; kill++) {
+    const moment = scenario.records().ended.size + 300;
+    await until(() => scenario.records().ended.size >= moment || run.hasEnded, `${moment} jobs ended`);
+    run.signal("SIGKILL");
+    await run.ended;
+    await until(() => processesOf(scenario.folder).length === 0, "slave and workers ended with the master");
+    run = start();
+  }
+  t.equal(await run.ended, 0, run.stderr);
+  t.same(scenario.records().lost(jobs), []);
+});
+
+t.test("a slave stopped for longer than the limit, then continued", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const jobs = 3000;
+  const master = scenario.master([`jobs=${jobs}`, "pause=2", ...heartbeat, "--json"]);
+  const port = await portOf(master);
+  const sleeper = scenario.slave(port, ["--procs", "1"]);
+  scenario.slave(port, ["--procs", "1"]);
+  await until(() => scenario.records().ended.size > jobs / 5, "a fifth of the jobs ended");
+  sleeper.signal("SIGSTOP");
+  await master.printed(/silent/);
+  sleeper.signal("SIGCONT");
+  t.equal(await master.ended, 0, master.stderr);
+  t.equal(await sleeper.ended, 0, "it came back and was dismissed with the others");
+  const records = scenario.records();
+  t.same(records.lost(jobs), []);
+  t.ok(records.repeated <= 1 + 25 + 50, `${records.repeated} repeated`);
+});
+
+t.test("a master stopped for longer than the limit gives nobody up", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const jobs = 3000;
+  const master = scenario.master([`jobs=${jobs}`, "pause=2", ...heartbeat]);
+  const port = await portOf(master);
+  scenario.slave(port, ["--procs", "2"]);
+  await until(() => scenario.records().ended.size > jobs / 5, "a fifth of the jobs ended");
+  master.signal("SIGSTOP");
+  // the stop itself is the event: five times the limit
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  master.signal("SIGCONT");
+  t.equal(await master.ended, 0, master.stderr);
+  const records = scenario.records();
+  t.same(records.lost(jobs), []);
+  t.equal(records.repeated, 0);
+});
+
+t.test("Ctrl-C, then the same command again", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const jobs = 2000;
+  const start = () =>
+    scenario.start(runtimes.binary, [
+      "run",
+      probe,
+      `dir=${scenario.folder}`,
+      `jobs=${jobs}`,
+      "pause=2",
+      "--state-dir",
+      scenario.folder,
+      "--host",
+      "127.0.0.1:0",
+      "--procs",
+      "2",
+    ]);
+  const first = start();
+  await until(() => scenario.records().ended.size > jobs / 4, "a quarter of the jobs ended");
+  first.signal("SIGINT");
+  t.equal(await first.ended, 130);
+  t.match(first.stderr, /taskmaster run .*probe\.ts/, "it prints the command that resumes");
+  const second = start();
+  t.equal(await second.ended, 0, second.stderr);
+  const records = scenario.records();
+  t.same(records.lost(jobs), []);
+  t.equal(records.repeated, 0, "a clean stop repeats nothing");
+});
+
+t.test("two masters with one key: the second is refused, naming the first", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const first = scenario.master(["jobs=100"]);
+  await portOf(first);
+  const second = scenario.master(["jobs=100"]);
+  t.equal(await second.ended, 6);
+  t.match(second.stderr, new RegExp(`\\b${first.process.pid}\\b`), "the first one's pid");
+  first.signal("SIGINT");
+  t.equal(await first.ended, 130);
+});
+
+const bads = [
+  { what: "loop", words: ["--timeout", "300ms"], reason: /timed out/ },
+  { what: "exit", words: [], reason: /exited \(3\)/ },
+  { what: "kill", words: [], reason: /SIGKILL/ },
+  { what: "throw", words: ["--backoff", "100ms"], reason: /bad row/ },
+];
+for (const { what, words, reason } of bads) {
+  t.test(`a job that does this each time: ${what}`, async (t) => {
+    const scenario = new Scenario();
+    t.teardown(() => scenario.end());
+    const jobs = 600;
+    const master = scenario.master([`jobs=${jobs}`, `bad=150:${what}`, "pause=1", ...words]);
+    const slave = scenario.slave(await portOf(master), ["--procs", "2"]);
+    t.equal(await master.ended, 3, `finished, with dead letters\n${master.stderr}\n${slave.stderr}`);
+    t.equal(await slave.ended, 0, "the slave stayed");
+    const records = scenario.records();
+    t.same(records.lost(jobs), [150], "only the bad one is missing");
+    const letters = scenario.deadLetters();
+    t.same(letters.map((letter) => letter.seq), [150], "no neighbour is charged");
+    t.match(JSON.stringify(letters), reason);
+    t.equal(records.begun.get(150), 3, "tried three times");
+  });
+}

@@ -1,0 +1,201 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export const root = resolve(import.meta.dirname ?? ".", "../..");
+export const binary = join(root, "dist", "taskmaster");
+export const probe = join(root, "test", "e2e", "probe.ts");
+
+/** How each runtime starts the program. */
+export const runtimes: Readonly<Record<"binary" | "bun" | "deno", readonly string[]>> = {
+  binary: [binary],
+  bun: [join(root, "node_modules", ".bin", "bun"), join(root, "mod.ts")],
+  deno: [join(root, "node_modules", ".bin", "deno"), "run", "-A", join(root, "mod.ts")],
+};
+
+/** No process of a test lives longer. */
+const processMsMax = 90_000;
+
+/** One process of the program under test, and all that it printed. */
+export class Program {
+  readonly process: ChildProcess;
+  /** Exit code, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
+  stdout = "";
+  stderr = "";
+  #waiting: (() => void)[] = [];
+
+  constructor(command: readonly string[], args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
+    this.process = spawn(command[0]!, [...command.slice(1), ...args], {
+      cwd,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const limit = setTimeout(() => this.process.kill("SIGKILL"), processMsMax);
+    this.process.stdout!.setEncoding("utf8").on("data", (text: string) => this.#heard(this.stdout += text));
+    this.process.stderr!.setEncoding("utf8").on("data", (text: string) => this.#heard(this.stderr += text));
+    this.ended = new Promise((resolve) => {
+      this.process.on("close", (code, signal) => {
+        clearTimeout(limit);
+        resolve(code ?? signal!);
+        this.#heard("");
+      });
+    });
+  }
+
+  get hasEnded(): boolean {
+    return this.process.exitCode !== null || this.process.signalCode !== null;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.process.kill(signal);
+  }
+
+  /** Waits until the program has printed something like this; rejects if it ends before. */
+  async printed(pattern: RegExp): Promise<RegExpMatchArray> {
+    for (;;) {
+      const found = `${this.stderr}\n${this.stdout}`.match(pattern);
+      if (found !== null) return found;
+      if (this.hasEnded) {
+        throw new Error(
+          `It ended (${await this.ended}) and never printed ${pattern}:\n${this.stderr}\n${this.stdout}`,
+        );
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  #heard(_text: string): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+}
+
+/** A folder, a token and the programs of one scenario; everything is gone after `end()`. */
+export class Scenario {
+  readonly folder = mkdtempSync(join(tmpdir(), "taskmaster-e2e-"));
+  readonly #programs: Program[] = [];
+  readonly #env: NodeJS.ProcessEnv;
+
+  constructor() {
+    this.#env = {
+      PATH: process.env.PATH,
+      HOME: this.folder,
+      XDG_CONFIG_HOME: join(this.folder, "config"),
+      TASKMASTER_TOKEN: "e2e-".padEnd(40, "x"),
+    };
+  }
+
+  start(command: readonly string[], args: readonly string[]): Program {
+    const program = new Program(command, args, this.folder, this.#env);
+    this.#programs.push(program);
+    return program;
+  }
+
+  /** A master on a free port with the probe plugin. */
+  master(words: readonly string[], command = runtimes.binary, port = 0): Program {
+    return this.start(command, [
+      "master",
+      probe,
+      `dir=${this.folder}`,
+      "--state-dir",
+      this.folder,
+      "--host",
+      `127.0.0.1:${port}`,
+      ...words,
+    ]);
+  }
+
+  slave(port: number, words: readonly string[] = [], command = runtimes.binary): Program {
+    return this.start(command, ["slave", probe, "--host", `127.0.0.1:${port}`, ...words]);
+  }
+
+  records(): Records {
+    return new Records(this.folder);
+  }
+
+  deadLetters(key = "probe"): { seq: number; attempts: { error: string }[]; cbor: string }[] {
+    const path = join(this.folder, `${key}.dead.ndjson`);
+    return existsSync(path)
+      ? readFileSync(path, "utf8").trim().split("\n").map((line) => JSON.parse(line))
+      : [];
+  }
+
+  /** Which runtimes the workers ran in. */
+  workerRuntimes(): string[] {
+    const path = join(this.folder, "runtimes");
+    return existsSync(path) ? [...new Set(readFileSync(path, "utf8").trim().split("\n"))].sort() : [];
+  }
+
+  async end(): Promise<void> {
+    for (const program of this.#programs) {
+      if (program.hasEnded) continue;
+      program.signal("SIGCONT");
+      program.signal("SIGKILL");
+      await program.ended;
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Port on which a master listens, from its first line. */
+export async function portOf(master: Program): Promise<number> {
+  return Number((await master.printed(/^Taskmaster server running on '[^']*:(\d+)'$/m))[1]);
+}
+
+/** What the handlers wrote: how often each id was yielded, begun and ended. */
+export class Records {
+  readonly yielded = new Map<number, number>();
+  readonly begun = new Map<number, number>();
+  readonly ended = new Map<number, number>();
+
+  constructor(folder: string) {
+    const kinds: Record<string, Map<number, number>> = { Y: this.yielded, B: this.begun, E: this.ended };
+    for (const name of readdirSync(folder).filter((name) => name.endsWith(".records"))) {
+      for (const line of readFileSync(join(folder, name), "utf8").split("\n")) {
+        const counts = kinds[line[0] ?? ""];
+        const id = Number(line.slice(2));
+        counts?.set(id, (counts.get(id) ?? 0) + 1);
+      }
+    }
+  }
+
+  /** Ids of 0 .. jobs-1 that never ended. */
+  lost(jobs: number): number[] {
+    return Array.from({ length: jobs }, (_, id) => id).filter((id) => !this.ended.has(id));
+  }
+
+  /** Begins beyond each id's first. */
+  get repeated(): number {
+    return [...this.begun.values()].reduce((sum, count) => sum + count - 1, 0);
+  }
+}
+
+/** Processes whose command line names this folder: what a scenario must not leave behind. */
+export function processesOf(folder: string): string[] {
+  return spawnSync("pgrep", ["-af", folder], { encoding: "utf8" }).stdout.split("\n").filter((line) =>
+    line !== "" && !line.includes("pgrep")
+  );
+}
+
+/** Waits until a condition holds that only the disk can tell; rejects after half a minute. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`It never came to this: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Whole numbers below `below`, the same ones for the same seed (mulberry32). */
+export function randomFrom(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}

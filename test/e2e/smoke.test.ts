@@ -1,0 +1,53 @@
+import t from "tap";
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { binary, portOf, processesOf, Scenario } from "./harness.ts";
+
+const plugin = `
+export function* getJobs(last: number = -1) { for (let id = last + 1; id < 1000; id++) yield id; }
+export function handleJob(job: number) { if (typeof job !== "number") throw new Error("not a number"); }
+`;
+
+t.test("the binary, alone in an empty folder with just a plugin", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "taskmaster-smoke-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  copyFileSync(binary, join(folder, "taskmaster"));
+  writeFileSync(join(folder, "count.ts"), plugin);
+  const run = (...args: string[]) =>
+    spawnSync(join(folder, "taskmaster"), args, {
+      cwd: folder,
+      env: { HOME: folder },
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+
+  const version = run("--version");
+  t.match(version.stdout, /^taskmaster \d+\.\d+\.\d+/);
+  t.equal(version.status, 0);
+
+  const first = run("run", "count.ts", "--host", "127.0.0.1:0");
+  t.equal(first.status, 0, first.stderr);
+  t.match(first.stderr, /Taskmaster server running on '127\.0\.0\.1:\d+'/);
+  t.match(first.stderr, /1000/, "the summary counts the jobs");
+
+  const again = run("run", "count.ts", "--host", "127.0.0.1:0");
+  t.equal(again.status, 0, again.stderr);
+  t.match(again.stderr, /finished/i, "a finished run stays finished, and says so");
+  t.ok(readdirSync(folder).includes("count.state"));
+});
+
+t.test("a master and two slaves of the binary", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const master = scenario.master(["jobs=2000", "pause=1"]);
+  const port = await portOf(master);
+  const slaves = [scenario.slave(port), scenario.slave(port)];
+  t.equal(await master.ended, 0, master.stderr);
+  for (const slave of slaves) t.equal(await slave.ended, 0, "a complete run dismisses its slaves");
+  const records = scenario.records();
+  t.same(records.lost(2000), []);
+  t.equal(records.repeated, 0);
+  t.same(processesOf(scenario.folder), [], "nothing is left running");
+});

@@ -1,0 +1,103 @@
+import t from "tap";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+// The rules of docs/architecture.md that no other tool checks.
+
+/** Folders by level, lowest first. Folders of one level do not know each other. */
+const levels = [["base"], ["core", "protocol"], ["link", "state", "plugin"], ["master", "slave", "worker"], [
+  "terminal",
+], ["cli"]];
+const fileLinesMax = 300;
+const functionLinesMax = 70;
+
+const root = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), "../..");
+const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts")).map((name) => join("src", name)).sort();
+const read = (file: string) => readFileSync(join(root, file), "utf8");
+
+/** The files of the project that a file imports, types included. */
+function importsOf(file: string): string[] {
+  const found = [...read(file).matchAll(/^\s*(?:import|export)\b[^"';]*?\bfrom\s+"(\.[^"]+)"/gm)].map((
+    match,
+  ) => match[1]!);
+  const lazy = [...read(file).matchAll(/\bimport\("(\.[^"]+)"\)/g)].map((match) => match[1]!);
+  return [...found, ...lazy].map((name) => relative(root, resolve(root, dirname(file), name)));
+}
+
+function levelOf(file: string): number {
+  return levels.findIndex((folders) => folders.includes(file.split("/")[1]!));
+}
+
+t.test("every source file stands in a folder that has a level", async (t) => {
+  t.ok(sources.length > 40, "the walk found the sources");
+  t.same(sources.filter((file) => levelOf(file) < 0), []);
+});
+
+t.test("a file imports only from its own folder and from lower levels", async (t) => {
+  for (const file of sources) {
+    for (const imported of importsOf(file)) {
+      const isOwn = dirname(file).split("/")[1] === imported.split("/")[1];
+      if (!isOwn && levelOf(imported) >= levelOf(file)) t.fail(`${file} imports ${imported}`);
+    }
+  }
+});
+
+t.test("there are no cycles", async (t) => {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    if (path.includes(file)) return void t.fail([...path.slice(path.indexOf(file)), file].join(" -> "));
+    if (done.has(file)) return;
+    for (const imported of importsOf(file)) visit(imported, [...path, file]);
+    done.add(file);
+  };
+  for (const file of sources) visit(file, []);
+});
+
+t.test("files and functions stay small, names are snake_case", async (t) => {
+  for (const file of sources) {
+    const lines = read(file).split("\n");
+    if (lines.length > fileLinesMax) t.fail(`${file} has ${lines.length} lines, more than ${fileLinesMax}`);
+    if (!/^[a-z0-9_]+\.ts$/.test(file.split("/").at(-1)!)) t.fail(`${file} is not snake_case`);
+    for (const { name, length } of functionsOf(lines)) {
+      if (length > functionLinesMax) {
+        t.fail(`${file}: ${name} has ${length} lines, more than ${functionLinesMax}`);
+      }
+    }
+  }
+});
+
+/** Functions and methods, by the indentation at which they open and close: the formatter keeps it true. */
+function* functionsOf(lines: readonly string[]): Generator<{ name: string; length: number }> {
+  for (const [start, line] of lines.entries()) {
+    const head =
+      /^(\s*)(?:export )?(?:default )?(?:async )?(?:function\*? ?(\w+)|(?:(?:private|static|override|async|get|set) |\*|#)*(\w+)\(.*\{$)/
+        .exec(line);
+    if (head === null || /^\s*(?:if|for|while|switch|return|catch)\b/.test(line)) continue;
+    const end = lines.findIndex((other, at) => at > start && other === `${head[1]}}`);
+    if (end > start) yield { name: head[2] ?? head[3] ?? "?", length: end - start + 1 };
+  }
+}
+
+t.test("cbor-x and the argument parser are each imported in one place", async (t) => {
+  const importers = (name: string) => sources.filter((file) => read(file).includes(`from "${name}`));
+  t.same(importers("cbor-x"), ["src/protocol/codec.ts"]);
+  t.equal(importers("@std/cli").length, 1);
+});
+
+t.test("the core and the protocol are blind: no clock, chance, I/O or promise", async (t) => {
+  const forbidden =
+    /\b(?:async|await|Date\.now|performance\.now|Math\.random|setTimeout|setImmediate|process\.)\b|node:(?:fs|net|child_process)/;
+  for (const file of sources.filter((file) => /^src\/(?:core|protocol)\//.test(file))) {
+    for (const [at, line] of read(file).split("\n").entries()) {
+      if (!/^\s*(?:\*|\/\/|\/\*)/.test(line) && forbidden.test(line)) {
+        t.fail(`${file}:${at + 1}: ${line.trim()}`);
+      }
+    }
+  }
+});
+
+t.test("the documented tree names every source file", async (t) => {
+  const documented = read("docs/architecture.md");
+  t.same(sources.filter((file) => !documented.includes(file.split("/").at(-1)!)), []);
+});
