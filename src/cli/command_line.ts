@@ -1,0 +1,137 @@
+import { parseArgs } from "@std/cli/parse-args";
+import { UsageError } from "../base/errors.ts";
+import { printable } from "../base/printable.ts";
+import { type CommandName, type Option, type OptionName, optionRows, options } from "./options.ts";
+import { commandNames, isCommand } from "./commands.ts";
+import { suggest } from "./suggest.ts";
+
+/** A command line, read but not yet judged by value. */
+export type CommandLine = Readonly<{
+  command: CommandName;
+  /** Words behind the command that are no flags. */
+  words: readonly string[];
+  /** Flags as they were written: text, or a boolean for a switch. */
+  flags: Readonly<Partial<Record<OptionName, string | boolean>>>;
+}>;
+
+const switches = optionRows.filter(([, option]) => option.kind === "switch").map(([name]) => name);
+const valued = optionRows.filter(([, option]) => option.kind !== "switch").map(([name]) => name);
+
+/**
+ * Reads `argv`, the words behind the program's name.
+ *
+ * @throws {UsageError} for a command or flag that does not exist or does not belong here, and for a missing value.
+ */
+export function readCommandLine(argv: readonly string[]): CommandLine {
+  const unknown: string[] = [];
+  const parsed = parseArgs(argv, {
+    boolean: [...switches, "help", "version"],
+    string: [...valued, "_"],
+    alias: { help: "h", version: "V" },
+    unknown: (arg) => arg.startsWith("-") && arg !== "-" ? (unknown.push(arg), false) : true,
+  });
+  const words = parsed._.map(String);
+  const command = chooseCommand(words, parsed);
+  if (words.length === 0 && command === "help") refuseUnknown(unknown, command);
+  if (command === "help" || command === "version") return { command, words: helpWords(words), flags: {} };
+  const flagWords = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
+  const flags = pickFlags(parsed, flagWords);
+  refuseMissing(flags);
+  refuseUnknown(unknown, command);
+  refuseForeign(flags, command);
+  refuseSwitchValues(flagWords);
+  return { command, words: words.slice(1), flags };
+}
+
+function chooseCommand(words: readonly string[], parsed: Record<string, unknown>): CommandName {
+  if (parsed["version"]) return "version";
+  const first = words[0];
+  if (first === undefined) {
+    const other = Object.keys(parsed).some((name) => name in options && parsed[name] !== false);
+    if (other && !parsed["help"]) {
+      throw new UsageError(
+        "No command was given: write one first, such as `taskmaster run`. See `taskmaster help`.",
+      );
+    }
+    return "help";
+  }
+  if (!isCommand(first)) throw unknownCommand(first);
+  return parsed["help"] ? "help" : first;
+}
+
+/** `help run` and `run --help` ask the same. */
+function helpWords(words: readonly string[]): readonly string[] {
+  return words[0] === "help" ? words.slice(1) : words.slice(0, 1);
+}
+
+/** An error that names the command that was probably meant; nothing is run on a guess. */
+export function unknownCommand(word: string): UsageError {
+  const shown = printable(word);
+  const isPath = /[/\\]|\.[cm]?[jt]sx?(:|$)/.test(word);
+  const meant = isPath ? `run ${shown}` : suggest(word, commandNames);
+  const hint = meant === undefined ? "" : ` Did you mean \`taskmaster ${meant}\`?`;
+  return new UsageError(`There is no command "${shown}".${hint} See \`taskmaster help\`.`);
+}
+
+function pickFlags(parsed: Record<string, unknown>, argv: readonly string[]): CommandLine["flags"] {
+  const flags: Partial<Record<OptionName, string | boolean>> = {};
+  for (const [name, option] of optionRows) {
+    const value = parsed[name];
+    if (
+      option.kind === "switch"
+        ? argv.some((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`))
+        : value !== undefined
+    ) {
+      flags[name] = value as string | boolean;
+    }
+  }
+  return flags;
+}
+
+function refuseMissing(flags: CommandLine["flags"]): void {
+  for (const [name, value] of Object.entries(flags) as [OptionName, string | boolean][]) {
+    const option: Option = options[name];
+    if (option.kind === "switch" || value !== "") continue;
+    throw new UsageError(
+      `--${name} needs a value, such as --${name}=${option.example}. One that begins with a dash is written behind "=".`,
+    );
+  }
+}
+
+function refuseUnknown(unknown: readonly string[], command: CommandName): void {
+  const arg = unknown[0];
+  if (arg === undefined) return;
+  const name = arg.replace(/^-+/, "").replace(/=.*$/s, "");
+  const own = optionRows.filter(([, option]) => option.commands.includes(command)).map(([known]) => known);
+  const meant = suggest(name, [...own, "help", "version"]);
+  const hint = meant === undefined ? "" : ` Did you mean --${meant}?`;
+  const shown = printable(arg.replace(/=.*$/s, ""), 60);
+  throw new UsageError(
+    `There is no option ${shown}.${hint} See \`taskmaster help ${command === "help" ? "" : command}`
+      .trimEnd() + "`.",
+  );
+}
+
+function refuseForeign(flags: CommandLine["flags"], command: CommandName): void {
+  for (const name of Object.keys(flags) as OptionName[]) {
+    const { commands }: Option = options[name];
+    if (commands.includes(command)) continue;
+    throw new UsageError(
+      `--${name} is not an option of \`taskmaster ${command}\`, but of ${
+        commands.join(", ")
+      }. See \`taskmaster help ${command}\`.`,
+    );
+  }
+}
+
+/** The parser takes any text for a switch as true; only `--reset`, `--reset=true` and `--reset=false` are meant. */
+function refuseSwitchValues(argv: readonly string[]): void {
+  for (const name of switches) {
+    const prefix = `--${name}=`;
+    const arg = argv.find((word) => word.startsWith(prefix));
+    if (arg === undefined || /^(?:true|false)$/.test(arg.slice(prefix.length))) continue;
+    throw new UsageError(
+      `--${name} is a switch: write --${name}, without the "${printable(arg.slice(prefix.length), 60)}".`,
+    );
+  }
+}

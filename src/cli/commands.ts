@@ -1,0 +1,101 @@
+import type { CommandName } from "./options.ts";
+import type { CommandLine } from "./command_line.ts";
+
+/** What a command is called with. */
+export type Invocation = Readonly<{
+  line: CommandLine;
+  /** The words behind the program's name, as they were typed. */
+  argv: readonly string[];
+  /** The environment without the token. */
+  env: Readonly<Record<string, string | undefined>>;
+  /** TASKMASTER_TOKEN, which is no longer in the environment. */
+  tokenText: string | undefined;
+}>;
+
+/** Carries a command out; resolves with the exit code. */
+export type Command = (invocation: Invocation) => Promise<number>;
+
+export type CommandRow = Readonly<{
+  usage: string;
+  summary: string;
+  /** Shown first in help; the words behind `taskmaster`. */
+  examples: readonly (readonly [words: string, what: string])[];
+  /** More for its help, a paragraph each. */
+  notes?: readonly string[];
+  load: () => Promise<Command>;
+}>;
+
+/** Every command a person can give, in the order help shows them. Each is loaded only when it is called. */
+export const commands: Readonly<Record<CommandName, CommandRow>> = {
+  run: {
+    usage: "run <plugin> [name=value ...] [options]",
+    summary: "master and slaves in one command on this machine: the way to start",
+    examples: [
+      ["run plugins/posts.ts", "hand every job of the plugin to its handler, on all CPUs"],
+      ["run plugins/posts.ts table=users --procs 2", "an argument for the plugin; two worker processes"],
+      ["run plugins/posts.ts --reset", "start over rather than resume"],
+    ],
+    load: async () => (await import("./commands/run.ts")).run,
+  },
+  master: {
+    usage: "master <plugin> [name=value ...] [options]",
+    summary: "iterate getJobs, hand jobs to slaves, keep the resume state",
+    examples: [
+      ["master plugins/posts.ts", "listen on port 5050 of every address"],
+      ["master plugins/posts.ts --host 10.0.0.5:6000", "listen there only"],
+      ["master plugins/posts.ts --attempts 5 --timeout 30s", "five failures and thirty seconds for each job"],
+    ],
+    load: async () => (await import("./commands/master.ts")).master,
+  },
+  slave: {
+    usage: "slave <plugin> --host h:p [options]",
+    summary: "run handleJob for a master, in worker processes",
+    examples: [
+      ["slave plugins/posts.ts --host 10.0.0.5:5050", "work for the master there, on all CPUs"],
+      ["slave plugins/posts.ts --host 10.0.0.5 --concurrency 100", "a hundred jobs at once in each process"],
+      [
+        "slave plugins/posts.ts --host 10.0.0.5 --procs 2 --grace 5m",
+        "two processes; a stop waits five minutes",
+      ],
+    ],
+    load: async () => (await import("./commands/slave.ts")).slave,
+  },
+  state: {
+    usage: "state <plugin-or-key> [options]",
+    summary: "print a run's resume state in readable form",
+    examples: [
+      ["state plugins/posts.ts", "the state beside the plugin"],
+      ["state posts --state-dir /var/lib/taskmaster", "by key"],
+      ["state posts --json", "for a program"],
+    ],
+    load: async () => (await import("./commands/state.ts")).state,
+  },
+  token: {
+    usage: "token [--write FILE]",
+    summary: "print (and create once) this user's token",
+    examples: [
+      ["token", "print it"],
+      ["token --write taskmaster.token", "a file to copy to other machines, beside the binary"],
+      ["token --write - | ssh web1 'umask 77; cat > taskmaster.token'", "straight to another machine"],
+    ],
+    load: async () => (await import("./commands/token.ts")).token,
+  },
+  help: {
+    usage: "help [command]",
+    summary: "this text, or that of one command",
+    examples: [["help", "all commands"], ["help run", "one command"], ["run --help", "the same"]],
+    load: async () => (await import("./commands/help.ts")).help,
+  },
+  version: {
+    usage: "version",
+    summary: "print the version",
+    examples: [["version", "print it"], ["--version", "the same"], ["-V", "the same"]],
+    load: async () => (await import("./commands/version.ts")).version,
+  },
+};
+
+export const commandNames = Object.keys(commands) as readonly CommandName[];
+
+export function isCommand(word: string): word is CommandName {
+  return Object.hasOwn(commands, word);
+}

@@ -1,0 +1,15 @@
+import { UsageError } from "../../base/errors.ts";
+import { unknownCommand } from "../command_line.ts";
+import { type Invocation, isCommand } from "../commands.ts";
+import { commandHelp, generalHelp } from "../help.ts";
+
+/** Prints help on stdout. */
+export async function help({ line }: Invocation): Promise<number> {
+  const [word, ...more] = line.words;
+  if (more.length > 0) {
+    throw new UsageError("`taskmaster help` takes one command, such as `taskmaster help run`.");
+  }
+  if (word !== undefined && !isCommand(word)) throw unknownCommand(word);
+  process.stdout.write(word === undefined ? generalHelp() : commandHelp(word));
+  return 0;
+}

@@ -1,0 +1,7 @@
+import { version as number } from "../../base/version.ts";
+
+/** Prints the version on stdout. */
+export async function version(): Promise<number> {
+  process.stdout.write(`taskmaster ${number}\n`);
+  return 0;
+}

@@ -1,0 +1,257 @@
+import type { Address } from "../base/address.ts";
+
+/** The commands that have options; `worker` is for our own processes and takes none. */
+export type CommandName = "run" | "master" | "slave" | "state" | "token" | "help" | "version";
+
+/** How a value is read, and what comes of it. */
+export type Kind = "switch" | "text" | "count" | "duration" | "size" | "address" | "key" | "choice";
+
+export type Option = Readonly<{
+  kind: Kind;
+  /** What stands for the value in help; none for a switch. */
+  value?: string;
+  /** As it would be written behind the flag; read by the same reader. */
+  default?: string;
+  /** A default in words, where it is not a value. */
+  defaultText?: string;
+  /** Smallest number, milliseconds or bytes. */
+  min?: number;
+  choices?: readonly string[];
+  commands: readonly CommandName[];
+  /** May stand in a plugin's `options` export. */
+  inPlugin?: true;
+  /** A good value, for error messages. */
+  example?: string;
+  help: string;
+}>;
+
+const atMaster = ["run", "master"] as const;
+const atSlave = ["run", "slave"] as const;
+const running = ["run", "master", "slave"] as const;
+const named = ["run", "master", "state"] as const;
+
+/** Every option, in the order help shows them. The environment variable of `size-bytes` is TASKMASTER_SIZE_BYTES. */
+export const options = {
+  "host": {
+    kind: "address",
+    value: "h:p",
+    example: "10.0.0.5:5050",
+    commands: running,
+    help: "where the master listens; whom a slave connects to. `h`, `:p`, `h:p`, `[v6]:p`",
+  },
+  "key": {
+    kind: "key",
+    value: "NAME",
+    example: "posts",
+    commands: named,
+    defaultText: "the plugin's file name",
+    help: "names the run and its state file, <key>.state",
+  },
+  "state-dir": {
+    kind: "text",
+    value: "DIR",
+    example: "/var/lib/taskmaster",
+    commands: named,
+    defaultText: "the plugin's folder",
+    help: "where <key>.state and <key>.dead.ndjson live",
+  },
+  "reset": {
+    kind: "switch",
+    commands: atMaster,
+    help: "start over; earlier state and dead letters are kept as .bak.<time>",
+  },
+  "force": {
+    kind: "switch",
+    commands: atMaster,
+    help: "resume although the state is of another plugin or other arguments",
+  },
+  "size": {
+    kind: "count",
+    value: "N",
+    default: "10000",
+    example: "10000",
+    min: 1,
+    commands: atMaster,
+    inPlugin: true,
+    help: "most jobs yielded but not settled",
+  },
+  "size-bytes": {
+    kind: "size",
+    value: "B",
+    default: "64MiB",
+    example: "64MiB",
+    min: 1,
+    commands: atMaster,
+    inPlugin: true,
+    help: "the same cap in encoded bytes",
+  },
+  "procs": {
+    kind: "count",
+    value: "N",
+    example: "4",
+    min: 1,
+    commands: atSlave,
+    inPlugin: true,
+    defaultText: "number of CPUs",
+    help: "worker processes",
+  },
+  "concurrency": {
+    kind: "count",
+    value: "N",
+    default: "1",
+    example: "100",
+    min: 1,
+    commands: atSlave,
+    inPlugin: true,
+    help: "jobs in progress at once in each worker process",
+  },
+  "attempts": {
+    kind: "count",
+    value: "N",
+    default: "3",
+    example: "3",
+    min: 1,
+    commands: atMaster,
+    inPlugin: true,
+    help: "failures before a job becomes a dead letter",
+  },
+  "backoff": {
+    kind: "duration",
+    value: "D",
+    default: "1s",
+    example: "1s",
+    min: 0,
+    commands: atMaster,
+    inPlugin: true,
+    help: "first retry delay; doubles with full jitter, up to 60s",
+  },
+  "timeout": {
+    kind: "duration",
+    value: "D",
+    defaultText: "none",
+    example: "30s",
+    min: 1,
+    commands: atMaster,
+    inPlugin: true,
+    help: "longest one attempt may take",
+  },
+  "heartbeat": {
+    kind: "duration",
+    value: "D",
+    default: "5s",
+    example: "5s",
+    min: 20,
+    commands: ["run", "master"],
+    inPlugin: true,
+    help: "each side sends a beat after this long without sending; three silent ones lose a slave",
+  },
+  "checkpoint": {
+    kind: "duration",
+    value: "D",
+    default: "1s",
+    example: "1s",
+    min: 1,
+    commands: atMaster,
+    inPlugin: true,
+    help: "how often changed state is saved",
+  },
+  "grace": {
+    kind: "duration",
+    value: "D",
+    default: "30s",
+    example: "30s",
+    min: 0,
+    commands: running,
+    inPlugin: true,
+    help: "how long a stop waits for running jobs; a slave's own wins over its master's",
+  },
+  "token-file": {
+    kind: "text",
+    value: "F",
+    example: "/run/secrets/taskmaster",
+    commands: running,
+    help: "the shared secret; TASKMASTER_TOKEN holds the secret itself",
+  },
+  "insecure": {
+    kind: "switch",
+    commands: ["master", "slave"],
+    help: "no token at all: whoever can connect can hand out or take jobs",
+  },
+  "write": {
+    kind: "text",
+    value: "FILE",
+    example: "taskmaster.token",
+    commands: ["token"],
+    help: "put the token into FILE, for other machines, rather than print it",
+  },
+  "json": {
+    kind: "switch",
+    commands: [...named, "slave"],
+    help: "newline-delimited JSON on stdout",
+  },
+  "quiet": {
+    kind: "switch",
+    commands: running,
+    help: "nothing but warnings and errors",
+  },
+  "log-level": {
+    kind: "choice",
+    value: "LEVEL",
+    default: "info",
+    example: "debug",
+    choices: ["debug", "info", "warn", "error"],
+    commands: running,
+    help: "least serious log line shown: debug, info, warn, error",
+  },
+  "log-format": {
+    kind: "choice",
+    value: "FORMAT",
+    default: "text",
+    example: "json",
+    choices: ["text", "json"],
+    commands: running,
+    help: "log lines on stderr as text or json",
+  },
+  "no-progress": {
+    kind: "switch",
+    commands: running,
+    help: "no status line",
+  },
+  "status-interval": {
+    kind: "duration",
+    value: "D",
+    default: "30s",
+    example: "30s",
+    min: 100,
+    commands: running,
+    help: "how often a plain status line comes where stderr is no terminal",
+  },
+} as const satisfies Record<string, Option>;
+
+export type OptionName = keyof typeof options;
+
+type ValueOf<K extends Kind> = K extends "switch" ? boolean
+  : K extends "count" | "duration" | "size" ? number
+  : K extends "address" ? Address
+  : string;
+
+/** Undefined only where an option has no default; times in milliseconds. */
+export type Settings = {
+  readonly [N in OptionName]: (typeof options)[N] extends { kind: "switch" } | { default: string }
+    ? ValueOf<(typeof options)[N]["kind"]>
+    : ValueOf<(typeof options)[N]["kind"]> | undefined;
+};
+
+/** All options with their names, seen as plain rows. */
+export const optionRows: readonly (readonly [OptionName, Option])[] = Object.entries(options) as [
+  OptionName,
+  Option,
+][];
+
+/** The variable that sets an option for a command. */
+export function environmentName(name: OptionName, command: CommandName): string | undefined {
+  if (name === "host") {
+    return command === "master" ? "TASKMASTER_LISTEN" : command === "run" ? undefined : "TASKMASTER_HOST";
+  }
+  return `TASKMASTER_${name.toUpperCase().replaceAll("-", "_")}`;
+}
