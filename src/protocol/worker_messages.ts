@@ -3,9 +3,14 @@ import type { Failure } from "./messages.ts";
 
 /** What a slave's supervisor says to one of its workers. Same frames as on the network. */
 export type SupervisorMessage =
+  /**
+   * First. The worker imports the plugin and says `loaded` or `unloadable`; none of its functions is called
+   * yet. An empty `exportName` is the default.
+   */
+  | Readonly<{ kind: "load"; plugin: string; exportName: string }>
+  /** Once a master was found. The worker calls the plugin's `setup`, then says `prepared` or `unloadable`. */
   | Readonly<{
-    kind: "setup"; plugin: string; exportName: string; args: Readonly<Record<string, string>>; runId: string;
-    concurrency: number; timeoutMs: number;
+    kind: "setup"; args: Readonly<Record<string, string>>; runId: string; concurrency: number; timeoutMs: number;
   }>
   /** Run these jobs in order: `count` encoded jobs numbered from `seq`. Slices of a worker are numbered from 1. */
   | Readonly<{ kind: "slice"; slice: number; seq: number; count: number; attempt: number; jobs: Uint8Array }>
@@ -20,11 +25,22 @@ export type SupervisorMessage =
 export type WorkerMessage =
   /** First; `secret` is from the environment, so that nobody else can speak for the worker. */
   | Readonly<{ kind: "hello"; pid: number; secret: string; runtime: string }>
-  /** The plugin loaded, and `setup` ended. */
+  /** The plugin was imported and has a handler; `options` are its own. */
   | Readonly<{ kind: "loaded"; hash: Uint8Array; options: Readonly<Record<string, unknown>> }>
-  /** The plugin did not load; the sentence says why. */
+  /** `setup` ended: the worker takes slices. */
+  | Readonly<{ kind: "prepared" }>
+  /** The plugin did not load, or its `setup` threw; the sentence says why. */
   | Readonly<{ kind: "unloadable"; message: string }>
+  /**
+   * How jobs of one slice ended. `busyMs`: how long, since the answer before, the worker had jobs to run; with
+   * the number of jobs it gives the worker's speed.
+   */
   | Readonly<{
     kind: "answer"; slice: number; done: Ranges; skipped: Ranges; failed: readonly Failure[]; released: Ranges;
+    busyMs: number;
   }>
+  /** These jobs passed the timeout and still run: the worker takes nothing until they end. Empty: it takes jobs again. */
+  | Readonly<{ kind: "overdue"; jobs: Ranges }>
+  /** Something threw outside of any job; the worker is about to exit. */
+  | Readonly<{ kind: "broken"; message: string }>
   | Readonly<{ kind: "beat" }>;
