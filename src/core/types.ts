@@ -101,7 +101,12 @@ export type RunEvent =
   | Readonly<{ kind: "source failed"; message: string; fatal: boolean }>
   /** A slave proved the token and said what it holds. The answer is the effect `keep`. */
   | Readonly<{
-    kind: "joined"; session: SessionId; slaveId: string; slaveName: string; credit: number; held: readonly LeaseJobs[];
+    kind: "joined";
+    session: SessionId;
+    slaveId: string;
+    slaveName: string;
+    credit: number;
+    held: readonly LeaseJobs[];
   }>
   /** Bytes came from this session. */
   | Readonly<{ kind: "heard"; session: SessionId }>
@@ -123,7 +128,12 @@ export type RunEvent =
 export type Effect =
   /** Lease one batch: consecutive jobs, of one history, in one or more parts. `attempt` counts from 1. */
   | Readonly<{
-    kind: "lease"; session: SessionId; lease: LeaseName; parts: readonly JobSpan[]; attempt: number; alone: Alone;
+    kind: "lease";
+    session: SessionId;
+    lease: LeaseName;
+    parts: readonly JobSpan[];
+    attempt: number;
+    alone: Alone;
   }>
   /** Answer to `joined`: the jobs the slave may keep, of those it named. The rest it drops. */
   | Readonly<{ kind: "keep"; session: SessionId; leases: readonly LeaseJobs[] }>

@@ -1,0 +1,140 @@
+import { includes, intersect, RangeSet, unite } from "../base/range_set.ts";
+import type { Ranges } from "../base/ranges.ts";
+import type { Alone, Answer, Failure, LeaseName } from "./types.ts";
+
+/** A lease as it arrives at a slave. */
+export type ReceivedLease = Readonly<{
+  name: LeaseName;
+  seq: number;
+  count: number;
+  attempt: number;
+  alone: Alone;
+  /** The encoded jobs, one behind the other. */
+  jobs: Uint8Array;
+  /** Where each of them ends in `jobs`. */
+  ends: Uint32Array;
+}>;
+
+type Crash = NonNullable<Answer["crash"]>;
+
+/** How jobs of one lease ended at this slave. */
+export class Outcomes {
+  readonly done = new RangeSet();
+  readonly skipped = new RangeSet();
+  readonly released = new RangeSet();
+  failed: Failure[] = [];
+  /** Each names all suspects of that death, whatever their lease. `own` are those of this lease. */
+  crashes: { crash: Crash; own: Ranges }[] = [];
+
+  get isEmpty(): boolean {
+    return this.done.isEmpty && this.skipped.isEmpty && this.released.isEmpty && this.failed.length === 0 &&
+      this.crashes.length === 0;
+  }
+
+  /** The jobs that ended here: all but the released, which the slave no longer has. */
+  get seqs(): Ranges {
+    let all = unite(this.done.ranges, this.skipped.ranges);
+    for (const { seq } of this.failed) all = unite(all, [seq, seq + 1]);
+    for (const { own } of this.crashes) all = unite(all, own);
+    return all;
+  }
+
+  /** Takes over what `other` says. */
+  absorb(other: Outcomes): void {
+    this.done.addAll(other.done.ranges);
+    this.skipped.addAll(other.skipped.ranges);
+    this.released.addAll(other.released.ranges);
+    this.failed.push(...other.failed);
+    this.crashes.push(...other.crashes);
+  }
+
+  /** Forgets all but these jobs, and the released. */
+  retain(seqs: Ranges): void {
+    this.done.retainAll(seqs);
+    this.skipped.retainAll(seqs);
+    this.released.clear();
+    this.failed = this.failed.filter((failure) => includes(seqs, failure.seq));
+    this.crashes = this.crashes
+      .map(({ crash, own }) => ({ crash, own: intersect(own, seqs) }))
+      .filter(({ own }) => own.length > 0);
+  }
+
+  /** An answer names one death at most, so there may be several. */
+  toAnswers(lease: LeaseName): Answer[] {
+    const [first, ...more] = this.crashes;
+    const answers: Answer[] = [{
+      lease,
+      done: this.done.ranges,
+      skipped: this.skipped.ranges,
+      failed: this.failed,
+      crash: first?.crash ?? null,
+      released: this.released.ranges,
+    }];
+    for (const { crash } of more) {
+      answers.push({ lease, done: [], skipped: [], failed: [], crash, released: [] });
+    }
+    return answers;
+  }
+}
+
+/**
+ * One lease at the slave that holds it. Each of its jobs is queued, running (given to a worker), ended but not
+ * yet answered (`pending`), answered but not yet known to be saved (`unsaved`), or forgotten.
+ */
+export class HeldLease {
+  readonly lease: ReceivedLease;
+  readonly queued: RangeSet;
+  readonly running = new RangeSet();
+  pending = new Outcomes();
+  /** What each answer of this session said of this lease, oldest first. */
+  unsaved: { number: number; outcomes: Outcomes }[] = [];
+
+  constructor(lease: ReceivedLease) {
+    this.lease = lease;
+    this.queued = new RangeSet([lease.seq, lease.seq + lease.count]);
+  }
+
+  /** Jobs the slave still has or has an outcome of: what `ready` names. */
+  get held(): Ranges {
+    let held = unite(unite(this.queued.ranges, this.running.ranges), this.pending.seqs);
+    for (const { outcomes } of this.unsaved) held = unite(held, outcomes.seqs);
+    return held;
+  }
+
+  get isForgotten(): boolean {
+    return this.queued.isEmpty && this.running.isEmpty && this.pending.isEmpty && this.unsaved.length === 0;
+  }
+
+  /** The encoded jobs `from` up to, not including, `to`; a view. */
+  bytes(from: number, to: number): Uint8Array {
+    const { seq, ends, jobs } = this.lease;
+    const start = from === seq ? 0 : ends[from - seq - 1]!;
+    return jobs.subarray(start, ends[to - seq - 1]!);
+  }
+
+  /** All that is pending, once: it stays in `unsaved` under the numbers it was sent with. */
+  takeAnswers(nextNumber: () => number): { number: number; answer: Answer }[] {
+    const outcomes = this.pending;
+    this.pending = new Outcomes();
+    const numbered = outcomes.toAnswers(this.lease.name).map((answer) => ({ number: nextNumber(), answer }));
+    this.unsaved.push({ number: numbered.at(-1)!.number, outcomes });
+    return numbered;
+  }
+
+  /** Forgets what a durable state covers. */
+  covered(through: number): void {
+    while (this.unsaved.length > 0 && this.unsaved[0]!.number <= through) this.unsaved.shift();
+  }
+
+  /** In a new session: keeps only these jobs, and says again what is not known to be saved. Returns jobs to abort. */
+  keep(seqs: Ranges): Ranges {
+    for (const { outcomes } of this.unsaved) this.pending.absorb(outcomes);
+    this.unsaved = [];
+    this.pending.retain(seqs);
+    this.queued.retainAll(seqs);
+    const lost = new RangeSet(this.running.ranges);
+    lost.removeAll(seqs);
+    this.running.retainAll(seqs);
+    return lost.ranges;
+  }
+}

@@ -1,0 +1,258 @@
+import { intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
+import type { Ranges } from "../base/ranges.ts";
+import { HeldLease, type ReceivedLease } from "./held_lease.ts";
+import type { Alone, Answer, Failure, LeaseJobs, LeaseName } from "./types.ts";
+
+/** Consecutive jobs of one lease for one worker. `number` counts the slices of that worker from 1. */
+export type Slice = Readonly<{
+  number: number;
+  lease: LeaseName;
+  seq: number;
+  count: number;
+  attempt: number;
+  alone: Alone;
+  /** The encoded jobs, a view. */
+  jobs: Uint8Array;
+}>;
+
+/** What a worker says of one slice; partial. `released`: not begun. */
+export type SliceAnswer = Readonly<{
+  slice: number;
+  done: Ranges;
+  skipped: Ranges;
+  failed: readonly Failure[];
+  released: Ranges;
+}>;
+
+/** Jobs of a worker whose signal is to fire. */
+export type Abort = Readonly<{ worker: number; slice: number; jobs: Ranges }>;
+
+/** A slice at a worker. `left` are its jobs that have not ended; `lost` those that ended mattering. */
+type GivenSlice = { number: number; held: HeldLease; left: RangeSet; lost: RangeSet };
+
+/**
+ * What a slave holds: the ledger of its supervisor. It is pure: it hears what arrived, from the master and from
+ * the workers, and says what to send.
+ *
+ *              give                finish               takeAnswers             covered
+ *   QUEUED -----------> RUNNING -----------> PENDING ----------------> UNSAVED ----------> forgotten
+ *     ^  |                 |  |                 ^                         |
+ *     |  '- releaseUntried-(--(-----------------|                         |
+ *     '----- worker died,--'  |                 '------- new session -----'
+ *            not begun        '-> LOST (not kept: aborted, its outcome ignored)
+ *
+ * - QUEUED: received, at no worker. FIFO over leases, in the order of seqs within one.
+ * - RUNNING: in a slice at a worker, begun or not.
+ * - PENDING: ended (done, skipped, failed, suspect) or released; not yet said to the master.
+ * - UNSAVED: said in an answer of this session, kept until a durable state covers that answer. Whatever ends the
+ *   session makes it pending again, to be said in the next one if the master keeps it. Released jobs are not kept:
+ *   nobody has them, and the master requeues what is not named.
+ * - LOST: the master did not keep it, while it ran. Nothing it does counts; until it ends, the same job is not
+ *   begun again here.
+ */
+export class Holdings {
+  #runId = "";
+  #leases = new Map<string, HeldLease>();
+  /** Per worker its slices, by number. */
+  #workers = new Map<number, { given: number; slices: Map<number, GivenSlice> }>();
+  #isDraining = false;
+  /** Between the end of a session and `applyKeep` in the next one nothing is said and nothing lent. */
+  #isKept = false;
+  #answered = 0;
+
+  /** Jobs queued or running, what `credit` bounds. */
+  get jobs(): number {
+    return this.queued + this.running;
+  }
+
+  /** Jobs at no worker. */
+  get queued(): number {
+    let count = 0;
+    for (const held of this.#leases.values()) count += held.queued.count;
+    return count;
+  }
+
+  /** Jobs at workers and not lost. */
+  get running(): number {
+    let count = 0;
+    for (const held of this.#leases.values()) count += held.running.count;
+    return count;
+  }
+
+  /** Whether there is something to say to the master. */
+  get hasPending(): boolean {
+    if (!this.#isKept) return false;
+    for (const held of this.#leases.values()) if (!held.pending.isEmpty) return true;
+    return false;
+  }
+
+  /** Nothing is queued, running or pending: a draining slave may leave. */
+  get isIdle(): boolean {
+    return this.jobs === 0 && !this.hasPending;
+  }
+
+  /** The welcome of a new session came. If it is of another run, everything is dropped; returns what to abort. */
+  welcome(runId: string): readonly Abort[] {
+    const aborts = runId === this.#runId ? [] : this.#keepOnly(new Map());
+    this.#runId = runId;
+    this.#isKept = false;
+    return aborts;
+  }
+
+  /** What `ready` names: all jobs held, or ended and not known to be saved. */
+  held(): readonly LeaseJobs[] {
+    return [...this.#leases.values()]
+      .map((held) => ({ lease: held.lease.name, jobs: held.held }))
+      .filter(({ jobs }) => jobs.length > 0);
+  }
+
+  /** The master's answer to `ready`: drops all but these jobs. Returns what to abort. */
+  applyKeep(leases: readonly LeaseJobs[]): readonly Abort[] {
+    this.#answered = 0;
+    this.#isKept = true;
+    return this.#keepOnly(new Map(leases.map(({ lease, jobs }) => [keyOf(lease), jobs])));
+  }
+
+  receive(lease: ReceivedLease): void {
+    this.#leases.set(keyOf(lease.name), new HeldLease(lease));
+  }
+
+  /** How the oldest queued jobs are to run; null if there are none. */
+  next(): Alone | null {
+    for (const held of this.#leases.values()) if (!held.queued.isEmpty) return held.lease.alone;
+    return null;
+  }
+
+  /** The oldest queued jobs, at most `jobsMax` of them, all of one lease; null if there are none to begin now. */
+  give(worker: number, jobsMax: number): Slice | null {
+    for (const held of this.#leases.values()) {
+      if (held.queued.isEmpty) continue;
+      return this.#give(held, worker, jobsMax);
+    }
+    return null;
+  }
+
+  #give(held: HeldLease, worker: number, jobsMax: number): Slice {
+    const [from, to] = held.queued.takeFirst(jobsMax);
+    held.running.add(from, to);
+    const state = this.#worker(worker);
+    const number = ++state.given;
+    state.slices.set(number, { number, held, left: new RangeSet([from, to]), lost: new RangeSet() });
+    const { name, attempt, alone } = held.lease;
+    return { number, lease: name, seq: from, count: to - from, attempt, alone, jobs: held.bytes(from, to) };
+  }
+
+  /** Jobs at this worker that have not ended. */
+  at(worker: number): number {
+    let count = 0;
+    for (const { left } of this.#worker(worker).slices.values()) count += left.count;
+    return count;
+  }
+
+  /**
+   * A worker's answer. What it names and does not have is ignored, as is what became of lost jobs. Jobs not begun
+   * are queued again, or released if the slave drains.
+   */
+  finish(worker: number, answer: SliceAnswer): void {
+    const state = this.#worker(worker);
+    const slice = state.slices.get(answer.slice);
+    if (slice === undefined) return;
+    const { pending } = slice.held;
+    pending.done.addAll(this.#end(slice, answer.done));
+    pending.skipped.addAll(this.#end(slice, answer.skipped));
+    for (const failure of answer.failed) {
+      if (this.#end(slice, [failure.seq, failure.seq + 1]).length > 0) pending.failed.push(failure);
+    }
+    this.#handBack(slice.held, this.#end(slice, answer.released));
+    if (slice.left.isEmpty) state.slices.delete(slice.number);
+    this.#forgetIfDone(slice.held);
+  }
+
+  /** Ends jobs of a slice; returns those that count: that it had, and that were not lost. */
+  #end(slice: GivenSlice, jobs: Ranges): Ranges {
+    if (jobs.length === 0) return jobs;
+    const ended = subtract(intersect(jobs, slice.left.ranges), slice.lost.ranges);
+    slice.left.removeAll(jobs);
+    slice.lost.removeAll(jobs);
+    slice.held.running.removeAll(ended);
+    return ended;
+  }
+
+  #handBack(held: HeldLease, jobs: Ranges): void {
+    (this.#isDraining ? held.pending.released : held.queued).addAll(jobs);
+  }
+
+  /**
+   * A worker's process died, for `reason`; `suspects` may have been running. They are named to the master, all of
+   * them in the answer of each of their leases; what had not begun is queued again.
+   */
+  crashed(worker: number, suspects: Ranges, reason: string): void {
+    const state = this.#worker(worker);
+    this.#workers.delete(worker);
+    const slices = [...state.slices.values()];
+    const atWorker = slices.reduce<Ranges>((all, { left }) => unite(all, left.ranges), []);
+    const crash = { suspects: intersect(suspects, atWorker), reason };
+    for (const slice of slices) {
+      const own = this.#end(slice, crash.suspects);
+      if (own.length > 0) slice.held.pending.crashes.push({ crash, own });
+      this.#handBack(slice.held, this.#end(slice, slice.left.ranges));
+      this.#forgetIfDone(slice.held);
+    }
+  }
+
+  /** The slave drains: what is at no worker is handed back, as is, from now on, what workers had not begun. */
+  releaseUntried(): void {
+    this.#isDraining = true;
+    for (const held of this.#leases.values()) {
+      held.pending.released.addAll(held.queued.ranges);
+      held.queued.clear();
+    }
+  }
+
+  /** All that is pending, as answers numbered from 1 in each session. Call at most some 100 ms after a job ended. */
+  takeAnswers(): { number: number; answer: Answer }[] {
+    if (!this.#isKept) return [];
+    const answers: { number: number; answer: Answer }[] = [];
+    for (const held of this.#leases.values()) {
+      if (held.pending.isEmpty) continue;
+      answers.push(...held.takeAnswers(() => ++this.#answered));
+    }
+    return answers;
+  }
+
+  /** A durable state covers the answers of this session up to `through`: they are forgotten. */
+  covered(through: number): void {
+    for (const held of this.#leases.values()) {
+      held.covered(through);
+      this.#forgetIfDone(held);
+    }
+  }
+
+  #keepOnly(kept: ReadonlyMap<string, Ranges>): Abort[] {
+    for (const [key, held] of this.#leases) held.keep(kept.get(key) ?? []);
+    const aborts: Abort[] = [];
+    for (const [worker, { slices }] of this.#workers) {
+      for (const slice of slices.values()) {
+        const jobs = subtract(subtract(slice.left.ranges, slice.held.running.ranges), slice.lost.ranges);
+        slice.lost.addAll(jobs);
+        if (jobs.length > 0) aborts.push({ worker, slice: slice.number, jobs });
+      }
+    }
+    for (const held of [...this.#leases.values()]) this.#forgetIfDone(held);
+    return aborts;
+  }
+
+  #worker(worker: number): { given: number; slices: Map<number, GivenSlice> } {
+    let state = this.#workers.get(worker);
+    if (state === undefined) this.#workers.set(worker, state = { given: 0, slices: new Map() });
+    return state;
+  }
+
+  #forgetIfDone(held: HeldLease): void {
+    if (held.isForgotten) this.#leases.delete(keyOf(held.lease.name));
+  }
+}
+
+function keyOf(name: LeaseName): string {
+  return `${name.masterId} ${name.number}`;
+}
