@@ -28,8 +28,15 @@ export type SlaveMessage =
    * session from 1. `credit` is the new total.
    */
   | Readonly<{
-    kind: "answer"; number: number; lease: LeaseName; credit: number; done: Ranges; skipped: Ranges;
-    failed: readonly Failure[]; crash: Readonly<{ suspects: Ranges; reason: string }> | null; released: Ranges;
+    kind: "answer";
+    number: number;
+    lease: LeaseName;
+    credit: number;
+    done: Ranges;
+    skipped: Ranges;
+    failed: readonly Failure[];
+    crash: Readonly<{ suspects: Ranges; reason: string }> | null;
+    released: Ranges;
   }>
   /** Takes nothing new from now on; closes when what runs has ended. */
   | Readonly<{ kind: "leaving" }>
@@ -45,8 +52,13 @@ export type MasterMessage =
    * `number` of this master's id. `attempt` counts from 1.
    */
   | Readonly<{
-    kind: "lease"; number: number; seq: number; count: number; attempt: number;
-    alone: "no" | "in worker" | "in slave"; jobs: Uint8Array;
+    kind: "lease";
+    number: number;
+    seq: number;
+    count: number;
+    attempt: number;
+    alone: "no" | "in worker" | "in slave";
+    jobs: Uint8Array;
   }>
   /** The answers of this session up to this number are in a durable state: the slave may forget them. */
   | Readonly<{ kind: "saved"; through: number }>

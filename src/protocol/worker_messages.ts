@@ -10,7 +10,11 @@ export type SupervisorMessage =
   | Readonly<{ kind: "load"; plugin: string; exportName: string }>
   /** Once a master was found. The worker calls the plugin's `setup`, then says `prepared` or `unloadable`. */
   | Readonly<{
-    kind: "setup"; args: Readonly<Record<string, string>>; runId: string; concurrency: number; timeoutMs: number;
+    kind: "setup";
+    args: Readonly<Record<string, string>>;
+    runId: string;
+    concurrency: number;
+    timeoutMs: number;
   }>
   /** Run these jobs in order: `count` encoded jobs numbered from `seq`. Slices of a worker are numbered from 1. */
   | Readonly<{ kind: "slice"; slice: number; seq: number; count: number; attempt: number; jobs: Uint8Array }>
@@ -36,7 +40,12 @@ export type WorkerMessage =
    * the number of jobs it gives the worker's speed.
    */
   | Readonly<{
-    kind: "answer"; slice: number; done: Ranges; skipped: Ranges; failed: readonly Failure[]; released: Ranges;
+    kind: "answer";
+    slice: number;
+    done: Ranges;
+    skipped: Ranges;
+    failed: readonly Failure[];
+    released: Ranges;
     busyMs: number;
   }>
   /** These jobs passed the timeout and still run: the worker takes nothing until they end. Empty: it takes jobs again. */

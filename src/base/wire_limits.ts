@@ -1,0 +1,24 @@
+/** Limits of single fields on the wire, beside those of base/limits.ts. Characters are UTF-16 units. */
+
+/** Run id, master id, slave id, key. */
+export const idCharsMax = 128;
+/** A name for people, a plugin's or an export's name, a runtime, a version. */
+export const nameCharsMax = 256;
+/** The path of a plugin, between a supervisor and its workers. */
+export const pathCharsMax = 4_096;
+/** The stack of one error; 50 lines that are longer are nobody's stack. */
+export const stackCharsMax = 16_384;
+/** A sentence: why a worker died, why a plugin does not load. */
+export const sentenceCharsMax = 16_384;
+/** Jobs a slave may hold in all. */
+export const creditMax = 10_000_000;
+/** A heartbeat, a timeout or a grace: a bit more than three weeks, what a timer can wait. */
+export const durationMsMax = 2_147_483_647;
+/** SHA-256. */
+export const hashBytes = 32;
+/** WELCOME as a whole; only the arguments of a run can make it long. */
+export const welcomeBytesMax = 1 << 20;
+/** Shortest token: 128 bits. */
+export const tokenBytesMin = 16;
+/** While others wait, the oldest unproved connection is closed after this long. */
+export const handshakeCrowdedMs = 500;

@@ -1,0 +1,93 @@
+import { addExtension, Encoder } from "cbor-x/index-no-eval";
+
+// The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun
+// and Deno. Records, which are cbor-x's own tags, stay off; so do typed-array tags.
+const cbor = new Encoder({
+  useRecords: false,
+  copyBuffers: true,
+  tagUint8Array: false,
+  variableMapSize: true,
+  // deno-lint-ignore no-explicit-any
+} as any) as unknown as {
+  encode(value: unknown, mode?: number): Uint8Array & { start: number; end: number };
+  decode(bytes: Uint8Array): unknown;
+  decodeMultiple(bytes: Uint8Array): unknown[];
+};
+
+/** cbor-x: return the shared buffer with `start` and `end` set on it; and begin there again next time. */
+const inPlace = 512 | 1024;
+
+/**
+ * What must not be encoded, although cbor-x would: class instances, Promise, RegExp, Error, URL, typed arrays
+ * other than Uint8Array. Asked by cbor-x about every object that is no plain object, array or Map.
+ */
+class Unsendable {
+  static [Symbol.hasInstance](value: object): boolean {
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype === Date.prototype) return !isExactDate(value as Date);
+    if (prototype === Object.prototype || prototype === null) return false;
+    return prototype !== Set.prototype && prototype !== Uint8Array.prototype && prototype !== bufferPrototype;
+  }
+}
+const bufferPrototype: unknown = typeof Buffer === "undefined" ? undefined : Buffer.prototype;
+
+/** Whether a date survives seconds as a float; beyond the year 70,000 some do not. */
+export function isExactDate(date: Date): boolean {
+  const ms = date.getTime();
+  return Number.isNaN(ms) || Math.round(ms / 1000 * 1000) === ms;
+}
+
+addExtension({
+  Class: Unsendable as never,
+  tag: undefined as never,
+  encode(): never {
+    throw new TypeError("Cannot encode this value: it would not arrive as it was sent");
+  },
+  decode: (value: never) => value,
+});
+
+/**
+ * One self-contained CBOR item in memory of its own.
+ *
+ * @throws {TypeError} if the value holds a function, a symbol or a class instance.
+ */
+export function encode(value: unknown): Uint8Array {
+  return encodeBehind(value, 0);
+}
+
+/** As `encode`, behind `room` bytes of zero. */
+export function encodeBehind(value: unknown, room: number): Uint8Array {
+  const { shared, start, end } = encodeShared(value);
+  const bytes = new Uint8Array(room + end - start);
+  bytes.set(shared.subarray(start, end), room);
+  return bytes;
+}
+
+/** Encodes into memory that the next call overwrites: `shared` from `start` to `end`. */
+export function encodeShared(value: unknown): { shared: Uint8Array; start: number; end: number } {
+  const shared = cbor.encode(value, inPlace);
+  return { shared, start: shared.start, end: shared.end };
+}
+
+/** Decodes trusted or pre-scanned bytes. Byte strings are fresh copies. */
+export function decode(bytes: Uint8Array): unknown {
+  return cbor.decode(plain(bytes));
+}
+
+/**
+ * Decodes `count` items laid one behind the other, trusted or pre-scanned.
+ *
+ * @throws {Error} if there are not exactly `count`.
+ */
+export function decodeJobs(bytes: Uint8Array, count: number): unknown[] {
+  const jobs = count === 0 && bytes.length === 0 ? [] : cbor.decodeMultiple(plain(bytes));
+  if (jobs.length !== count) throw new Error(`Cannot decode ${count} jobs: there are ${jobs.length}`);
+  return jobs;
+}
+
+/** Never a Buffer: byte strings cut out of one would be Buffers too. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return bytes.constructor === Uint8Array
+    ? bytes
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

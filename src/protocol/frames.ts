@@ -1,0 +1,98 @@
+import { frameBytesMax } from "../base/limits.ts";
+import { FrameError } from "./frame_error.ts";
+
+/** Bytes before each frame's body: its length, big-endian. */
+export const prefixBytes = 4;
+
+/** A whole frame: the length of `body` in four bytes, big-endian, and `body`. */
+export function frame(body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(prefixBytes + body.length);
+  writePrefix(bytes, body.length);
+  bytes.set(body, prefixBytes);
+  return bytes;
+}
+
+/**
+ * Writes the length of a body into the first four bytes of its frame.
+ *
+ * @throws {RangeError} if the body is longer than a frame may be.
+ */
+export function writePrefix(bytes: Uint8Array, bodyBytes: number): void {
+  if (bodyBytes > frameBytesMax) {
+    throw new RangeError(`Cannot frame ${bodyBytes} bytes: a frame has at most ${frameBytesMax}`);
+  }
+  bytes[0] = bodyBytes >>> 24;
+  bytes[1] = bodyBytes >>> 16;
+  bytes[2] = bodyBytes >>> 8;
+  bytes[3] = bodyBytes;
+}
+
+/**
+ * Cuts a stream of bytes into frames, however it arrives: one byte at a time, or many frames at once. Each byte
+ * is copied a bounded number of times. Memory grows with the bytes that came, never with the length announced.
+ */
+export class FrameReader {
+  /** Bytes of a frame that is not complete: prefix and body; only the first `#filled` count. */
+  #partial: Uint8Array = new Uint8Array(64);
+  #filled = 0;
+
+  /** Whether a frame has begun and not ended. */
+  get isInFrame(): boolean {
+    return this.#filled > 0;
+  }
+
+  /**
+   * Takes the next bytes and returns the bodies that are complete with them, in order. The bodies may be views
+   * of `chunk`.
+   *
+   * @throws {FrameError} if a frame announces more than 16 MiB; the reader is of no use then.
+   */
+  push(chunk: Uint8Array): Uint8Array[] {
+    const bodies: Uint8Array[] = [];
+    let at = this.#filled > 0 ? this.#finish(chunk, bodies) : 0;
+    while (chunk.length - at >= prefixBytes) {
+      const end = at + prefixBytes + lengthAt(chunk, at);
+      if (end > chunk.length) break;
+      bodies.push(new Uint8Array(chunk.buffer, chunk.byteOffset + at + prefixBytes, end - at - prefixBytes));
+      at = end;
+    }
+    if (at < chunk.length) this.#keep(chunk.subarray(at));
+    return bodies;
+  }
+
+  /** Completes the frame that has begun, if `chunk` can; returns how many bytes of `chunk` were used. */
+  #finish(chunk: Uint8Array, bodies: Uint8Array[]): number {
+    const used = Math.min(chunk.length, Math.max(0, prefixBytes - this.#filled));
+    if (used > 0) this.#keep(chunk.subarray(0, used));
+    if (this.#filled < prefixBytes) return used;
+    const end = prefixBytes + lengthAt(this.#partial, 0);
+    const rest = Math.min(chunk.length - used, end - this.#filled);
+    this.#keep(chunk.subarray(used, used + rest));
+    if (this.#filled === end) {
+      bodies.push(this.#partial.slice(prefixBytes, end));
+      this.#filled = 0;
+      if (this.#partial.length > 1 << 16) this.#partial = new Uint8Array(64);
+    }
+    return used + rest;
+  }
+
+  #keep(bytes: Uint8Array): void {
+    const filled = this.#filled + bytes.length;
+    if (filled > this.#partial.length) {
+      const larger = new Uint8Array(Math.max(filled, this.#partial.length * 2));
+      larger.set(this.#partial.subarray(0, this.#filled));
+      this.#partial = larger;
+    }
+    this.#partial.set(bytes, this.#filled);
+    this.#filled = filled;
+    if (filled >= prefixBytes) lengthAt(this.#partial, 0);
+  }
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  const length = bytes[at]! * 0x1000000 + (bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!);
+  if (length > frameBytesMax) {
+    throw new FrameError(`Cannot read a frame of ${length} bytes: at most ${frameBytesMax} are allowed`);
+  }
+  return length;
+}

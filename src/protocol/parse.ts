@@ -1,0 +1,204 @@
+import { errorMessageCharsMax } from "../base/limits.ts";
+import {
+  creditMax,
+  durationMsMax,
+  hashBytes,
+  idCharsMax,
+  nameCharsMax,
+  pathCharsMax,
+  sentenceCharsMax,
+  stackCharsMax,
+} from "../base/wire_limits.ts";
+import {
+  anything,
+  bytes,
+  type Check,
+  elapsedMs,
+  fields,
+  list,
+  nullable,
+  oneOf,
+  ranges,
+  record,
+  type Shape,
+  text,
+  whole,
+} from "./checks.ts";
+import { decode, encodeBehind } from "./cbor.ts";
+import { FrameError } from "./frame_error.ts";
+import { prefixBytes, writePrefix } from "./frames.ts";
+import type {
+  Failure,
+  Introduction,
+  LeaseJobs,
+  LeaseName,
+  MasterMessage,
+  SlaveMessage,
+  Welcome,
+} from "./messages.ts";
+import { prescan } from "./prescan.ts";
+import type { SupervisorMessage, WorkerMessage } from "./worker_messages.ts";
+
+type Kinds = { readonly kind: string };
+/** For each kind of message, the checks of its fields: a new kind or field does not compile without its row. */
+type Table<M extends Kinds> = { readonly [K in M["kind"]]: Shape<Omit<Extract<M, { kind: K }>, "kind">> };
+
+const id = text(idCharsMax);
+const name = text(nameCharsMax);
+const number = whole(0, Number.MAX_SAFE_INTEGER);
+const counted = whole(1, Number.MAX_SAFE_INTEGER);
+const credit = whole(0, creditMax);
+const duration = whole(0, durationMsMax);
+const jobCount = whole(1, creditMax);
+
+const leaseName = fields<LeaseName>({ masterId: id, number });
+const leaseJobs = fields<LeaseJobs>({ lease: leaseName, jobs: ranges });
+const failure = fields<Failure>({
+  seq: number,
+  how: oneOf("threw", "timed out", "fatal"),
+  message: text(errorMessageCharsMax),
+  stack: text(stackCharsMax),
+  durationMs: elapsedMs,
+});
+const crash = fields<{ suspects: readonly number[]; reason: string }>({
+  suspects: ranges,
+  reason: text(sentenceCharsMax),
+});
+const args = record(1_000, text(1 << 16));
+const plugin = fields<Welcome["plugin"]>({ name, export: name, hash: bytes(hashBytes) });
+
+const slaveMessages: Table<SlaveMessage> = {
+  ready: { credit, held: list(leaseJobs) },
+  credit: { credit },
+  answer: {
+    number: counted,
+    lease: leaseName,
+    credit,
+    done: ranges,
+    skipped: ranges,
+    failed: list(failure),
+    crash: nullable(crash),
+    released: ranges,
+  },
+  leaving: {},
+  beat: {},
+};
+
+const masterMessages: Table<MasterMessage> = {
+  keep: { leases: list(leaseJobs) },
+  lease: {
+    number: counted,
+    seq: number,
+    count: jobCount,
+    attempt: counted,
+    alone: oneOf("no", "in worker", "in slave"),
+    jobs: bytes(),
+  },
+  saved: { through: number },
+  drain: {},
+  dismiss: {},
+  beat: {},
+};
+
+const supervisorMessages: Table<SupervisorMessage> = {
+  setup: {
+    plugin: text(pathCharsMax),
+    exportName: name,
+    args,
+    runId: id,
+    concurrency: whole(1, creditMax),
+    timeoutMs: duration,
+  },
+  slice: { slice: counted, seq: number, count: jobCount, attempt: counted, jobs: bytes() },
+  withdraw: {},
+  abort: { jobs: ranges, why: oneOf("lost", "stop") },
+  quit: {},
+};
+
+const workerMessages: Table<WorkerMessage> = {
+  hello: { pid: counted, secret: id, runtime: name },
+  loaded: { hash: bytes(hashBytes), options: record(1_000, anything) },
+  unloadable: { message: text(sentenceCharsMax) },
+  answer: { slice: counted, done: ranges, skipped: ranges, failed: list(failure), released: ranges },
+  beat: {},
+};
+
+const welcome = fields<Welcome>({
+  runId: id,
+  masterId: id,
+  key: id,
+  epoch: number,
+  plugin,
+  args,
+  timeoutMs: duration,
+  heartbeatMs: whole(1, durationMsMax),
+  graceMs: duration,
+});
+
+const introduction = fields<Introduction>({
+  slaveId: id,
+  name,
+  version: name,
+  procs: whole(0, 100_000),
+  plugin: nullable(plugin),
+  runtime: name,
+});
+
+/**
+ * Each of these pre-scans, decodes and checks one body. What it returns holds just the fields of its type, in
+ * memory of its own.
+ *
+ * @throws {FrameError} in words, whatever the bytes are; the session is to be closed.
+ */
+export const parseSlaveMessage: (body: Uint8Array) => SlaveMessage = parser<SlaveMessage>(slaveMessages);
+export const parseMasterMessage: (body: Uint8Array) => MasterMessage = parser<MasterMessage>(masterMessages);
+export const parseSupervisorMessage: (body: Uint8Array) => SupervisorMessage = parser<SupervisorMessage>(
+  supervisorMessages,
+);
+export const parseWorkerMessage: (body: Uint8Array) => WorkerMessage = parser<WorkerMessage>(workerMessages);
+
+/** WELCOME's body; only to be called once its MAC held. @throws {FrameError} */
+export function parseWelcome(body: Uint8Array): Welcome {
+  return welcome(decodeChecked(body), "welcome");
+}
+
+/** AUTH's info; only to be called once its MAC held. @throws {FrameError} */
+export function parseIntroduction(body: Uint8Array): Introduction {
+  return introduction(decodeChecked(body), "introduction");
+}
+
+/** A whole frame, in memory of its own. */
+export function encodeMessage(
+  message: SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage,
+): Uint8Array {
+  const bytes = encodeBehind(message, prefixBytes);
+  writePrefix(bytes, bytes.length - prefixBytes);
+  return bytes;
+}
+
+function parser<M extends Kinds>(table: Table<M>): (body: Uint8Array) => M {
+  const checks = new Map<string, Check<object>>();
+  for (const [kind, shape] of Object.entries(table)) {
+    checks.set(kind, fields<object>({ kind: () => kind, ...(shape as object) } as Shape<object>));
+  }
+  return (body) => {
+    const value = decodeChecked(body);
+    const kind = typeof value === "object" && value !== null ? (value as { kind?: unknown }).kind : undefined;
+    const check = typeof kind === "string" ? checks.get(kind) : undefined;
+    if (!check) {
+      throw new FrameError(
+        `Cannot accept this message: its kind is none of ${[...checks.keys()].join(", ")}`,
+      );
+    }
+    return check(value, kind as string) as M;
+  };
+}
+
+function decodeChecked(body: Uint8Array): unknown {
+  prescan(body);
+  try {
+    return decode(body);
+  } catch (error) {
+    throw new FrameError("Cannot decode this message", { cause: error });
+  }
+}
