@@ -1,6 +1,9 @@
 /** Leveled lines on stderr. */
 export type PluginLog = Readonly<
-  Record<"debug" | "info" | "warn" | "error", (message: string, fields?: Readonly<Record<string, unknown>>) => void>
+  Record<
+    "debug" | "info" | "warn" | "error",
+    (message: string, fields?: Readonly<Record<string, unknown>>) => void
+  >
 >;
 
 /** What every function of a plugin is told. */

@@ -1,0 +1,112 @@
+import type { Log } from "../base/log.ts";
+import { describeError } from "./describe_error.ts";
+import { type Attempted, jobContext, type SharedParts, type Verdict } from "./job_context.ts";
+import type { JobSignal } from "./job_signal.ts";
+import { pluginLog } from "./plugin_log.ts";
+import type { Plugin } from "./types.ts";
+
+/** How one attempt ended. */
+export type Result =
+  | Readonly<{ kind: "done" }>
+  | Readonly<{ kind: "skipped"; reason: string }>
+  | Readonly<{ kind: "failed"; how: "threw" | "timed out" | "fatal"; message: string; stack: string }>
+  /** It threw after an abort by stop or lost lease: handed back, nothing is spent. */
+  | Readonly<{ kind: "released" }>;
+
+export type HandlerParts = Readonly<{
+  args: Readonly<Record<string, string>>;
+  log: Log;
+  /** For `setup` and `teardown`; fires when the worker must end. */
+  signal?: AbortSignal;
+}>;
+
+/** The results that carry nothing are these two objects, always: compare by identity or by kind. */
+const done: Result = Object.freeze({ kind: "done" });
+const released: Result = Object.freeze({ kind: "released" });
+
+/**
+ * Runs a plugin's handler in a worker process: `setup` once, then `run` for each job, then `teardown` once.
+ */
+export class Handler {
+  readonly #plugin: Plugin;
+  readonly #signal: AbortSignal;
+  #parts: SharedParts;
+
+  constructor(plugin: Plugin, parts: HandlerParts) {
+    this.#plugin = plugin;
+    this.#signal = parts.signal ?? new AbortController().signal;
+    this.#parts = { args: parts.args, log: pluginLog(parts.log), shared: undefined };
+  }
+
+  /** Calls `setup` if there is one; rejects with what it throws. */
+  async setup(): Promise<void> {
+    const { args, log } = this.#parts;
+    const shared = await this.#plugin.setup?.({ args, log, signal: this.#signal });
+    this.#parts = { args, log, shared };
+  }
+
+  /** Calls `teardown` if there is one; rejects with what it throws. */
+  async teardown(): Promise<void> {
+    await this.#plugin.teardown?.({ ...this.#parts, signal: this.#signal });
+  }
+
+  /**
+   * One attempt at one job. Never throws, and its promise never rejects. A handler that ends without
+   * awaiting anything is answered without a promise.
+   *
+   * @param attempt From 1.
+   * @param signal Made by the caller, one a job, so that it can fire it while the promise is pending.
+   */
+  run(job: unknown, seq: number, attempt: number, signal: JobSignal): Result | Promise<Result> {
+    const attempted: Attempted = { verdict: undefined, signal };
+    let returned: unknown;
+    try {
+      returned = this.#plugin.handleJob!(job, jobContext(this.#parts, seq, attempt, attempted));
+      if (isThenable(returned)) return settle(returned, attempted);
+    } catch (error) {
+      return failure(error, attempted);
+    }
+    return success(attempted);
+  }
+}
+
+async function settle(returned: PromiseLike<unknown>, attempted: Attempted): Promise<Result> {
+  try {
+    await returned;
+  } catch (error) {
+    return failure(error, attempted);
+  }
+  return success(attempted);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+/** The handler returned. Past `--timeout` the attempt is charged all the same. */
+function success(attempted: Attempted): Result {
+  if (attempted.verdict !== undefined) return ruled(attempted.verdict);
+  return attempted.signal.why === "timed out" ? timedOut(attempted.signal, "") : done;
+}
+
+/** The handler threw. */
+function failure(error: unknown, attempted: Attempted): Result {
+  const { verdict, signal } = attempted;
+  if (verdict !== undefined) return ruled(verdict);
+  if (signal.why === "stop" || signal.why === "lost") return released;
+  const { message, stack } = describeError(error);
+  if (signal.why === "timed out") return timedOut(signal, stack);
+  return { kind: "failed", how: "threw", message, stack };
+}
+
+function ruled(verdict: Verdict): Result {
+  const { message: reason } = describeError(verdict.reason);
+  if (verdict.kind === "skip") return { kind: "skipped", reason };
+  return { kind: "failed", how: "fatal", message: reason, stack: describeError(verdict.error).stack };
+}
+
+function timedOut(signal: JobSignal, stack: string): Result {
+  const reason = signal.signal.reason as DOMException;
+  return { kind: "failed", how: "timed out", message: reason.message, stack };
+}

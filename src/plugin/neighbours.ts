@@ -1,0 +1,37 @@
+import { Buffer } from "node:buffer";
+import type { Block } from "../base/job_span.ts";
+
+/** Finds two neighbouring jobs with equal cursors, also across blocks. */
+export class Neighbours {
+  #last: Uint8Array | undefined = undefined;
+
+  /** The index in `block` of the first job whose cursor equals that of the job before it; -1 if there is none. */
+  findEqual(block: Block): number {
+    const { bytes, ends } = block.cursors ?? block;
+    const lastBefore = this.#last;
+    let before = 0;
+    let from = 0;
+    let found = -1;
+    for (let index = 0; index < ends.length && found < 0; index++) {
+      const end = ends[index]!;
+      const isEqual = index > 0
+        ? isRepeat(bytes, before, from, end)
+        : lastBefore !== undefined && Buffer.compare(lastBefore, bytes.subarray(0, end)) === 0;
+      if (isEqual) found = index;
+      before = from;
+      from = end;
+    }
+    this.#last = bytes.slice(ends.length > 1 ? ends[ends.length - 2] : 0, ends[ends.length - 1]);
+    return found;
+  }
+}
+
+/** Compares the item [from, end) with the one right before it, from behind: that is where counters differ. */
+function isRepeat(bytes: Uint8Array, before: number, from: number, end: number): boolean {
+  const length = end - from;
+  if (from - before !== length) return false;
+  for (let at = 1; at <= length; at++) {
+    if (bytes[end - at] !== bytes[from - at]) return false;
+  }
+  return true;
+}

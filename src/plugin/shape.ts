@@ -1,0 +1,142 @@
+import leven from "leven";
+import { PluginError } from "../base/errors.ts";
+import type { Plugin } from "./types.ts";
+
+/** What a plugin is loaded for; `both` is `taskmaster run`. */
+export type Side = "master" | "slave" | "both";
+
+const functionNames = ["getJobs", "handleJob", "cursor", "setup", "teardown", "onFinish"] as const;
+type FunctionName = typeof functionNames[number];
+
+const knownNames: readonly string[] = [...functionNames, "options"];
+
+const needed: Readonly<Record<Side, readonly FunctionName[]>> = {
+  master: ["getJobs"],
+  slave: ["handleJob"],
+  both: ["getJobs", "handleJob"],
+};
+
+/** Further than this from a known name is another word, not a typo. */
+const typoDistanceMax = 2;
+
+type Members = Readonly<Record<string, unknown>>;
+
+/**
+ * Takes a plugin out of what its module exports, and checks it.
+ *
+ * @throws {PluginError} naming what was found instead.
+ */
+export function pickPlugin(
+  exports: Members,
+  exportName: string | undefined,
+  side: Side,
+  path: string,
+): Plugin {
+  const members = exportName === undefined
+    ? defaultMembers(exports)
+    : namedMembers(exports, exportName, side, path);
+  const plugin: Record<string, unknown> = {};
+  for (const name of functionNames) {
+    const value = members[name];
+    if (value === undefined) continue;
+    if (typeof value !== "function") {
+      throw wrong(path, `\`${name}\` is ${kindOf(value)}, not a function`, members);
+    }
+    plugin[name] = value;
+  }
+  const missing = needed[side].filter((name) => plugin[name] === undefined);
+  if (missing.length > 0) throw lacks(path, missing, members);
+  if (members.options !== undefined) plugin.options = checkOptions(members.options, path, members);
+  return plugin as Plugin;
+}
+
+/** The module's exports, over those of its default export: a named export wins. */
+function defaultMembers(exports: Members): Members {
+  return isObject(exports.default) ? { ...membersOf(exports.default), ...definedIn(exports) } : exports;
+}
+
+/** A named function stands in for `getJobs` or `handleJob`; a named object stands for itself, alone. */
+function namedMembers(exports: Members, exportName: string, side: Side, path: string): Members {
+  const value = exports[exportName];
+  if (isObject(value)) return membersOf(value);
+  if (typeof value !== "function") throw notThere(exports, exportName, value, path);
+  if (side === "both") {
+    throw new PluginError(
+      `Cannot use the plugin ${path}: \`${exportName}\` is a function, and \`run\` needs an object with getJobs ` +
+        `and handleJob. Give it no export name, or start \`master\` and \`slave\` with one each.`,
+    );
+  }
+  return { ...defaultMembers(exports), [side === "master" ? "getJobs" : "handleJob"]: value };
+}
+
+/** An object's members, its methods bound to it, so that a class instance works too. */
+function membersOf(object: Members): Members {
+  const members: Record<string, unknown> = {};
+  for (const name of new Set([...Object.keys(object), ...knownNames])) {
+    const value = object[name];
+    if (value === undefined) continue;
+    members[name] = typeof value === "function" ? value.bind(object) : value;
+  }
+  return members;
+}
+
+function definedIn(exports: Members): Members {
+  return Object.fromEntries(Object.entries(exports).filter(([, value]) => value !== undefined));
+}
+
+function checkOptions(options: unknown, path: string, members: Members): NonNullable<Plugin["options"]> {
+  if (!isObject(options)) throw wrong(path, `\`options\` is ${kindOf(options)}, not an object`, members);
+  for (const [name, value] of Object.entries(options)) {
+    if (["string", "number", "boolean"].includes(typeof value)) continue;
+    const found = `\`options["${name}"]\` is ${kindOf(value)}, not a string, number or boolean`;
+    throw wrong(path, found, members);
+  }
+  return options as NonNullable<Plugin["options"]>;
+}
+
+function isObject(value: unknown): value is Members {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function wrong(path: string, found: string, members: Members): PluginError {
+  return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}`);
+}
+
+function lacks(path: string, missing: readonly FunctionName[], members: Members): PluginError {
+  const hints = missing.map((name) => nearest(name, members)).filter((hint) => hint !== undefined);
+  const meant = hints.length > 0 ? ` Is ${hints.join(", and ")} meant?` : "";
+  const found = `it lacks ${missing.map((name) => `\`${name}\``).join(" and ")}`;
+  return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}${meant}`);
+}
+
+function notThere(exports: Members, exportName: string, value: unknown, path: string): PluginError {
+  const found = value === undefined
+    ? `it has no export \`${exportName}\``
+    : `\`${exportName}\` is ${kindOf(value)}`;
+  const near = nearestOf(exportName, Object.keys(exports));
+  const meant = value === undefined && near !== undefined ? ` Is \`${near}\` meant?` : "";
+  return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(exports)}${meant}`);
+}
+
+function nearest(name: string, members: Members): string | undefined {
+  const others = Object.keys(members).filter((other) => !knownNames.includes(other));
+  const near = nearestOf(name, others);
+  return near && `\`${near}\` (for \`${name}\`)`;
+}
+
+function nearestOf(name: string, others: readonly string[]): string | undefined {
+  const far = (other: string) => leven(name.toLowerCase(), other.toLowerCase());
+  return others.filter((other) => far(other) <= typoDistanceMax).sort((a, b) => far(a) - far(b))[0];
+}
+
+function listOf(members: Members): string {
+  const names = Object.entries(members).map(([name, value]) => `${name} (${kindOf(value)})`);
+  return names.length > 0 ? `Found: ${names.join(", ")}.` : "It exports nothing.";
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "object") return "an object";
+  return typeof value === "undefined" ? "undefined" : `a ${typeof value}`;
+}
