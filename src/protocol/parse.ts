@@ -101,14 +101,8 @@ const masterMessages: Table<MasterMessage> = {
 };
 
 const supervisorMessages: Table<SupervisorMessage> = {
-  setup: {
-    plugin: text(pathCharsMax),
-    exportName: name,
-    args,
-    runId: id,
-    concurrency: whole(1, creditMax),
-    timeoutMs: duration,
-  },
+  load: { plugin: text(pathCharsMax), exportName: name },
+  setup: { args, runId: id, concurrency: whole(1, creditMax), timeoutMs: duration },
   slice: { slice: counted, seq: number, count: jobCount, attempt: counted, jobs: bytes() },
   withdraw: {},
   abort: { jobs: ranges, why: oneOf("lost", "stop") },
@@ -118,8 +112,18 @@ const supervisorMessages: Table<SupervisorMessage> = {
 const workerMessages: Table<WorkerMessage> = {
   hello: { pid: counted, secret: id, runtime: name },
   loaded: { hash: bytes(hashBytes), options: record(1_000, anything) },
+  prepared: {},
   unloadable: { message: text(sentenceCharsMax) },
-  answer: { slice: counted, done: ranges, skipped: ranges, failed: list(failure), released: ranges },
+  answer: {
+    slice: counted,
+    done: ranges,
+    skipped: ranges,
+    failed: list(failure),
+    released: ranges,
+    busyMs: elapsedMs,
+  },
+  overdue: { jobs: ranges },
+  broken: { message: text(sentenceCharsMax) },
   beat: {},
 };
 
