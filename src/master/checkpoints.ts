@@ -1,0 +1,142 @@
+import type { Log } from "../base/log.ts";
+import type { RunState } from "../core/types.ts";
+
+/** A state above this is saved less often: at most a tenth of the time goes into saving. */
+const largeStateBytes = 8 << 20;
+const largeStatePauses = 9;
+/** How often the last save of all is tried, and how long it waits in between. */
+const finalTries = 3;
+const finalPauseMs = 300;
+
+export type CheckpointsOptions = Readonly<{
+  snapshot: () => { version: number; state: RunState };
+  isDirty: () => boolean;
+  /** Resolves when the state is durable. */
+  save: (state: RunState) => Promise<void>;
+  onSaved: (version: number, tookMs: number) => void;
+  /** Whether a failed save ends this master (another one took the run over) instead of being tried again. */
+  isFinal: (error: unknown) => boolean;
+  onFinal: (error: unknown) => void;
+  checkpointMs: number;
+  wakeBy: (atMs: number) => void;
+  nowMs: () => number;
+  log: Log;
+}>;
+
+/**
+ * Saves the state: one save at a time, every `checkpointMs` while it has changed. A failed save warns and is tried
+ * again; the run goes on meanwhile, and the last good file stays.
+ *
+ *            tick, due and dirty            saved, failed
+ *     IDLE ----------------------> SAVING ----------------> IDLE
+ *       '------------------------------ close ------------------> CLOSED (only `saveLast` saves from then on)
+ */
+export class Checkpoints {
+  readonly #options: CheckpointsOptions;
+  #saving: Promise<unknown> | null = null;
+  #dueAtMs = -Infinity;
+  #isClosed = false;
+  #failures = 0;
+
+  constructor(options: CheckpointsOptions) {
+    this.#options = options;
+  }
+
+  /** Starts a save if one is due. Returns when to wake next. */
+  tick(nowMs: number): number {
+    if (this.#isClosed || this.#saving !== null || !this.#options.isDirty()) return Infinity;
+    if (nowMs < this.#dueAtMs) return this.#dueAtMs;
+    this.#saving = this.#saveOnce().finally(() => {
+      this.#saving = null;
+      this.#options.wakeBy(this.#dueAtMs);
+    });
+    return Infinity;
+  }
+
+  /** Saves now and at once: the first save of a start. @throws what the save throws. */
+  async saveFirst(): Promise<void> {
+    await this.#save();
+  }
+
+  /**
+   * The last save: what is in memory now, durable. Null when it is; else the error, after a few tries or once
+   * `hurry` is aborted.
+   */
+  async saveLast(hurry: AbortSignal): Promise<unknown> {
+    this.close();
+    await this.#saving;
+    for (let tries = 1;; tries++) {
+      const error = await this.#save().then(() => null, asIs);
+      if (error === null || tries === finalTries || hurry.aborted || this.#options.isFinal(error)) {
+        return error;
+      }
+      this.#options.log("warn", `Cannot save the state: ${text(error)}. Trying again.`);
+      await pause(finalPauseMs, hurry);
+    }
+  }
+
+  /** Starts no save any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** Resolves when no save is under way. */
+  async idle(): Promise<void> {
+    await this.#saving;
+  }
+
+  async #saveOnce(): Promise<void> {
+    try {
+      await this.#save();
+      this.#failures = 0;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  async #save(): Promise<void> {
+    const { snapshot, save, onSaved, nowMs, checkpointMs } = this.#options;
+    const startedMs = nowMs();
+    this.#dueAtMs = startedMs + checkpointMs;
+    const { version, state } = snapshot();
+    await save(state);
+    const tookMs = nowMs() - startedMs;
+    if (byteLength(state) > largeStateBytes) {
+      this.#dueAtMs = Math.max(this.#dueAtMs, nowMs() + largeStatePauses * tookMs);
+    }
+    onSaved(version, tookMs);
+  }
+
+  #failed(error: unknown): void {
+    const { isFinal, onFinal, log } = this.#options;
+    if (isFinal(error)) return onFinal(error);
+    this.#failures += 1;
+    const times = this.#failures === 1 ? "" : ` (${this.#failures} times in a row)`;
+    log("warn", `Cannot save the state${times}: ${text(error)}. The last good one stays; trying again.`);
+  }
+}
+
+/** About how large the file gets: jobs and error texts are all that grows. */
+function byteLength(state: RunState): number {
+  let bytes = 0;
+  for (const { span, history } of state.stranded) {
+    bytes += span.byteLength;
+    for (const { message, stack } of history.attempts) bytes += message.length + stack.length;
+  }
+  return bytes;
+}
+
+function asIs(error: unknown): unknown {
+  return error ?? new Error("the save failed without a reason");
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function pause(ms: number, hurry: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    hurry.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}

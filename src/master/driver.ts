@@ -1,0 +1,125 @@
+import type { Effect, RunEvent } from "../core/types.ts";
+import { monotonicMs } from "./timer.ts";
+
+/** What the driver needs of the core. */
+export interface Core {
+  apply(event: RunEvent, nowMs: number): void;
+  tick(nowMs: number): number;
+  takeEffects(): Effect[];
+}
+
+/** What the driver calls. */
+export interface DriverHooks {
+  carryOut(effect: Effect): void;
+  /** A turn is over: the core has nothing left to ask for until it is told more. Pull the source, arm the timer. */
+  onTurn(nowMs: number, wakeAtMs: number): void;
+  /** The core threw, or an effect did: what is in memory can no longer be trusted. Called once. */
+  onFault(error: unknown): void;
+}
+
+/**
+ * The one place that calls the core. Events are applied as they come; effects are taken once per turn of the
+ * event loop, so that the many small answers of one turn make few large leases.
+ *
+ *          start          apply                 setImmediate
+ *     HELD -------> IDLE ---------> SCHEDULED ----------------> effects until there are none ---> IDLE
+ *       '-------------'------------------'------- fault, halt ------> HALTED
+ *
+ * HELD: events are applied, effects wait: nothing may be handed out before the first save.
+ * HALTED: for good; nothing reaches the core any more.
+ */
+export class Driver {
+  readonly #core: Core;
+  readonly #hooks: DriverHooks;
+  #at: "held" | "idle" | "scheduled" | "halted" = "held";
+  /** When the core wants its next tick; -Infinity until its first. */
+  #wakeAtMs = -Infinity;
+
+  constructor(core: Core, hooks: DriverHooks) {
+    this.#core = core;
+    this.#hooks = hooks;
+  }
+
+  get isHalted(): boolean {
+    return this.#at === "halted";
+  }
+
+  start(): void {
+    if (this.#at === "held") this.#at = "idle";
+    this.wake();
+  }
+
+  /**
+   * Tells the core. What is overdue is judged first: after a stall the core must see by how much its tick is late
+   * before it hears from those whose bytes were waiting.
+   */
+  apply(event: RunEvent): void {
+    if (this.isHalted) return;
+    const nowMs = monotonicMs();
+    try {
+      if (nowMs >= this.#wakeAtMs) this.#wakeAtMs = this.#core.tick(nowMs);
+      this.#core.apply(event, nowMs);
+    } catch (error) {
+      return this.#fault(error);
+    }
+    this.wake();
+  }
+
+  /** Does what is overdue; its effects follow in a turn of their own. Returns when the core wants to wake next. */
+  tick(nowMs: number): number {
+    if (this.isHalted) return Infinity;
+    if (nowMs < this.#wakeAtMs) return this.#wakeAtMs;
+    this.wake();
+    try {
+      return (this.#wakeAtMs = this.#core.tick(nowMs));
+    } catch (error) {
+      this.#fault(error);
+      return Infinity;
+    }
+  }
+
+  /** Sees to it that effects are taken in this turn of the event loop. */
+  wake(): void {
+    if (this.#at !== "idle") return;
+    this.#at = "scheduled";
+    setImmediate(() => this.turn());
+  }
+
+  /** Takes effects and has them carried out, until there are none; at once, where a turn of its own is too late. */
+  turn(): void {
+    if (this.isHalted || this.#at === "held") return;
+    this.#at = "scheduled"; // what is applied meanwhile belongs to this turn
+    const nowMs = monotonicMs();
+    try {
+      this.#carryOutAll(nowMs);
+      if (this.isHalted) return;
+      this.#at = "idle";
+      this.#hooks.onTurn(nowMs, this.#wakeAtMs);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  /** Nothing reaches the core from now on. */
+  halt(): void {
+    this.#at = "halted";
+  }
+
+  #carryOutAll(nowMs: number): void {
+    for (;;) {
+      this.#wakeAtMs = this.#core.tick(nowMs);
+      const effects = this.#core.takeEffects();
+      if (effects.length === 0) return;
+      for (const effect of effects) {
+        if (this.isHalted) return;
+        this.#hooks.carryOut(effect);
+      }
+    }
+  }
+
+  #fault(error: unknown): void {
+    if (this.isHalted) return;
+    this.halt();
+    this.#hooks.onFault(error);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Log } from "../base/log.ts";
+import type { RunStatus } from "../core/types.ts";
+import type { LoadedPlugin } from "../plugin/load_plugin.ts";
+import { describeError } from "../plugin/describe_error.ts";
+import { pluginLog } from "../plugin/plugin_log.ts";
+import type { Summary } from "../plugin/types.ts";
+
+/** What `onFinish` is told of the run. */
+export function toSummary(status: RunStatus, complete: boolean, elapsedMs: number): Summary {
+  const { handedOut, done, skipped, dead, stranded, repeated } = status;
+  return { complete, handedOut, done, skipped, dead, stranded, repeated, elapsedMs };
+}
+
+/**
+ * Calls the plugin's `onFinish`, if it has one, and waits for it until `hurry` is aborted; its `ctx.signal` is that
+ * signal. What it throws is logged and changes nothing: the run has ended as it has, and its state says so.
+ */
+export async function callOnFinish(
+  { plugin }: LoadedPlugin,
+  summary: Summary,
+  parts: Readonly<{ args: Readonly<Record<string, string>>; log: Log; hurry: AbortSignal }>,
+): Promise<void> {
+  if (plugin.onFinish === undefined || parts.hurry.aborted) return;
+  const { args, log, hurry } = parts;
+  try {
+    const finished = plugin.onFinish(summary, { args, signal: hurry, log: pluginLog(log) });
+    await Promise.race([finished, aborted(hurry)]);
+  } catch (error) {
+    const { message, stack } = describeError(error);
+    log("error", `onFinish of the plugin threw; the run itself is not affected: ${stack || message}`);
+  }
+}
+
+/** Resolves once `signal` is aborted. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,192 @@
+import type { JobSpan } from "../base/job_span.ts";
+import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
+import type { Introduction, MasterMessage, SlaveMessage } from "../protocol/messages.ts";
+
+export type LeaseEffect = Extract<Effect, { kind: "lease" }>;
+
+/** What a session needs of its link. */
+export interface Wire {
+  send(message: MasterMessage): void;
+  close(reason: string): void;
+  readonly isCongested: boolean;
+  readonly peer: string;
+}
+
+/**
+ * One slave's connection, from WELCOME to close: translates between its messages and the core's events.
+ *
+ *                 ready                leaving
+ *     WELCOMED ----------> READY ----------------> LEAVING
+ *         '------------------'------- close --------'-----> CLOSED
+ *
+ * WELCOMED: the core does not know it yet. READY: it holds leases. LEAVING: it takes nothing new.
+ * CLOSED: nothing it sends is looked at any more.
+ *
+ * While the link is congested the core is told a credit of 0, so that the other slaves get the jobs; leases that
+ * the core had made before it knew wait here. They are views of jobs that are counted already: memory stays flat.
+ */
+export class Session {
+  readonly id: SessionId;
+  readonly intro: Introduction;
+  readonly welcomedAtMs: number;
+  readonly #wire: Wire;
+  readonly #tell: (event: RunEvent) => void;
+  #at: "welcomed" | "ready" | "leaving" | "closed" = "welcomed";
+  /** What the slave said last, and what the core was told of it. */
+  #credit = 0;
+  #creditTold = 0;
+  /** Leases that wait for the link, in order. */
+  #waiting: LeaseEffect[] = [];
+
+  constructor(
+    id: SessionId,
+    intro: Introduction,
+    wire: Wire,
+    tell: (event: RunEvent) => void,
+    nowMs: number,
+  ) {
+    this.id = id;
+    this.intro = intro;
+    this.welcomedAtMs = nowMs;
+    this.#wire = wire;
+    this.#tell = tell;
+  }
+
+  get at(): "welcomed" | "ready" | "leaving" | "closed" {
+    return this.#at;
+  }
+
+  /** Whether the core knows this session. */
+  get hasJoined(): boolean {
+    return this.#at === "ready" || this.#at === "leaving";
+  }
+
+  /** One message of the slave. A message out of place costs the session, and nothing else. */
+  receive(message: SlaveMessage, at: string): void {
+    if (this.#at === "closed") return;
+    if ((message.kind === "ready") === this.hasJoined && message.kind !== "beat") {
+      return this.#wire.close(`it said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`);
+    }
+    switch (message.kind) {
+      case "ready":
+        return this.#join(message);
+      case "credit":
+        return this.#takeCredit(message.credit);
+      case "answer":
+        return this.#answer(message, at);
+      case "leaving":
+        return this.#leave();
+      case "beat":
+        return;
+      default:
+        return message satisfies never;
+    }
+  }
+
+  /** Bytes came. */
+  hear(): void {
+    if (this.hasJoined) this.#tell({ kind: "heard", session: this.id });
+  }
+
+  send(message: MasterMessage): void {
+    if (this.#at !== "closed") this.#wire.send(message);
+  }
+
+  lease(effect: LeaseEffect): void {
+    if (this.#at === "closed") return;
+    if (this.#waiting.length > 0 || this.#wire.isCongested) {
+      this.#waiting.push(effect);
+    } else {
+      this.#wire.send(toLeaseMessage(effect));
+    }
+    this.#tellCredit();
+  }
+
+  /** The link takes bytes again. */
+  drained(): void {
+    if (this.#at === "closed") return;
+    let sent = 0;
+    while (sent < this.#waiting.length && !this.#wire.isCongested) {
+      this.#wire.send(toLeaseMessage(this.#waiting[sent++]!));
+    }
+    this.#waiting.splice(0, sent);
+    this.#tellCredit();
+  }
+
+  /** The connection is gone; the core hears of it, unless it was the core that ended it. */
+  lost(): void {
+    if (this.hasJoined) this.#tell({ kind: "left", session: this.id, how: this.#howItEnds() });
+    this.#close();
+  }
+
+  /** Ends the connection, without a word to the core. */
+  end(reason: string): void {
+    if (this.#at === "closed") return;
+    this.#close();
+    this.#wire.close(reason);
+  }
+
+  #join(message: Extract<SlaveMessage, { kind: "ready" }>): void {
+    this.#at = "ready";
+    this.#credit = this.#creditTold = message.credit;
+    const { slaveId, name } = this.intro;
+    const { credit, held } = message;
+    this.#tell({ kind: "joined", session: this.id, slaveId, slaveName: name, credit, held });
+  }
+
+  #answer(message: Extract<SlaveMessage, { kind: "answer" }>, at: string): void {
+    this.#tell({ kind: "answered", session: this.id, number: message.number, answer: message, at });
+    this.#takeCredit(message.credit);
+  }
+
+  #leave(): void {
+    this.#at = "leaving";
+    this.#tell({ kind: "leaving", session: this.id });
+  }
+
+  #takeCredit(credit: number): void {
+    this.#credit = credit;
+    this.#tellCredit();
+  }
+
+  #tellCredit(): void {
+    const credit = this.#waiting.length > 0 || this.#wire.isCongested ? 0 : this.#credit;
+    if (credit === this.#creditTold || !this.hasJoined) return;
+    this.#creditTold = credit;
+    this.#tell({ kind: "credit", session: this.id, credit });
+  }
+
+  #howItEnds(): SessionEnd {
+    return this.#at === "leaving" ? "drained" : "closed";
+  }
+
+  #close(): void {
+    this.#at = "closed";
+    this.#waiting = [];
+  }
+}
+
+function toLeaseMessage({ lease, parts, attempt, alone }: LeaseEffect): MasterMessage {
+  const count = parts.reduce((sum, part) => sum + part.count, 0);
+  return {
+    kind: "lease",
+    number: lease.number,
+    seq: parts[0]!.seq,
+    count,
+    attempt,
+    alone,
+    jobs: joined(parts),
+  };
+}
+
+/** The encoded jobs of all parts: a view if there is only one. */
+function joined(parts: readonly JobSpan[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!.bytes;
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part.bytes, at);
+    at += part.byteLength;
+  }
+  return bytes;
+}

@@ -1,0 +1,87 @@
+import type { Address } from "../base/address.ts";
+import type { Log } from "../base/log.ts";
+import type { DeadLetter, Outcome, RunStatus, SessionId } from "../core/types.ts";
+import type { LoadedPlugin } from "../plugin/load_plugin.ts";
+
+/** All that a master is told at its start. Times in milliseconds, sizes in bytes. */
+export type MasterOptions = Readonly<{
+  plugin: LoadedPlugin;
+  args: Readonly<Record<string, string>>;
+  host: string;
+  /** 0 takes a free one. */
+  port: number;
+  /** Whether to take a free port if `port` is in use. */
+  portFallback: boolean;
+  /** Null: no proof is asked for (`--insecure`). */
+  token: Uint8Array | null;
+  key: string;
+  stateDir: string;
+  reset: boolean;
+  force: boolean;
+  jobsMax: number;
+  bytesMax: number;
+  failuresMax: number;
+  backoffMs: number;
+  /** 0: none. */
+  timeoutMs: number;
+  heartbeatMs: number;
+  checkpointMs: number;
+  graceMs: number;
+  /** How long stranded leases wait for the slaves that held them. */
+  reclaimMs: number;
+  version: string;
+  log: Log;
+  onEvent?: (event: MasterEvent) => void;
+}>;
+
+/** A master that listens. */
+export interface Master {
+  /** Really bound. */
+  readonly address: Address;
+  readonly runId: string;
+  /** What an earlier start left; null on a fresh one. */
+  readonly resumed: Resumed | null;
+  readonly statePath: string;
+  /** Resolves at the end, whatever the end; never rejects. */
+  readonly finished: Promise<MasterResult>;
+  /** The first call stops handing out and waits for what runs, at most the grace; the second ends at once. */
+  stop(): void;
+  status(): MasterStatus;
+}
+
+export type MasterStatus = RunStatus & Readonly<{ elapsedMs: number }>;
+
+/** The counters an earlier start saved. */
+export type Resumed = Readonly<{
+  handedOut: number;
+  done: number;
+  skipped: number;
+  dead: number;
+  stranded: number;
+  /** The run had finished: only jobs that appeared since are handed out. */
+  complete: boolean;
+}>;
+
+export type MasterResult = Readonly<{
+  outcome: Outcome;
+  status: RunStatus;
+  elapsedMs: number;
+  /** Whether the last state of all is durable. If not, `error` says why and the run is to be resumed from an older one. */
+  savedFinally: boolean;
+  /** What ended the run, unless it is `outcome`: a fault of the program, a state that could not be saved or was taken over. */
+  error?: Error;
+  statePath: string;
+  deadPath: string;
+}>;
+
+/** What happens at a master, as it happens: for `--json` and the like. A listener must not throw. */
+export type MasterEvent =
+  | Readonly<{ kind: "joined"; session: SessionId; slave: string; procs: number }>
+  | Readonly<{ kind: "left"; session: SessionId; slave: string; reason: string }>
+  | Readonly<{ kind: "warning"; message: string }>
+  /** These are durable now. */
+  | Readonly<{ kind: "dead letters"; letters: readonly DeadLetter[] }>
+  | Readonly<{ kind: "saved"; tookMs: number }>
+  /** The first stop was asked for. */
+  | Readonly<{ kind: "stopping" }>
+  | Readonly<{ kind: "ended"; outcome: Outcome }>;

@@ -1,0 +1,76 @@
+import t from "tap";
+import type { DeadLetter } from "../../src/core/types.ts";
+import { Burials } from "../../src/master/burials.ts";
+
+const history = { failures: 1, crashes: 0, crashesInCompany: 0, lostSessions: 0, attempts: [] };
+const letter = (seq: number): DeadLetter => ({ seq, job: new Uint8Array([seq]), history });
+
+/** Burials over a disk whose writes end when the test says so. */
+function bench() {
+  const writes: { seqs: number[]; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  const buried: (readonly number[])[] = [];
+  const warnings: string[] = [];
+  const wakes: number[] = [];
+  const finals: unknown[] = [];
+  const clock = { nowMs: 0 };
+  const burials = new Burials({
+    write: (letters) =>
+      new Promise((resolve, reject) => writes.push({ seqs: letters.map(({ seq }) => seq), resolve, reject })),
+    onBuried: (_letters, seqs) => buried.push(seqs),
+    isFinal: (error) => error === "taken over",
+    onFinal: (error) => finals.push(error),
+    wakeBy: (atMs) => wakes.push(atMs),
+    nowMs: () => clock.nowMs,
+    log: (_level, message) => warnings.push(message),
+  });
+  return { burials, writes, buried, warnings, wakes, finals, clock };
+}
+
+t.test("what comes while one write is under way is the next group", async (t) => {
+  const { burials, writes, buried, clock } = bench();
+  burials.bury([letter(5)]);
+  burials.bury([letter(8), letter(6)]);
+  burials.bury([letter(7), letter(2)]);
+  t.same(writes.map(({ seqs }) => seqs), [[5]]);
+  writes[0]!.resolve();
+  await burials.idle();
+  t.same(buried, [[5, 6]]);
+  burials.tick(clock.nowMs);
+  t.same(writes[1]!.seqs, [8, 6, 7, 2]);
+  writes[1]!.resolve();
+  await burials.idle();
+  t.same(buried[1], [2, 3, 6, 9], "as ranges");
+  t.equal(burials.tick(clock.nowMs), Infinity);
+});
+
+t.test("a full disk is tried again, later each time, and nothing counts as buried meanwhile", async (t) => {
+  const { burials, writes, buried, warnings, wakes, clock } = bench();
+  burials.bury([letter(1)]);
+  writes[0]!.reject(new Error("no space left"));
+  await burials.idle();
+  t.same(buried, []);
+  t.match(warnings, [/no space left/]);
+  t.same(wakes, [1_000]);
+  burials.bury([letter(2)]);
+  t.equal(writes.length, 1, "not before the pause is over");
+  t.equal(burials.tick(999), 1_000);
+  clock.nowMs = 1_000;
+  burials.tick(1_000);
+  t.same(writes[1]!.seqs, [1, 2], "in the old order");
+  writes[1]!.reject(new Error("no space left"));
+  await burials.idle();
+  t.same(wakes, [1_000, 3_000], "the pause doubles");
+  burials.tick(3_000);
+  writes[2]!.resolve();
+  await burials.idle();
+  t.same(buried, [[1, 3]]);
+});
+
+t.test("a dead-letter file of another master is no case for trying again", async (t) => {
+  const { burials, writes, finals, warnings } = bench();
+  burials.bury([letter(1)]);
+  writes[0]!.reject("taken over");
+  await burials.idle();
+  t.same(finals, ["taken over"]);
+  t.same(warnings, []);
+});

@@ -1,0 +1,138 @@
+import t from "tap";
+import { JobSpan } from "../../src/base/job_span.ts";
+import type { RunState } from "../../src/core/types.ts";
+import { Checkpoints } from "../../src/master/checkpoints.ts";
+
+const empty: RunState = {
+  handedOut: 0,
+  done: 0,
+  skipped: 0,
+  dead: 0,
+  repeated: 0,
+  last: null,
+  firstJobHash: null,
+  complete: false,
+  stranded: [],
+};
+
+function large(bytes: number): RunState {
+  const span = new JobSpan(
+    { bytes: new Uint8Array(bytes), ends: new Uint32Array([bytes]), cursors: null },
+    0,
+    1,
+    0,
+  );
+  const history = { failures: 0, crashes: 0, crashesInCompany: 0, lostSessions: 0, attempts: [] };
+  return { ...empty, handedOut: 1, stranded: [{ span, history, lease: null }] };
+}
+
+/** Checkpoints every second over a disk whose saves end when the test says so. */
+function bench(state = empty) {
+  const core = { version: 1, isDirty: true };
+  const clock = { nowMs: 0 };
+  const saves: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  const saved: number[] = [], warnings: string[] = [], wakes: number[] = [], finals: unknown[] = [];
+  const checkpoints = new Checkpoints({
+    snapshot: () => ({ version: core.version, state }),
+    isDirty: () => core.isDirty,
+    save: () => new Promise((resolve, reject) => saves.push({ resolve, reject })),
+    onSaved: (version) => saved.push(version),
+    isFinal: (error) => error === "taken over",
+    onFinal: (error) => finals.push(error),
+    checkpointMs: 1_000,
+    wakeBy: (atMs) => wakes.push(atMs),
+    nowMs: () => clock.nowMs,
+    log: (_level, message) => warnings.push(message),
+  });
+  return { checkpoints, core, clock, saves, saved, warnings, wakes, finals };
+}
+
+t.test("saves every checkpoint while dirty, one save at a time", async (t) => {
+  const { checkpoints, core, clock, saves, saved, wakes } = bench();
+  checkpoints.tick(0);
+  t.equal(saves.length, 1);
+  clock.nowMs = 1_500;
+  core.version = 2;
+  t.equal(checkpoints.tick(1_500), Infinity);
+  t.equal(saves.length, 1, "the first is still under way");
+  saves[0]!.resolve();
+  await checkpoints.idle();
+  t.same(saved, [1], "the version of the snapshot, not the one of now");
+  t.same(wakes, [1_000], "due already");
+  checkpoints.tick(1_500);
+  t.equal(saves.length, 2);
+  saves[1]!.resolve();
+  await checkpoints.idle();
+  t.equal(checkpoints.tick(1_600), 2_500);
+  core.isDirty = false;
+  t.equal(checkpoints.tick(2_600), Infinity, "nothing has changed");
+  t.equal(saves.length, 2);
+});
+
+t.test("a large state takes at most a tenth of the time", async (t) => {
+  const { checkpoints, clock, saves, wakes } = bench(large(9 << 20));
+  checkpoints.tick(0);
+  clock.nowMs = 400;
+  saves[0]!.resolve();
+  await checkpoints.idle();
+  t.same(wakes, [4_000]);
+  t.equal(checkpoints.tick(3_999), 4_000);
+  checkpoints.tick(4_000);
+  t.equal(saves.length, 2);
+});
+
+t.test("a failed save warns and is tried again", async (t) => {
+  const { checkpoints, clock, saves, saved, warnings } = bench();
+  checkpoints.tick(0);
+  saves[0]!.reject(new Error("disk full"));
+  await checkpoints.idle();
+  t.match(warnings, [/disk full/]);
+  t.same(saved, []);
+  clock.nowMs = 1_000;
+  checkpoints.tick(1_000);
+  saves[1]!.resolve();
+  await checkpoints.idle();
+  t.same(saved, [1]);
+});
+
+t.test("a state taken over by another master ends this one", async (t) => {
+  const { checkpoints, saves, finals, warnings } = bench();
+  checkpoints.tick(0);
+  saves[0]!.reject("taken over");
+  await checkpoints.idle();
+  t.same(finals, ["taken over"]);
+  t.same(warnings, []);
+});
+
+t.test("the last save waits for the one under way, and takes what is in memory then", async (t) => {
+  const { checkpoints, core, saves, saved } = bench();
+  checkpoints.tick(0);
+  const last = checkpoints.saveLast(new AbortController().signal);
+  core.version = 7;
+  t.equal(saves.length, 1);
+  saves[0]!.resolve();
+  await checkpoints.idle();
+  await new Promise(setImmediate);
+  saves[1]!.resolve();
+  t.equal(await last, null);
+  t.same(saved, [1, 7]);
+  t.equal(checkpoints.tick(99_999), Infinity, "none follows it");
+});
+
+t.test("the last save is given up after three tries, at once in a hurry", async (t) => {
+  const { checkpoints, saves, warnings } = bench();
+  const hurry = new AbortController();
+  const last = checkpoints.saveLast(hurry.signal);
+  await new Promise(setImmediate);
+  hurry.abort();
+  saves[0]!.reject(new Error("disk full"));
+  t.match(await last, { message: "disk full" });
+  t.same([saves.length, warnings.length], [1, 0]);
+  const again = bench();
+  const slow = again.checkpoints.saveLast(new AbortController().signal);
+  for (let tries = 0; tries < 3; tries++) {
+    while (again.saves.length <= tries) await new Promise((resolve) => setTimeout(resolve, 20));
+    again.saves[tries]!.reject(new Error(`disk full ${tries}`));
+  }
+  t.match(await slow, { message: "disk full 2" });
+});

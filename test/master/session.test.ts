@@ -1,0 +1,138 @@
+import t from "tap";
+import { JobSpan } from "../../src/base/job_span.ts";
+import type { RunEvent } from "../../src/core/types.ts";
+import { type LeaseEffect, Session } from "../../src/master/session.ts";
+import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
+
+const intro = { slaveId: "s", name: "web1", version: "1", procs: 1, plugin: null, runtime: "none" };
+
+/** A session over a wire that notes what is sent, and what the core was told. */
+function open() {
+  const sent: MasterMessage[] = [];
+  const closed: string[] = [];
+  const told: RunEvent[] = [];
+  const wire = {
+    isCongested: false,
+    peer: "web1",
+    send: (message: MasterMessage) => void sent.push(message),
+    close: (reason: string) => void closed.push(reason),
+  };
+  const session = new Session(1, intro, wire, (event) => told.push(event), 0);
+  const receive = (message: SlaveMessage) => session.receive(message, "now");
+  return { session, wire, sent, closed, told, receive };
+}
+
+const ready: SlaveMessage = { kind: "ready", credit: 4, held: [] };
+const answer: SlaveMessage = {
+  kind: "answer",
+  number: 1,
+  lease: { masterId: "m", number: 1 },
+  credit: 4,
+  done: [0, 2],
+  skipped: [],
+  failed: [],
+  crash: null,
+  released: [],
+};
+
+function block(...jobs: number[]) {
+  return {
+    bytes: new Uint8Array(jobs),
+    ends: new Uint32Array(jobs.map((_, index) => index + 1)),
+    cursors: null,
+  };
+}
+
+function lease(number: number, ...parts: JobSpan[]): LeaseEffect {
+  return { kind: "lease", session: 1, lease: { masterId: "m", number }, parts, attempt: 1, alone: "no" };
+}
+
+t.test("ready joins; answers and credit follow", async (t) => {
+  const { told, receive } = open();
+  receive(ready);
+  receive(answer);
+  receive({ ...answer, number: 2, credit: 6 });
+  receive({ kind: "credit", credit: 8 });
+  receive({ kind: "credit", credit: 8 });
+  t.match(told, [
+    { kind: "joined", session: 1, slaveId: "s", slaveName: "web1", credit: 4 },
+    { kind: "answered", number: 1, at: "now", answer: { done: [0, 2] } },
+    { kind: "answered", number: 2 },
+    { kind: "credit", credit: 6 },
+    { kind: "credit", credit: 8 },
+  ]);
+  t.equal(told.length, 5, "a credit that is known is not said again");
+});
+
+t.test("a message out of place costs the session", async (t) => {
+  for (const messages of [[answer], [{ kind: "leaving" } as const], [ready, ready]]) {
+    const { closed, receive } = open();
+    for (const message of messages) receive(message);
+    t.equal(closed.length, 1, messages.map(({ kind }) => kind).join(" "));
+  }
+  const { closed, receive } = open();
+  receive({ kind: "beat" });
+  t.same(closed, [], "a beat is never out of place");
+});
+
+t.test("the core hears of bytes and of the end once the slave has joined, and only then", async (t) => {
+  const early = open();
+  early.session.hear();
+  early.session.lost();
+  t.same(early.told, []);
+  for (const how of ["closed", "drained"] as const) {
+    const { session, told, receive } = open();
+    receive(ready);
+    if (how === "drained") receive({ kind: "leaving" });
+    session.hear();
+    session.lost();
+    session.lost();
+    t.match(told.at(-2), { kind: "heard", session: 1 });
+    t.match(told.at(-1), { kind: "left", session: 1, how });
+  }
+  const ended = open();
+  ended.receive(ready);
+  ended.session.end("silent");
+  ended.session.lost();
+  ended.receive(answer);
+  t.same(ended.closed, ["silent"]);
+  t.equal(ended.told.length, 1, "the core ended it: it is told nothing");
+});
+
+t.test("a lease of several parts is one message with the jobs one behind the other", async (t) => {
+  const { session, sent, receive } = open();
+  receive(ready);
+  session.lease(lease(7, new JobSpan(block(1, 2, 3), 1, 2, 10), new JobSpan(block(4), 0, 1, 12)));
+  const jobs = new Uint8Array([2, 3, 4]);
+  t.same(sent, [{ kind: "lease", number: 7, seq: 10, count: 3, attempt: 1, alone: "no", jobs }]);
+});
+
+t.test("a congested link gets no lease, and its slave no credit, until it drains", async (t) => {
+  const { session, wire, sent, told, receive } = open();
+  const span = new JobSpan(block(1), 0, 1, 0);
+  receive(ready);
+  told.length = 0;
+  session.lease(lease(1, span));
+  wire.isCongested = true;
+  session.lease(lease(2, span));
+  session.lease(lease(3, span));
+  t.equal(sent.length, 1);
+  t.same(told, [{ kind: "credit", session: 1, credit: 0 }]);
+  receive({ kind: "credit", credit: 9 });
+  t.equal(told.length, 1, "what the slave says meanwhile is kept");
+  wire.isCongested = false;
+  session.drained();
+  t.match(sent, [{ number: 1 }, { number: 2 }, { number: 3 }], "in order");
+  t.same(told[1], { kind: "credit", session: 1, credit: 9 });
+});
+
+t.test("leases that wait are dropped when the connection is gone", async (t) => {
+  const { session, wire, sent, receive } = open();
+  receive(ready);
+  wire.isCongested = true;
+  session.lease(lease(1, new JobSpan(block(1), 0, 1, 0)));
+  session.lost();
+  wire.isCongested = false;
+  session.drained();
+  t.same(sent, []);
+});
