@@ -1,0 +1,16 @@
+/** Limits of the files a run leaves on disk, with the unit in the name and the reason beside each. */
+
+/** State bytes encoded, hashed and written in one step: some half a millisecond of the event loop. */
+export const stateStepBytes = 256 << 10;
+/** Stranded spans encoded in one piece: some half a millisecond even if each carries its failed attempts. */
+export const stateSpansPerPiece = 128;
+/** Longest text of a job in a dead letter, for people; its exact bytes stand beside it. */
+export const deadLetterShownChars = 4 << 10;
+/** Dead letters are written in groups of about this many bytes: one write each, bounded memory. */
+export const deadLetterGroupBytes = 8 << 20;
+/** Longest wait for the holder of a lock to say who it is; it may be stopped. */
+export const lockAnswerMs = 1_000;
+/** How often the state of a master that may run elsewhere is looked at. */
+export const foreignLookMs = 250;
+/** How long it must stay unchanged: three heartbeats of the default length. */
+export const foreignWatchMs = 15_000;

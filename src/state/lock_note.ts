@@ -1,0 +1,63 @@
+import { randomBytes } from "node:crypto";
+import { StateError } from "../base/errors.ts";
+import { type Disk, errorCode, errorText, removeFile } from "./disk.ts";
+import { type Holder, isSamePlace, parseHolder } from "./holder.ts";
+import type { StateFiles } from "./state_files.ts";
+
+export function lockedError(files: StateFiles, holder: Holder | null): StateError {
+  const address = holder?.address == null ? "" : ` at ${holder.address}`;
+  const who = holder === null
+    ? "an unknown pid"
+    : `pid ${holder.pid} on ${JSON.stringify(holder.host)}${address}`;
+  return new StateError(
+    `Cannot start "${files.key}" in "${files.dir}": a master of it already runs, ${who}. Stop that one first, or give ` +
+      `this run a --key of its own.`,
+  );
+}
+
+/** Null if there is none that can be read; it is for people, and the lock does not hang on it. */
+export async function readNote(disk: Disk, path: string): Promise<Holder | null> {
+  try {
+    const file = await disk.open(path, "r");
+    return parseHolder(await file.readFile("utf8").finally(() => file.close()));
+  } catch {
+    return null;
+  }
+}
+
+/** Whole or not at all: through a temporary name. */
+export async function writeNote(disk: Disk, path: string, holder: Holder): Promise<void> {
+  const temporary = await writeNew(disk, path, holder);
+  try {
+    await disk.rename(temporary, path);
+  } catch (error) {
+    await removeFile(disk, temporary).catch(() => {});
+    throw error;
+  }
+}
+
+/** The note in a file beside `path`; returns its name. */
+export async function writeNew(disk: Disk, path: string, holder: Holder): Promise<string> {
+  const temporary = `${path}.tmp.${randomBytes(4).toString("hex")}`;
+  const file = await disk.open(temporary, "wx", 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify(holder)}\n`);
+  } finally {
+    await file.close();
+  }
+  return temporary;
+}
+
+/** Unless it is another's by now. */
+export async function removeNote(disk: Disk, path: string, holder: Holder): Promise<void> {
+  const note = await readNote(disk, path);
+  if (note !== null && isSamePlace(note, holder) && note.pid === holder.pid) await removeFile(disk, path);
+}
+
+export function noteError(files: StateFiles, error: unknown): StateError {
+  const why = errorCode(error) === "EROFS" ? "it is read-only" : errorText(error);
+  return new StateError(
+    `Cannot keep the state in "${files.dir}": ${why}. Make the folder writable, or name another one with --state-dir.`,
+    { cause: error },
+  );
+}

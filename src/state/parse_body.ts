@@ -1,0 +1,90 @@
+import type { RunState } from "../core/types.ts";
+import { decode } from "../protocol/codec.ts";
+import { FrameError } from "../protocol/frame_error.ts";
+import { prescan } from "../protocol/prescan.ts";
+import { asBytes, asCount, asFields, asFlag, asHash, asList, asText, DamageError, orNull } from "./fields.ts";
+import type { Identity } from "./identity.ts";
+import { parseStranded } from "./parse_stranded.ts";
+import type { StateContents } from "./state_body.ts";
+
+/**
+ * The body of a state file as a CBOR item, not yet checked.
+ *
+ * @throws {DamageError} if it is none.
+ */
+export function decodeBody(bytes: Uint8Array): unknown {
+  // The checksum held, so no item count needs a bound: each item takes a byte.
+  scan(bytes, "the body");
+  return decode(bytes);
+}
+
+/**
+ * Checks every field, for the file is foreign input, and that the numbers add up.
+ *
+ * @throws {DamageError} naming the first field that is wrong.
+ */
+export function parseBody(body: unknown): StateContents {
+  const [head, pieces, jobs] = asList(body, "the body", 3);
+  const fields = asFields(head, "the head");
+  const stranded = parseStranded(
+    asList(pieces, "stranded"),
+    asBytes(fields.lengths, "lengths"),
+    asBytes(jobs, "jobs"),
+  );
+  return { identity: parseIdentity(fields), state: checkSums({ ...parseRun(fields), stranded }) };
+}
+
+function parseIdentity(fields: Readonly<Record<string, unknown>>): Identity {
+  const pairs = asList(fields.args, "args").map((pair) =>
+    asList(pair, "args", 2).map((word) => asText(word, "args"))
+  );
+  return {
+    runId: asText(fields.runId, "runId"),
+    plugin: asText(fields.plugin, "plugin"),
+    exportName: asText(fields.exportName, "exportName"),
+    args: Object.fromEntries(pairs) as Record<string, string>,
+    pluginHash: asBytes(fields.pluginHash, "pluginHash"),
+  };
+}
+
+function parseRun(fields: Readonly<Record<string, unknown>>): Omit<RunState, "stranded"> {
+  return {
+    handedOut: asCount(fields.handedOut, "handedOut"),
+    done: asCount(fields.done, "done"),
+    skipped: asCount(fields.skipped, "skipped"),
+    dead: asCount(fields.dead, "dead"),
+    repeated: asCount(fields.repeated, "repeated"),
+    last: orNull(fields.last, "last", parseLast),
+    firstJobHash: orNull(fields.firstJobHash, "firstJobHash", asHash),
+    complete: asFlag(fields.complete, "complete"),
+  };
+}
+
+function parseLast(value: unknown, name: string): NonNullable<RunState["last"]> {
+  const [cursor, jobHash] = asList(value, name, 2);
+  const bytes = asBytes(cursor, "the cursor of last");
+  scan(bytes, "the cursor of last");
+  return { cursor: bytes, jobHash: asHash(jobHash, "the job hash of last") };
+}
+
+/** The promise that makes the numbers honest: every job handed out is accounted for. */
+function checkSums(state: RunState): RunState {
+  const { handedOut, done, skipped, dead, stranded, last, firstJobHash, complete } = state;
+  const jobs = stranded.reduce((sum, { span }) => sum + span.count, 0);
+  if (handedOut !== done + skipped + dead + jobs) {
+    const sum = `${done} done + ${skipped} skipped + ${dead} dead + ${jobs} stranded`;
+    throw new DamageError(`${handedOut} handed out is not ${sum}`);
+  }
+  if (complete && jobs > 0) throw new DamageError(`it is complete, with ${jobs} stranded`);
+  if (handedOut > 0 && (last === null || firstJobHash === null)) throw new DamageError("last is missing");
+  return state;
+}
+
+function scan(bytes: Uint8Array, name: string): void {
+  try {
+    prescan(bytes, { itemsMax: Infinity });
+  } catch (error) {
+    if (error instanceof FrameError) throw new DamageError(`${name} is damaged: ${error.message}`);
+    throw error;
+  }
+}

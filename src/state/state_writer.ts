@@ -1,0 +1,183 @@
+import { createHash, randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { StateError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { stateStepBytes } from "../base/state_limits.ts";
+import { type Disk, errorCode, errorText, removeFile } from "./disk.ts";
+import { syncFolder } from "./folder.ts";
+import { gather } from "./gather.ts";
+import { stateVersion } from "./migrate.ts";
+import { readHeader } from "./read_state_file.ts";
+import { SaveError } from "./save_error.ts";
+import { bodyParts, type StateContents } from "./state_body.ts";
+import type { StateFiles } from "./state_files.ts";
+import { encodeHeader, headerBytes, isSame, runTag, type StateHeader } from "./state_header.ts";
+
+/** Exclusive, so that a link in its place is refused. */
+const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
+/** What a file system without hard links answers to one. */
+const linkless = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EXDEV", "EMLINK", "UNKNOWN"];
+
+export type StateWriterOptions = Readonly<{
+  disk: Disk;
+  files: StateFiles;
+  runId: string;
+  epoch: number;
+  /** The header of the state that was loaded; null if there was no good one. */
+  loaded: StateHeader | null;
+  log: Log;
+}>;
+
+/**
+ * Replaces the state file by a newer one, so that whatever ends this process, and whenever, the old or the new one
+ * is there, whole. One save at a time: the caller sees to it.
+ *
+ *     WRITE the temporary file, sync it       old state, leftover temporary file
+ *     LOOK whose state is there now           the same
+ *     LINK the old state to .prev             the same, .prev is the old state too
+ *     RENAME the temporary file over it       new state, not yet durable; .prev is the old one
+ *     SYNC the folder                         new state, durable
+ */
+export class StateWriter {
+  readonly #options: StateWriterOptions;
+  readonly #writer = new Uint8Array(randomBytes(8));
+  /** What this master last saw or put at the state's path. */
+  #seen: StateHeader | null;
+
+  constructor(options: StateWriterOptions) {
+    this.#options = options;
+    this.#seen = options.loaded;
+  }
+
+  /**
+   * Resolves when the state is durable.
+   *
+   * @throws {SaveError} if it could not be written this time; the file there is as it was, or the new one.
+   * @throws {StateError} if another master took the run over.
+   */
+  async save(contents: StateContents): Promise<void> {
+    const { disk, files } = this.#options;
+    const temporary = `${files.state}.tmp.${randomBytes(4).toString("hex")}`;
+    try {
+      const header = await this.#write(temporary, contents);
+      if (await this.#isOursThere()) await this.#keepPrevious();
+      await disk.rename(temporary, files.state);
+      this.#seen = header;
+      await syncFolder(disk, files.dir);
+    } catch (error) {
+      // After a failed sync a file must not be trusted, even if the next sync succeeds: it goes.
+      await removeFile(disk, temporary).catch(() => {});
+      if (error instanceof StateError) throw error;
+      throw new SaveError(`Cannot save "${files.state}": ${errorText(error)}`, { cause: error });
+    }
+  }
+
+  async #write(path: string, contents: StateContents): Promise<StateHeader> {
+    const file = await this.#options.disk.open(path, newFlags, 0o600);
+    try {
+      const hash = createHash("sha256");
+      let bodyBytes = 0;
+      for (const step of gather(bodyParts(contents), stateStepBytes)) {
+        hash.update(step);
+        await writeAll(file, step, headerBytes + bodyBytes);
+        bodyBytes += step.length;
+      }
+      const header = this.#header(bodyBytes, hash.digest());
+      // Last, so that a file that is not whole has no header.
+      await writeAll(file, encodeHeader(header), 0);
+      await file.sync();
+      return header;
+    } finally {
+      await file.close();
+    }
+  }
+
+  #header(bodyBytes: number, bodyHash: Uint8Array): StateHeader {
+    const { runId, epoch } = this.#options;
+    return { version: stateVersion, epoch, bodyBytes, runTag: runTag(runId), writer: this.#writer, bodyHash };
+  }
+
+  /**
+   * Whether the state there is the one this master left there. If it is damaged, gone or an older one, it is not,
+   * and is written anew.
+   *
+   * @throws {StateError} if it is of a newer master, or of another run.
+   */
+  async #isOursThere(): Promise<boolean> {
+    const { disk, files, log } = this.#options;
+    const there = await headerThere(disk, files.state);
+    if (there !== null && this.#seen !== null && isSameHeader(there, this.#seen)) return true;
+    if (there !== null) this.#checkOlder(there);
+    if (there !== null || this.#seen !== null) {
+      log(
+        "warn",
+        `"${files.state}" was ${
+          there === null ? "deleted or damaged" : "replaced by an older one"
+        } meanwhile; writing it anew`,
+      );
+    }
+    return false;
+  }
+
+  #checkOlder(there: StateHeader): void {
+    const { files, runId, epoch } = this.#options;
+    const who = isSame(there.runTag, runTag(runId))
+      ? "another master took this run over"
+      : "it is of another run now";
+    const isOlder = there.epoch < epoch || (there.epoch === epoch && isSame(there.writer, this.#writer));
+    if (isSame(there.runTag, runTag(runId)) && isOlder) return;
+    throw new StateError(
+      `Cannot save "${files.state}": ${who} (epoch ${there.epoch}, this master's is ${epoch}). Nothing of it was changed; ` +
+        `let that one go on.`,
+    );
+  }
+
+  /** Through a temporary name, so that `.prev` is never absent either. */
+  async #keepPrevious(): Promise<void> {
+    const { disk, files } = this.#options;
+    const temporary = `${files.prev}.tmp.${randomBytes(4).toString("hex")}`;
+    try {
+      await linkOrCopy(disk, files.state, temporary);
+      await disk.rename(temporary, files.prev);
+    } catch (error) {
+      await removeFile(disk, temporary).catch(() => {});
+      throw error;
+    }
+  }
+}
+
+/** Null if there is no file, or what there is is no file or no state. */
+async function headerThere(disk: Disk, path: string): Promise<StateHeader | null> {
+  try {
+    return (await disk.lstat(path)).isFile() ? await readHeader(disk, path) : null;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return null;
+    // It may well be readable the next time; whose it is must be known before it is replaced.
+    throw new Error(errorText(error), { cause: error });
+  }
+}
+
+function isSameHeader(a: StateHeader, b: StateHeader): boolean {
+  return isSame(encodeHeader(a), encodeHeader(b));
+}
+
+async function linkOrCopy(disk: Disk, from: string, to: string): Promise<void> {
+  try {
+    await disk.link(from, to);
+  } catch (error) {
+    if (!linkless.includes(errorCode(error))) throw error;
+    await disk.copyFile(from, to, constants.COPYFILE_EXCL);
+    const copy = await disk.open(to, "r+");
+    await copy.sync().finally(() => copy.close());
+  }
+}
+
+/** Writes all of it, however little a write takes. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);
+    if (bytesWritten === 0) throw new Error("no space left: a write took nothing");
+    at += bytesWritten;
+  }
+}
