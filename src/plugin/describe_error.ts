@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { errorMessageCharsMax, errorStackLinesMax } from "../base/limits.ts";
 
 /** Longest line of a stack that is kept, in characters: minified code has lines of megabytes. */
@@ -29,31 +30,37 @@ function attempt(read: () => string): string | undefined {
 }
 
 function messageOf(error: unknown): string {
-  if (error === null || (typeof error !== "object" && typeof error !== "function")) {
-    return nonErrorText(error);
-  }
-  const { name, message } = error as { name?: unknown; message?: unknown };
+  if (typeof error !== "object" || error === null) return nonErrorText(error);
+  const { name, message, errors } = error as { name?: unknown; message?: unknown; errors?: unknown };
   if (typeof message !== "string") return nonErrorText(error);
-  const label = typeof name === "string" ? name : "";
-  if (label === "" || label === "Error") return message === "" ? "Error" : message;
-  return message === "" ? label : `${label}: ${message}`;
+  // A connection that failed at several addresses is an AggregateError without a message.
+  if (message === "" && Array.isArray(errors) && errors.length > 0) return messageOf(errors[0]);
+  const label = typeof name === "string" && name !== "" ? name : "Error";
+  if (message === "") return label;
+  return label === "Error" ? message : `${label}: ${message}`;
 }
 
-/** `throw "text"` is its own message; other values are named with their type. */
+/** `throw "text"` is its own message; other values are shown as they are. */
 function nonErrorText(value: unknown): string {
   if (typeof value === "string") return value === "" ? "an empty string was thrown" : value;
-  if (typeof value === "function") return "a function was thrown";
-  if (typeof value !== "object" || value === null) return `${String(value)} was thrown`;
-  return `${JSON.stringify(value) ?? "an object"} was thrown`;
+  return `${
+    inspect(value, { depth: 2, maxArrayLength: 10, maxStringLength: 200, breakLength: Infinity })
+  } was thrown`;
 }
 
 function stackOf(error: unknown): string {
-  if (error === null || typeof error !== "object") return "";
-  const { stack, cause } = error as { stack?: unknown; cause?: unknown };
-  const text = typeof stack === "string" ? stack : "";
+  if (typeof error !== "object" || error === null) return "";
+  const { stack, message, cause } = error as { stack?: unknown; message?: unknown; cause?: unknown };
+  const text = typeof stack === "string" ? shortened(stack, message) : "";
   if (cause === undefined) return text;
   const why = attempt(() => messageOf(cause)) ?? "something that cannot be shown";
   return `${text}\nCaused by: ${why.slice(0, stackLineCharsMax)}`;
+}
+
+/** A message of many lines would leave no room for the frames behind it. */
+function shortened(stack: string, message: unknown): string {
+  if (typeof message !== "string" || !message.includes("\n")) return stack;
+  return stack.replace(message, () => message.slice(0, message.indexOf("\n")));
 }
 
 function cutMessage(message: string): string {

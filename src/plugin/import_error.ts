@@ -5,34 +5,55 @@ import { describeError } from "./describe_error.ts";
  * and with what to do about a missing package.
  */
 export function describeImportError(error: unknown): string {
-  const { message, stack } = describeError(error);
-  const place = placeOf(error) ?? placeInStack(stack);
-  const where = place === undefined || message.includes(place) ? "" : ` at ${place}`;
-  return `${message.trimEnd()}${where}.${adviceFor(message)}`;
+  const errors = errorsOf(error);
+  const { message, stack } = describeError(errors[0]);
+  const text = named(message.trimEnd());
+  const place = placeOf(errors[0]) ?? placeInStack(stack);
+  const isPlaced = place === undefined || /:\d+:\d+/.test(text);
+  const where = isPlaced ? "" : ` at ${place}`;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
+  return `${text.replace(/\.$/, "")}${where}${more}.${adviceFor(text)}`;
 }
 
-/** Bun's BuildMessage and ResolveMessage carry their place as an object. */
+/** Bun throws several syntax errors of a file as one AggregateError. */
+function errorsOf(error: unknown): readonly unknown[] {
+  const errors = (error as { errors?: unknown } | null)?.errors;
+  return Array.isArray(errors) && errors.length > 0 ? errors : [error];
+}
+
+/** Without the class names that only one runtime has: Bun's two, and Deno's TypeError around the real one. */
+function named(message: string): string {
+  return message
+    .replace(/^BuildMessage: /, "SyntaxError: ")
+    .replace(/^ResolveMessage: /, "")
+    .replace(/^TypeError: (?=SyntaxError: |Import "|Module not found )/, "");
+}
+
+/** Bun's BuildMessage carries its place as an object; a ResolveMessage names the importer in its message. */
 function placeOf(error: unknown): string | undefined {
-  const position = (error as { position?: unknown } | null)?.position as
-    | { file?: unknown; line?: unknown; column?: unknown }
-    | null
-    | undefined;
+  const { position } = (error ?? {}) as {
+    position?: { file?: unknown; line?: unknown; column?: unknown } | null;
+  };
   if (typeof position?.file !== "string" || position.file === "") return undefined;
   return `${position.file}:${position.line}:${position.column}`;
 }
 
-/** Node and V8 name the place of a syntax error in the stack's first line, all others in the first frame. */
+/** Node names the place of a syntax error in the stack's first line, all others in the first frame. */
 function placeInStack(stack: string): string | undefined {
-  const frames = stack.split("\n").map((line) =>
-    /(?:file:\/\/)?(\/[^\s():]+|[A-Za-z]:[^\s():]+)(:\d+(?::\d+)?)/.exec(line)
-  );
-  const frame = frames.find((found) => found !== null);
-  return frame ? `${frame[1]}${frame[2]}` : undefined;
+  for (const line of stack.split("\n")) {
+    const place = /(?:file:\/\/)?((?<![\w:])\/[^\s():]+|\b[A-Za-z]:[\\/][^\s():]+)(:\d+(?::\d+)?)/.exec(line);
+    if (place !== null && !isOurs(line)) return `${place[1]}${place[2]}`;
+  }
+  return undefined;
+}
+
+/** A frame of the runtime, or of this program: where the import began, not where it failed. */
+function isOurs(frame: string): boolean {
+  return /node:internal|\$bunfs|~BUN|\bload_plugin\.ts/.test(frame);
 }
 
 function adviceFor(message: string): string {
-  const isMissing = /cannot find (module|package)|not a dependency|module not found/i.test(message);
-  if (!isMissing) return "";
+  if (!/cannot find (module|package)|not a dependency|module not found/i.test(message)) return "";
   return " Packages that a plugin imports must be installed beside it (`npm install <name>` in its folder); " +
     "its relative imports must be copied with it.";
 }

@@ -42,9 +42,7 @@ export class JobCollector {
   take(): Block {
     const jobs = this.#jobs.take();
     if (this.#cursor === undefined) return jobs;
-    const { bytes, ends } = this.#cursors.take();
-    // One more than the jobs where a job was refused after its cursor was taken.
-    return { ...jobs, cursors: { bytes, ends: ends.subarray(0, jobs.ends.length) } };
+    return { ...jobs, cursors: firstOf(this.#cursors.take(), jobs.ends.length) };
   }
 
   #appendWithCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): number {
@@ -62,6 +60,12 @@ export class JobCollector {
   }
 }
 
+/** There is one cursor more than jobs where a job was refused after its cursor was taken. */
+function firstOf({ bytes, ends }: Block, count: number): NonNullable<Block["cursors"]> {
+  if (ends.length === count) return { bytes, ends };
+  return { bytes: bytes.subarray(0, count === 0 ? 0 : ends[count - 1]), ends: ends.subarray(0, count) };
+}
+
 function callCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): unknown {
   let cursor: unknown;
   try {
@@ -72,7 +76,7 @@ function callCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): unkn
   }
   if (cursor === undefined) {
     throw new BadJob(
-      "cursor(job) returned undefined: it must return what `last` will be. Is a `return` missing?",
+      "of which cursor(job) returned undefined: it must return what `last` will be. Is a `return` missing?",
     );
   }
   if (typeof (cursor as { then?: unknown } | null)?.then === "function") {

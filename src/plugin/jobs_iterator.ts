@@ -20,6 +20,15 @@ export function openJobs(jobs: unknown): JobsIterator {
   throw refused(jobs);
 }
 
+/** Calls `return()` if there is one, and waits for it. What it throws comes too late to matter. */
+export async function returnOf({ iterator }: JobsIterator): Promise<void> {
+  try {
+    await iterator.return?.();
+  } catch {
+    // The run is over for this source.
+  }
+}
+
 function refused(jobs: unknown): SourceFault {
   return new SourceFault(`getJobs returned ${kindOf(jobs)}: ${wanted}.${advice(jobs)}`, true);
 }

@@ -4,7 +4,7 @@ import { basename, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { PluginError } from "../base/errors.ts";
 import { describeImportError } from "./import_error.ts";
-import { pickPlugin, type Side } from "./shape.ts";
+import { hintsOf, pickPlugin, type Side } from "./shape.ts";
 import type { Plugin } from "./types.ts";
 
 export type { Side } from "./shape.ts";
@@ -22,6 +22,8 @@ export type LoadedPlugin = Readonly<{
   plugin: Plugin;
   /** Its `options` export; empty if there is none. */
   options: Readonly<Record<string, string | number | boolean>>;
+  /** Sentences for the log: exports that look like a misspelt one. */
+  hints: readonly string[];
 }>;
 
 /** The two parts of a plugin argument. */
@@ -60,6 +62,7 @@ export async function loadPlugin(
     hash: new Uint8Array(createHash("sha256").update(bytes).digest()),
     plugin,
     options: plugin.options ?? {},
+    hints: hintsOf(exports),
   };
 }
 

@@ -1,6 +1,14 @@
 import { Buffer } from "node:buffer";
 import type { Block } from "../base/job_span.ts";
 
+/** What to say of job `seq`, whose cursor is that of the job before it. */
+export function equalCursors(seq: number): string {
+  return `Jobs ${
+    seq - 1
+  } and ${seq} have the same cursor: if the run is resumed between the two, a source that ` +
+    "reads `last` as exclusive skips the second. Make cursor(job) unique, by a primary key for instance.";
+}
+
 /** Finds two neighbouring jobs with equal cursors, also across blocks. */
 export class Neighbours {
   #last: Uint8Array | undefined = undefined;

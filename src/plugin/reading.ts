@@ -1,8 +1,8 @@
 import type { Block } from "../base/job_span.ts";
 import { decode } from "../protocol/codec.ts";
 import { BadJob, JobCollector } from "./job_collector.ts";
-import { type JobsIterator, openJobs } from "./jobs_iterator.ts";
-import { Neighbours } from "./neighbours.ts";
+import { type JobsIterator, openJobs, returnOf } from "./jobs_iterator.ts";
+import { equalCursors, Neighbours } from "./neighbours.ts";
 import { pluginLog } from "./plugin_log.ts";
 import type { SourceHooks, SourceParts } from "./source.ts";
 import { SourceFault, thrown } from "./source_fault.ts";
@@ -224,14 +224,7 @@ export class Reading {
     const index = this.#neighbours?.findEqual(block) ?? -1;
     if (index < 0) return;
     this.#neighbours = undefined;
-    const seq = this.#nextSeq() - block.ends.length + index;
-    this.#hooks.log(
-      "warn",
-      `Jobs ${
-        seq - 1
-      } and ${seq} have the same cursor: if the run is resumed between the two, a source that reads ` +
-        `\`last\` as exclusive skips the second. Make cursor(job) unique, by a primary key for instance.`,
-    );
+    this.#hooks.log("warn", equalCursors(this.#nextSeq() - block.ends.length + index));
   }
 
   #end(): void {
@@ -259,14 +252,6 @@ export class Reading {
   /** Lets the iterator clean up, unless it already has. What it throws comes too late to matter. */
   #return(): void {
     if (this.#jobs === undefined || this.#isExhausted || this.#returned !== undefined) return;
-    this.#returned = returnOf(this.#jobs.iterator);
-  }
-}
-
-async function returnOf(iterator: Iterator<unknown> | AsyncIterator<unknown>): Promise<void> {
-  try {
-    await iterator.return?.();
-  } catch {
-    // The run is over for this source.
+    this.#returned = returnOf(this.#jobs);
   }
 }

@@ -118,6 +118,21 @@ function notThere(exports: Members, exportName: string, value: unknown, path: st
   return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(exports)}${meant}`);
 }
 
+/**
+ * Exports that look like a misspelt optional one, as sentences: they are never called, which is easy to miss.
+ */
+export function hintsOf(exports: Members): readonly string[] {
+  const hints: string[] = [];
+  for (const name of Object.keys(exports)) {
+    if (knownNames.includes(name)) continue;
+    const near = knownNames.find((known) => leven(known.toLowerCase(), name.toLowerCase()) <= 1);
+    if (near !== undefined && exports[near] === undefined) {
+      hints.push(`The plugin's export \`${name}\` is not used: is \`${near}\` meant?`);
+    }
+  }
+  return hints;
+}
+
 function nearest(name: string, members: Members): string | undefined {
   const others = Object.keys(members).filter((other) => !knownNames.includes(other));
   const near = nearestOf(name, others);

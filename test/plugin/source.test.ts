@@ -1,0 +1,433 @@
+import { mock } from "node:test";
+import t from "tap";
+import type { Block } from "../../src/base/job_span.ts";
+import { decode, decodeJobs } from "../../src/protocol/codec.ts";
+import { Source } from "../../src/plugin/source.ts";
+import type { Plugin } from "../../src/plugin/types.ts";
+
+type Failed = Readonly<{ message: string; fatal: boolean }>;
+type AnyPlugin = Pick<Plugin<never, unknown>, "getJobs" | "cursor">;
+
+/** A master that takes `limit` jobs in all, and notes what it is told. */
+class Taker {
+  readonly blocks: Block[] = [];
+  readonly warnings: string[] = [];
+  readonly source: Source;
+  limit: Readonly<{ jobs: number; bytes: number }> = { jobs: Infinity, bytes: Infinity };
+  firstSeq = 0;
+  onBlock: () => void = () => {};
+  readonly over: Promise<Failed | "ended">;
+
+  constructor(plugin: AnyPlugin, args: Readonly<Record<string, string>> = {}) {
+    let resolve: (how: Failed | "ended") => void;
+    this.over = new Promise((done) => resolve = done);
+    this.source = new Source(plugin as Plugin, { args }, {
+      demand: () => ({ jobs: this.limit.jobs - this.count, bytes: this.limit.bytes - this.bytes }),
+      onBlock: (block) => {
+        this.blocks.push(block);
+        this.onBlock();
+      },
+      onEnd: () => resolve("ended"),
+      onError: (error) => resolve(error),
+      nextSeq: () => this.firstSeq + this.count,
+      log: (_level, message) => void this.warnings.push(message),
+    });
+  }
+
+  get count(): number {
+    return this.blocks.reduce((sum, block) => sum + block.ends.length, 0);
+  }
+
+  get bytes(): number {
+    return this.blocks.reduce((sum, block) => sum + block.bytes.length, 0);
+  }
+
+  get jobs(): unknown[] {
+    return this.blocks.flatMap((block) => decodeJobs(block.bytes, block.ends.length));
+  }
+
+  get cursors(): unknown[] {
+    return this.blocks.flatMap(({ cursors }) =>
+      cursors ? decodeJobs(cursors.bytes, cursors.ends.length) : []
+    );
+  }
+
+  /** Resolves when the next block is handed over. */
+  nextBlock(): Promise<void> {
+    return new Promise((resolve) => this.onBlock = resolve);
+  }
+}
+
+async function read(plugin: AnyPlugin): Promise<[unknown[], Failed | "ended", Taker]> {
+  const taker = new Taker(plugin);
+  taker.source.open(undefined);
+  const over = await taker.over;
+  return [taker.jobs, over, taker];
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Long enough for what must not happen to happen, were the source wrong: some turns, no time. */
+async function someTurns(): Promise<void> {
+  for (let count = 0; count < 5; count++) await turn();
+}
+
+t.test("getJobs may return an array, an iterable, an async iterable, or a promise of one", async (t) => {
+  const kinds: readonly AnyPlugin[] = [
+    { getJobs: () => [1, 2, 3] as never[] },
+    { getJobs: () => new Set([1, 2, 3]) as never },
+    {
+      getJobs: function* () {
+        yield* [1, 2, 3] as never[];
+      },
+    },
+    {
+      getJobs: async function* () {
+        yield* [1, 2, 3] as never[];
+      },
+    },
+    { getJobs: async () => [1, 2, 3] as never[] },
+    {
+      getJobs: () =>
+        Promise.resolve((async function* () {
+          yield* [1, 2, 3] as never[];
+        })()),
+    },
+    { getJobs: () => ({ [Symbol.iterator]: () => [1, 2, 3].values() }) as never },
+  ];
+  for (const plugin of kinds) t.same((await read(plugin)).slice(0, 2), [[1, 2, 3], "ended"]);
+});
+
+t.test("anything else that getJobs returns is refused in words", async (t) => {
+  const table: readonly [unknown, string][] = [
+    ["abc", "getJobs returned a string: it must return an array"],
+    [7, "getJobs returned a number"],
+    [{}, "getJobs returned an object that is not iterable"],
+    [{ next() {} }, "It has `next()`"],
+    [undefined, "getJobs returned undefined"],
+    [null, "getJobs returned null"],
+    [function* () {}, "If that is a generator function, call it"],
+  ];
+  for (const [returned, words] of table) {
+    for (const value of [returned, Promise.resolve(returned)]) {
+      const [, over] = await read({ getJobs: () => value as never });
+      t.match(over, { fatal: true }, `${String(returned)} cannot be helped by calling again`);
+      t.ok((over as Failed).message.includes(words), (over as Failed).message);
+    }
+  }
+});
+
+t.test("undefined, null, 0, '' and false are jobs like any other", async (t) => {
+  const jobs = [undefined, null, 0, "", false, 0n];
+  t.same(await read({ getJobs: () => jobs as never }).then((all) => all.slice(0, 2)), [jobs, "ended"]);
+});
+
+t.test("each job arrives as it was when yielded, though the generator reuses its object", async (t) => {
+  const reused = { id: 0 };
+  const expected = [{ id: 1 }, { id: 2 }, { id: 3 }];
+  const fill = () => (reused.id++, reused as never);
+  const sync = await read({
+    getJobs: function* () {
+      yield fill();
+      yield fill();
+      yield fill();
+    },
+  });
+  t.same(sync[0], expected);
+  reused.id = 0;
+  const cursor = (job: { id: number }) => job.id;
+  const [jobs, , taker] = await read({
+    cursor,
+    getJobs: async function* () {
+      yield fill();
+      yield fill();
+      yield fill();
+    },
+  });
+  t.same([jobs, taker.cursors], [expected, [1, 2, 3]], "and so does its cursor");
+});
+
+t.test("last is decoded, and undefined on a fresh start", async (t) => {
+  const seen: unknown[] = [];
+  const taker = new Taker({ getJobs: (last: unknown) => (seen.push(last), [{ id: 4n }] as never) });
+  taker.source.open(undefined);
+  await taker.over;
+  const again = new Taker({ getJobs: (last: unknown) => (seen.push(last), []) });
+  again.source.open(taker.blocks[0]!.bytes);
+  await again.over;
+  t.same(seen, [undefined, { id: 4n }].map((last) => last && decode(taker.blocks[0]!.bytes)));
+});
+
+t.test("getJobs sees its arguments, and nothing of it runs inside open", async (t) => {
+  let seen: unknown;
+  const taker = new Taker({ getJobs: (_last: unknown, ctx) => ((seen = ctx.args), []) }, { table: "posts" });
+  taker.source.open(undefined);
+  t.equal(seen, undefined);
+  await taker.over;
+  t.same(seen, { table: "posts" });
+});
+
+for (const kind of ["sync", "async"] as const) {
+  const counting = (from = 0) => {
+    const state = { asked: from, returned: 0 };
+    const next = () => ({ done: false, value: { id: state.asked++ } });
+    const iterator = {
+      next: kind === "sync" ? next : async () => next(),
+      return: () => (state.returned++, { done: true, value: undefined }),
+      [kind === "sync" ? Symbol.iterator : Symbol.asyncIterator]: () => iterator,
+    };
+    return { state, plugin: { getJobs: () => iterator as never } };
+  };
+
+  t.test(`a ${kind} source yields no more than the demand in jobs, and goes on at pull`, async (t) => {
+    const { state, plugin } = counting();
+    const taker = new Taker(plugin);
+    taker.limit = { jobs: 10, bytes: Infinity };
+    const block = taker.nextBlock();
+    taker.source.open(undefined);
+    await block;
+    await someTurns();
+    t.same([taker.count, state.asked], [10, 10]);
+    taker.source.pull();
+    await someTurns();
+    t.equal(state.asked, 10, "a pull without demand changes nothing");
+    taker.limit = { jobs: 13, bytes: Infinity };
+    taker.source.pull();
+    await taker.nextBlock();
+    await someTurns();
+    t.same([taker.count, state.asked], [13, 13]);
+    await taker.source.close();
+  });
+
+  t.test(`a ${kind} source oversteps the demand in bytes by one job at most`, async (t) => {
+    const { state, plugin } = counting();
+    const taker = new Taker(plugin);
+    taker.limit = { jobs: Infinity, bytes: 21 };
+    const block = taker.nextBlock();
+    taker.source.open(undefined);
+    await block;
+    await someTurns();
+    t.ok(taker.bytes >= 21 && taker.bytes < 21 + 10, `${taker.bytes} bytes`);
+    t.equal(state.asked, taker.count);
+    await taker.source.close();
+  });
+
+  t.test(`an endless ${kind} source holds the event loop some 5 ms at a time, in blocks of some 64 KiB`, async (t) => {
+    const { plugin } = counting();
+    const taker = new Taker(plugin);
+    taker.source.open(undefined);
+    let stalledMs = 0;
+    for (let turns = 0; turns < 20; turns++) {
+      const before = performance.now();
+      await turn();
+      if (turns > 5) stalledMs = Math.max(stalledMs, performance.now() - before);
+    }
+    await taker.source.close();
+    t.ok(taker.count > 1000, `${taker.count} jobs`);
+    t.ok(stalledMs < 100, `${stalledMs} ms`);
+    t.ok(Math.max(...taker.blocks.map((block) => block.bytes.length)) < (64 << 10) + 100);
+    t.ok(Math.max(...taker.blocks.map((block) => block.ends.length)) <= 4096);
+  });
+
+  t.test(`close returns a ${kind} iterator once, and no hook is called afterwards`, async (t) => {
+    const { state, plugin } = counting();
+    const taker = new Taker(plugin);
+    taker.onBlock = () => void taker.source.close();
+    taker.source.open(undefined);
+    await taker.nextBlock();
+    await taker.source.close();
+    const count = taker.count;
+    await taker.source.close();
+    taker.source.pull();
+    await someTurns();
+    t.same([state.returned, taker.count], [1, count]);
+  });
+
+  t.test(`a bad job of a ${kind} source names its number and path; jobs before it are handed over`, async (t) => {
+    let isReturned = false;
+    const yieldAll = function* () {
+      try {
+        yield* [{ id: 1 }, { id: 2 }, { user: { tags: [1, () => 1] } }] as never[];
+      } finally {
+        isReturned = true;
+      }
+    };
+    const getJobs = kind === "sync" ? yieldAll : async function* () {
+      yield* yieldAll();
+    };
+    const taker = new Taker({ getJobs });
+    taker.firstSeq = 40;
+    taker.source.open(undefined);
+    const over = await taker.over as Failed;
+    t.match(
+      over.message,
+      /^getJobs yielded job 42, which cannot be sent: at \$\.user\.tags\[1\] there is a function$/,
+    );
+    t.same([taker.jobs, over.fatal], [[{ id: 1 }, { id: 2 }], true]);
+    await taker.source.close();
+    t.ok(isReturned, "the generator cleans up");
+  });
+
+  t.test(`a ${kind} getJobs that throws midway is told with its stack; it may be opened again`, async (t) => {
+    let calls = 0;
+    const yieldAll = function* () {
+      yield ++calls as never;
+      if (calls < 2) throw new Error("connection reset");
+    };
+    const getJobs = kind === "sync" ? yieldAll : async function* () {
+      yield* yieldAll();
+    };
+    const taker = new Taker({ getJobs });
+    taker.source.open(undefined);
+    const over = await taker.over as Failed;
+    t.match(over.message, /^getJobs threw: connection reset\nError: connection reset\n\s+at .*yieldAll/);
+    t.same([taker.jobs, over.fatal], [[1], false]);
+    taker.source.open(undefined);
+    await taker.nextBlock();
+    t.same(taker.jobs, [1, 2]);
+    await taker.source.close();
+  });
+}
+
+t.test("getJobs that throws at once, or rejects, is told likewise", async (t) => {
+  const thrower = {
+    getJobs: () => {
+      throw new TypeError("no table");
+    },
+  };
+  const rejecter = { getJobs: () => Promise.reject(new TypeError("no table")) };
+  for (const plugin of [thrower, rejecter]) {
+    const [, over] = await read(plugin);
+    t.match(over, { fatal: false, message: /^getJobs threw: TypeError: no table\n/ });
+  }
+});
+
+t.test("a job of an idle source is handed over at once, one by one", async (t) => {
+  let give: (id: number) => void = () => {};
+  const taker = new Taker({
+    getJobs: async function* () {
+      while (true) yield await new Promise<never>((resolve) => give = resolve as unknown as typeof give);
+    },
+  });
+  taker.source.open(undefined);
+  await someTurns();
+  for (let id = 0; id < 3; id++) {
+    const block = taker.nextBlock();
+    give(id);
+    await block;
+    t.equal(taker.count, id + 1);
+    await someTurns();
+  }
+  const closed = taker.source.close();
+  give(3);
+  await closed;
+  t.equal(taker.count, 3, "a job that comes after close is not handed over");
+});
+
+t.test("jobs that are already there are gathered into one block", async (t) => {
+  const [, , taker] = await read({
+    getJobs: async function* () {
+      for (let id = 0; id < 50; id++) yield id as never;
+    },
+  });
+  t.equal(taker.blocks.length, 1);
+});
+
+t.test("close aborts the signal while next() is pending, and waits for the generator's finally", async (t) => {
+  const steps: string[] = [];
+  const taker = new Taker({
+    getJobs: async function* (_last, { signal }) {
+      try {
+        yield 1 as never;
+        await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      } finally {
+        await turn();
+        steps.push("closed");
+      }
+    },
+  });
+  const block = taker.nextBlock();
+  taker.source.open(undefined);
+  await block;
+  await taker.source.close();
+  t.same(steps, ["closed"]);
+});
+
+t.test("close gives up on a next() that never ends, after 5 s", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => mock.timers.reset());
+  const taker = new Taker({
+    getJobs: async function* () {
+      yield await new Promise<never>(() => {});
+    },
+  });
+  taker.source.open(undefined);
+  await Promise.resolve();
+  let isClosed = false;
+  const closed = taker.source.close().then(() => isClosed = true);
+  mock.timers.tick(4_999);
+  await Promise.resolve();
+  t.notOk(isClosed);
+  mock.timers.tick(1);
+  await closed;
+  t.ok(isClosed);
+});
+
+t.test("close before getJobs has settled never iterates", async (t) => {
+  let give: (jobs: never[]) => void = () => {};
+  const taker = new Taker({ getJobs: () => new Promise<never[]>((resolve) => give = resolve) });
+  taker.source.open(undefined);
+  await someTurns();
+  const closed = taker.source.close();
+  give([1] as never[]);
+  await closed;
+  t.equal(taker.count, 0);
+});
+
+t.test("a cursor that is undefined, a promise, throws, or cannot be sent ends the run and names the job", async (t) => {
+  const table: readonly [(job: unknown) => unknown, RegExp][] = [
+    [() => undefined, /^getJobs yielded job 1, of which cursor\(job\) returned undefined/],
+    [async () => 1, /^getJobs yielded job 1, of which cursor\(job\) returned a promise/],
+    [() => {
+      throw new Error("no id");
+    }, /^getJobs yielded job 1, of which cursor\(job\) threw: no id\nError: no id\n/],
+    [
+      () => [Symbol("x")],
+      /^getJobs yielded job 1, whose cursor cannot be sent: at \$\[0\] there is a symbol/,
+    ],
+  ];
+  for (const [bad, words] of table) {
+    const cursor = (job: unknown) => job === 2 ? bad(job) : job;
+    const [jobs, over, taker] = await read({ getJobs: () => [1, 2, 3] as never, cursor });
+    t.match(over, { fatal: true, message: words });
+    t.same([jobs, taker.cursors], [[1], [1]]);
+  }
+});
+
+t.test("a job that is refused after its cursor was taken leaves no cursor behind", async (t) => {
+  const [jobs, , taker] = await read({ getJobs: () => [1, () => 1] as never, cursor: () => 5 });
+  t.same([jobs, taker.cursors], [[1], [5]]);
+});
+
+t.test("two equal neighbouring cursors are warned about once, with their numbers", async (t) => {
+  const [, , taker] = await read({ getJobs: () => [{ id: 1 }, { id: 2 }, { id: 2 }, { id: 2 }] as never });
+  t.equal(taker.warnings.length, 1);
+  t.match(taker.warnings[0], /^Jobs 1 and 2 have the same cursor/);
+  const [, , distinct] = await read({ getJobs: () => [1, 2, 1, 2, 21, 1] as never });
+  t.same(distinct.warnings, []);
+});
+
+t.test("equal neighbours are found across blocks, and by cursor, not by job", async (t) => {
+  const taker = new Taker({
+    getJobs: () => [{ id: 7, n: 1 }, { id: 7, n: 2 }] as never,
+    cursor: (job: { id: number }) => job.id,
+  });
+  taker.limit = { jobs: 1, bytes: Infinity };
+  const block = taker.nextBlock();
+  taker.source.open(undefined);
+  await block;
+  taker.limit = { jobs: Infinity, bytes: Infinity };
+  taker.source.pull();
+  await taker.over;
+  t.equal(taker.blocks.length, 2);
+  t.match(taker.warnings, [/^Jobs 0 and 1 /]);
+});
