@@ -2,11 +2,9 @@ import { shownCharsMax } from "./limits.ts";
 
 /**
  * What would move the cursor, colour the screen, break the line, hide, or turn the direction of what follows:
- * C0 and C1 controls, line and paragraph separators, bidi marks, zero-width characters, tags, lone surrogates.
+ * controls, format characters (bidi marks, zero-width characters, tags), separators of lines, lone surrogates.
  */
-// deno-lint-ignore no-control-regex
-const unsafe =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}\p{Surrogate}]/gu;
+const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 const short: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u001b": "\\e" };
 

@@ -76,7 +76,7 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     examples: [
       ["token", "print it"],
       ["token --write taskmaster.token", "a file to copy to other machines, beside the binary"],
-      ["token --write - | ssh web1 'umask 77; cat > taskmaster.token'", "straight to another machine"],
+      ["token | ssh web1 'umask 77; cat > taskmaster.token'", "straight to another machine"],
     ],
     load: async () => (await import("./commands/token.ts")).token,
   },

@@ -169,7 +169,7 @@ export const options = {
     kind: "text",
     value: "F",
     example: "/run/secrets/taskmaster",
-    commands: running,
+    commands: [...running, "token"],
     help: "the shared secret; TASKMASTER_TOKEN holds the secret itself",
   },
   "insecure": {

@@ -1,13 +1,16 @@
 import { type Address, parseAddress } from "../base/address.ts";
 import { parseDuration } from "../base/duration.ts";
 import { parseSize } from "../base/size.ts";
+import { checkKey } from "../state/key.ts";
 import type { Option } from "./options.ts";
 
 export type Value = boolean | number | string | Address;
 
-const keyRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-
-/** Reads one option's value; undefined if the text is not of the option's form. */
+/**
+ * Reads one option's value; undefined if the text is not of the option's form.
+ *
+ * @throws {UsageError} naming the rule, if it is a key that breaks it.
+ */
 export function readValue(option: Option, text: string, hostMissing: Address): Value | undefined {
   switch (option.kind) {
     case "switch":
@@ -15,7 +18,8 @@ export function readValue(option: Option, text: string, hostMissing: Address): V
     case "text":
       return text === "" || text.includes("\0") ? undefined : text;
     case "key":
-      return keyRule.test(text) ? text : undefined;
+      checkKey(text);
+      return text;
     case "choice":
       return option.choices?.includes(text) ? text : undefined;
     case "address":

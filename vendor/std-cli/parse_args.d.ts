@@ -18,7 +18,13 @@ export interface ParseOptions {
 
 /** Flags by name, and the words that are no flags. */
 // deno-lint-ignore no-explicit-any
-export type Args = Record<string, any> & { _: (string | number)[]; "--"?: string[] };
+export type Args = Record<string, any> & {
+  _: (string | number)[];
+  "--"?: string[];
+};
 
 /** Reads a command line. */
-export function parseArgs(args: readonly string[], options?: ParseOptions): Args;
+export function parseArgs(
+  args: readonly string[],
+  options?: ParseOptions,
+): Args;

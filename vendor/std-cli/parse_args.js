@@ -14,7 +14,9 @@ export function parseArgs(args, options = {}) {
     stopEarly: options.stopEarly ?? false,
     string: [...names.string],
     // Long flags were asked about while they were spelled out.
-    unknown: (arg) => (arg.startsWith("--") ? undefined : options.unknown?.(arg)),
+    unknown: (
+      arg,
+    ) => (arg.startsWith("--") ? undefined : options.unknown?.(arg)),
   });
   shape(parsed, "", names.collect);
   for (const key of names.collect) if (!(key in parsed)) parsed[key] = [];
@@ -27,7 +29,12 @@ function namesOf(options) {
     const all = [key, ...[value].flat()];
     for (const name of all) aliases.set(name, all);
   }
-  const set = (list) => new Set([list].flat().filter((x) => typeof x === "string" && x !== "").flatMap((x) => aliases.get(x) ?? [x]));
+  const set = (list) =>
+    new Set(
+      [list].flat().filter((x) => typeof x === "string" && x !== "").flatMap((
+        x,
+      ) => aliases.get(x) ?? [x]),
+    );
   return {
     aliases,
     boolean: set(options.boolean ?? []),
@@ -41,7 +48,9 @@ function namesOf(options) {
 function defaultsOf(options, names) {
   const defaults = { ...options.default };
   for (const [key, value] of Object.entries(options.default ?? {})) {
-    for (const name of names.boolean.has(key) ? names.aliases.get(key) ?? [] : []) defaults[name] = value;
+    for (
+      const name of names.boolean.has(key) ? names.aliases.get(key) ?? [] : []
+    ) defaults[name] = value;
   }
   return defaults;
 }
@@ -56,17 +65,25 @@ function spellOut(args, names, options) {
     const long = /^--(no-)?(.+?)(?:=(.*))?$/s.exec(arg);
     if (long === null) {
       words.push(arg);
-      if (options.stopEarly && !arg.startsWith("-") && !takesNext(flags[i - 1], names)) {
+      if (
+        options.stopEarly && !arg.startsWith("-") &&
+        !takesNext(flags[i - 1], names)
+      ) {
         return { words: [...words, ...flags.slice(i + 1)], rest, bare };
       }
       continue;
     }
     const flag = readLong(long, flags[i + 1], names, options.boolean === true);
     if (flag.usedNext) i++;
-    const isKnown = names.boolean.has(flag.key) || names.string.has(flag.key) || names.aliases.has(flag.key) ||
+    const isKnown = names.boolean.has(flag.key) || names.string.has(flag.key) ||
+      names.aliases.has(flag.key) ||
       (options.boolean === true && !arg.includes("="));
-    if (!isKnown && options.unknown?.(arg, flag.key, flag.value) === false) continue;
-    if (typeof flag.value === "boolean" && !names.string.has(flag.key)) bare.push(flag.key);
+    if (!isKnown && options.unknown?.(arg, flag.key, flag.value) === false) {
+      continue;
+    }
+    if (typeof flag.value === "boolean" && !names.string.has(flag.key)) {
+      bare.push(flag.key);
+    }
     words.push(`--${flag.key}=${flag.value}`);
   }
   return { words, rest, bare };
@@ -74,18 +91,25 @@ function spellOut(args, names, options) {
 
 function readLong([, negated, name, value], next, names, allBooleans) {
   const isBoolean = names.boolean.has(name);
-  if (value !== undefined) return { key: name, value: isBoolean ? value !== "false" : value };
+  if (value !== undefined) {
+    return { key: name, value: isBoolean ? value !== "false" : value };
+  }
   if (negated && names.negatable.has(name)) return { key: name, value: false };
   const key = negated ? `no-${name}` : name;
   const takesValue = !names.boolean.has(key) && !allBooleans;
-  if (next && takesValue && !next.startsWith("-")) return { key, value: next, usedNext: true };
-  if (next === "true" || next === "false") return { key, value: next === "true", usedNext: true };
+  if (next && takesValue && !next.startsWith("-")) {
+    return { key, value: next, usedNext: true };
+  }
+  if (next === "true" || next === "false") {
+    return { key, value: next === "true", usedNext: true };
+  }
   return { key, value: names.string.has(key) ? "" : true };
 }
 
 /** Whether this word is a short flag that takes the word behind it. */
 function takesNext(word, names) {
-  return word !== undefined && /^-[^-]/.test(word) && !names.boolean.has(word.at(-1));
+  return word !== undefined && /^-[^-]/.test(word) &&
+    !names.boolean.has(word.at(-1));
 }
 
 /** Of a repeated flag the last value counts, unless it collects. */
@@ -95,6 +119,8 @@ function shape(object, path, collect) {
     if (name === "_" || name === "--") continue;
     if (collect.has(name)) object[key] = [value].flat();
     else if (Array.isArray(value)) object[key] = value.at(-1);
-    else if (typeof value === "object" && value !== null) shape(value, `${name}.`, collect);
+    else if (typeof value === "object" && value !== null) {
+      shape(value, `${name}.`, collect);
+    }
   }
 }

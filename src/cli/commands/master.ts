@@ -1,6 +1,8 @@
 import type { Invocation } from "../commands.ts";
+import { startMasterProgram } from "../master_program.ts";
 
-/** Not here yet. */
-export async function master(_: Invocation): Promise<number> {
-  throw new Error("master: not wired yet");
+/** Iterates the plugin's source and hands its jobs to slaves. */
+export async function master(invocation: Invocation): Promise<number> {
+  const program = await startMasterProgram(invocation);
+  return await program.finish();
 }

@@ -1,6 +1,41 @@
+import { resolve } from "node:path";
+import { UsageError } from "../../base/errors.ts";
 import type { Invocation } from "../commands.ts";
+import { compiledBinary } from "../program.ts";
+import { settle } from "../settings.ts";
+import { resolveToken, type Token } from "../token/token.ts";
+import { createTokenFile, readTokenFile } from "../token/token_file.ts";
 
-/** Not here yet. */
-export async function token(_: Invocation): Promise<number> {
-  throw new Error("token: not wired yet");
+/** Prints the token that a master started likewise would use, and makes this user's if there is none. */
+export async function token({ line, env, tokenText }: Invocation): Promise<number> {
+  if (line.words.length > 0) {
+    throw new UsageError("`taskmaster token` takes no words. See `taskmaster help token`.");
+  }
+  const settings = settle(line, env);
+  const found = await resolveToken({
+    file: settings["token-file"],
+    text: tokenText,
+    env,
+    binary: compiledBinary(),
+    mayCreate: true,
+  });
+  if (settings.write === undefined) {
+    process.stdout.write(`${found.text}\n`);
+    return 0;
+  }
+  await write(resolve(settings.write), found);
+  process.stderr.write(
+    `Token of ${found.from} written to ${settings.write}. Copy it beside the binary of each other machine:\n\n` +
+      `  scp taskmaster ${settings.write} web1:\n`,
+  );
+  return 0;
+}
+
+/** A file that holds this token already is left alone, one that holds anything else is not touched. */
+async function write(path: string, { text }: Token): Promise<void> {
+  if (await createTokenFile(path, text)) return;
+  if (await readTokenFile(path, undefined) === text) return;
+  throw new UsageError(
+    `The file ${path} is there and does not hold this token: remove it, or name another one.`,
+  );
 }

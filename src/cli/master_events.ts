@@ -1,0 +1,90 @@
+import { formatAddress } from "../base/address.ts";
+import type { DeadLetter } from "../core/types.ts";
+import type { Master, MasterEvent, MasterResult, MasterStatus } from "../master/types.ts";
+import type { EventWriter } from "../terminal/events.ts";
+
+/** Says on stdout, for `--json`, what happens at a master. */
+export class MasterEvents {
+  readonly #writer: EventWriter | null;
+
+  /** Null: nothing is to be said. */
+  constructor(writer: EventWriter | null) {
+    this.#writer = writer;
+  }
+
+  started(master: Master, key: string): void {
+    const { runId, resumed, statePath } = master;
+    this.#writer?.write({ event: "started", key, runId, resumed, statePath });
+    this.#writer?.write({ event: "listening", address: formatAddress(master.address), ...master.address });
+  }
+
+  happened(event: MasterEvent): void {
+    switch (event.kind) {
+      case "joined":
+        return this.#writer?.write({
+          event: "joined",
+          session: event.session,
+          slave: event.slave,
+          procs: event.procs,
+        });
+      case "left":
+        return this.#writer?.write({
+          event: "left",
+          session: event.session,
+          slave: event.slave,
+          reason: event.reason,
+        });
+      case "warning":
+        return this.#writer?.write({ event: "warning", message: event.message });
+      case "dead letters":
+        return event.letters.forEach((letter) => this.#dead(letter));
+      case "stopping":
+        return this.#writer?.write({ event: "stopping" });
+      case "saved":
+      case "ended":
+        return;
+    }
+  }
+
+  status(status: MasterStatus, ratePerSecond: number): void {
+    this.#writer?.write({ event: "status", ratePerSecond, ...status });
+  }
+
+  ended(
+    { outcome, status, elapsedMs, savedFinally, error, statePath, deadPath }: MasterResult,
+    exitCode: number,
+  ): void {
+    const { failures, handedOut, done, skipped, dead, stranded, repeated } = status;
+    this.#writer?.write({
+      event: "ended",
+      outcome,
+      exitCode,
+      handedOut,
+      done,
+      skipped,
+      dead,
+      stranded,
+      repeated,
+      elapsedMs,
+      savedFinally,
+      failures,
+      statePath,
+      deadPath,
+      ...(error === undefined ? {} : { error: error.message }),
+    });
+  }
+
+  #dead({ seq, history }: DeadLetter): void {
+    const last = history.attempts.at(-1);
+    const { failures, crashes } = history;
+    this.#writer?.write({
+      event: "dead",
+      seq,
+      failures,
+      crashes,
+      how: last?.how,
+      message: last?.message,
+      slave: last?.slave,
+    });
+  }
+}

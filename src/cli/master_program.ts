@@ -1,0 +1,175 @@
+import type { Master, MasterResult } from "../master/types.ts";
+import { startMaster } from "../master/master.ts";
+import { reachableHost } from "../master/reachable.ts";
+import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
+import { EventWriter } from "../terminal/events.ts";
+import { greetingLines, resumeLine } from "../terminal/greeting.ts";
+import { Progress } from "../terminal/progress.ts";
+import { masterStatusLine } from "../terminal/status_line.ts";
+import { summaryLines } from "../terminal/summary.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import type { Invocation } from "./commands.ts";
+import { confirmReset } from "./confirm_reset.ts";
+import { exitCodeOf, type StopSignal } from "./exit_code.ts";
+import { MasterEvents } from "./master_events.ts";
+import { masterOptions } from "./master_options.ts";
+import { openTerminal } from "./open_terminal.ts";
+import type { Settings } from "./options.ts";
+import { redirectConsole } from "./plugin_console.ts";
+import { type PluginWords, readPluginWords } from "./plugin_words.ts";
+import { compiledBinary, programWords } from "./program.ts";
+import { resumeCommand } from "./resume_command.ts";
+import { runName } from "./run_name.ts";
+import { settle } from "./settings.ts";
+import { onSignals } from "./signals.ts";
+import { resolveToken } from "./token/token.ts";
+
+/** A master that runs for a person: with its status, its signals, its summary. */
+export class MasterProgram {
+  readonly master: Master;
+  readonly terminal: Terminal;
+  readonly words: PluginWords;
+  readonly tokenText: string | undefined;
+  readonly #settings: Settings;
+  readonly #invocation: Invocation;
+  readonly #events: MasterEvents;
+  readonly #progress: Progress;
+  readonly #forgetSignals: () => void;
+  #signal: StopSignal | undefined;
+
+  constructor(parts: Prepared, master: Master) {
+    this.master = master;
+    this.terminal = parts.terminal;
+    this.words = parts.words;
+    this.tokenText = parts.tokenText;
+    this.#settings = parts.settings;
+    this.#invocation = parts.invocation;
+    this.#events = parts.events;
+    this.#progress = this.#startProgress();
+    this.#forgetSignals = onSignals({
+      stop: (signal, count) => this.#stop(signal, count),
+      show: () => this.#progress.show(),
+    });
+  }
+
+  /** Waits for the end, says how it was, and resolves with the exit code. */
+  async finish(): Promise<number> {
+    const result = await this.master.finished;
+    this.#forgetSignals();
+    this.#progress.stop();
+    this.terminal.close();
+    const exitCode = exitCodeOf(result, this.#signal);
+    this.#showError(result);
+    for (const text of this.#summary(result)) this.terminal.say(text);
+    this.#events.ended(result, exitCode);
+    return exitCode;
+  }
+
+  #startProgress(): Progress {
+    return new Progress({
+      terminal: this.terminal,
+      intervalMs: this.#settings["status-interval"],
+      count: () => this.master.status().settledNow,
+      line: (ratePerSecond) =>
+        masterStatusLine({ ...this.master.status(), jobsMax: this.#settings.size, ratePerSecond }),
+      onInterval: (ratePerSecond) => this.#events.status(this.master.status(), ratePerSecond),
+      nowMs: () => performance.now(),
+    });
+  }
+
+  #stop(signal: StopSignal, count: number): void {
+    this.#signal ??= signal;
+    if (count === 1) {
+      const grace = `${this.#settings.grace / 1_000} s`;
+      this.terminal.say(
+        `Stopping: nothing more is handed out, running jobs may take ${grace}. Once more to end at once.`,
+      );
+    }
+    this.master.stop();
+  }
+
+  #showError({ error }: MasterResult): void {
+    if (error === undefined) return;
+    const isOurs = error.constructor.name === "StateError";
+    this.terminal.log("error", isOurs ? error.message : error.stack ?? error.message);
+  }
+
+  #summary({ outcome, status, elapsedMs, savedFinally, error, deadPath }: MasterResult): string[] {
+    return summaryLines({
+      ...status,
+      outcome,
+      elapsedMs,
+      saveError: savedFinally ? undefined : error?.message ?? "it was not written",
+      deadPath,
+      resumeCommand: resumeCommand(programWords(this.#invocation.env), this.#invocation.argv),
+    });
+  }
+}
+
+type Prepared = Readonly<{
+  invocation: Invocation;
+  words: PluginWords;
+  terminal: Terminal;
+  events: MasterEvents;
+  tokenText: string | undefined;
+  plugin: LoadedPlugin;
+  settings: Settings;
+}>;
+
+/**
+ * Starts the master of `taskmaster master` or `taskmaster run`, and says where it listens.
+ *
+ * @throws {TaskmasterError} of every kind, each with a sentence.
+ */
+export async function startMasterProgram(invocation: Invocation): Promise<MasterProgram> {
+  const parts = await prepare(invocation);
+  const { words, terminal, events, plugin, settings, tokenText } = parts;
+  const name = runName(settings, plugin.path);
+  await confirmReset(settings, name);
+  const master = await startMaster(masterOptions(settings, {
+    line: invocation.line,
+    plugin,
+    args: words.args,
+    name,
+    tokenText,
+    log: terminal.log,
+    onEvent: (event) => events.happened(event),
+  }));
+  greet(parts, master);
+  events.started(master, name.key);
+  return new MasterProgram(parts, master);
+}
+
+/** All that comes before the plugin's own code, and the plugin. */
+async function prepare(invocation: Invocation): Promise<Prepared> {
+  const { line, env, tokenText } = invocation;
+  const early = settle(line, env);
+  const words = readPluginWords(line);
+  const terminal = openTerminal(early, env);
+  const events = new MasterEvents(early.json ? new EventWriter(process.stdout) : null);
+  const token = early.insecure ? undefined : await resolveToken({
+    file: early["token-file"],
+    text: tokenText,
+    env,
+    binary: compiledBinary(),
+    mayCreate: true,
+  });
+  if (token?.isNew) terminal.log("info", `Made a token for this user: ${token.from}`);
+  redirectConsole((text) => terminal.relay(text));
+  const plugin = await loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master");
+  const settings = settle(line, env, plugin.options);
+  return { invocation, words, terminal, events, tokenText: token?.text, plugin, settings };
+}
+
+function greet({ invocation, words, terminal, settings }: Prepared, master: Master): void {
+  const { address } = master;
+  const lines = greetingLines({
+    bound: address,
+    reachable: { host: reachableHost(address.host), port: address.port },
+    plugin: words.path,
+    isInsecure: settings.insecure,
+    mayJoin: invocation.line.command === "master",
+  });
+  const resumed = resumeLine(master.resumed, master.statePath);
+  for (const text of resumed === undefined ? lines : [...lines, resumed]) terminal.say(text);
+}

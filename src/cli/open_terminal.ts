@@ -1,0 +1,16 @@
+import { Terminal } from "../terminal/terminal.ts";
+import type { LogLevel } from "../base/log.ts";
+import type { Settings } from "./options.ts";
+import type { Environment } from "./settings.ts";
+
+/** The terminal that the settings ask for, on stderr. */
+export function openTerminal(settings: Settings, env: Environment): Terminal {
+  return new Terminal({
+    output: process.stderr,
+    level: settings["log-level"] as LogLevel,
+    format: settings["log-format"] as "text" | "json",
+    isQuiet: settings.quiet,
+    hasStatus: !settings["no-progress"],
+    env,
+  });
+}

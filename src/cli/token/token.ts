@@ -1,0 +1,75 @@
+import { homedir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import { ConnectError } from "../../base/errors.ts";
+import { createTokenFile, readTokenFile } from "./token_file.ts";
+import { makeTokenText, tokenFault } from "./token_text.ts";
+
+export type TokenSources = Readonly<{
+  /** `--token-file`. */
+  file: string | undefined;
+  /** TASKMASTER_TOKEN. */
+  text: string | undefined;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Path of the compiled binary; undefined when it is a runtime that runs the source. */
+  binary: string | undefined;
+  /** Make the user's own if there is none. */
+  mayCreate: boolean;
+}>;
+
+/** A token, and where it came from, in words for a person. */
+export type Token = Readonly<{ text: string; from: string; isNew: boolean }>;
+
+/**
+ * The shared secret: of `--token-file`, else TASKMASTER_TOKEN, else `taskmaster.token` beside the binary, else the
+ * user's own, which is made if it may be.
+ *
+ * @throws {ConnectError} if there is none, or the one that counts is unsafe; nothing further down is tried then.
+ */
+export async function resolveToken(sources: TokenSources): Promise<Token> {
+  const { file, text, env, binary } = sources;
+  if (file !== undefined) return await required(file, env);
+  if (text !== undefined && text.trim() !== "") return judged(text.trim(), "TASKMASTER_TOKEN");
+  const beside = binary === undefined ? undefined : join(dirname(binary), "taskmaster.token");
+  for (const path of [beside, ownTokenPath(env)]) {
+    const found = path === undefined ? undefined : await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
+    if (found !== undefined) return judged(found, path!);
+  }
+  if (!sources.mayCreate) throw new ConnectError(noToken);
+  return await create(ownTokenPath(env), env);
+}
+
+async function required(path: string, env: TokenSources["env"]): Promise<Token> {
+  const text = await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
+  if (text === undefined) {
+    throw new ConnectError(
+      `There is no token file ${path}: make one with \`taskmaster token --write ${path}\`.`,
+    );
+  }
+  return judged(text, path);
+}
+
+async function create(path: string, env: TokenSources["env"]): Promise<Token> {
+  const isNew = await createTokenFile(path, makeTokenText());
+  return { ...await required(path, env), isNew };
+}
+
+/** `taskmaster/token` in the user's folder for settings. */
+export function ownTokenPath(env: TokenSources["env"]): string {
+  const base = env["XDG_CONFIG_HOME"];
+  const home = env["HOME"] || homedir();
+  // A relative path there is to be ignored, says the XDG specification.
+  return join(base !== undefined && isAbsolute(base) ? base : join(home, ".config"), "taskmaster", "token");
+}
+
+function judged(text: string, from: string): Token {
+  const fault = tokenFault(text);
+  if (fault === undefined) return { text, from, isNew: false };
+  throw new ConnectError(`The token in ${from} ${fault}. \`taskmaster token\` makes a good one.`);
+}
+
+const noToken = `This machine has no token, so no master would let it in. On the master's machine run
+
+  taskmaster token --write taskmaster.token
+  scp taskmaster taskmaster.token web1:
+
+with this machine's name for web1, and start it here again.`;

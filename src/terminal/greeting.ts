@@ -1,0 +1,53 @@
+import { type Address, formatAddress, isLoopback } from "../base/address.ts";
+import { shellQuote } from "./shell_quote.ts";
+
+export type Greeting = Readonly<{
+  /** Where the master really listens, and where others reach it. */
+  bound: Address;
+  reachable: Address;
+  /** The plugin's path as it was typed. */
+  plugin: string;
+  isInsecure: boolean;
+  /** Whether other slaves are expected to join. */
+  mayJoin: boolean;
+}>;
+
+/** A master's first lines. */
+export function greetingLines({ bound, reachable, plugin, isInsecure, mayJoin }: Greeting): string[] {
+  const lines = [`Taskmaster server running on '${formatAddress(bound)}'`];
+  const join = [
+    "taskmaster",
+    "slave",
+    plugin,
+    "--host",
+    formatAddress(reachable),
+    ...(isInsecure ? ["--insecure"] : []),
+  ];
+  if (mayJoin) lines.push(`Join with: ${shellQuote(join)}`);
+  if (isInsecure) lines.push("Insecure: no token is asked for, whoever can connect can take jobs");
+  else if (!isLoopback(bound.host)) {
+    lines.push("Connections are authenticated at connect; not encrypted, not protected against tampering");
+  }
+  return lines;
+}
+
+/** What an earlier start left. */
+export type Resumption = Readonly<{
+  handedOut: number;
+  done: number;
+  skipped: number;
+  dead: number;
+  stranded: number;
+  complete: boolean;
+}>;
+
+/** Says what is resumed; null stands for a fresh start, of which there is nothing to say. */
+export function resumeLine(resumed: Resumption | null, statePath: string): string | undefined {
+  if (resumed === null) return undefined;
+  const { done, skipped, dead, stranded } = resumed;
+  const settled = `${done + skipped + dead} jobs settled (${done} done, ${skipped} skipped, ${dead} dead)`;
+  if (resumed.complete) {
+    return `This run was finished: ${settled}. Only jobs that appeared since are handed out; --reset starts over. State: ${statePath}`;
+  }
+  return `Resuming: ${settled}, ${stranded} handed out and unfinished run first. State: ${statePath}`;
+}

@@ -1,0 +1,89 @@
+import { formatElapsed } from "../base/duration.ts";
+import { printable } from "../base/printable.ts";
+import { formatRate } from "./status_line.ts";
+
+/** How a run ended, for the summary. Counts are over all starts of the key unless said. */
+export type Ending = Readonly<{
+  outcome:
+    | Readonly<{ kind: "complete"; ignoredLast: boolean }>
+    | Readonly<{ kind: "stopped" }>
+    | Readonly<{ kind: "source failed"; message: string }>;
+  /** Set if the last state could not be saved. */
+  saveError: string | undefined;
+  handedOut: number;
+  done: number;
+  skipped: number;
+  dead: number;
+  stranded: number;
+  repeated: number;
+  /** Settled by this start. */
+  settledNow: number;
+  elapsedMs: number;
+  /** Dead letters of this start, by message. */
+  failures: readonly Readonly<{ message: string; count: number }>[];
+  deadPath: string;
+  /** The command that goes on where this ended. */
+  resumeCommand: string;
+}>;
+
+/** Most messages of failures listed. */
+const failuresShownMax = 10;
+
+/** The last lines of a run: what became of the jobs, and what to do next. */
+export function summaryLines(ending: Ending): string[] {
+  return [headline(ending), ...counts(ending), ...failures(ending), ...nextStep(ending)];
+}
+
+function headline({ outcome, dead, saveError }: Ending): string {
+  if (saveError !== undefined) {
+    return `Ended, and the state could not be saved: ${printable(saveError, 1_000)}`;
+  }
+  switch (outcome.kind) {
+    case "stopped":
+      return "Stopped and saved.";
+    case "source failed":
+      return `Ended: getJobs threw: ${printable(outcome.message)}`;
+    case "complete":
+      if (outcome.ignoredLast) {
+        return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";
+      }
+      return dead === 0
+        ? "Finished: every job is handled."
+        : `Finished, with ${plural(dead, "dead letter")}.`;
+  }
+}
+
+function counts(ending: Ending): string[] {
+  const { handedOut, done, skipped, dead, stranded, repeated, settledNow, elapsedMs } = ending;
+  const rate = elapsedMs > 0 ? settledNow * 1_000 / elapsedMs : 0;
+  return [
+    `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded`,
+    `  Repeated: ${repeated}`,
+    `  This start: ${plural(settledNow, "job")} in ${formatElapsed(elapsedMs)}, ${
+      formatRate(rate).trimStart()
+    }`,
+  ];
+}
+
+function failures({ failures, dead, deadPath }: Ending): string[] {
+  if (dead === 0) return [];
+  const sorted = failures.toSorted((a, b) => b.count - a.count);
+  const shown = sorted.slice(0, failuresShownMax).map(({ message, count }) =>
+    `    ${count} x ${printable(message)}`
+  );
+  const rest = sorted.length - shown.length;
+  return [
+    ...(shown.length > 0 ? ["  Failures of this start:", ...shown] : []),
+    ...(rest > 0 ? [`    and ${plural(rest, "other message")}`] : []),
+    `  Dead letters: ${deadPath}`,
+  ];
+}
+
+function nextStep({ outcome, saveError, resumeCommand }: Ending): string[] {
+  if (outcome.kind === "complete" && saveError === undefined) return [];
+  return [`Resume with: ${resumeCommand}`];
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

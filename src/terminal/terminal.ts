@@ -1,0 +1,72 @@
+import type { Log, LogLevel } from "../base/log.ts";
+import { makeLog } from "./logger.ts";
+import { type Output, Screen } from "./screen.ts";
+
+export type TerminalOptions = Readonly<{
+  /** Stderr: stdout is for data. */
+  output: Output;
+  level: LogLevel;
+  format: "text" | "json";
+  /** Warnings and errors only. */
+  isQuiet: boolean;
+  /** Whether a status line is shown at all. */
+  hasStatus: boolean;
+  env: Readonly<Record<string, string | undefined>>;
+}>;
+
+/** What a person sees of a running master or slave: log lines, plain sentences, and the status. */
+export class Terminal {
+  readonly log: Log;
+  readonly #screen: Screen;
+  readonly #options: TerminalOptions;
+
+  constructor(options: TerminalOptions) {
+    this.#options = options;
+    this.#screen = new Screen(options.output);
+    // A reader that went away must not end a run.
+    options.output.on("error", () => {});
+    this.log = makeLog({
+      level: options.isQuiet && options.level !== "error" ? "warn" : options.level,
+      format: options.format,
+      colours: hasColours(options.output, options.env),
+      write: (line) => this.#screen.line(line),
+    });
+  }
+
+  /** Whether the status is redrawn in place. */
+  get isLive(): boolean {
+    return this.#screen.isLive && this.#options.format === "text";
+  }
+
+  get hasStatus(): boolean {
+    return this.#options.hasStatus && !this.#options.isQuiet;
+  }
+
+  /** A sentence for the person who started this: the address, the summary. */
+  say(line: string): void {
+    if (this.#options.isQuiet) return;
+    if (this.#options.format === "json") this.log("info", line);
+    else this.#screen.line(line);
+  }
+
+  /** A finished line of another process of ours. */
+  relay(line: string): void {
+    this.#screen.line(line);
+  }
+
+  status(text: string): void {
+    if (this.#options.format === "json") this.log("info", text);
+    else this.#screen.status(text);
+  }
+
+  close(): void {
+    this.#screen.close();
+  }
+}
+
+/** NO_COLOR counts when it is there and not empty, whatever it says (no-color.org). */
+function hasColours(output: Output, env: TerminalOptions["env"]): boolean {
+  if ((env["NO_COLOR"] ?? "") !== "") return false;
+  const { hasColors } = output as { hasColors?: () => boolean };
+  return output.isTTY === true && (hasColors === undefined ? false : hasColors.call(output));
+}
