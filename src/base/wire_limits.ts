@@ -22,3 +22,13 @@ export const welcomeBytesMax = 1 << 20;
 export const tokenBytesMin = 16;
 /** While others wait, the oldest unproved connection is closed after this long. */
 export const handshakeCrowdedMs = 500;
+/** Longest a slave waits for a session, from dialing to WELCOME: the master's five seconds and slow round trips. */
+export const dialMs = 15_000;
+/** How long what was sent last may take to leave after a link closed. */
+export const lingerMs = 2_000;
+/** First piece of what is written at once; doubles while the peer is quick, so that a slow one shows progress. */
+export const writePieceBytesMin = 16 << 10;
+/** Longest piece. */
+export const writePieceBytesMax = 1 << 20;
+/** Lines of one kind about strangers at the port: one in so long. */
+export const strangerLogMs = 10_000;

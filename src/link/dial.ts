@@ -1,0 +1,110 @@
+import { randomBytes } from "node:crypto";
+import { connect, type Socket } from "node:net";
+import { ConnectError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { dialMs } from "../base/wire_limits.ts";
+import { encode } from "../protocol/codec.ts";
+import { encodeRefusal, nonceBytes, OtherVersionError, type Role, Secret } from "../protocol/handshake.ts";
+import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
+import { parseMasterMessage } from "../protocol/parse.ts";
+import { type SlaveLink, SocketLink } from "./link.ts";
+import { SlaveHandshake } from "./slave_handshake.ts";
+
+export { RefusedError } from "./slave_handshake.ts";
+
+export type DialOptions = Readonly<{
+  host: string;
+  port: number;
+  /** Null: the master runs with `--insecure` too. */
+  token: Uint8Array | null;
+  intro: Introduction;
+  role: Role;
+  nowMs: () => number;
+  log: Log;
+  /** Aborting it gives the attempt up. */
+  signal: AbortSignal;
+}>;
+
+/**
+ * Connects to a master and proves the token, both ways; 15 s in all.
+ *
+ * @throws {RefusedError} if trying again cannot help: another token or version. Its `final` is true.
+ * @throws {Error} if it may: refused or reset connection, a busy master, none in time.
+ */
+export function dial(options: DialOptions): Promise<Joined> {
+  const where = `${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`;
+  if (options.signal.aborted) return Promise.reject(abandoned(where));
+  return new Promise((resolve, reject) => converse(options, where, resolve, reject));
+}
+
+type Joined = { link: SlaveLink; welcome: Welcome };
+
+function converse(
+  options: DialOptions,
+  where: string,
+  resolve: (joined: Joined) => void,
+  reject: (error: unknown) => void,
+): void {
+  const handshake = new SlaveHandshake({
+    where,
+    secret: new Secret(options.token),
+    role: options.role,
+    nonce: randomBytes(nonceBytes),
+    info: encode(options.intro),
+  });
+  const socket = connect({ host: options.host, port: options.port, noDelay: true });
+  const timer = setTimeout(
+    () => fail(new Error(`Cannot join ${where}: no welcome within ${dialMs / 1000} s`)),
+    dialMs,
+  );
+  const onAbort = () => fail(abandoned(where));
+  const onData = (chunk: Uint8Array) => attempt(() => advance(chunk));
+  const onEnd = () => fail(new Error(`Cannot join ${where}: the connection ended before the welcome`));
+  const onError = (error: Error) =>
+    fail(new Error(`Cannot join ${where}: ${error.message}`, { cause: error }));
+
+  function detach(): void {
+    clearTimeout(timer);
+    options.signal.removeEventListener("abort", onAbort);
+    socket.off("data", onData).off("end", onEnd).off("close", onEnd);
+  }
+  function fail(error: unknown): void {
+    detach();
+    socket.destroy();
+    reject(error);
+  }
+  function attempt(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (error instanceof ConnectError && error.cause instanceof OtherVersionError) {
+        socket.write(encodeRefusal("version"));
+      }
+      fail(error);
+    }
+  }
+  function advance(chunk: Uint8Array): void {
+    const next = handshake.push(chunk);
+    if (next.send) socket.write(next.send);
+    if (!next.welcome) return;
+    detach();
+    socket.off("error", onError);
+    resolve({ link: slaveLink(socket, options, next.welcome, next.rest), welcome: next.welcome });
+  }
+
+  options.signal.addEventListener("abort", onAbort, { once: true });
+  socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError);
+}
+
+function slaveLink(socket: Socket, options: DialOptions, welcome: Welcome, received: Uint8Array): SlaveLink {
+  return new SocketLink<MasterMessage, SlaveMessage>(socket, {
+    parse: parseMasterMessage,
+    heartbeatMs: welcome.heartbeatMs,
+    nowMs: options.nowMs,
+    received,
+  });
+}
+
+function abandoned(where: string): Error {
+  return new Error(`Cannot join ${where}: given up`);
+}

@@ -1,0 +1,243 @@
+import type { Socket } from "node:net";
+import { frameStallMs, sendQueueBytesMax, sendQueuePauseBytes, writeStallMs } from "../base/limits.ts";
+import { lingerMs } from "../base/wire_limits.ts";
+import { FrameReader } from "../protocol/frames.ts";
+import type { MasterMessage, SlaveMessage } from "../protocol/messages.ts";
+import { encodeMessage } from "../protocol/parse.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { Outbox } from "./outbox.ts";
+
+/** Typed messages over one connection. Judging a peer's silence is the owner's. */
+export interface Link<In, Out> {
+  /** Queues a message; those of one turn of the event loop leave in one write. Ignored once closed. */
+  send(message: Out): void;
+  /** Bytes sent and not yet taken by the system. */
+  readonly queuedBytes: number;
+  /** Whether so much is queued that the owner should pause; `onDrain` says when to go on. */
+  readonly isCongested: boolean;
+  /** When bytes came last, of the owner's clock. */
+  readonly lastHeardMs: number;
+  /** Address of the other side, for people. */
+  readonly peer: string;
+  /** One message. Those that come before this is set are kept for it. */
+  onMessage: (message: In) => void;
+  /** Bytes came, whether or not they complete a message. */
+  onHeard: () => void;
+  onDrain: () => void;
+  /** Once, whoever closed it; nothing is called afterwards. Called from within `close` as well. */
+  onClose: (reason: string) => void;
+  /** Sends what is queued and ends; further calls change nothing. Resolves when the connection is gone. */
+  close(reason: string): Promise<void>;
+  /** Does what is overdue (beat, stalls) and returns when to call again, at the latest. */
+  tick(nowMs: number): number;
+}
+
+export type MasterLink = Link<SlaveMessage, MasterMessage>;
+export type SlaveLink = Link<MasterMessage, SlaveMessage>;
+
+export type LinkOptions<In> = Readonly<{
+  parse: (body: Uint8Array) => In;
+  /** Sent after so long without sending; Infinity for never. */
+  heartbeatMs: number;
+  nowMs: () => number;
+  /** Bytes that came behind the handshake. */
+  received?: Uint8Array;
+}>;
+
+type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;
+
+/** A lag of the process beyond this is added to every deadline. */
+const lagMsMin = 1_000;
+
+/**
+ * A link over a socket that is connected.
+ *
+ *               close(), end, reset, stall, bad bytes
+ *     OPEN ------------------------------------------> CLOSED
+ *
+ * OPEN: sends and receives. CLOSED: nothing is delivered any more; what was sent before `close` may still leave,
+ * for two seconds. There is one way from one to the other, `#finish`.
+ */
+export class SocketLink<In, Out extends Message> implements Link<In, Out> {
+  readonly peer: string;
+  readonly #socket: Socket;
+  readonly #options: LinkOptions<In>;
+  readonly #reader = new FrameReader();
+  readonly #outbox: Outbox;
+  readonly #gone: Promise<void>;
+  #closedFor: string | null = null;
+  #kept: In[] = [];
+  #onMessage: ((message: In) => void) | null = null;
+  #onClose: ((reason: string) => void) | null = null;
+  #wasCongested = false;
+  #sentAtMs: number;
+  #heardAtMs: number;
+  /** As `#heardAtMs`, but later by the lag of this process. */
+  #frameBytesAtMs: number;
+  /** When the owner was to call `tick` at the latest. */
+  #wakeMs = Infinity;
+  onHeard: () => void = () => {};
+  onDrain: () => void = () => {};
+
+  constructor(socket: Socket, options: LinkOptions<In>) {
+    this.#socket = socket;
+    this.#options = options;
+    this.peer = peerOf(socket);
+    this.#sentAtMs = this.#heardAtMs = this.#frameBytesAtMs = options.nowMs();
+    this.#outbox = new Outbox(socket, options.nowMs, () => this.#drained());
+    this.#gone = new Promise((resolve) => socket.once("close", () => resolve()));
+    this.#listen();
+    if (options.received?.length) queueMicrotask(() => this.#receive(options.received!));
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox.queuedBytes;
+  }
+
+  get isCongested(): boolean {
+    return this.#outbox.queuedBytes >= sendQueuePauseBytes;
+  }
+
+  get lastHeardMs(): number {
+    return this.#heardAtMs;
+  }
+
+  get onMessage(): (message: In) => void {
+    return this.#onMessage ?? (() => {});
+  }
+
+  set onMessage(handler: (message: In) => void) {
+    this.#onMessage = handler;
+    if (this.#kept.length > 0) queueMicrotask(() => this.#deliverKept());
+  }
+
+  get onClose(): (reason: string) => void {
+    return this.#onClose ?? (() => {});
+  }
+
+  set onClose(handler: (reason: string) => void) {
+    const isFirst = this.#onClose === null;
+    this.#onClose = handler;
+    const reason = this.#closedFor;
+    if (isFirst && reason !== null) queueMicrotask(() => handler(reason));
+  }
+
+  send(message: Out): void {
+    if (this.#closedFor !== null) return;
+    this.#outbox.push(encodeMessage(message));
+    this.#sentAtMs = this.#options.nowMs();
+    if (this.isCongested) this.#wasCongested = true;
+    if (this.#outbox.queuedBytes > sendQueueBytesMax) {
+      this.#fail(`it takes no bytes: ${this.#outbox.queuedBytes} are queued`);
+    }
+  }
+
+  close(reason: string): Promise<void> {
+    if (this.#closedFor !== null) return this.#gone;
+    this.#outbox.end();
+    const linger = setTimeout(() => this.#socket.destroy(), lingerMs);
+    linger.unref();
+    this.#socket.once("close", () => clearTimeout(linger));
+    this.#finish(reason);
+    return this.#gone;
+  }
+
+  tick(nowMs: number): number {
+    if (this.#closedFor !== null) return Infinity;
+    this.#forgiveLag(nowMs);
+    const frameEndsMs = this.#reader.isInFrame ? this.#frameBytesAtMs + frameStallMs : Infinity;
+    if (nowMs >= frameEndsMs) this.#fail("a frame began and did not go on for 30 s");
+    if (nowMs >= this.#outbox.progressedAtMs + writeStallMs) this.#fail("it took no bytes for 10 s");
+    if (this.#closedFor !== null) return Infinity;
+    if (nowMs >= this.#sentAtMs + this.#options.heartbeatMs) this.#beat(nowMs);
+    this.#wakeMs = Math.min(
+      frameEndsMs,
+      this.#outbox.progressedAtMs + writeStallMs,
+      this.#sentAtMs + this.#options.heartbeatMs,
+    );
+    return this.#wakeMs;
+  }
+
+  /** Bytes that are queued already will be heard as well as a beat. */
+  #beat(nowMs: number): void {
+    if (this.#outbox.queuedBytes === 0) this.send({ kind: "beat" } as Out);
+    this.#sentAtMs = nowMs;
+  }
+
+  /** A process that was stopped must not blame its peers: deadlines move by as much as it overslept. */
+  #forgiveLag(nowMs: number): void {
+    const lagMs = nowMs - this.#wakeMs;
+    if (lagMs < lagMsMin) return;
+    this.#frameBytesAtMs += lagMs;
+    this.#outbox.forgive(lagMs);
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
+    socket.on(
+      "end",
+      () => this.#fail(this.#reader.isInFrame ? "it ended within a frame" : "it ended the connection"),
+    );
+    socket.on("error", (error) => this.#fail(error.message));
+    socket.once("close", () => this.#fail("the connection is gone"));
+  }
+
+  #receive(chunk: Uint8Array): void {
+    if (this.#closedFor !== null) return;
+    this.#heardAtMs = this.#frameBytesAtMs = this.#options.nowMs();
+    this.onHeard();
+    for (const message of this.#parse(chunk)) {
+      if (this.#closedFor !== null) return;
+      this.#deliver(message);
+    }
+  }
+
+  /** Lazily, so that a message is delivered although a bad one follows. */
+  *#parse(chunk: Uint8Array): Generator<In> {
+    try {
+      for (const body of this.#reader.push(chunk)) yield this.#options.parse(body);
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #deliver(message: In): void {
+    if (this.#onMessage && this.#kept.length === 0) this.#onMessage(message);
+    else this.#kept.push(message);
+  }
+
+  #deliverKept(): void {
+    while (this.#kept.length > 0 && this.#onMessage && this.#closedFor === null) {
+      this.#onMessage(this.#kept.shift()!);
+    }
+  }
+
+  #drained(): void {
+    if (
+      !this.#wasCongested || this.#outbox.queuedBytes > sendQueuePauseBytes / 2 || this.#closedFor !== null
+    ) return;
+    this.#wasCongested = false;
+    this.onDrain();
+  }
+
+  /** Ends without sending what is queued. */
+  #fail(reason: string): void {
+    if (this.#closedFor !== null) return;
+    this.#outbox.drop();
+    this.#socket.destroy();
+    this.#finish(reason);
+  }
+
+  #finish(reason: string): void {
+    this.#closedFor = reason;
+    this.#onClose?.(reason);
+  }
+}
+
+/** `10.0.0.7:51234`; "local" for a Unix socket or a pipe. */
+export function peerOf(socket: Socket): string {
+  const { remoteAddress, remotePort } = socket;
+  if (!remoteAddress) return "local";
+  return remoteAddress.includes(":") ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+}

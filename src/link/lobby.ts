@@ -1,0 +1,141 @@
+import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
+import { connectionsMax, handshakeMs, handshakesMax } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import { handshakeCrowdedMs, strangerLogMs } from "../base/wire_limits.ts";
+import { nonceBytes, type Role, type Secret } from "../protocol/handshake.ts";
+import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
+import { parseSlaveMessage } from "../protocol/parse.ts";
+import { Arrival, type Outcome } from "./arrival.ts";
+import { type MasterLink, SocketLink } from "./link.ts";
+
+type LobbyOptions = Readonly<{
+  secret: Secret;
+  welcome: (intro: Introduction) => Welcome;
+  nowMs: () => number;
+  log: Log;
+  onSession(link: MasterLink, intro: Introduction, role: Role): void;
+}>;
+
+/** Between two looks at who waits, while anybody does. */
+const lookMs = 250;
+
+/**
+ * Everybody who connected and has not proved the token.
+ *
+ *                 room                    proof
+ *     WAITING ------------> GREETED -----------------> a session
+ *        '---- 5 s -----------'---- 5 s, refused, crowded out
+ *
+ * At most 64 are greeted at once. The others wait, the newest first in line, for a slave that had to wait long
+ * dials anew anyway; while any waits, the oldest greeted one is closed after half a second. So those that never
+ * prove anything hold up a real slave by no more than that.
+ */
+export class Lobby {
+  readonly #options: LobbyOptions;
+  /** In order of arrival. */
+  readonly #greeted = new Set<Arrival>();
+  readonly #waiting: { socket: Socket; sinceMs: number }[] = [];
+  #sessions = 0;
+  #isClosed = false;
+  /** When each kind of stranger was last logged. */
+  readonly #loggedAtMs = new Map<string, number>();
+
+  constructor(options: LobbyOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a new connection. */
+  admit(socket: Socket): void {
+    socket.on("error", () => {});
+    if (this.#isClosed || this.#greeted.size + this.#waiting.length + this.#sessions >= connectionsMax) {
+      socket.destroy();
+      return;
+    }
+    this.#waiting.push({ socket, sinceMs: this.#options.nowMs() });
+    this.#makeRoom(this.#options.nowMs());
+  }
+
+  /** The system could not accept a connection. */
+  acceptFailed(error: Error): void {
+    this.#logSeldom(
+      "accept",
+      `Cannot accept a connection: ${error.message}; raise the limit of open files (ulimit -n)`,
+    );
+  }
+
+  tick(nowMs: number): number {
+    for (const arrival of this.#greeted) {
+      if (nowMs < arrival.sinceMs + handshakeMs) break;
+      arrival.refuse("late");
+    }
+    while (this.#waiting[0] && nowMs >= this.#waiting[0].sinceMs + handshakeMs) {
+      this.#waiting.shift()!.socket.destroy();
+    }
+    this.#makeRoom(nowMs);
+    return this.#greeted.size + this.#waiting.length > 0 ? nowMs + lookMs : Infinity;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const { socket } of this.#waiting.splice(0)) socket.destroy();
+    for (const arrival of this.#greeted) arrival.refuse("ending");
+  }
+
+  #makeRoom(nowMs: number): void {
+    while (this.#waiting.length > 0) {
+      if (this.#greeted.size >= handshakesMax) {
+        const [oldest] = this.#greeted;
+        if (nowMs < oldest!.sinceMs + handshakeCrowdedMs) return;
+        oldest!.refuse("busy");
+      }
+      this.#greet(this.#waiting.pop()!.socket, nowMs);
+    }
+  }
+
+  #greet(socket: Socket, nowMs: number): void {
+    if (socket.destroyed) return;
+    const { secret } = this.#options;
+    const arrival = new Arrival(
+      socket,
+      { secret, nonce: randomBytes(nonceBytes), sinceMs: nowMs },
+      (outcome) => {
+        this.#greeted.delete(arrival);
+        this.#settle(arrival, outcome);
+        if (!this.#isClosed) this.#makeRoom(this.#options.nowMs());
+      },
+    );
+    this.#greeted.add(arrival);
+    arrival.greet();
+  }
+
+  #settle(arrival: Arrival, outcome: Outcome): void {
+    if (outcome.kind === "proved") this.#begin(arrival, outcome);
+    if (outcome.kind === "refused" && outcome.why) {
+      this.#logSeldom(outcome.about, `${outcome.why} (${arrival.peer})`);
+    }
+  }
+
+  #begin(arrival: Arrival, { intro, role }: Extract<Outcome, { kind: "proved" }>): void {
+    const { welcome, nowMs, onSession } = this.#options;
+    const told = welcome(intro);
+    arrival.welcome(told);
+    const { socket } = arrival;
+    this.#sessions++;
+    socket.once("close", () => this.#sessions--);
+    const { heartbeatMs } = told;
+    onSession(
+      new SocketLink<SlaveMessage, MasterMessage>(socket, { parse: parseSlaveMessage, heartbeatMs, nowMs }),
+      intro,
+      role,
+    );
+  }
+
+  /** A port scan, a health check or a flood must not fill the log. */
+  #logSeldom(about: string, message: string): void {
+    const nowMs = this.#options.nowMs();
+    if (nowMs < (this.#loggedAtMs.get(about) ?? -Infinity) + strangerLogMs) return;
+    this.#loggedAtMs.set(about, nowMs);
+    this.#options.log("warn", message);
+  }
+}

@@ -1,0 +1,162 @@
+import { ConnectError } from "../base/errors.ts";
+import { handshakeBytesMax } from "../base/limits.ts";
+import { welcomeBytesMax } from "../base/wire_limits.ts";
+import {
+  encodeAuth,
+  type Greeting,
+  type Hello,
+  OtherVersionError,
+  type Proof,
+  protocolVersion,
+  readGreeting,
+  type Refusal,
+  type Role,
+  type Secret,
+  type Welcoming,
+} from "../protocol/handshake.ts";
+import type { Welcome } from "../protocol/messages.ts";
+import { parseWelcome } from "../protocol/parse.ts";
+import { strangerOf } from "./stranger.ts";
+
+/** The master refused, or did not prove the token, and would do so again. */
+export class RefusedError extends ConnectError {
+  readonly final = true;
+}
+
+type Attempt = Readonly<{
+  /** The master's address, for people. */
+  where: string;
+  secret: Secret;
+  role: Role;
+  nonce: Uint8Array;
+  /** CBOR. */
+  info: Uint8Array;
+}>;
+
+/** What to send, and the welcome with the bytes behind it once it came. */
+type Step = Readonly<{ send?: Uint8Array; welcome?: Welcome; rest: Uint8Array }>;
+
+const none = new Uint8Array(0);
+
+/**
+ * The slave's half of the handshake, as bytes in and bytes out.
+ *
+ *              HELLO: send AUTH            WELCOME, MAC holds
+ *     DIALED ------------------> ANSWERED --------------------> WELCOMED
+ *        '--------------------------'---- ERROR, anything else: throws
+ */
+export class SlaveHandshake {
+  readonly #attempt: Attempt;
+  #bytes: Uint8Array = none;
+  /** Set from HELLO on. */
+  #proof: Proof | null = null;
+
+  constructor(attempt: Attempt) {
+    this.#attempt = attempt;
+  }
+
+  /**
+   * Takes the next bytes of the master.
+   *
+   * @throws {RefusedError} if trying again cannot help.
+   * @throws {Error} if it may.
+   */
+  push(chunk: Uint8Array): Step {
+    this.#bytes = joined(this.#bytes, chunk);
+    const read = this.#read();
+    if (!read) return { rest: none };
+    this.#bytes = this.#bytes.slice(read.used);
+    return this.#take(read.greeting);
+  }
+
+  #read(): ReturnType<typeof readGreeting> {
+    try {
+      return readGreeting(this.#bytes, this.#proof ? welcomeBytesMax : handshakeBytesMax);
+    } catch (error) {
+      if (error instanceof OtherVersionError) throw this.#refused(otherVersion(error.version), error);
+      const stranger = strangerOf(this.#bytes);
+      throw this.#failed(
+        stranger ? `what answers there speaks ${stranger}` : "what answers there is no taskmaster master",
+        error,
+      );
+    }
+  }
+
+  #take(greeting: Greeting): Step {
+    if (greeting.kind === "error") throw this.#refusedBy(greeting);
+    if (greeting.kind === "hello" && !this.#proof) return this.#answer(greeting);
+    if (greeting.kind === "welcome" && this.#proof) return this.#enter(greeting, this.#proof);
+    throw this.#failed("its greeting is out of order");
+  }
+
+  #answer(hello: Hello): Step {
+    const { secret, role, nonce, info } = this.#attempt;
+    if (hello.insecure && !secret.isInsecure) {
+      throw this.#refused(
+        "it runs with --insecure; start the slave with --insecure too, or the master without",
+      );
+    }
+    if (!hello.insecure && secret.isInsecure) {
+      throw this.#refused("it asks for a token, and this side runs with --insecure; start it without");
+    }
+    this.#proof = { masterNonce: hello.nonce, slaveNonce: nonce, role, certificateHash: none };
+    return { send: encodeAuth(this.#proof, info, secret), rest: none };
+  }
+
+  #enter({ mac, body, insecure }: Welcoming, proof: Proof): Step {
+    const { secret } = this.#attempt;
+    if (!secret.holds(mac, "master", proof, body) || insecure !== secret.isInsecure) {
+      throw this.#refused(
+        "it did not prove that it holds this token, so it gets no work done here; " + copyToken,
+      );
+    }
+    return { welcome: parseWelcome(body), rest: this.#bytes };
+  }
+
+  #refusedBy({ code }: Refusal): Error {
+    switch (code) {
+      case "token":
+        return this.#refused("the tokens differ; " + copyToken);
+      case "version":
+        return this.#refused(
+          `it does not speak version ${protocolVersion} of the protocol; use one release on both machines`,
+        );
+      case "malformed":
+        return this.#failed("it could not read this side's greeting");
+      case "busy":
+        return this.#failed("it has as many connections as it takes");
+      case "late":
+        return this.#failed("the proof of the token came too late");
+      case "ending":
+        return this.#failed("its run is ending");
+      default:
+        return code satisfies never;
+    }
+  }
+
+  #refused(why: string, cause?: unknown): RefusedError {
+    return new RefusedError(`Cannot join the master at ${this.#attempt.where}: ${why}`, { cause });
+  }
+
+  #failed(why: string, cause?: unknown): Error {
+    return new Error(`Cannot join the master at ${this.#attempt.where}: ${why}`, { cause });
+  }
+}
+
+const copyToken = 'on the master\'s machine run "taskmaster token --write taskmaster.token", ' +
+  "then copy taskmaster.token beside the taskmaster binary on this one";
+
+/** Names both versions, and what to do. */
+export function otherVersion(version: number): string {
+  const older = version < protocolVersion ? "that" : "this";
+  const which = version < protocolVersion ? "older there" : "older here";
+  return `it speaks version ${version} of the protocol, this side version ${protocolVersion}; ` +
+    `the release is ${which}, so copy the newer binary to ${older} machine`;
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(first.length + second.length);
+  bytes.set(first);
+  bytes.set(second, first.length);
+  return bytes;
+}

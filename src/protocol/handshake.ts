@@ -1,0 +1,265 @@
+import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { handshakeBytesMax } from "../base/limits.ts";
+import { tokenBytesMin, welcomeBytesMax } from "../base/wire_limits.ts";
+import { FrameError } from "./frame_error.ts";
+
+// The four messages before any frame: fixed byte layouts, frozen for ever, so that two versions can always tell
+// each other their numbers. docs/protocol.md has the offsets. Nothing here decodes CBOR.
+
+/** The protocol's version, not the release's. Equal or refused. */
+export const protocolVersion = 1;
+/** Bytes of each side's nonce, and of a MAC. */
+export const nonceBytes = 32, macBytes = 32;
+/** Bytes before what differs: magic (10), type (1), flags (1), version (2), length of the rest (4). */
+export const headerBytes = 18;
+
+/** Who connects: a slave, or `status` and `ctl`. */
+export type Role = "slave" | "control";
+
+/** Why a master refuses. What each means to a person is `refusalText`'s. */
+export type RefusalCode = "token" | "version" | "malformed" | "busy" | "late" | "ending";
+
+type Header = Readonly<{ type: number; insecure: boolean; version: number; length: number }>;
+
+/** One message of the handshake, as read. `insecure`: its sender holds no token. */
+export type Hello = Readonly<{ kind: "hello"; version: number; insecure: boolean; nonce: Uint8Array }>;
+export type Auth = Readonly<{
+  kind: "auth";
+  version: number;
+  insecure: boolean;
+  nonce: Uint8Array;
+  role: Role;
+  mac: Uint8Array;
+  /** CBOR, not to be decoded before `mac` held. */
+  info: Uint8Array;
+}>;
+export type Welcoming = Readonly<{
+  kind: "welcome";
+  version: number;
+  insecure: boolean;
+  mac: Uint8Array;
+  /** CBOR, not to be decoded before `mac` held. */
+  body: Uint8Array;
+}>;
+export type Refusal = Readonly<{ kind: "error"; version: number; code: RefusalCode }>;
+export type Greeting = Hello | Auth | Welcoming | Refusal;
+
+const magic = new TextEncoder().encode("taskmaster");
+const types = { hello: 1, auth: 2, welcome: 3, error: 4 } as const;
+const codes: readonly (RefusalCode | undefined)[] = [
+  undefined,
+  "token",
+  "version",
+  "malformed",
+  "busy",
+  "late",
+  "ending",
+];
+const roles: readonly (Role | undefined)[] = [undefined, "slave", "control"];
+const noMac = new Uint8Array(macBytes);
+const label = new TextEncoder().encode("taskmaster/1");
+
+/**
+ * What both sides share: the key made from a token, or that there is none.
+ *
+ * @throws {RangeError} if the token has less than 128 bits.
+ */
+export class Secret {
+  readonly #key: Uint8Array | null;
+
+  constructor(token: Uint8Array | null) {
+    if (token !== null && token.length < tokenBytesMin) {
+      throw new RangeError(
+        `Cannot use a token of ${token.length} bytes: at least ${tokenBytesMin} are needed; make one with "taskmaster token"`,
+      );
+    }
+    this.#key = token && new Uint8Array(hkdfSync("sha256", token, label, "auth", 32));
+  }
+
+  /** There is no token: MACs are zero, and nobody proves anything. */
+  get isInsecure(): boolean {
+    return this.#key === null;
+  }
+
+  /** The MAC of one side; `payload` is AUTH's info or WELCOME's body. */
+  mac(side: "slave" | "master", proof: Proof, payload: Uint8Array): Uint8Array {
+    if (!this.#key) return noMac;
+    const hmac = createHmac("sha256", this.#key);
+    for (const part of macParts(side, proof, payload)) hmac.update(lengthOf(part)).update(part);
+    return new Uint8Array(hmac.digest());
+  }
+
+  /** Whether `mac` is that side's; in constant time. */
+  holds(mac: Uint8Array, side: "slave" | "master", proof: Proof, payload: Uint8Array): boolean {
+    return timingSafeEqual(mac, this.mac(side, proof, payload));
+  }
+}
+
+/** What both MACs cover besides the side and its payload. */
+export type Proof = Readonly<{
+  /** The master's, of HELLO. */
+  masterNonce: Uint8Array;
+  /** The slave's, of AUTH. */
+  slaveNonce: Uint8Array;
+  role: Role;
+  /** SHA-256 of the master's certificate; empty without TLS. */
+  certificateHash: Uint8Array;
+}>;
+
+function macParts(side: string, proof: Proof, payload: Uint8Array): Uint8Array[] {
+  return [
+    label,
+    new TextEncoder().encode(side),
+    Uint8Array.of(protocolVersion >> 8, protocolVersion & 255),
+    proof.masterNonce,
+    proof.slaveNonce,
+    proof.certificateHash,
+    Uint8Array.of(roles.indexOf(proof.role)),
+    payload,
+  ];
+}
+
+function lengthOf(part: Uint8Array): Uint8Array {
+  return uint32(part.length);
+}
+
+function uint32(value: number): Uint8Array {
+  return Uint8Array.of(value >>> 24, value >>> 16 & 255, value >>> 8 & 255, value & 255);
+}
+
+/** HELLO: the master's nonce. */
+export function encodeHello(nonce: Uint8Array, secret: Secret): Uint8Array {
+  return message(types.hello, secret.isInsecure, nonce);
+}
+
+/**
+ * AUTH: the slave's nonce, role and MAC, and its info as CBOR.
+ *
+ * @throws {RangeError} if it is longer than a master reads before the proof.
+ */
+export function encodeAuth(proof: Proof, info: Uint8Array, secret: Secret): Uint8Array {
+  const role = Uint8Array.of(roles.indexOf(proof.role));
+  const bytes = message(
+    types.auth,
+    secret.isInsecure,
+    proof.slaveNonce,
+    role,
+    secret.mac("slave", proof, info),
+    info,
+  );
+  if (bytes.length > handshakeBytesMax) {
+    throw new RangeError(
+      `Cannot introduce this slave: ${bytes.length} bytes, more than ${handshakeBytesMax}; use shorter names`,
+    );
+  }
+  return bytes;
+}
+
+/**
+ * WELCOME: the master's MAC, and its body as CBOR.
+ *
+ * @throws {RangeError} if it is longer than a slave reads.
+ */
+export function encodeWelcome(proof: Proof, body: Uint8Array, secret: Secret): Uint8Array {
+  const bytes = message(types.welcome, secret.isInsecure, secret.mac("master", proof, body), body);
+  if (bytes.length > welcomeBytesMax) {
+    throw new RangeError(
+      `Cannot welcome a slave: ${bytes.length} bytes, more than ${welcomeBytesMax}; use shorter arguments`,
+    );
+  }
+  return bytes;
+}
+
+/** ERROR: why there is no session. */
+export function encodeRefusal(code: RefusalCode): Uint8Array {
+  return message(types.error, false, Uint8Array.of(codes.indexOf(code)));
+}
+
+function message(type: number, insecure: boolean, ...parts: readonly Uint8Array[]): Uint8Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const bytes = new Uint8Array(headerBytes + length);
+  bytes.set(magic);
+  bytes.set([type, insecure ? 1 : 0, protocolVersion >> 8, protocolVersion & 255], magic.length);
+  bytes.set(uint32(length), headerBytes - 4);
+  let at = headerBytes;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/**
+ * Reads the handshake's message at the start of `bytes`; undefined while more of it must come. `used` is its
+ * length. A message of another version is read as far as its header: see `OtherVersionError`.
+ *
+ * @throws {FrameError} if this is no such message, or one longer than `bytesMax`.
+ * @throws {OtherVersionError} if it is of another version, as soon as its header is there.
+ */
+export function readGreeting(
+  bytes: Uint8Array,
+  bytesMax: number,
+): { greeting: Greeting; used: number } | undefined {
+  const begin = bytes.subarray(0, magic.length);
+  if (!begin.every((byte, index) => byte === magic[index])) throw new FrameError("This is no taskmaster");
+  if (bytes.length < headerBytes) return undefined;
+  const header = readHeader(bytes);
+  if (header.version !== protocolVersion) throw new OtherVersionError(header.version);
+  const used = headerBytes + header.length;
+  if (used > bytesMax) {
+    throw new FrameError(`Cannot read a greeting of ${used} bytes: at most ${bytesMax} are allowed`);
+  }
+  if (bytes.length < used) return undefined;
+  return { greeting: readBody(header, bytes.slice(headerBytes, used)), used };
+}
+
+/** The other side speaks another version of the protocol. */
+export class OtherVersionError extends FrameError {
+  readonly version: number;
+
+  constructor(version: number) {
+    super(`The other side speaks version ${version} of the protocol, this one version ${protocolVersion}`);
+    this.version = version;
+  }
+
+  override get name(): string {
+    return "OtherVersionError";
+  }
+}
+
+function readHeader(bytes: Uint8Array): Header {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes);
+  if (view.getUint8(11) > 1) throw new FrameError("Cannot read this greeting: unknown flags");
+  return {
+    type: view.getUint8(10),
+    insecure: view.getUint8(11) === 1,
+    version: view.getUint16(12),
+    length: view.getUint32(14),
+  };
+}
+
+function readBody({ type, insecure, version }: Header, rest: Uint8Array): Greeting {
+  const cut = (from: number, to?: number) => rest.slice(from, to);
+  switch (type) {
+    case types.hello:
+      if (rest.length === nonceBytes) return { kind: "hello", version, insecure, nonce: rest };
+      break;
+    case types.auth: {
+      const role = roles[rest[32] ?? 0];
+      if (role && rest.length >= 65) {
+        return { kind: "auth", version, insecure, nonce: cut(0, 32), role, mac: cut(33, 65), info: cut(65) };
+      }
+      break;
+    }
+    case types.welcome:
+      if (rest.length >= macBytes) {
+        return { kind: "welcome", version, insecure, mac: cut(0, 32), body: cut(32) };
+      }
+      break;
+    case types.error: {
+      const code = codes[rest[0] ?? 0];
+      if (code && rest.length === 1) return { kind: "error", version, code };
+    }
+  }
+  throw new FrameError("Cannot read this greeting: it is none of the four");
+}
