@@ -1,0 +1,166 @@
+import t from "tap";
+import { Handler, type Result } from "../../src/plugin/invoke.ts";
+import { type AbortWhy, JobSignal } from "../../src/plugin/job_signal.ts";
+import type { JobContext, Plugin } from "../../src/plugin/types.ts";
+
+type Handle = (job: unknown, ctx: JobContext) => unknown;
+
+function handler(handleJob: Handle, rest: Partial<Plugin> = {}): Handler {
+  return new Handler({ handleJob, ...rest } as Plugin, { args: { table: "posts" }, log: () => {} });
+}
+
+function run(handleJob: Handle, signal = new JobSignal()): Result | Promise<Result> {
+  return handler(handleJob).run("job", 7, 2, signal);
+}
+
+t.test("a handler that returns is done, whatever it returns", async (t) => {
+  const huge = new Array(1_000_000);
+  for (const returned of [undefined, 0, () => {}, Symbol("x"), huge, { then: 1 }]) {
+    t.same(run(() => returned), { kind: "done" }, "without a promise");
+    t.same(await run(async () => returned), { kind: "done" });
+  }
+});
+
+t.test("a handler that throws or rejects has failed, with message and stack", async (t) => {
+  const boom: Handle = () => {
+    throw new RangeError("no such row");
+  };
+  const results = [run(boom), await run(async (job, ctx) => boom(job, ctx))] as const;
+  for (const result of results) {
+    t.match(result, { kind: "failed", how: "threw", message: "RangeError: no such row" });
+    t.match((result as { stack: string }).stack, /^RangeError: no such row\n\s+at /);
+  }
+});
+
+t.test("a thenable is awaited, and one that throws while it is asked costs only its job", async (t) => {
+  t.same(await run(() => ({ then: (resolve: (value: unknown) => void) => resolve(1) })), { kind: "done" });
+  const trap = new Proxy({}, {
+    get() {
+      throw new Error("trap");
+    },
+  });
+  t.match(run(() => trap), { kind: "failed", message: "trap" });
+});
+
+t.test("ctx.skip and ctx.fatal throw; the first call counts, even if caught", async (t) => {
+  t.same(run((_job, ctx) => ctx.skip("no such post")), { kind: "skipped", reason: "no such post" });
+  t.match(run((_job, ctx) => ctx.fatal("bad row")), { kind: "failed", how: "fatal", message: "bad row" });
+  const caught: Handle = (_job, ctx) => {
+    try {
+      ctx.skip("first");
+    } catch {
+      ctx.fatal("second");
+    }
+  };
+  t.same(run(caught), { kind: "skipped", reason: "first" });
+  const swallowed: Handle = async (_job, ctx) => {
+    try {
+      ctx.fatal("first");
+    } catch { /* as some plugins do */ }
+  };
+  t.match(await run(swallowed), { kind: "failed", how: "fatal", message: "first" });
+  const other: Handle = (_job, ctx) => {
+    try {
+      ctx.skip("first");
+    } finally {
+      // deno-lint-ignore no-unsafe-finally
+      throw new Error("unrelated");
+    }
+  };
+  t.same(run(other), { kind: "skipped", reason: "first" }, "also if another error follows");
+});
+
+t.test("ctx has args, log, shared, seq, attempt; it survives being spread and taken apart", async (t) => {
+  const shared = { pool: 1 };
+  let seen: Record<string, unknown> = {};
+  const one = handler((_job, ctx) => {
+    const { skip, signal } = ctx;
+    seen = { ...ctx, same: signal === ctx.signal };
+    skip("taken apart");
+  }, { setup: () => shared });
+  await one.setup();
+  t.same(one.run("job", 7, 2, new JobSignal()), { kind: "skipped", reason: "taken apart" });
+  t.match(seen, { args: { table: "posts" }, seq: 7, attempt: 2, shared, same: true });
+  t.ok(seen.signal instanceof AbortSignal);
+});
+
+t.test("ctx.log writes lines to the program's log", (t) => {
+  const lines: unknown[] = [];
+  const plugin: Plugin = { handleJob: (_job, ctx) => ctx.log.warn("slow row", { id: 3 }) };
+  new Handler(plugin, { args: {}, log: (...line) => void lines.push(line) }).run(0, 0, 1, new JobSignal());
+  t.same(lines, [["warn", "slow row", { id: 3 }]]);
+  t.end();
+});
+
+t.test("setup, then teardown, with what setup returned; what they throw rejects", async (t) => {
+  const steps: unknown[] = [];
+  const plugin: Plugin = {
+    setup: async ({ args, signal }) => [args.table, signal.aborted],
+    teardown: ({ shared, args }) => void steps.push(shared, args),
+  };
+  const one = new Handler(plugin, { args: { table: "posts" }, log: () => {} });
+  await one.setup();
+  await one.teardown();
+  t.same(steps, [["posts", false], { table: "posts" }]);
+  const broken = new Handler({ setup: () => Promise.reject(new Error("no database")) }, {
+    args: {},
+    log: () => {},
+  });
+  await t.rejects(broken.setup(), { message: "no database" });
+  await t.resolves(new Handler({}, { args: {}, log: () => {} }).teardown());
+});
+
+/** Runs a handler that is aborted while it waits. */
+async function aborted(why: AbortWhy, end: (ctx: JobContext, seen: AbortSignal) => unknown): Promise<Result> {
+  const signal = new JobSignal();
+  const result = run(async (_job, ctx) => {
+    await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+    return end(ctx, ctx.signal);
+  }, signal);
+  signal.abort(why);
+  return await result;
+}
+
+const rethrow = (_ctx: JobContext, seen: AbortSignal) => seen.throwIfAborted();
+
+t.test("what is thrown after an abort by stop or lost lease costs nothing", async (t) => {
+  for (const why of ["stop", "lost"] as const) {
+    t.same(await aborted(why, rethrow), { kind: "released" });
+    t.same(await aborted(why, () => Promise.reject(new Error("socket closed"))), { kind: "released" });
+    t.same(await aborted(why, () => "ended in spite of it"), { kind: "done" });
+    t.same(await aborted(why, (ctx) => ctx.skip("gone")), { kind: "skipped", reason: "gone" });
+  }
+});
+
+t.test("an attempt past its timeout is charged however it ends, but for a verdict", async (t) => {
+  const charged = { kind: "failed", how: "timed out", message: "The attempt took longer than --timeout" };
+  t.match(await aborted("timed out", rethrow), charged);
+  t.match(await aborted("timed out", () => Promise.reject(new Error("other"))), charged);
+  t.match(await aborted("timed out", () => "too late"), charged);
+  t.match(await aborted("timed out", (ctx) => ctx.fatal("too big")), { how: "fatal", message: "too big" });
+});
+
+t.test("a signal first read after the abort is aborted; the first reason stays", (t) => {
+  const signal = new JobSignal();
+  signal.abort("lost");
+  signal.abort("stop");
+  t.equal(signal.why, "lost");
+  t.ok(signal.signal.aborted);
+  t.equal((signal.signal.reason as DOMException).name, "AbortError");
+  t.equal(signal.signal, signal.signal);
+  t.end();
+});
+
+t.test("this is the plugin in a handler", (t) => {
+  const plugin = {
+    prefix: "p",
+    handleJob(_job: unknown, ctx: JobContext) {
+      ctx.skip(this.prefix);
+    },
+  };
+  t.same(new Handler(plugin, { args: {}, log: () => {} }).run(0, 0, 1, new JobSignal()), {
+    kind: "skipped",
+    reason: "p",
+  });
+  t.end();
+});
