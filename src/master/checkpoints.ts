@@ -9,7 +9,8 @@ const finalTries = 3;
 const finalPauseMs = 300;
 
 export type CheckpointsOptions = Readonly<{
-  snapshot: () => { version: number; state: RunState };
+  /** Null if there is none to be had any more. */
+  snapshot: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
   /** Resolves when the state is durable. */
   save: (state: RunState) => Promise<void>;
@@ -98,7 +99,9 @@ export class Checkpoints {
     const { snapshot, save, onSaved, nowMs, checkpointMs } = this.#options;
     const startedMs = nowMs();
     this.#dueAtMs = startedMs + checkpointMs;
-    const { version, state } = snapshot();
+    const taken = snapshot();
+    if (taken === null) throw new Error("the run has ended by a fault of the program");
+    const { version, state } = taken;
     await save(state);
     const tookMs = nowMs() - startedMs;
     if (byteLength(state) > largeStateBytes) {
@@ -108,6 +111,7 @@ export class Checkpoints {
   }
 
   #failed(error: unknown): void {
+    if (this.#isClosed) return; // the last save says more
     const { isFinal, onFinal, log } = this.#options;
     if (isFinal(error)) return onFinal(error);
     this.#failures += 1;

@@ -100,6 +100,19 @@ export class Driver {
     }
   }
 
+  /**
+   * Asks the core something: `otherwise` if it is halted, or throws.
+   */
+  ask<T>(question: () => T, otherwise: T): T {
+    if (this.isHalted) return otherwise;
+    try {
+      return question();
+    } catch (error) {
+      this.#fault(error);
+      return otherwise;
+    }
+  }
+
   /** Nothing reaches the core from now on. */
   halt(): void {
     this.#at = "halted";

@@ -7,7 +7,7 @@ export type LeaseEffect = Extract<Effect, { kind: "lease" }>;
 /** What a session needs of its link. */
 export interface Wire {
   send(message: MasterMessage): void;
-  close(reason: string): void;
+  close(reason: string): Promise<void>;
   readonly isCongested: boolean;
   readonly peer: string;
 }
@@ -65,7 +65,9 @@ export class Session {
   receive(message: SlaveMessage, at: string): void {
     if (this.#at === "closed") return;
     if ((message.kind === "ready") === this.hasJoined && message.kind !== "beat") {
-      return this.#wire.close(`it said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`);
+      return void this.#wire.close(
+        `it said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`,
+      );
     }
     switch (message.kind) {
       case "ready":
@@ -119,11 +121,11 @@ export class Session {
     this.#close();
   }
 
-  /** Ends the connection, without a word to the core. */
-  end(reason: string): void {
+  /** Ends the connection, without a word to the core. Resolves when it is gone. */
+  async end(reason: string): Promise<void> {
     if (this.#at === "closed") return;
     this.#close();
-    this.#wire.close(reason);
+    await this.#wire.close(reason);
   }
 
   #join(message: Extract<SlaveMessage, { kind: "ready" }>): void {

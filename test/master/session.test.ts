@@ -15,7 +15,7 @@ function open() {
     isCongested: false,
     peer: "web1",
     send: (message: MasterMessage) => void sent.push(message),
-    close: (reason: string) => void closed.push(reason),
+    close: async (reason: string) => void closed.push(reason),
   };
   const session = new Session(1, intro, wire, (event) => told.push(event), 0);
   const receive = (message: SlaveMessage) => session.receive(message, "now");
@@ -92,7 +92,7 @@ t.test("the core hears of bytes and of the end once the slave has joined, and on
   }
   const ended = open();
   ended.receive(ready);
-  ended.session.end("silent");
+  void ended.session.end("silent");
   ended.session.lost();
   ended.receive(answer);
   t.same(ended.closed, ["silent"]);

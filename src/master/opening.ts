@@ -1,0 +1,84 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { ConnectError } from "../base/errors.ts";
+import { silentHeartbeatsMax } from "../base/limits.ts";
+import type { RunSettings, RunState } from "../core/types.ts";
+import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
+import type { Welcome } from "../protocol/messages.ts";
+import { openState, readState, type StateStore } from "../state/store.ts";
+import { newId } from "./ids.ts";
+import { isMasterAlive } from "./is_alive.ts";
+import type { MasterOptions, Resumed } from "./types.ts";
+
+/** Locks and loads the state. @throws {StateError} */
+export function openRunState(options: MasterOptions): Promise<StateStore> {
+  const { plugin, args, key, stateDir, reset, force, log, token, version, heartbeatMs } = options;
+  const runId = () =>
+    readState(join(stateDir, `${key}.state`)).then(({ identity }) => identity.runId, () => null);
+  return openState({
+    dir: stateDir,
+    key,
+    identity: {
+      plugin: plugin.name,
+      exportName: plugin.exportName,
+      args: sorted(args),
+      pluginHash: plugin.hash,
+    },
+    newRunId: newId,
+    reset,
+    force,
+    log,
+    watchMs: silentHeartbeatsMax * heartbeatMs,
+    isAlive: (address) => isMasterAlive(address, { token, version, runId, key, log }),
+  });
+}
+
+/** Listens where it was told, or on a free port if that is allowed. @throws {ConnectError} */
+export async function listenSomewhere(options: ListenOptions, portFallback: boolean): Promise<Listener> {
+  try {
+    return await listen(options);
+  } catch (error) {
+    if (!portFallback || !isPortTaken(error)) throw error;
+    return await listen({ ...options, port: 0 });
+  }
+}
+
+export function toWelcome(options: MasterOptions, store: StateStore, masterId: string): Welcome {
+  const { plugin, args, key, timeoutMs, heartbeatMs, graceMs } = options;
+  return {
+    runId: store.runId,
+    masterId,
+    key,
+    epoch: store.epoch,
+    plugin: { name: plugin.name, export: plugin.exportName, hash: plugin.hash },
+    args,
+    timeoutMs,
+    heartbeatMs,
+    graceMs,
+  };
+}
+
+export function toSettings(options: MasterOptions, masterId: string): RunSettings {
+  const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs } = options;
+  const settings = { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs };
+  return { masterId, ...settings, random: Math.random, digest: sha256 };
+}
+
+export function toResumed(state: RunState | null): Resumed | null {
+  if (state === null) return null;
+  const { handedOut, done, skipped, dead, complete } = state;
+  return { handedOut, done, skipped, dead, complete, stranded: handedOut - done - skipped - dead };
+}
+
+function isPortTaken(error: unknown): boolean {
+  return error instanceof ConnectError &&
+    (error.cause as NodeJS.ErrnoException | undefined)?.code === "EADDRINUSE";
+}
+
+function sorted(args: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(args).sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(bytes).digest());
+}

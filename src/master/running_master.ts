@@ -1,0 +1,277 @@
+import { type Address, formatAddress } from "../base/address.ts";
+import { invariant, StateError } from "../base/errors.ts";
+import { Run } from "../core/run.ts";
+import type { Outcome, RunStatus } from "../core/types.ts";
+import type { MasterLink } from "../link/link.ts";
+import type { Listener } from "../link/listen.ts";
+import { Source } from "../plugin/source.ts";
+import type { Introduction } from "../protocol/messages.ts";
+import type { StateStore } from "../state/store.ts";
+import { Burials } from "./burials.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { Driver } from "./driver.ts";
+import { carryOut, type Hands } from "./effects.ts";
+import { aborted, callOnFinish, toSummary } from "./finish.ts";
+import { newId } from "./ids.ts";
+import { listenSomewhere, toResumed, toSettings, toWelcome } from "./opening.ts";
+import { reachableHost } from "./reachable.ts";
+import { Sessions } from "./sessions.ts";
+import { monotonicMs, Timer } from "./timer.ts";
+import type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus, Resumed } from "./types.ts";
+
+/** The demand of a core that is asked no more. */
+const nothing = { jobs: 0, bytes: 0 };
+
+/**
+ * Owns everything of a running master, wires it together, and takes it apart again at the end.
+ *
+ *              open                   effect `end`, a fault, a lost state
+ *     OPENING -------> RUNNING -------------------------------------------> ENDING ---> ENDED
+ *
+ * OPENING: slaves may connect; nothing is handed out before the first save. ENDING: once, whatever comes; the last
+ * save is durable before the slaves are dismissed. After a fault nothing is saved: what is in memory can no longer
+ * be trusted, and the last good file stays. ENDED: nothing is open any more; `finished` resolves.
+ */
+export class RunningMaster implements Master {
+  readonly runId: string;
+  readonly resumed: Resumed | null;
+  readonly statePath: string;
+  readonly finished: Promise<MasterResult>;
+  readonly #options: MasterOptions;
+  readonly #store: StateStore;
+  readonly #masterId = newId();
+  readonly #startedMs = monotonicMs();
+  readonly #run: Run;
+  readonly #driver: Driver;
+  readonly #timer: Timer;
+  readonly #sessions: Sessions;
+  readonly #burials: Burials;
+  readonly #checkpoints: Checkpoints;
+  readonly #source: Source;
+  readonly #hands: Hands;
+  /** Aborted by the second stop: nothing is waited for any more. */
+  readonly #hurry = new AbortController();
+  #listener: Listener | null = null;
+  #isStopping = false;
+  #isEnding = false;
+  /** The latest one that could be had: after a fault the core is not asked again. */
+  #status: RunStatus;
+  #finish!: (result: MasterResult) => void;
+
+  constructor(options: MasterOptions, store: StateStore) {
+    this.#options = options;
+    this.#store = store;
+    this.runId = store.runId;
+    this.statePath = store.path;
+    this.resumed = toResumed(store.loaded);
+    this.finished = new Promise((resolve) => this.#finish = resolve);
+    this.#run = new Run(toSettings(options, this.#masterId), store.loaded, this.#startedMs);
+    this.#status = this.#run.status(this.#startedMs);
+    this.#timer = new Timer((nowMs) => this.#tick(nowMs));
+    this.#driver = this.#makeDriver();
+    this.#sessions = this.#makeSessions();
+    this.#burials = this.#makeBurials();
+    this.#checkpoints = this.#makeCheckpoints();
+    this.#source = this.#makeSource();
+    this.#hands = this.#makeHands();
+  }
+
+  get address(): Address {
+    invariant(this.#listener !== null, "Cannot name the master's address: it does not listen");
+    return this.#listener.address;
+  }
+
+  /** Listens, saves, and lets the run begin. */
+  async open(): Promise<void> {
+    const { host, port, token, portFallback, log } = this.#options;
+    const welcome = toWelcome(this.#options, this.#store, this.#masterId);
+    this.#listener = await listenSomewhere({
+      host,
+      port,
+      token,
+      welcome: () => welcome,
+      nowMs: monotonicMs,
+      log,
+      onSession: (link, intro, role) => this.#admit(link, intro, role),
+    }, portFallback);
+    await this.#store.setAddress(formatAddress({ host: reachableHost(host), port: this.address.port }));
+    await this.#checkpoints.saveFirst();
+    this.#timer.wakeBy(-Infinity);
+    this.#driver.start();
+  }
+
+  /** Takes apart what `open` began. */
+  async abandon(): Promise<void> {
+    this.#driver.halt();
+    this.#checkpoints.close();
+    await this.#close(false);
+  }
+
+  stop(): void {
+    if (this.#isStopping) this.#hurry.abort();
+    else this.#emit({ kind: "stopping" });
+    this.#isStopping = true;
+    if (!this.#isEnding) this.#driver.apply({ kind: "stop" });
+  }
+
+  status(): MasterStatus {
+    const nowMs = monotonicMs();
+    this.#status = this.#driver.ask(() => this.#run.status(nowMs), this.#status);
+    return { ...this.#status, elapsedMs: nowMs - this.#startedMs };
+  }
+
+  async #end(outcome: Outcome, fault?: unknown): Promise<void> {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#checkpoints.close();
+    const sourceClosed = this.#source.close();
+    const error = fault ?? await this.#saveLast();
+    this.#driver.turn(); // tells the slaves which of their answers the last save covers
+    const { elapsedMs: _, ...status } = this.status();
+    this.#driver.halt();
+    const isComplete = outcome.kind === "complete" && error === null;
+    await Promise.race([sourceClosed, aborted(this.#hurry.signal)]);
+    await this.#close(isComplete, fault === undefined ? () => this.#callOnFinish(isComplete) : undefined);
+    this.#emit({ kind: "ended", outcome });
+    this.#finish(this.#toResult(outcome, status, error));
+  }
+
+  /** Null once what is in memory is durable; else the error. */
+  async #saveLast(): Promise<unknown> {
+    await this.#burials.idle();
+    return await this.#checkpoints.saveLast(this.#hurry.signal);
+  }
+
+  /** The one way everything is closed: slaves first, the lock last. */
+  async #close(isComplete: boolean, beforeUnlock?: () => Promise<void>): Promise<void> {
+    this.#checkpoints.close();
+    await Promise.all([this.#sessions.closeAll(isComplete), this.#listener?.close()]);
+    await Promise.all([this.#checkpoints.idle(), this.#burials.idle()]);
+    await beforeUnlock?.();
+    this.#timer.stop();
+    await this.#store.close();
+  }
+
+  #callOnFinish(isComplete: boolean): Promise<void> {
+    const { plugin, args, log } = this.#options;
+    const summary = toSummary(this.#status, isComplete, monotonicMs() - this.#startedMs);
+    return callOnFinish(plugin, summary, { args, log, hurry: this.#hurry.signal });
+  }
+
+  #toResult(outcome: Outcome, status: RunStatus, error: unknown): MasterResult {
+    return {
+      outcome,
+      status,
+      elapsedMs: monotonicMs() - this.#startedMs,
+      savedFinally: error === null,
+      ...(error === null ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
+      statePath: this.statePath,
+      deadPath: this.#store.deadPath,
+    };
+  }
+
+  #makeDriver(): Driver {
+    return new Driver(this.#run, {
+      carryOut: (effect) => carryOut(effect, this.#hands),
+      onTurn: (nowMs, wakeAtMs) => {
+        this.#source.pull();
+        this.#timer.wakeBy(Math.min(wakeAtMs, this.#checkpoints.tick(nowMs)));
+      },
+      onFault: (error) => void this.#end({ kind: "stopped" }, error),
+    });
+  }
+
+  #makeSessions(): Sessions {
+    const { plugin, heartbeatMs, log } = this.#options;
+    return new Sessions({
+      plugin,
+      heartbeatMs,
+      tell: (event) => this.#driver.apply(event),
+      log,
+      onEvent: (event) => this.#emit(event),
+    });
+  }
+
+  #makeBurials(): Burials {
+    return new Burials({
+      ...this.#savingParts(),
+      write: (letters) => this.#store.bury(letters),
+      onBuried: (letters, seqs) => {
+        this.#driver.apply({ kind: "buried", seqs });
+        this.#emit({ kind: "dead letters", letters });
+      },
+    });
+  }
+
+  #makeCheckpoints(): Checkpoints {
+    return new Checkpoints({
+      ...this.#savingParts(),
+      checkpointMs: this.#options.checkpointMs,
+      snapshot: () => this.#driver.ask(() => this.#run.snapshot(), null),
+      isDirty: () => this.#driver.ask(() => this.#run.isDirty(), false),
+      save: (state) => this.#store.save(state),
+      onSaved: (version, tookMs) => {
+        this.#driver.apply({ kind: "saved", version });
+        this.#emit({ kind: "saved", tookMs });
+      },
+    });
+  }
+
+  /** What burials and checkpoints share: a `StateError` means that the state is another master's now. */
+  #savingParts() {
+    return {
+      isFinal: (error: unknown) => error instanceof StateError,
+      onFinal: (error: unknown) => void this.#end({ kind: "stopped" }, error),
+      wakeBy: (atMs: number) => this.#timer.wakeBy(atMs),
+      nowMs: monotonicMs,
+      log: this.#options.log,
+    };
+  }
+
+  #makeSource(): Source {
+    const { plugin, args, log } = this.#options;
+    return new Source(plugin.plugin, { args }, {
+      demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
+      onBlock: (block) => this.#driver.apply({ kind: "yielded", block }),
+      onEnd: () => this.#driver.apply({ kind: "source ended" }),
+      onError: ({ message, fatal }) => this.#driver.apply({ kind: "source failed", message, fatal }),
+      log,
+    });
+  }
+
+  #makeHands(): Hands {
+    return {
+      sessions: this.#sessions,
+      burials: this.#burials,
+      source: this.#source,
+      warn: (message) => this.#warn(message),
+      end: (outcome) => void this.#end(outcome),
+    };
+  }
+
+  #admit(link: MasterLink, intro: Introduction, role: "slave" | "control"): void {
+    // WELCOME told a control connection which run this is; there is nothing more to ask yet.
+    if (role === "control") void link.close("it was told which run this is");
+    else this.#sessions.accept(link, intro);
+  }
+
+  /** Does all that is overdue in the whole process, and returns when to wake next. */
+  #tick(nowMs: number): number {
+    return Math.min(
+      this.#driver.tick(nowMs),
+      this.#listener?.tick(nowMs) ?? Infinity,
+      this.#sessions.tick(nowMs),
+      this.#burials.tick(nowMs),
+      this.#checkpoints.tick(nowMs),
+    );
+  }
+
+  #warn(message: string): void {
+    this.#options.log("warn", message);
+    this.#emit({ kind: "warning", message });
+  }
+
+  #emit(event: MasterEvent): void {
+    this.#options.onEvent?.(event);
+  }
+}

@@ -1,0 +1,140 @@
+import { silentHeartbeatsMax } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import type { RunEvent, SessionEnd, SessionId } from "../core/types.ts";
+import type { MasterLink } from "../link/link.ts";
+import type { Introduction, SlaveMessage } from "../protocol/messages.ts";
+import { pluginDifference, type PluginName } from "./plugin_difference.ts";
+import { Session } from "./session.ts";
+import { monotonicMs } from "./timer.ts";
+import type { MasterEvent } from "./types.ts";
+
+export type SessionsOptions = Readonly<{
+  /** The master's own plugin, for the warning when a slave's is another. */
+  plugin: PluginName;
+  heartbeatMs: number;
+  tell: (event: RunEvent) => void;
+  log: Log;
+  onEvent: (event: MasterEvent) => void;
+}>;
+
+/** All sessions with slaves, by number. */
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #sessions = new Map<SessionId, Session>();
+  readonly #links = new Map<SessionId, MasterLink>();
+  #count = 0;
+  #isOpen = true;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get(id: SessionId): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** Takes over a connection whose slave was sent WELCOME. */
+  accept(link: MasterLink, intro: Introduction): void {
+    if (!this.#isOpen) return void link.close("the master leaves");
+    const session = new Session(++this.#count, intro, link, this.#options.tell, monotonicMs());
+    this.#sessions.set(session.id, session);
+    this.#links.set(session.id, link);
+    link.onHeard = () => session.hear();
+    link.onDrain = () => session.drained();
+    link.onClose = (reason) => this.#lose(session, reason);
+    link.onMessage = (message) => this.#receive(session, message);
+  }
+
+  /** Ends one connection because the core said so. */
+  close(id: SessionId, how: SessionEnd): void {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return;
+    const reason = endReasons[how];
+    void session.end(reason);
+    this.#forget(session, reason);
+  }
+
+  /**
+   * Takes no new connection and ends all. `isComplete` dismisses the slaves. Resolves when what was queued for them
+   * was written, within two seconds.
+   */
+  async closeAll(isComplete: boolean): Promise<void> {
+    this.#isOpen = false;
+    const reason = isComplete ? "the run is complete" : "the master leaves";
+    const ended = [...this.#sessions.values()].map((session) => {
+      if (isComplete) session.send({ kind: "dismiss" });
+      return session.end(reason);
+    });
+    this.#sessions.clear();
+    this.#links.clear();
+    await Promise.all(ended);
+  }
+
+  /** Lets each link do what is overdue, and ends those that never said ready. Returns when to wake next. */
+  tick(nowMs: number): number {
+    const readyMsMax = silentHeartbeatsMax * this.#options.heartbeatMs;
+    let wakeAtMs = Infinity;
+    for (const session of [...this.#sessions.values()]) {
+      wakeAtMs = Math.min(wakeAtMs, this.#links.get(session.id)?.tick(nowMs) ?? Infinity);
+      if (session.at !== "welcomed") continue;
+      const endAtMs = session.welcomedAtMs + readyMsMax;
+      if (nowMs >= endAtMs) this.close(session.id, "silent");
+      else wakeAtMs = Math.min(wakeAtMs, endAtMs);
+    }
+    return wakeAtMs;
+  }
+
+  #receive(session: Session, message: SlaveMessage): void {
+    session.receive(message, message.kind === "answer" && needsTime(message) ? new Date().toISOString() : "");
+    if (message.kind === "ready" && session.hasJoined) this.#announce(session);
+  }
+
+  #announce({ intro, id }: Session): void {
+    const { log, onEvent, plugin } = this.#options;
+    log("info", `Slave '${intro.name}' joined, ${runsWhat(intro)}.`, {
+      procs: intro.procs,
+      version: intro.version,
+    });
+    onEvent({ kind: "joined", session: id, slave: intro.name, procs: intro.procs });
+    const difference = pluginDifference(plugin, intro.plugin);
+    if (difference !== null) {
+      const message = `Slave '${intro.name}' ${difference}`;
+      log("warn", message);
+      onEvent({ kind: "warning", message });
+    }
+  }
+
+  #lose(session: Session, reason: string): void {
+    if (session.at === "closed") return;
+    session.lost();
+    this.#forget(session, reason);
+  }
+
+  #forget(session: Session, reason: string): void {
+    if (!this.#sessions.delete(session.id)) return;
+    this.#links.delete(session.id);
+    const { log, onEvent } = this.#options;
+    log("info", `Slave '${session.intro.name}' left: ${reason}.`);
+    onEvent({ kind: "left", session: session.id, slave: session.intro.name, reason });
+  }
+}
+
+const endReasons: Readonly<Record<SessionEnd, string>> = {
+  closed: "its connection closed",
+  silent: "it was silent for too long",
+  drained: "it has drained",
+  replaced: "it came back on another connection",
+};
+
+/** The time is only shown in dead letters; making its text for each answer would cost more than the answer. */
+function needsTime({ failed, crash }: Extract<SlaveMessage, { kind: "answer" }>): boolean {
+  return failed.length > 0 || crash !== null;
+}
+
+function runsWhat({ plugin }: Introduction): string {
+  return plugin === null ? "without a plugin of its own" : `running '${plugin.name}'`;
+}

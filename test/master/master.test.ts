@@ -1,0 +1,198 @@
+import t from "tap";
+import { readFileSync } from "node:fs";
+import { dial } from "../../src/link/dial.ts";
+import { jobsOf } from "./fake_slave.ts";
+import { ids, start, token } from "./harness.ts";
+
+const threw = (seq: number, message = "boom") => (
+  { seq, how: "threw", message, stack: "", durationMs: 1 } as const
+);
+
+t.test("a slave joins, does everything, and is dismissed when the run is complete", async (t) => {
+  const { master, join, events } = await start(t, { getJobs: () => ids(25) });
+  const slave = await join({ credit: 4 });
+  t.same(slave.welcome.runId, master.runId);
+  const jobs = await slave.work();
+  t.same(jobs, [...ids(25)], "in the order of the source");
+  t.same((await slave.take("dismiss").catch(() => null))?.kind, "dismiss");
+  const result = await master.finished;
+  t.match(result, {
+    outcome: { kind: "complete", ignoredLast: false },
+    savedFinally: true,
+    error: undefined,
+  });
+  t.match(result.status, { handedOut: 25, done: 25, dead: 0, stranded: 0 });
+  t.match(events.map(({ kind }) => kind), ["saved", "joined"], "saved once before anything else");
+  t.equal(events.at(-1)?.kind, "ended");
+});
+
+t.test("answers are told to be covered once a checkpoint has them", async (t) => {
+  const { join } = await start(t, { getJobs: () => ids(25) });
+  const slave = await join({ credit: 3 });
+  const lease = await slave.lease();
+  slave.answer(lease);
+  t.ok((await slave.take("saved")).through >= 1);
+});
+
+t.test("a failed job is retried alone", async (t) => {
+  const { master, join } = await start(t, { getJobs: () => ids(3) });
+  const slave = await join({ credit: 3 });
+  const lease = await slave.lease();
+  t.same([lease.count, lease.attempt], [3, 1]);
+  slave.answer(lease, { done: [0, 1, 2, 3], failed: [threw(1)] });
+  const again = await slave.lease();
+  t.same(jobsOf(again), [{ id: 1 }]);
+  t.equal(again.attempt, 2);
+  slave.answer(again);
+  t.match((await master.finished).status, { done: 3, dead: 0 });
+});
+
+t.test("a job without attempts left is a dead letter on disk", async (t) => {
+  const { master, join, event } = await start(t, { getJobs: () => ids(3) }, { failuresMax: 1 });
+  const slave = await join({ credit: 3 });
+  slave.answer(await slave.lease(), { done: [0, 1, 2, 3], failed: [threw(1, "no such row")] });
+  t.match(await event("dead letters"), { letters: [{ seq: 1 }] });
+  const { outcome, status, deadPath } = await master.finished;
+  t.match([outcome.kind, status.done, status.dead], ["complete", 2, 1]);
+  const lines = readFileSync(deadPath, "utf8").trimEnd().split("\n");
+  t.equal(lines.length, 1);
+  t.match(JSON.parse(lines[0]!), { seq: 1 });
+  t.match(lines[0], /no such row/);
+});
+
+t.test("a closed connection gives its jobs to another slave", async (t) => {
+  const { master, join, event } = await start(t, { getJobs: () => ids(6) });
+  const first = await join({ credit: 3 });
+  const lease = await first.lease();
+  first.link.close("gone");
+  t.match(await event("left"), { slave: "fake" });
+  const second = await join({ credit: 6 });
+  t.same((await second.work()).length, 6);
+  t.match((await master.finished).status, { done: 6, handedOut: 6, repeated: lease.count });
+});
+
+t.test("a silent slave is given up after three heartbeats", async (t) => {
+  const { master, join, event } = await start(t, { getJobs: () => ids(3) }, { heartbeatMs: 40 });
+  const silent = await join({ credit: 3 });
+  await silent.lease();
+  t.match(await event("left"), { reason: "it was silent for too long" });
+  const second = await join({ credit: 3 });
+  t.equal((await second.work()).length, 3);
+  t.match((await master.finished).outcome, { kind: "complete" });
+});
+
+t.test("a master that was stalled itself gives nobody up", async (t) => {
+  const { join, events } = await start(t, { getJobs: () => ids(3) }, { heartbeatMs: 100 });
+  const slave = await join({ credit: 3 });
+  const beats = setInterval(() => slave.link.tick(performance.now()), 20);
+  t.teardown(() => clearInterval(beats));
+  await slave.lease();
+  for (let stalls = 0; stalls < 3; stalls++) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  t.notOk(events.some(({ kind }) => kind === "left"));
+});
+
+t.test("a stop waits for what runs, saves, and does not dismiss", async (t) => {
+  const { master, join, event } = await start(t, { getJobs: () => ids(1_000) });
+  const slave = await join({ credit: 3 });
+  const lease = await slave.lease();
+  master.stop();
+  await event("stopping");
+  await slave.take("drain");
+  slave.answer(lease, { credit: 0 });
+  const result = await master.finished;
+  t.match(result, { outcome: { kind: "stopped" }, savedFinally: true });
+  t.match(result.status, { done: 3, handedOut: 3, stranded: 0 });
+  await slave.closed;
+  t.notOk(slave.messages.some(({ kind }) => kind === "dismiss"));
+});
+
+t.test("a second stop ends at once, and what ran is stranded", async (t) => {
+  const { master, join } = await start(t, { getJobs: () => ids(1_000) }, { graceMs: 60_000 });
+  const slave = await join({ credit: 3 });
+  await slave.lease();
+  master.stop();
+  master.stop();
+  const result = await master.finished;
+  t.match(result, { outcome: { kind: "stopped" }, savedFinally: true });
+  t.match(result.status, { done: 0, handedOut: 3, stranded: 3 });
+});
+
+t.test("the next start goes on where the last one ended", async (t) => {
+  const stateDir = t.testdir();
+  const plugin = { getJobs: (last?: unknown) => ids(9, last as { id: number } | undefined) };
+  const first = await start(t, plugin, { stateDir });
+  t.equal(first.master.resumed, null);
+  const slave = await first.join({ credit: 3 });
+  slave.answer(await slave.lease(), { done: [0, 2], credit: 3 });
+  const done = await slave.take("saved");
+  t.ok(done.through >= 1);
+  first.master.stop();
+  first.master.stop();
+  await first.master.finished;
+
+  const second = await start(t, plugin, { stateDir });
+  t.equal(second.master.runId, first.master.runId);
+  t.match(second.master.resumed, { done: 2, complete: false });
+  const jobs = await (await second.join({ credit: 9 })).work();
+  const seen = new Set(jobs.map((job) => (job as { id: number }).id));
+  t.same([...seen].sort(), [2, 3, 4, 5, 6, 7, 8]);
+  t.match((await second.master.finished).status, { done: 9, handedOut: 9, stranded: 0 });
+});
+
+t.test("a job that cannot be sent ends the run, resumable, with what was yielded before it done", async (t) => {
+  const { master, join } = await start(t, { getJobs: () => [{ id: 0 }, { id: () => 1 }] });
+  const slave = await join({ credit: 5 });
+  t.same(await slave.work(), [{ id: 0 }]);
+  const { outcome, savedFinally } = await master.finished;
+  t.match(outcome, { kind: "source failed", message: /\$\.id/ });
+  t.ok(savedFinally);
+});
+
+t.test("both sides name their plugin, and a difference is warned about", async (t) => {
+  const { join, event } = await start(t, { getJobs: () => ids(9) });
+  await join({ plugin: { name: "other.ts", export: "default", hash: new Uint8Array(32) } });
+  t.match(await event("warning"), { message: /other\.ts/ });
+});
+
+t.test("a control connection learns the run id, and nothing more", async (t) => {
+  const { master, events } = await start(t, { getJobs: () => ids(9) });
+  const { link, welcome } = await dial({
+    ...master.address,
+    token,
+    intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test" },
+    role: "control",
+    nowMs: () => performance.now(),
+    log: () => {},
+    signal: new AbortController().signal,
+  });
+  t.equal(welcome.runId, master.runId);
+  await new Promise<void>((resolve) => link.onClose = () => resolve());
+  t.notOk(events.some(({ kind }) => kind === "joined"));
+});
+
+t.test("run takes a free port if its own is in use; a master does not", async (t) => {
+  const { master } = await start(t, { getJobs: () => ids(9) });
+  const { port } = master.address;
+  const second = await start(t, { getJobs: () => ids(9) }, { port, portFallback: true, key: "second" });
+  t.not(second.master.address.port, port);
+  await t.rejects(start(t, { getJobs: () => ids(9) }, { port, key: "third" }), { name: "ConnectError" });
+});
+
+t.test("onFinish is told once; what it throws changes nothing", async (t) => {
+  const told: unknown[] = [];
+  const { master, join, logged } = await start(t, {
+    getJobs: () => ids(2),
+    onFinish(summary) {
+      told.push(summary);
+      throw new Error("report failed");
+    },
+  });
+  await (await join()).work();
+  t.match(await master.finished, { outcome: { kind: "complete" }, error: undefined });
+  t.match(told, [{ complete: true, done: 2, handedOut: 2, stranded: 0 }]);
+  t.equal(told.length, 1);
+  t.ok(logged.some((line) => /report failed/.test(line)));
+});
