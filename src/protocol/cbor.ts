@@ -1,4 +1,5 @@
 import { addExtension, Encoder } from "cbor-x/index-no-eval";
+import { Buffer } from "node:buffer";
 
 // The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun
 // and Deno. Records, which are cbor-x's own tags, stay off; so do typed-array tags.
@@ -29,7 +30,7 @@ class Unsendable {
     return prototype !== Set.prototype && prototype !== Uint8Array.prototype && prototype !== bufferPrototype;
   }
 }
-const bufferPrototype: unknown = typeof Buffer === "undefined" ? undefined : Buffer.prototype;
+const bufferPrototype: unknown = Buffer.prototype;
 
 /** Whether a date survives seconds as a float; beyond the year 70,000 some do not. */
 export function isExactDate(date: Date): boolean {
@@ -71,7 +72,7 @@ export function encodeShared(value: unknown): { shared: Uint8Array; start: numbe
 
 /** Decodes trusted or pre-scanned bytes. Byte strings are fresh copies. */
 export function decode(bytes: Uint8Array): unknown {
-  return cbor.decode(plain(bytes));
+  return cbor.decode(readable(bytes));
 }
 
 /**
@@ -80,14 +81,41 @@ export function decode(bytes: Uint8Array): unknown {
  * @throws {Error} if there are not exactly `count`.
  */
 export function decodeJobs(bytes: Uint8Array, count: number): unknown[] {
-  const jobs = count === 0 && bytes.length === 0 ? [] : cbor.decodeMultiple(plain(bytes));
+  const jobs = count === 0 && bytes.length === 0 ? [] : cbor.decodeMultiple(readable(bytes));
   if (jobs.length !== count) throw new Error(`Cannot decode ${count} jobs: there are ${jobs.length}`);
   return jobs;
 }
 
-/** Never a Buffer: byte strings cut out of one would be Buffers too. */
-function plain(bytes: Uint8Array): Uint8Array {
-  return bytes.constructor === Uint8Array
-    ? bytes
-    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** U+FEFF in UTF-8. */
+const byteOrderMark: Buffer = Buffer.from([0xef, 0xbb, 0xbf]);
+
+/**
+ * Bytes whose texts keep a byte order mark they begin with. cbor-x gives texts of more than 64 bytes, cut out
+ * with `subarray`, to a TextDecoder that takes one mark away; so it is given two.
+ */
+class MarkedBytes extends Uint8Array {
+  /** What is cut out are plain bytes. */
+  static get [Symbol.species](): Uint8ArrayConstructor {
+    return Uint8Array;
+  }
+
+  override subarray(begin?: number, end?: number): Uint8Array<ArrayBuffer> {
+    const part = super.subarray(begin, end) as Uint8Array<ArrayBuffer>;
+    if (!byteOrderMark.every((byte, index) => byte === part[index])) return part;
+    const doubled = new Uint8Array(byteOrderMark.length + part.length);
+    doubled.set(byteOrderMark);
+    doubled.set(part, byteOrderMark.length);
+    return doubled;
+  }
+}
+
+/** The bytes as cbor-x should read them; never a Buffer, for byte strings cut out of one would be Buffers too. */
+function readable(bytes: Uint8Array): Uint8Array {
+  const Bytes = hasByteOrderMark(bytes) ? MarkedBytes : Uint8Array;
+  return bytes.constructor === Bytes ? bytes : new Bytes(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function hasByteOrderMark(bytes: Uint8Array): boolean {
+  if (bytes.length <= 64) return false;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(byteOrderMark);
 }

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { bignumBytesMax, cborDepthMax } from "../base/limits.ts";
 import { isExactDate } from "./cbor.ts";
 
@@ -7,14 +8,11 @@ export type Fault = Readonly<{ path: string; reason: string }>;
 /** With the flag `u`, pairs are one character and do not match. */
 const loneSurrogate = /\p{Surrogate}/u;
 
-/** Longest text that a decoder leaves a leading byte order mark on. */
-const bomCharsMax = 21;
-
 /**
  * Walks a job to the first part that would not arrive as it was sent; undefined if there is none. Never throws,
  * whatever getters and proxies the job holds.
  */
-export function findFault(job: unknown, _what: "all"): Fault | undefined {
+export function findFault(job: unknown): Fault | undefined {
   try {
     return faultIn(job, "$", []);
   } catch (error) {
@@ -44,11 +42,7 @@ function faultIn(value: unknown, path: string, around: readonly object[]): Fault
 }
 
 function faultInText(text: string, path: string): Fault | undefined {
-  if (loneSurrogate.test(text)) return { path, reason: "a string with half a surrogate pair" };
-  if (text.charCodeAt(0) === 0xfeff && text.length > bomCharsMax) {
-    return { path, reason: "a string that begins with a byte order mark (strip it with .slice(1))" };
-  }
-  return undefined;
+  return loneSurrogate.test(text) ? { path, reason: "a string with half a surrogate pair" } : undefined;
 }
 
 /** Bytes of the number's magnitude, as many as its encoding has. */

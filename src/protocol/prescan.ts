@@ -53,11 +53,11 @@ const any = 0, time = 1, bignum = 2, setItems = 3, mapEntries = 4;
 
 // The containers that are open, outermost first: how many items each still misses, and its kind. Shared by all
 // scans, which never overlap: a scan is synchronous and calls nothing.
-const lefts = new Float64Array(cborDepthMax + 1);
+const lefts = new Int32Array(cborDepthMax + 1);
 const kinds = new Uint8Array(cborDepthMax + 1);
 
 /**
- * Scans the one item that begins at `at`; returns where it ends.
+ * Scans the one item that begins at `at`; returns where it ends. `depthMax` is at most `cborDepthMax`.
  *
  * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
  * functions here.
@@ -71,77 +71,71 @@ export function scanItem(
   depthMax: number,
   itemsMax: number,
 ): number {
-  let depth = 0, left = 1, kind = inArray, want = any, items = 0;
+  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = itemsMax;
   for (;;) {
     while (left === 0) {
       if (depth === 0) return at;
       left = lefts[--depth]!;
       kind = kinds[depth]!;
     }
-    if (at >= end) throw refused(at, "the bytes end within an item");
+    if (at >= end) throw refused(at, "the end within an item");
     const head = bytes[at++]!;
     const major = head >> 5;
-    const info = head & 31;
-    let value = info;
-    if (info > 23) {
-      if (info > 27) throw refused(at - 1, "an indefinite or reserved length");
-      const width = 1 << (info - 24);
-      if (end - at < width) throw refused(at, "the bytes end within an item");
-      value = bytes[at]!;
-      for (let index = 1; index < width; index++) value = value * 256 + bytes[at + index]!;
-      at += width;
+    let value = head & 31;
+    if (value > 23) {
+      if (value > 27) throw refused(at - 1, "an indefinite or reserved length");
+      const width = 1 << (value - 24);
+      if (end - at < width) throw refused(at, "the end within an item");
+      value = bytes[at++]!;
+      for (let rest = width - 1; rest > 0; rest--) value = value * 256 + bytes[at++]!;
     }
-    if (major !== 6) {
-      if (++items > itemsMax) throw refused(at, `more than ${itemsMax} items`);
-      if (kind === inObject && left % 2 === 0 && major !== 3) throw refused(at, "a key that is no text");
-      left--;
+    if (major === 6) {
+      if (want !== any || (kind === inObject && (left & 1) === 0)) throw refused(at, "a tag out of place");
+      want = wantOf(value);
+      if (want === any) throw refused(at, `the tag ${value}`);
+      continue;
     }
-    if (want !== any) {
-      if (major !== wanted[want] && !(want === time && isNumber(major, info))) {
-        throw refused(at, "a tag before the wrong thing");
-      }
-      if (want === bignum && value > bignumBytesMax) throw refused(at, `a bignum of ${value} bytes`);
+    if (--itemsLeft < 0) throw refused(at, `more than ${itemsMax} items`);
+    const isKey = kind === inObject && (left & 1) === 0;
+    if (isKey && major !== 3) throw refused(at, "a key that is no text");
+    left--;
+    if (want !== any && !isWanted(want, head, value)) throw refused(at, "the wrong thing behind a tag");
+    if (major < 2) {
+      want = any;
+    } else if (major < 4) {
+      if (value > end - at) throw refused(at, "a string longer than the bytes");
+      if (isKey && value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
+      at += value;
+      want = any;
+    } else if (major < 6) {
+      const inside = major === 4 ? value : value * 2;
+      if (inside > end - at) throw refused(at, "more items announced than bytes");
+      if (depth >= depthMax) throw refused(at, `more than ${depthMax} levels`);
+      lefts[depth] = left;
+      kinds[depth++] = kind;
+      left = inside;
+      kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
+      want = any;
+    } else {
+      // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
+      if (head < 0xf4 || head === 0xf8) throw refused(at, `the simple value ${value}`);
+      want = any;
     }
-    switch (major) {
-      case 0:
-      case 1:
-        break;
-      case 2:
-      case 3:
-        if (value > end - at) throw refused(at, "the bytes end within a string");
-        if (value === 9 && major === 3 && kind === inObject && left % 2 === 1 && isProto(bytes, at)) {
-          throw refused(at, "the key __proto__");
-        }
-        at += value;
-        break;
-      case 4:
-      case 5: {
-        const inside = major === 4 ? value : value * 2;
-        if (inside > end - at) throw refused(at, "more items announced than bytes there are");
-        if (depth >= depthMax) throw refused(at, `more than ${depthMax} levels`);
-        lefts[depth] = left;
-        kinds[depth++] = kind;
-        left = inside;
-        kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
-        break;
-      }
-      case 6:
-        if (want !== any || (kind === inObject && left % 2 === 0)) throw refused(at, "a tag out of place");
-        want = wantOf(value);
-        if (want === any) throw refused(at, `the tag ${value}`);
-        continue;
-      default:
-        if (info < 20 || info === 24) throw refused(at, `the simple value ${value}`);
-    }
-    want = any;
   }
 }
 
-/** Major type asked for, by what a tag wants; a time may also be a negative number or a float. */
-const wanted = [-1, 0, 2, 4, 5];
-
-function isNumber(major: number, info: number): boolean {
-  return major === 1 || (major === 7 && info >= 25 && info <= 27);
+/** Whether the item with this head is what the tag before it asked for. */
+function isWanted(want: number, head: number, value: number): boolean {
+  switch (want) {
+    case time:
+      return head < 0x40 || head > 0xf8;
+    case bignum:
+      return head >> 5 === 2 && value <= bignumBytesMax;
+    case setItems:
+      return head >> 5 === 4;
+    default:
+      return head >> 5 === 5;
+  }
 }
 
 function wantOf(tag: number): number {
