@@ -83,7 +83,10 @@ export type Answer = Readonly<{
   done: Ranges;
   skipped: Ranges;
   failed: readonly Failure[];
-  /** Jobs that may have been running when their worker died, and how it died; a sole one is charged. */
+  /**
+   * Jobs that may have been running when a worker died, and how it died; a sole one is charged. All suspects of that
+   * death are named, in the answer of each lease that has one of them.
+   */
   crash: Readonly<{ suspects: Ranges; reason: string }> | null;
   /** Handed back untried; nothing is spent. */
   released: Ranges;
@@ -116,7 +119,8 @@ export type RunEvent =
   | Readonly<{ kind: "answered"; session: SessionId; number: number; answer: Answer; at: string }>
   /** The slave drains: it takes nothing new. */
   | Readonly<{ kind: "leaving"; session: SessionId }>
-  | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd }>
+  /** `at` is the wall clock in ISO 8601: a job that ran alone there may be charged. */
+  | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd; at?: string }>
   /** These dead letters are durable. */
   | Readonly<{ kind: "buried"; seqs: Ranges }>
   /** The state captured by the snapshot of this version is durable. */

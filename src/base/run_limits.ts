@@ -1,0 +1,12 @@
+/** Most encoded bytes in one batch, though at least one job: a slave must be able to hand most of it back. */
+export const leaseBytesMax = 1 << 20;
+/** Pause between two probes during an outage. */
+export const probeMs = 1_000;
+/** Nothing settled for this long although jobs are in flight: the status says so. */
+export const stalledMs = 30_000;
+/** A wake-up this late means that the master itself stood still; timers are never quite on time. */
+export const lateMs = 100;
+/** Different messages counted apart in the summary of dead letters; the rest is counted together. */
+export const failureGroupsMax = 1_000;
+/** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
+export const settleMs = 1_000;

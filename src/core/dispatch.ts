@@ -1,0 +1,156 @@
+import type { Queue } from "../base/queue.ts";
+import { leaseBytesMax } from "../base/run_limits.ts";
+import { nextAttempt, untried } from "./history.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Lease } from "./lease_table.ts";
+import type { Outage } from "./outage.ts";
+import type { Piece } from "./piece.ts";
+import type { Session, Sessions } from "./sessions.ts";
+import type { Alone, Effect, LeaseName } from "./types.ts";
+
+/**
+ * Leases ready jobs to sessions with credit, until either is used up. In this order: what was lost or released;
+ * retries, one a lease; suspects, each alone in a worker; fresh jobs. Jobs for a slave of their own have one
+ * reserved meanwhile, at most every other one.
+ */
+export class Dispatch {
+  readonly #masterId: string;
+  readonly #jobs: Jobs;
+  readonly #sessions: Sessions;
+  readonly #outage: Outage;
+  readonly #emit: (effect: Effect) => void;
+  #leases = 0;
+  #probesFresh = false;
+  /** Ready jobs for each session with credit, as the leasing at hand began. */
+  #share = 1;
+
+  constructor(
+    masterId: string,
+    jobs: Jobs,
+    sessions: Sessions,
+    outage: Outage,
+    emit: (effect: Effect) => void,
+  ) {
+    this.#masterId = masterId;
+    this.#jobs = jobs;
+    this.#sessions = sessions;
+    this.#outage = outage;
+    this.#emit = emit;
+  }
+
+  /** Returns whether anything was leased. */
+  run(nowMs: number): boolean {
+    const leasesBefore = this.#leases;
+    if (this.#outage.isOn) this.#probe(nowMs);
+    else this.#leaseAll();
+    return this.#leases > leasesBefore;
+  }
+
+  #leaseAll(): void {
+    const { returned } = this.#jobs;
+    if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
+    this.#share = Math.ceil((returned.count + this.#jobs.fresh.count) / this.#sessions.hungryCount);
+    while (this.#sessions.hungryCount > 0 && this.#leaseNext());
+  }
+
+  /** One lease; false if no jobs are ready for it. */
+  #leaseNext(): boolean {
+    const { returned, fresh } = this.#jobs;
+    if (returned.together.length > 0) this.#leaseTogether();
+    else if (returned.due.length > 0) this.#leaseOne(returned.due, "no");
+    else if (returned.inWorker.length > 0) this.#leaseOne(returned.inWorker, "in worker");
+    else if (fresh.count > 0) this.#leaseFresh();
+    else return false;
+    return true;
+  }
+
+  #leaseFresh(most = Infinity): void {
+    const session = this.#sessions.nextHungry()!;
+    const room = Math.min(this.#roomOf(session), most);
+    this.#leased(session, this.#jobs.leaseFresh(this.#nextName(), session, room, leaseBytesMax));
+  }
+
+  #leaseTogether(): void {
+    const session = this.#sessions.nextHungry()!;
+    this.#leaseReturned(session, "no", this.#jobs.returned.cut(this.#roomOf(session), leaseBytesMax));
+  }
+
+  /**
+   * How many jobs a session gets in one batch: its share, so that none gets all while others get none, but not so
+   * few that batches cost more than they bring. (Credit is some 50 ms of work; a sixteenth is some 3 ms.)
+   */
+  #roomOf({ credit, held }: Session): number {
+    return Math.min(credit - held, Math.max(this.#share, credit >> 4));
+  }
+
+  #leaseOne(queue: Queue<Piece>, alone: Alone): void {
+    const piece = this.#jobs.returned.takeOne(queue);
+    this.#leaseReturned(this.#sessions.nextHungry(piece.avoid)!, alone, [piece]);
+  }
+
+  #leaseReturned(session: Session, alone: Alone, pieces: readonly Piece[]): void {
+    this.#leased(session, this.#jobs.leaseReturned(this.#nextName(), session, alone, pieces));
+  }
+
+  #leased(session: Session, lease: Lease): void {
+    this.#sessions.change(session, { held: session.held + lease.count });
+    const history = lease.pieces[0]?.history ?? untried;
+    this.#emit({
+      kind: "lease",
+      session: session.id,
+      lease: lease.name,
+      parts: lease.pieces.map(({ span }) => span),
+      attempt: nextAttempt(history),
+      alone: lease.alone,
+    });
+  }
+
+  #nextName(): LeaseName {
+    return { masterId: this.#masterId, number: ++this.#leases };
+  }
+
+  /** Reserves sessions for jobs that must be alone in their slave, and leases one to each that is empty. */
+  #leaseInSlave(reservedMax: number): void {
+    const { inSlave } = this.#jobs.returned;
+    const reserved = [...this.#sessions].filter(({ mode }) => mode === "reserved");
+    while (reserved.length < Math.min(reservedMax, inSlave.length)) {
+      const session = emptiest(this.#sessions);
+      if (session === undefined) break;
+      this.#sessions.change(session, { mode: "reserved" });
+      reserved.push(session);
+    }
+    for (const session of reserved) {
+      if (session.held > 0 || inSlave.length === 0) continue;
+      this.#leaseReturned(session, "in slave", [this.#jobs.returned.takeOne(inSlave)]);
+    }
+  }
+
+  /** One job, now and then: fresh ones and others by turns, so that a few bad ones cannot hide that all is well. */
+  #probe(nowMs: number): void {
+    if (nowMs < this.#outage.nextProbeMs || this.#sessions.count === 0) return;
+    const leases = this.#leases;
+    const { returned, fresh } = this.#jobs;
+    this.#probesFresh = fresh.count > 0 && (!returned.hasOrdinary || !this.#probesFresh);
+    if (this.#sessions.hungryCount > 0 && (this.#probesFresh || returned.hasOrdinary)) this.#leaseProbe();
+    else if (returned.inSlave.length > 0) this.#leaseInSlave(1);
+    if (this.#leases > leases) this.#outage.probed(nowMs);
+  }
+
+  #leaseProbe(): void {
+    const { together } = this.#jobs.returned;
+    this.#share = 1;
+    if (this.#probesFresh) this.#leaseFresh(1);
+    else if (together.length > 0) this.#leaseOne(together, "no");
+    else this.#leaseNext();
+  }
+}
+
+/** The open session with the fewest jobs. */
+function emptiest(sessions: Iterable<Session>): Session | undefined {
+  let best: Session | undefined;
+  for (const session of sessions) {
+    if (session.mode !== "open" || session.credit === 0) continue;
+    if (best === undefined || session.held < best.held) best = session;
+  }
+  return best;
+}

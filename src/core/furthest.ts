@@ -1,0 +1,69 @@
+import { type Block, JobSpan } from "../base/job_span.ts";
+import type { Jobs } from "./jobs.ts";
+import type { RunSettings, RunState } from "./types.ts";
+
+/** A job by which a source goes on: its cursor, and the hash of its encoding to know it again. */
+export type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
+
+/** What a source's first job after it was opened is. */
+export type FirstJob =
+  /** A new job. */
+  | "new"
+  /** The job that `last` is of: the source reads `last` as inclusive. */
+  | "last again"
+  /** The run's first job: the source ignores `last`. */
+  | "first again";
+
+/** Remembers the furthest job and the run's first one. Digests only where somebody asks. */
+export class Furthest {
+  readonly #digest: RunSettings["digest"];
+  readonly #jobs: Jobs;
+  readonly #loaded: Mark | null;
+  #firstJobHash: Uint8Array | null;
+  #latest: { span: JobSpan; mark: Mark } | null = null;
+
+  constructor(state: RunState | null, jobs: Jobs, digest: RunSettings["digest"]) {
+    this.#digest = digest;
+    this.#jobs = jobs;
+    this.#loaded = state?.last ?? null;
+    this.#firstJobHash = state?.firstJobHash ?? null;
+  }
+
+  /** Of the furthest job ever handed out: `last` of the state. Null if none was. */
+  handedOut(): Mark | null {
+    const span = this.#jobs.lastHandedOut;
+    if (span === null) return this.#loaded;
+    if (this.#latest?.span !== span) this.#latest = { span, mark: this.#markOf(span) };
+    return this.#latest.mark;
+  }
+
+  /** Of the furthest job yielded, whether handed out or not. */
+  yielded(): Mark | null {
+    const span = this.#jobs.fresh.last;
+    return span === undefined ? this.handedOut() : this.#markOf(span);
+  }
+
+  /** Of the run's very first job; null until it was handed out. */
+  get firstJobHash(): Uint8Array | null {
+    return this.#jobs.counters.handedOut === 0 ? null : this.#firstJobHash;
+  }
+
+  /** Compares the first job of a block with the one after which the source was opened, null on a fresh start. */
+  recognize(block: Block, openedAfter: Mark | null): FirstJob {
+    const first = this.#markOf(new JobSpan(block, 0, 1, 0));
+    if (this.#jobs.nextSeq === 0) this.#firstJobHash = first.jobHash;
+    if (openedAfter === null) return "new";
+    if (isEqual(first.cursor, openedAfter.cursor) && isEqual(first.jobHash, openedAfter.jobHash)) {
+      return "last again";
+    }
+    return this.#firstJobHash !== null && isEqual(first.jobHash, this.#firstJobHash) ? "first again" : "new";
+  }
+
+  #markOf(span: JobSpan): Mark {
+    return { cursor: span.cursor(span.seq).slice(), jobHash: this.#digest(span.job(span.seq)) };
+  }
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

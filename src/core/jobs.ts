@@ -1,0 +1,280 @@
+import { invariant } from "../base/errors.ts";
+import type { Block, JobSpan } from "../base/job_span.ts";
+import type { Ranges } from "../base/ranges.ts";
+import { Fresh } from "./fresh.ts";
+import { errorBytes, isSpent, lostWithSession, untried } from "./history.ts";
+import { type Lease, LeaseTable } from "./lease_table.ts";
+import { Memory } from "./memory.ts";
+import { divide, type Piece } from "./piece.ts";
+import { Reclaims } from "./reclaims.ts";
+import { Retries } from "./retries.ts";
+import { Returned } from "./returned.ts";
+import type { Alone, DeadLetter, History, LeaseName, RunState, Stranded } from "./types.ts";
+import type { Session } from "./sessions.ts";
+
+/** How many jobs ended up where, over all starts. */
+export type Counters = { handedOut: number; done: number; skipped: number; dead: number; repeated: number };
+
+/**
+ * Every job yielded and not settled, and the counters of those that were. A job's life:
+ *
+ *   yielded          lease             done, skipped
+ *  ---------> FRESH ------> LEASED -----------------------> SETTLED
+ *                           ^ |  |                             ^
+ *                     lease | |  | failed, crashed alone       | buried
+ *                           | |  '-------+-----> no attempts --+--> BURYING
+ *        lost, released,    | |          |       left
+ *        crashed in company | v          v
+ *                         READY <---- DELAYED
+ *                           ^    due
+ *                           |  not named in time
+ *            an earlier     |
+ *            master died: HELD ---> LEASED (its slave came back and named it)
+ *
+ * - FRESH: yielded, never handed out. Forgotten when the master ends: the source yields it again.
+ * - LEASED: a session has the right to run it, in one lease. Also reached from READY by a slave that comes back and
+ *   names the lease in which it lost the job.
+ * - READY: it was handed out and is to be leased again; in which line, its history says (`Returned`).
+ * - DELAYED: it failed; its retry is not due yet.
+ * - HELD: it was leased when an earlier master died; its slave may come back within the reclaim time.
+ * - BURYING: no attempts are left; its dead letter is not durable yet, so that every state still carries it.
+ * - SETTLED: done, skipped or dead: a number in a counter.
+ *
+ * All but FRESH and SETTLED are stranded in a state: `handedOut = done + skipped + dead + stranded`, always. There
+ * is one method for each arrow.
+ */
+export class Jobs {
+  readonly counters: Counters;
+  readonly fresh = new Fresh();
+  readonly leases = new LeaseTable();
+  readonly returned = new Returned();
+  readonly retries = new Retries();
+  readonly reclaims = new Reclaims();
+  readonly #burying = new Map<number, Piece>();
+  readonly #memory: Memory;
+  /** The furthest job ever handed out by this master; null until there is one. */
+  lastHandedOut: JobSpan | null = null;
+
+  constructor(state: RunState | null, bytesMax: number) {
+    const { handedOut = 0, done = 0, skipped = 0, dead = 0, repeated = 0 } = state ?? {};
+    this.counters = { handedOut, done, skipped, dead, repeated };
+    this.#memory = new Memory(bytesMax);
+  }
+
+  /** Jobs handed out and not settled. */
+  get stranded(): number {
+    return this.leases.count + this.returned.count + this.retries.count + this.reclaims.count +
+      this.#burying.size;
+  }
+
+  /** Jobs yielded and not settled. */
+  get unsettled(): number {
+    return this.fresh.count + this.stranded;
+  }
+
+  get burying(): number {
+    return this.#burying.size;
+  }
+
+  /** Encoded bytes of all of them, and of their error text. */
+  get bytes(): number {
+    return this.#memory.jobBytes;
+  }
+
+  /** Memory of the blocks that they keep alive, for tests and measurements. */
+  get blockBytes(): number {
+    return this.#memory.blockBytes;
+  }
+
+  /** Number of the next job that the source yields. */
+  get nextSeq(): number {
+    return this.counters.handedOut + this.fresh.count;
+  }
+
+  /** -> FRESH: the jobs of a block from index `from` on. */
+  yielded(block: Block, from: number): void {
+    this.#memory.add(this.fresh.push(block, from, this.nextSeq));
+  }
+
+  /** FRESH -> nowhere: the source will yield them again, in another start. */
+  forgetFresh(): void {
+    for (const span of this.fresh.cut(Infinity, Infinity)) this.#memory.free(span);
+  }
+
+  /** From an earlier master: -> HELD if it was leased, else -> READY. */
+  restore(stranded: Stranded, waits: boolean): void {
+    const { span, history, lease } = stranded;
+    const holder = lease && { ...lease, before: history };
+    this.#memory.add(span);
+    const before = { span, history: untried, holder, avoid: "" };
+    const piece = this.#memory.recount(before, { ...before, history });
+    if (holder !== null && waits) this.reclaims.add(piece);
+    else this.returned.add(piece, history.attempts.length > 0);
+  }
+
+  /** From an earlier master: -> BURYING, for no attempt is left. Its dead letter may be on record already. */
+  restoreSpent({ span, history }: Stranded): DeadLetter[] {
+    this.#memory.add(span);
+    const letters: DeadLetter[] = [];
+    for (let seq = span.seq; seq < span.end; seq++) {
+      const piece = { span: span.cut(seq, seq + 1), history: untried, holder: null, avoid: "" };
+      letters.push(this.bury(this.#changed(piece, history)));
+    }
+    return letters;
+  }
+
+  /** FRESH -> LEASED: at most so many jobs and bytes, at least one job. */
+  leaseFresh(name: LeaseName, session: Session, jobsMax: number, bytesMax: number): Lease {
+    const parts = this.fresh.cut(jobsMax, bytesMax);
+    invariant(
+      parts[0]?.seq === this.counters.handedOut,
+      "Cannot lease fresh jobs: they are not the next in order",
+    );
+    const last = parts.at(-1)!;
+    this.lastHandedOut = last.cut(last.end - 1, last.end);
+    this.counters.handedOut = last.end;
+    const pieces = parts.map((span) => ({ span, history: untried, holder: null, avoid: "" }));
+    return this.#lease(name, session, "no", pieces);
+  }
+
+  /** READY -> LEASED: pieces that were taken out of `returned`. */
+  leaseReturned(name: LeaseName, session: Session, alone: Alone, pieces: readonly Piece[]): Lease {
+    for (const { holder, span } of pieces) if (holder !== null) this.counters.repeated += span.count;
+    return this.#lease(name, session, alone, pieces);
+  }
+
+  /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */
+  leaseReclaimed(name: LeaseName, session: Session, pieces: readonly Piece[]): Lease {
+    const before = pieces.map((piece) => this.#changed(piece, piece.holder?.before ?? piece.history));
+    return this.#lease(name, session, "no", before);
+  }
+
+  #lease(name: LeaseName, session: Session, alone: Alone, pieces: readonly Piece[]): Lease {
+    invariant(pieces.length > 0, `Cannot make lease ${name.number}: there are no jobs for it`);
+    invariant(this.leases.find(name) === undefined, `Cannot make lease ${name.number}: it is in force`);
+    return this.leases.add(name, session.id, session.slaveId, alone, pieces);
+  }
+
+  /** LEASED -> SETTLED. Returns how many jobs that were: those the lease does not hold are not counted. */
+  settle(lease: Lease, jobs: Ranges, how: "done" | "skipped"): number {
+    let count = 0;
+    for (const piece of this.leases.take(lease, jobs)) {
+      count += piece.span.count;
+      this.#free(piece);
+    }
+    this.counters[how] += count;
+    return count;
+  }
+
+  /** LEASED or HELD -> READY: handed back untried, or failed or died without a charge. Nobody holds them now. */
+  handBack(pieces: readonly Piece[], history?: (before: History) => History): void {
+    for (const piece of pieces) {
+      const after = history === undefined ? piece : this.#changed(piece, history(piece.history));
+      this.returned.add({ ...after, holder: null }, false);
+    }
+  }
+
+  /** LEASED -> READY: the session was lost. The slave may come back and name them. */
+  lose(lease: Lease, countsAsLost: boolean): void {
+    for (const piece of this.leases.takeAll(lease)) this.#lose(piece, lease, countsAsLost);
+  }
+
+  #lose(piece: Piece, lease: Lease, countsAsLost: boolean): void {
+    const holder = { name: lease.name, slaveId: lease.slaveId, before: piece.history };
+    const history = countsAsLost ? lostWithSession(piece.history) : piece.history;
+    this.returned.add({ ...this.#changed(piece, history), holder }, false);
+  }
+
+  /** HELD -> READY: their slave did not name them in time. */
+  giveUpWaiting(pieces: readonly Piece[]): void {
+    for (const piece of pieces) this.returned.add(piece, piece.history.attempts.length > 0);
+  }
+
+  /**
+   * LEASED -> DELAYED: one job failed at slave `avoid`, and is charged; or, if no attempt is left, -> BURYING, and
+   * its dead letter is returned.
+   */
+  charge(
+    piece: Piece,
+    history: History,
+    failuresMax: number,
+    avoid: string,
+    dueMs: number,
+  ): DeadLetter | null {
+    const charged = { ...this.#changed(piece, history), holder: null, avoid };
+    if (isSpent(history, failuresMax)) return this.bury(charged);
+    this.retries.add(charged, dueMs);
+    return null;
+  }
+
+  /** LEASED or READY -> BURYING: one job. */
+  bury(piece: Piece): DeadLetter {
+    const { seq } = piece.span;
+    invariant(!this.#burying.has(seq), `Cannot bury job ${seq}: it is being buried`);
+    this.#burying.set(seq, piece);
+    return { seq, job: piece.span.job(seq).slice(), history: piece.history };
+  }
+
+  /** BURYING -> SETTLED: its dead letter is durable. Returns null if it was not being buried. */
+  buried(seq: number): History | null {
+    const piece = this.#burying.get(seq);
+    if (piece === undefined) return null;
+    this.#burying.delete(seq);
+    this.#free(piece);
+    this.counters.dead++;
+    return piece.history;
+  }
+
+  /** DELAYED -> READY: those whose delay is over. */
+  makeDue(nowMs: number): void {
+    for (let piece = this.retries.takeDue(nowMs); piece !== undefined; piece = this.retries.takeDue(nowMs)) {
+      this.returned.add(piece, true);
+    }
+  }
+
+  /** What a state must carry, in one synchronous step. */
+  strand(): Stranded[] {
+    const stranded: Stranded[] = [];
+    for (const { name, slaveId, pieces } of this.leases) {
+      for (const { span, history } of pieces) stranded.push({ span, history, lease: { name, slaveId } });
+    }
+    for (const pieces of [this.returned, this.retries, this.reclaims, this.#burying.values()]) {
+      for (const { span, history, holder } of pieces) {
+        stranded.push({ span, history, lease: holder && { name: holder.name, slaveId: holder.slaveId } });
+      }
+    }
+    return stranded;
+  }
+
+  /** Lets go of blocks that are mostly settled, when that is worth it. */
+  compact(): void {
+    if (!this.#memory.isWasteful) return;
+    const change = (piece: Piece) => this.#memory.compact(piece);
+    this.leases.rewrite(change);
+    this.returned.rewrite(change);
+    this.retries.rewrite(change);
+    this.reclaims.rewrite(change);
+    for (const [seq, piece] of this.#burying) this.#burying.set(seq, change(piece));
+  }
+
+  #changed(piece: Piece, history: History): Piece {
+    return this.#memory.recount(piece, { ...piece, history });
+  }
+
+  #free({ span, history }: Piece): void {
+    this.#memory.free(span);
+    if (history !== untried) this.#memory.jobBytes -= errorBytes(history);
+  }
+}
+
+/** Splits restored jobs so that error text, counted a piece, belongs to one job each. */
+export function splitByAttempts(stranded: Stranded): readonly Stranded[] {
+  const { span, history } = stranded;
+  if (history.attempts.length === 0 || span.count === 1) return [stranded];
+  const piece = { span, history, holder: null, avoid: "" };
+  const ones: Stranded[] = [];
+  for (let seq = span.seq; seq < span.end; seq++) {
+    ones.push({ ...stranded, span: divide([piece], [seq, seq + 1]).named[0]!.span });
+  }
+  return ones;
+}

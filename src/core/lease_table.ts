@@ -1,0 +1,84 @@
+import type { Ranges } from "../base/ranges.ts";
+import { countJobs, divide, type Piece } from "./piece.ts";
+import type { Alone, LeaseName, SessionId } from "./types.ts";
+
+/** One lease in force. Its jobs leave it one by one or all at once; it ends when none is left. */
+export type Lease = {
+  readonly name: LeaseName;
+  readonly session: SessionId;
+  readonly slaveId: string;
+  readonly alone: Alone;
+  /** The jobs not answered, ascending; never empty while the lease is in the table. */
+  pieces: readonly Piece[];
+  count: number;
+};
+
+/** All leases in force. A job is in one of them at most. */
+export class LeaseTable {
+  #leases = new Map<string, Lease>();
+  #ofSession = new Map<SessionId, Set<Lease>>();
+  /** Jobs in all leases. */
+  count = 0;
+
+  add(name: LeaseName, session: SessionId, slaveId: string, alone: Alone, pieces: readonly Piece[]): Lease {
+    const lease: Lease = { name, session, slaveId, alone, pieces, count: countJobs(pieces) };
+    this.#leases.set(leaseKey(name), lease);
+    let leases = this.#ofSession.get(session);
+    if (leases === undefined) this.#ofSession.set(session, leases = new Set());
+    leases.add(lease);
+    this.count += lease.count;
+    return lease;
+  }
+
+  find(name: LeaseName): Lease | undefined {
+    return this.#leases.get(leaseKey(name));
+  }
+
+  ofSession(session: SessionId): readonly Lease[] {
+    return [...this.#ofSession.get(session) ?? []];
+  }
+
+  /** How many jobs the session holds. */
+  heldBy(session: SessionId): number {
+    let count = 0;
+    for (const lease of this.#ofSession.get(session) ?? []) count += lease.count;
+    return count;
+  }
+
+  /** Takes out those of the named jobs that the lease holds. The whole lease costs nothing a job. */
+  take(lease: Lease, jobs: Ranges): readonly Piece[] {
+    if (jobs.length === 0) return [];
+    const isWhole = jobs.length === 2 && jobs[0]! <= lease.pieces[0]!.span.seq &&
+      jobs[1]! >= lease.pieces.at(-1)!.span.end;
+    const { named, rest } = isWhole ? { named: lease.pieces, rest: [] } : divide(lease.pieces, jobs);
+    const count = isWhole ? lease.count : countJobs(named);
+    lease.pieces = rest;
+    lease.count -= count;
+    this.count -= count;
+    if (lease.count === 0) this.#end(lease);
+    return named;
+  }
+
+  takeAll(lease: Lease): readonly Piece[] {
+    return this.take(lease, [0, Infinity]);
+  }
+
+  rewrite(change: (piece: Piece) => Piece): void {
+    for (const lease of this.#leases.values()) lease.pieces = lease.pieces.map(change);
+  }
+
+  [Symbol.iterator](): IterableIterator<Lease> {
+    return this.#leases.values();
+  }
+
+  #end(lease: Lease): void {
+    this.#leases.delete(leaseKey(lease.name));
+    const leases = this.#ofSession.get(lease.session)!;
+    leases.delete(lease);
+    if (leases.size === 0) this.#ofSession.delete(lease.session);
+  }
+}
+
+export function leaseKey(name: LeaseName): string {
+  return `${name.masterId} ${name.number}`;
+}

@@ -1,0 +1,34 @@
+import { stalledMs } from "../base/run_limits.ts";
+
+/** What the reason for the speed depends on. */
+export type Pace = Readonly<{
+  isStopping: boolean;
+  /** What fails, if everything does; null otherwise. */
+  failing: string | null;
+  slaves: number;
+  /** Sessions with credit. */
+  hungry: number;
+  inFlight: number;
+  /** Ready to be leased. */
+  ready: number;
+  /** Failed, and waiting for their delay to end. */
+  delayed: number;
+  /** Waiting for slaves of an earlier master. */
+  reclaimable: number;
+  hasSource: boolean;
+  /** Since a job was settled, or since the first one in flight was leased. */
+  idleMs: number;
+}>;
+
+/** One phrase for the status line: why the run is not faster. */
+export function reasonOf(pace: Pace): string {
+  if (pace.isStopping) return "draining";
+  if (pace.failing !== null) return `failing: ${pace.failing}`;
+  if (pace.slaves === 0) return "waiting for slaves";
+  if (pace.inFlight > 0 && pace.idleMs >= stalledMs) return `stalled ${Math.floor(pace.idleMs / 1000)}s`;
+  if (pace.hungry === 0 || pace.ready > 0) return "slaves busy";
+  if (pace.hasSource) return "source slow";
+  if (pace.inFlight > 0) return "slaves busy";
+  if (pace.reclaimable > 0) return "waiting for slaves";
+  return pace.delayed > 0 ? "waiting for retries" : "source slow";
+}

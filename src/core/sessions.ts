@@ -1,0 +1,90 @@
+import type { SessionId } from "./types.ts";
+
+/**
+ * One slave's connection, from `joined` to its end.
+ *
+ *   OPEN --leaving or stop--> DRAINING --> gone
+ *    |  ^                        ^
+ *    |  '-- its job ended --.    |
+ *    '-- for one job alone --> RESERVED
+ *
+ * - OPEN: gets leases as far as it has credit.
+ * - RESERVED: gets nothing until it holds nothing, then one job, then is open again.
+ * - DRAINING: gets nothing more.
+ */
+export type Session = {
+  readonly id: SessionId;
+  readonly slaveId: string;
+  readonly slaveName: string;
+  credit: number;
+  /** Jobs leased to it and not answered. */
+  held: number;
+  mode: "open" | "reserved" | "draining";
+  /** On the patient clock. */
+  heardMs: number;
+  /** Number of the latest answer, and of the latest one known to be covered by a durable state. */
+  answered: number;
+  covered: number;
+};
+
+/** All sessions, and which of them have credit. */
+export class Sessions {
+  #all = new Map<SessionId, Session>();
+  /** In the order in which they are to be served. */
+  #hungry = new Set<Session>();
+
+  get count(): number {
+    return this.#all.size;
+  }
+
+  /** How many sessions have credit. */
+  get hungryCount(): number {
+    return this.#hungry.size;
+  }
+
+  get(id: SessionId): Session | undefined {
+    return this.#all.get(id);
+  }
+
+  add(id: SessionId, slaveId: string, slaveName: string, heardMs: number): Session {
+    const session: Session = {
+      id,
+      slaveId,
+      slaveName,
+      credit: 0,
+      held: 0,
+      mode: "open",
+      heardMs,
+      answered: 0,
+      covered: 0,
+    };
+    this.#all.set(id, session);
+    return session;
+  }
+
+  remove(session: Session): void {
+    this.#all.delete(session.id);
+    this.#hungry.delete(session);
+  }
+
+  /** The next session to serve; another one than that of slave `avoid`, if there is one with credit. */
+  nextHungry(avoid = ""): Session | undefined {
+    let second: Session | undefined;
+    for (const session of this.#hungry) {
+      if (avoid === "" || session.slaveId !== avoid) return session;
+      second ??= session;
+    }
+    return second;
+  }
+
+  /** The one door for changes of what a session may get: behind the others in the line, if it has credit. */
+  change(session: Session, change: Partial<Pick<Session, "credit" | "held" | "mode">>): void {
+    Object.assign(session, change);
+    this.#hungry.delete(session);
+    if (session.mode === "open" && session.credit > session.held) this.#hungry.add(session);
+  }
+
+  [Symbol.iterator](): IterableIterator<Session> {
+    return this.#all.values();
+  }
+}

@@ -1,0 +1,139 @@
+import { silentHeartbeatsMax } from "../base/limits.ts";
+import type { Ranges } from "../base/ranges.ts";
+import type { Answers } from "./answers.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Lease } from "./lease_table.ts";
+import type { Patience } from "./patience.ts";
+import { bySeq, type Piece, seqsOf } from "./piece.ts";
+import type { Session, Sessions } from "./sessions.ts";
+import type { Effect, LeaseJobs, LeaseName, RunEvent, SessionEnd } from "./types.ts";
+
+type Joined = Extract<RunEvent, { kind: "joined" }>;
+type Answered = Extract<RunEvent, { kind: "answered" }>;
+
+/** What becomes of leases when slaves come, answer, fall silent and go. */
+export class Slaves {
+  readonly #jobs: Jobs;
+  readonly #sessions: Sessions;
+  readonly #answers: Answers;
+  readonly #patience: Patience;
+  readonly #silenceMs: number;
+  readonly #emit: (effect: Effect) => void;
+  /** On the patient clock: nobody can be silent before. */
+  #judgeAtMs = Infinity;
+
+  constructor(
+    parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience },
+    heartbeatMs: number,
+    emit: (effect: Effect) => void,
+  ) {
+    this.#jobs = parts.jobs;
+    this.#sessions = parts.sessions;
+    this.#answers = parts.answers;
+    this.#patience = parts.patience;
+    this.#silenceMs = silentHeartbeatsMax * heartbeatMs;
+    this.#emit = emit;
+  }
+
+  /** A slave gets back what it names and still may have; it drops the rest. Its older session, if any, ends. */
+  joined({ session: id, slaveId, slaveName, credit, held }: Joined, nowMs: number): Session {
+    const heardMs = this.#patience.time(nowMs);
+    const session = this.#sessions.add(id, slaveId, slaveName, heardMs);
+    this.#judgeAtMs = Math.min(this.#judgeAtMs, heardMs + this.#silenceMs);
+    const kept = held.map(({ lease, jobs }) => this.#reclaim(session, lease, jobs)).filter(({ jobs }) =>
+      jobs.length > 0
+    );
+    for (const older of [...this.#sessions]) {
+      if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced", "", nowMs);
+    }
+    this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll(slaveId));
+    this.#emit({ kind: "keep", session: id, leases: kept });
+    this.#sessions.change(session, { credit, held: this.#jobs.leases.heldBy(id) });
+    return session;
+  }
+
+  #reclaim(session: Session, name: LeaseName, jobs: Ranges): LeaseJobs {
+    const { leases, reclaims, returned } = this.#jobs;
+    const { slaveId } = session;
+    const lease = leases.find(name);
+    const pieces = [...reclaims.take(name, slaveId, jobs), ...returned.reclaim(name, slaveId, jobs)];
+    if (lease !== undefined && lease.slaveId === slaveId) pieces.push(...this.#moveOut(lease, jobs));
+    if (pieces.length > 0) this.#jobs.leaseReclaimed(name, session, pieces.sort(bySeq));
+    return { lease: name, jobs: seqsOf(pieces) };
+  }
+
+  /** Takes the named jobs out of a lease of the slave's older session; the rest is lost with that. */
+  #moveOut(lease: Lease, jobs: Ranges): readonly Piece[] {
+    const older = this.#sessions.get(lease.session)!;
+    const pieces = this.#jobs.leases.take(lease, jobs);
+    if (lease.count > 0) this.#jobs.lose(lease, false);
+    this.#sessions.change(older, { held: this.#jobs.leases.heldBy(older.id) });
+    return pieces;
+  }
+
+  /** Any byte proves life. */
+  heard(session: Session, nowMs: number): void {
+    session.heardMs = this.#patience.time(nowMs);
+  }
+
+  /** An answer for a lease that this session does not hold is stale: it changes nothing. */
+  answered(session: Session, { number, answer, at }: Answered, nowMs: number): void {
+    session.answered = Math.max(session.answered, number);
+    const lease = this.#jobs.leases.find(answer.lease);
+    if (lease === undefined || lease.session !== session.id) return;
+    const before = lease.count;
+    this.#answers.apply(lease, answer, { session, nowMs, at });
+    const wasAlone = lease.alone === "in slave" && lease.count === 0;
+    const held = session.held - (before - lease.count);
+    this.#sessions.change(
+      session,
+      wasAlone && session.mode === "reserved" ? { held, mode: "open" } : { held },
+    );
+  }
+
+  leaving(session: Session): void {
+    this.#sessions.change(session, { mode: "draining" });
+  }
+
+  drain(session: Session): void {
+    this.#sessions.change(session, { mode: "draining" });
+    this.#emit({ kind: "drain", session: session.id });
+  }
+
+  /** The connection is gone: what it holds is ready again at once. */
+  left(session: Session, how: SessionEnd, at: string, nowMs: number): void {
+    this.#sessions.remove(session);
+    const isLost = how === "closed" || how === "silent";
+    for (const lease of this.#jobs.leases.ofSession(session.id)) {
+      if (how === "closed" && lease.alone === "in slave") {
+        this.#answers.crashWithSlave(lease, { session, nowMs, at });
+      } else this.#jobs.lose(lease, isLost);
+    }
+  }
+
+  /** Ends a session from our side. */
+  #end(session: Session, how: SessionEnd, at: string, nowMs: number): void {
+    this.left(session, how, at, nowMs);
+    this.#emit({ kind: "close", session: session.id, how });
+  }
+
+  /** Gives up those that were silent for three heartbeats. Returns how many. */
+  endSilent(nowMs: number): number {
+    const time = this.#patience.time(nowMs);
+    if (time < this.#judgeAtMs || !this.#patience.mayJudge(nowMs)) return 0;
+    const silent: Session[] = [];
+    this.#judgeAtMs = Infinity;
+    for (const session of this.#sessions) {
+      const limitMs = session.heardMs + this.#silenceMs;
+      if (limitMs <= time) silent.push(session);
+      else this.#judgeAtMs = Math.min(this.#judgeAtMs, limitMs);
+    }
+    for (const session of silent) this.#end(session, "silent", "", nowMs);
+    return silent.length;
+  }
+
+  /** When somebody may be silent for too long, in real time; Infinity if there is nobody. */
+  get nextWakeMs(): number {
+    return this.#judgeAtMs === Infinity ? Infinity : this.#patience.realMs(this.#judgeAtMs);
+  }
+}

@@ -1,0 +1,117 @@
+import type { Block } from "../base/job_span.ts";
+import { sourceRetryMs } from "../base/limits.ts";
+import type { Furthest, Mark } from "./furthest.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Effect } from "./types.ts";
+
+/**
+ * The run's side of the source: when `getJobs` is called, and what its first job says of how it reads `last`.
+ *
+ *              ended
+ *     OPEN ------------> ENDED          CLOSED (from any state: a stop, or a finished run that starts over)
+ *     ^  |
+ *     |  | failed
+ *     |  v
+ *   WAITING ----------> GIVEN UP
+ *             fatal, or five times without a new job
+ *
+ * - OPEN: `getJobs` was called, and may yield.
+ * - WAITING: it threw; it is called again at `retryAtMs`, with the cursor of the last job it yielded.
+ * - GIVEN UP: what it yielded finishes, then the run ends.
+ * - ENDED: it has no more jobs.
+ * - CLOSED: whatever it still yields is ignored.
+ */
+export class SourceState {
+  mode: "open" | "waiting" | "given up" | "ended" | "closed" = "open";
+  /** When it is to be opened again; Infinity unless it waits. */
+  retryAtMs = Infinity;
+  /** What it threw last. */
+  message = "";
+  /** A finished run's source started over: nothing may be handed out. */
+  ignoredLast = false;
+  readonly #jobs: Jobs;
+  readonly #furthest: Furthest;
+  readonly #emit: (effect: Effect) => void;
+  /** Whether the run was complete when this start began. */
+  readonly #wasComplete: boolean;
+  #openedAfter: Mark | null;
+  /** Whether the next job is the first since it was opened. */
+  #isFirst = true;
+  #failures = 0;
+
+  /** Opens the source. */
+  constructor(jobs: Jobs, furthest: Furthest, wasComplete: boolean, emit: (effect: Effect) => void) {
+    this.#jobs = jobs;
+    this.#furthest = furthest;
+    this.#wasComplete = wasComplete;
+    this.#emit = emit;
+    this.#openedAfter = furthest.handedOut();
+    this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
+  }
+
+  /** Takes in new jobs; drops a first one that was handed out before. */
+  yielded(block: Block): void {
+    if (this.mode !== "open" || block.ends.length === 0) return;
+    const from = this.#isFirst ? this.#takeFirst(block) : 0;
+    if (from >= block.ends.length || this.ignoredLast) return;
+    this.#failures = 0;
+    this.#jobs.yielded(block, from);
+  }
+
+  /** Returns where the new jobs of the block begin. */
+  #takeFirst(block: Block): number {
+    this.#isFirst = false;
+    switch (this.#furthest.recognize(block, this.#openedAfter)) {
+      case "last again":
+        return 1;
+      case "first again":
+        this.#startsOver();
+        return 0;
+      case "new":
+        return 0;
+    }
+  }
+
+  #startsOver(): void {
+    if (this.#wasComplete && this.#jobs.unsettled === 0) {
+      this.ignoredLast = true;
+      this.close();
+      return;
+    }
+    const message =
+      "getJobs ignores `last`: its first job is the run's first job again, so jobs that are done run " +
+      "again. Let getJobs(last) begin at `last`, or use --reset to start over.";
+    this.#emit({ kind: "warn", message });
+  }
+
+  ended(): void {
+    if (this.mode === "open") this.mode = "ended";
+  }
+
+  failed(message: string, isFatal: boolean, nowMs: number): void {
+    if (this.mode !== "open") return;
+    this.message = message;
+    const pauseMs = sourceRetryMs[this.#failures++];
+    this.mode = isFatal || pauseMs === undefined ? "given up" : "waiting";
+    if (this.mode === "waiting") this.retryAtMs = nowMs + pauseMs!;
+  }
+
+  /** Calls `getJobs` again if it is time. */
+  tick(nowMs: number): void {
+    if (nowMs < this.retryAtMs) return;
+    this.mode = "open";
+    this.retryAtMs = Infinity;
+    this.#isFirst = true;
+    this.#openedAfter = this.#furthest.yielded();
+    this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
+  }
+
+  /** Whatever it has not handed out yet is forgotten: another start yields it again. */
+  close(): void {
+    const wasOpen = this.mode === "open";
+    this.mode = "closed";
+    this.retryAtMs = Infinity;
+    this.#jobs.forgetFresh();
+    if (wasOpen) this.#emit({ kind: "close source" });
+  }
+}
