@@ -1,0 +1,279 @@
+import t from "tap";
+import fc from "fast-check";
+import { createHash } from "node:crypto";
+import { JobSpan } from "../../src/base/job_span.ts";
+import type { History, RunState, Stranded } from "../../src/core/types.ts";
+import { decode, encode } from "../../src/protocol/codec.ts";
+import { DamageError } from "../../src/state/fields.ts";
+import { gather } from "../../src/state/gather.ts";
+import type { Identity } from "../../src/state/identity.ts";
+import { migrate, stateVersion } from "../../src/state/migrate.ts";
+import { decodeBody, parseBody } from "../../src/state/parse_body.ts";
+import { parseStateFile } from "../../src/state/read_state_file.ts";
+import { bodyParts } from "../../src/state/state_body.ts";
+import { decodeHeader, encodeHeader, headerBytes, runTag, sha256 } from "../../src/state/state_header.ts";
+import { purpose, someStranded, spanOf, stateOf, untouched } from "./fixtures.ts";
+
+const identity: Identity = { ...purpose, runId: "run-1" };
+
+function fileOf(state: RunState, of = identity): Uint8Array {
+  return wrap(new Uint8Array(Buffer.concat([...bodyParts({ identity: of, state })])), of.runId);
+}
+
+function wrap(body: Uint8Array, runId = "run-1", version = stateVersion): Uint8Array {
+  const header = {
+    version,
+    epoch: 9,
+    bodyBytes: body.length,
+    runTag: runTag(runId),
+    writer: new Uint8Array(8),
+    bodyHash: sha256(body),
+  };
+  return new Uint8Array(Buffer.concat([encodeHeader(header), body]));
+}
+
+const text = fc.string({ unit: "grapheme", maxLength: 20 });
+const count = fc.oneof(fc.nat(5), fc.maxSafeNat());
+const attempts = fc.array(
+  fc.record({
+    how: fc.constantFrom("threw", "timed out", "crashed", "fatal" as const),
+    message: text,
+    stack: text,
+    slave: text,
+    durationMs: fc.double({ min: 0, max: 1e9, noNaN: true }).map(Math.abs),
+    at: text,
+  }),
+  { maxLength: 3 },
+);
+const history: fc.Arbitrary<History> = fc.oneof(
+  fc.constant(untouched),
+  fc.record({ failures: count, crashes: count, crashesInCompany: count, lostSessions: count, attempts }),
+);
+const lease = fc.option(fc.record({ name: fc.record({ masterId: text, number: count }), slaveId: text }));
+const job = fc.anything({
+  withBigInt: true,
+  withDate: false,
+  withMap: false,
+  withNullPrototype: false,
+  key: fc.string().filter((key) => key !== "__proto__"),
+});
+
+/** Spans of a few jobs each, cut out of larger blocks, apart from each other. */
+const stranded: fc.Arbitrary<Stranded[]> = fc.array(
+  fc.record({
+    jobs: fc.array(job, { minLength: 1, maxLength: 5 }),
+    gap: fc.nat(9),
+    skip: fc.nat(3),
+    history,
+    lease,
+  }),
+  { maxLength: 8 },
+).map((parts) => {
+  let seq = 0;
+  return parts.map(({ jobs, gap, skip, history, lease }) => {
+    const whole = spanOf(seq + gap, jobs);
+    const span = whole.cut(whole.seq + Math.min(skip, jobs.length - 1), whole.end);
+    seq = whole.end;
+    return { span, history, lease };
+  });
+});
+
+const states: fc.Arbitrary<RunState> = fc.record({
+  done: fc.nat(),
+  skipped: fc.nat(),
+  dead: fc.nat(),
+  repeated: count,
+  cursor: job,
+  stranded,
+  isComplete: fc.boolean(),
+}).map(({ done, skipped, dead, repeated, cursor, stranded, isComplete }) => {
+  const jobs = stranded.reduce((sum, { span }) => sum + span.count, 0);
+  const handedOut = done + skipped + dead + jobs;
+  const last = handedOut === 0 ? null : { cursor: encode(cursor), jobHash: sha256(encode(cursor)) };
+  const firstJobHash = last && sha256(Uint8Array.of(1));
+  return {
+    handedOut,
+    done,
+    skipped,
+    dead,
+    repeated,
+    last,
+    firstJobHash,
+    complete: isComplete && jobs === 0,
+    stranded,
+  };
+});
+
+/** Blocks differ after a load (each span has its own); what they say does not. */
+function plain(state: RunState) {
+  const spans = state.stranded.map(({ span, history, lease }) => ({
+    seq: span.seq,
+    jobs: Array.from(
+      { length: span.count },
+      (_, index) => Buffer.from(span.job(span.seq + index)).toString("hex"),
+    ),
+    history,
+    lease,
+  }));
+  return { ...state, stranded: spans };
+}
+
+t.test("any state is loaded as it was saved", async (t) => {
+  fc.assert(
+    fc.property(states, fc.dictionary(text, text, { noNullPrototype: true }), (state, args) => {
+      const of = { ...identity, args };
+      const read = parseStateFile(fileOf(state, of), "x");
+      t.same(plain(read.state), plain(state));
+      t.same(read.identity, of);
+      t.equal(read.header.epoch, 9);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+t.test("an argument may have any name", async (t) => {
+  const args = JSON.parse('{"__proto__":"x","constructor":"y","":""}');
+  const read = parseStateFile(fileOf(stateOf(1), { ...identity, args }), "x");
+  t.same(Object.entries(read.identity.args).sort(), Object.entries(args).sort());
+});
+
+t.test("any flipped bit is noticed", async (t) => {
+  const bytes = fileOf(stateOf(4, [someStranded]));
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    try {
+      parseStateFile(bytes, "x");
+      t.fail(`bit ${bit} went unnoticed`);
+    } catch (error) {
+      if (!(error instanceof DamageError)) throw error;
+    }
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+  }
+  t.ok(parseStateFile(bytes, "x"));
+});
+
+t.test("any cut, and anything behind, is noticed", async (t) => {
+  const bytes = fileOf(stateOf(4, [someStranded]));
+  for (let length = 0; length < bytes.length; length++) {
+    t.throws(() => parseStateFile(bytes.subarray(0, length), "x"), DamageError);
+  }
+  t.throws(() => parseStateFile(new Uint8Array([...bytes, 0]), "x"), DamageError);
+});
+
+t.test("the body is one CBOR item, however many spans", async (t) => {
+  for (const spans of [0, 1, 127, 128, 129, 400]) {
+    const stranded = Array.from(
+      { length: spans },
+      (_, seq) => ({ span: spanOf(seq, [seq]), history: untouched, lease: null }),
+    );
+    const body = decode(
+      new Uint8Array(Buffer.concat([...bodyParts({ identity, state: stateOf(3, stranded) })])),
+    ) as unknown[];
+    t.equal(body.length, 3);
+    t.equal((body[1] as unknown[][]).flat().length, spans);
+    t.equal(parseStateFile(fileOf(stateOf(3, stranded)), "x").state.stranded.length, spans);
+  }
+});
+
+t.test("every field is checked, though the checksum holds", async (t) => {
+  type Body = [Record<string, unknown>, unknown[][][], Uint8Array];
+  const spoil: Record<string, (body: Body) => unknown> = {
+    "sums": (body) => body[0].done = 5,
+    "negative": (body) => body[0].repeated = -1,
+    "float": (body) => body[0].dead = 0.5,
+    "beyond 2^53": (body) => body[0].handedOut = 2n ** 60n,
+    "run id": (body) => body[0].runId = 7,
+    "other run": (body) => body[0].runId = "run-2",
+    "args": (body) => body[0].args = [["a"]],
+    "complete": (body) => body[0].complete = 1,
+    "complete and stranded": (body) => body[0].complete = true,
+    "last": (body) => body[0].last = null,
+    "hash": (body) => body[0].firstJobHash = new Uint8Array(31),
+    "cursor": (body) => body[0].last = [Uint8Array.of(0xff), new Uint8Array(32)],
+    "lengths cut": (body) => body[0].lengths = (body[0].lengths as Uint8Array).subarray(1),
+    "lengths wrong": (body) => (body[0].lengths as Uint8Array)[3]! += 1,
+    "jobs cut": (body) => body[2] = body[2].subarray(1),
+    "job damaged": (body) => body[2][0] = 0xff,
+    "seq": (body) => body[1][0]![0]![0] = "5",
+    "count zero": (body) => body[1][0]![0]![1] = 0,
+    "count too large": (body) => body[1][0]![0]![1] = 9,
+    "span missing": (body) => body[1] = [],
+    "lease": (body) => (body[1][0]![0]![2] as unknown[])[1] = -1,
+    "history": (body) => (body[1][0]![0]![3] as unknown[]).pop(),
+    "attempt": (body) => ((body[1][0]![0]![3] as unknown[][])[4]![0] as unknown[])[0] = "slept",
+    "no map": (body) => body[0] = new Map() as never,
+    "no list": (body) => body[1] = {} as never,
+  };
+  for (const [name, change] of Object.entries(spoil)) {
+    const body = decode(fileOf(stateOf(4, [someStranded])).subarray(headerBytes)) as Body;
+    change(body);
+    t.throws(() => parseStateFile(wrap(encode(body)), "x"), DamageError, name);
+  }
+});
+
+t.test("a job stands in one span only", async (t) => {
+  const twice = [{ ...someStranded, span: spanOf(6, [1]) }, someStranded];
+  t.throws(() => parseStateFile(fileOf(stateOf(4, twice)), "x"), /stranded twice/);
+});
+
+t.test("bombs are refused before they are decoded", async (t) => {
+  const bombs = ["9b00000000ffffffff", "c25a7fffffff", "81".repeat(100) + "00", "bf", "d81b82"];
+  for (const bomb of bombs) t.throws(() => decodeBody(new Uint8Array(Buffer.from(bomb, "hex"))), DamageError);
+});
+
+t.test("D3: a body of an older version is brought up step by step, then checked", async (t) => {
+  const steps = { 1: (body: unknown) => [body, 2], 2: (body: unknown) => [body, 3] };
+  t.same(migrate("old", 1, 3, steps), [["old", 2], 3]);
+  t.same(migrate("newest", 3, 3, steps), "newest");
+  t.throws(() => migrate("ancient", 0, 3, steps), /no version 0/);
+  const body = new Uint8Array(Buffer.concat([...bodyParts({ identity, state: stateOf(4) })]));
+  t.throws(() => parseStateFile(wrap(body, "run-1", 0), "x"), DamageError, "there never was a version 0");
+  t.equal(parseBody(migrate(decodeBody(body), 1)).state.done, 4);
+});
+
+t.test("the header is what the document says", async (t) => {
+  const header = {
+    version: 1,
+    epoch: 0x0102030405,
+    bodyBytes: 6,
+    runTag: new Uint8Array(16).fill(7),
+    writer: new Uint8Array(8).fill(8),
+    bodyHash: new Uint8Array(32).fill(9),
+  };
+  const bytes = encodeHeader(header);
+  const front = "544d53544154450a" + "00000001" + "0000000102030405" + "0000000000000006" + "07".repeat(16) +
+    "08".repeat(8) + "09".repeat(32);
+  t.equal(Buffer.from(bytes.subarray(0, 84)).toString("hex"), front);
+  t.same(bytes.subarray(84), new Uint8Array(createHash("sha256").update(Buffer.from(front, "hex")).digest()));
+  t.same(decodeHeader(bytes), header);
+});
+
+t.test("gather() gives the same bytes in even steps", async (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.uint8Array({ maxLength: 40 })),
+      fc.integer({ min: 1, max: 16 }),
+      (parts, size) => {
+        const steps = [...gather(parts, size)].map((step) => step.length);
+        const bytes: number[] = [];
+        for (const step of gather(parts, size)) bytes.push(...step);
+        t.same(bytes, parts.flatMap((part) => [...part]));
+        t.ok(steps.every((length, index) => length === size || index === steps.length - 1));
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+t.test("a span of a larger block saves its own jobs only", async (t) => {
+  const whole = spanOf(10, ["a", "bb", "ccc", "dddd"]);
+  const span = new JobSpan(whole.block, 1, 2, 11);
+  const read = parseStateFile(fileOf(stateOf(1, [{ span, history: untouched, lease: null }])), "x");
+  const loaded = read.state.stranded[0]!.span;
+  t.same([decode(loaded.job(11)), decode(loaded.job(12)), loaded.count, loaded.byteLength], [
+    "bb",
+    "ccc",
+    2,
+    7,
+  ]);
+});
