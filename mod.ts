@@ -1,6 +1,14 @@
-export * from "./src/base/errors.ts";
-export type { Context, JobContext, Jobs, Plugin, PluginLog, Summary } from "./src/plugin/types.ts";
-export { main } from "./src/cli/main.ts";
+import { exit } from "./src/cli/exit.ts";
 import { main } from "./src/cli/main.ts";
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+export * from "./src/base/errors.ts";
+export type { Address } from "./src/base/address.ts";
+export type { Log, LogLevel } from "./src/base/log.ts";
+export type { Outcome, RunStatus } from "./src/core/types.ts";
+export type { Context, JobContext, Jobs, Plugin, PluginLog, Summary } from "./src/plugin/types.ts";
+export { type LoadedPlugin, loadPlugin } from "./src/plugin/load_plugin.ts";
+export { runMaster, startMaster } from "./src/master/master.ts";
+export type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus } from "./src/master/types.ts";
+export { main } from "./src/cli/main.ts";
+
+if (import.meta.main) await exit(await main(process.argv.slice(2)));

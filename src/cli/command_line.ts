@@ -33,7 +33,8 @@ export function readCommandLine(argv: readonly string[]): CommandLine {
   const words = parsed._.map(String);
   const command = chooseCommand(words, parsed);
   if (words.length === 0 && command === "help") refuseUnknown(unknown, command);
-  if (command === "help" || command === "version") return { command, words: helpWords(words), flags: {} };
+  if (command === "version") return { command, words: [], flags: {} };
+  if (command === "help") return { command, words: helpWords(words), flags: {} };
   const flagWords = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
   const flags = pickFlags(parsed, flagWords);
   refuseMissing(flags);

@@ -1,10 +1,17 @@
 import { printable } from "../base/printable.ts";
 
+/** Names that the logger itself writes. */
+const reserved: readonly string[] = ["level", "time", "msg", "pid", "hostname"];
+
 /** Fields of a log line, each safe to show: foreign text escaped and cut, nothing deep, nothing long. */
 export function printableFields(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [printable(name, 60), printableValue(value)]),
+    Object.entries(fields).map(([name, value]) => [fieldName(name), printableValue(value)]),
   );
+}
+
+function fieldName(name: string): string {
+  return reserved.includes(name) ? `${name}_` : printable(name, 60);
 }
 
 function printableValue(value: unknown): unknown {

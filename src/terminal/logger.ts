@@ -23,6 +23,8 @@ export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
     translateTime: "SYS:HH:MM:ss",
     ignore: "pid,hostname",
     customColors: "info:blue",
+    // an error is text like any other by now
+    errorLikeObjectKeys: [],
   });
   const logger = pino(
     {

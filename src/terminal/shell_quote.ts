@@ -5,11 +5,10 @@ export function shellQuote(words: readonly string[]): string {
 
 /** Control characters go into `$'...'`, so that the line can be shown and copied as one. */
 function quoteWord(word: string): string {
-  // deno-lint-ignore no-control-regex
-  if (!/[\x00-\x1f\x7f]/.test(word)) return `'${word.replaceAll("'", `'\\''`)}'`;
-  // deno-lint-ignore no-control-regex
-  return `$'${
-    word.replace(/[\\']/g, "\\$&").replace(/[\x00-\x1f\x7f]/g, (c) =>
-      `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`)
-  }'`;
+  if (!/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(word)) return `'${word.replaceAll("'", `'\\''`)}'`;
+  return `$'${word.replace(/[\\']/g, "\\$&").replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped)}'`;
+}
+
+function escaped(char: string): string {
+  return `\\U${char.codePointAt(0)!.toString(16).padStart(8, "0")}`;
 }

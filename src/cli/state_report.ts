@@ -1,0 +1,90 @@
+import { printable } from "../base/printable.ts";
+import type { RunState, Stranded } from "../core/types.ts";
+import { decode } from "../protocol/codec.ts";
+import { jobJson } from "../state/job_json.ts";
+import type { StateReport } from "../state/read_state.ts";
+
+/** Longest job or cursor in JSON, as in dead letters. */
+const jobCharsMax = 4_096;
+/** Most stretches of stranded jobs listed for a person. */
+const strandedShownMax = 10;
+
+/** A state file for a person. */
+export function stateLines(report: StateReport): string[] {
+  const { path, version, identity, epoch, state, savedAtMs } = report;
+  const args = Object.entries(identity.args).map(([name, value]) => printable(`${name}=${value}`));
+  const { handedOut, done, skipped, dead, repeated, last } = state;
+  const stranded = strandedCount(state);
+  return [
+    `${path} (format ${version}, saved ${new Date(savedAtMs).toISOString()})`,
+    `  Plugin: ${printable(identity.plugin)}:${printable(identity.exportName)}${
+      args.length > 0 ? ` ${args.join(" ")}` : ""
+    }`,
+    `  Run: ${printable(identity.runId)}, epoch ${epoch}, ${state.complete ? "finished" : "not finished"}`,
+    `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded`,
+    `  Repeated: ${repeated}`,
+    `  Last: ${last === null ? "nothing was handed out yet" : printable(json(last.cursor))}`,
+    ...strandedLines(state.stranded),
+  ];
+}
+
+function strandedLines(stranded: readonly Stranded[]): string[] {
+  if (stranded.length === 0) return [];
+  const shown = stranded.slice(0, strandedShownMax).map(strandedLine);
+  const rest = stranded.length - shown.length;
+  return [
+    "  Stranded, to be handed out first:",
+    ...shown,
+    ...(rest > 0 ? [`    and ${rest} more stretches (--json lists all)`] : []),
+  ];
+}
+
+function strandedLine({ span, history, lease }: Stranded): string {
+  const seqs = span.count === 1 ? `job ${span.seq}` : `jobs ${span.seq} to ${span.end - 1}`;
+  const charges = [
+    ...(history.failures > 0 ? [`${history.failures} failures`] : []),
+    ...(history.crashes > 0 ? [`${history.crashes} crashes`] : []),
+    ...(lease === null ? [] : [`last leased to ${printable(lease.slaveId, 40)}`]),
+  ];
+  return `    ${seqs}${charges.length > 0 ? ` (${charges.join(", ")})` : ""}: ${
+    printable(json(span.job(span.seq)))
+  }`;
+}
+
+/** The same for a program: jobs and cursors as in dead letters, with types that JSON lacks as `{"$bigint": ...}`. */
+export function stateJson({ path, version, identity, epoch, state, savedAtMs }: StateReport): string {
+  const { stranded, last, firstJobHash, ...counters } = state;
+  return JSON.stringify({
+    path,
+    version,
+    savedAt: new Date(savedAtMs).toISOString(),
+    runId: identity.runId,
+    epoch,
+    plugin: { name: identity.plugin, export: identity.exportName, hash: hex(identity.pluginHash) },
+    args: identity.args,
+    ...counters,
+    last: last === null ? null : { cursor: JSON.parse(json(last.cursor)), jobHash: hex(last.jobHash) },
+    firstJobHash: firstJobHash === null ? null : hex(firstJobHash),
+    strandedCount: strandedCount(state),
+    stranded: stranded.flatMap(strandedJobs),
+  });
+}
+
+function strandedJobs({ span, history, lease }: Stranded): unknown[] {
+  return Array.from({ length: span.count }, (_, at) => {
+    const job = span.job(span.seq + at);
+    return { seq: span.seq + at, job: JSON.parse(json(job)), ...history, lease };
+  });
+}
+
+function strandedCount({ stranded }: RunState): number {
+  return stranded.reduce((sum, { span }) => sum + span.count, 0);
+}
+
+function json(item: Uint8Array): string {
+  return jobJson(decode(item), jobCharsMax);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}

@@ -1,0 +1,43 @@
+import t from "tap";
+import { StateError } from "../../src/base/errors.ts";
+import type { Outcome, RunStatus } from "../../src/core/types.ts";
+import type { MasterResult } from "../../src/master/types.ts";
+import { exitCodeOf, type StopSignal } from "../../src/cli/exit_code.ts";
+
+const status: RunStatus = {
+  settled: 0,
+  done: 0,
+  skipped: 0,
+  dead: 0,
+  repeated: 0,
+  handedOut: 0,
+  settledNow: 0,
+  buffered: 0,
+  inFlight: 0,
+  stranded: 0,
+  slaves: 0,
+  reason: "",
+  failures: [],
+};
+const complete: Outcome = { kind: "complete", ignoredLast: false };
+const stopped: Outcome = { kind: "stopped" };
+
+function result(outcome: Outcome, more: Partial<MasterResult> = {}): MasterResult {
+  return { outcome, status, elapsedMs: 1, savedFinally: true, statePath: "", deadPath: "", ...more };
+}
+
+const table: readonly (readonly [string, MasterResult, StopSignal | undefined, number])[] = [
+  ["complete", result(complete), undefined, 0],
+  ["complete, although a signal came last", result(complete), "SIGINT", 0],
+  ["complete with dead letters", result(complete, { status: { ...status, dead: 1 } }), undefined, 3],
+  ["stopped by Ctrl-C", result(stopped), "SIGINT", 130],
+  ["stopped by SIGTERM", result(stopped), "SIGTERM", 143],
+  ["stopped by a terminal that closed", result(stopped), "SIGHUP", 143],
+  ["the source threw", result({ kind: "source failed", message: "x" }), undefined, 1],
+  ["the state was lost", result(stopped, { savedFinally: false, error: new StateError("x") }), "SIGINT", 6],
+  ["the program failed", result(stopped, { savedFinally: false, error: new Error("x") }), undefined, 1],
+  ["not saved", result(complete, { savedFinally: false }), undefined, 6],
+];
+for (const [what, given, signal, code] of table) {
+  t.test(`exitCodeOf() a run that is ${what}`, async (t) => t.equal(exitCodeOf(given, signal), code));
+}

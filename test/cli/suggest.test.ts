@@ -1,0 +1,22 @@
+import t from "tap";
+import { suggest } from "../../src/cli/suggest.ts";
+
+const known = ["run", "master", "slave", "state", "status-interval", "size"];
+const table: readonly (readonly [string, string | undefined])[] = [
+  ["rnu", "run"],
+  ["matser", "master"],
+  ["Slave", "slave"],
+  ["stat", "state"],
+  ["status", "state"],
+  ["status-intervall", "status-interval"],
+  ["mast", "master"],
+  ["sizes", "size"],
+  ["x", undefined],
+  ["r", undefined],
+  ["frobnicate", undefined],
+  ["", undefined],
+];
+for (const [typed, expected] of table) {
+  t.test(`suggest() takes "${typed}" for ${expected ?? "nothing"}`, async (t) =>
+    t.equal(suggest(typed, known), expected));
+}

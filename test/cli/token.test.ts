@@ -1,0 +1,177 @@
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import t from "tap";
+import { ConnectError } from "../../src/base/errors.ts";
+import { ownTokenPath, resolveToken, type TokenSources } from "../../src/cli/token/token.ts";
+import { makeTokenText, tokenFault } from "../../src/cli/token/token_text.ts";
+
+const good = "A".repeat(10) + "bcdefghijklmnopqrst";
+const other = "Z".repeat(10) + "bcdefghijklmnopqrst";
+
+function file(folder: string, name: string, text: string, mode = 0o600): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  chmodSync(path, mode);
+  return path;
+}
+
+function sources(folder: string, more: Partial<TokenSources> = {}): TokenSources {
+  return {
+    file: undefined,
+    text: undefined,
+    env: { HOME: folder },
+    binary: undefined,
+    mayCreate: false,
+    ...more,
+  };
+}
+
+t.test("makeTokenText() holds 256 bits, and no two are alike", async (t) => {
+  t.match(makeTokenText(), /^[\w-]{43}$/);
+  t.not(makeTokenText(), makeTokenText());
+  t.equal(tokenFault(makeTokenText()), undefined);
+});
+
+const faults: readonly (readonly [string, RegExp | undefined])[] = [
+  ["", /empty/],
+  ["short", /128/],
+  ["a".repeat(31), /128/],
+  ["x".repeat(21), /128/],
+  ["two words that are long enough to pass", /word/],
+  ["line\nbreak".repeat(5), /word/],
+  ["0123456789abcdef0123456789abcdef", undefined],
+  ["x".repeat(22), undefined],
+  [good, undefined],
+];
+for (const [text, fault] of faults) {
+  t.test(`tokenFault() of ${JSON.stringify(text)}`, async (t) => {
+    if (fault === undefined) t.equal(tokenFault(text), undefined);
+    else t.match(tokenFault(text), fault);
+  });
+}
+
+t.test("resolveToken() goes by its order, and never past the first that is there", async (t) => {
+  const folder = t.testdir({ bin: {}, config: { taskmaster: {} } });
+  const named = file(folder, "named", `${good}1\n`);
+  const env = { HOME: folder, XDG_CONFIG_HOME: join(folder, "config") };
+  const all = {
+    file: named,
+    text: `${good}2`,
+    env,
+    binary: join(folder, "bin", "taskmaster"),
+    mayCreate: true,
+  };
+  file(join(folder, "bin"), "taskmaster.token", `${good}3`);
+  file(join(folder, "config", "taskmaster"), "token", `${good}4`);
+  t.equal((await resolveToken(all)).text, `${good}1`);
+  t.equal((await resolveToken({ ...all, file: undefined })).text, `${good}2`);
+  t.equal((await resolveToken({ ...all, file: undefined, text: undefined })).text, `${good}3`);
+  t.equal(
+    (await resolveToken({ ...all, file: undefined, text: undefined, binary: undefined })).text,
+    `${good}4`,
+  );
+  await t.rejects(resolveToken({ ...all, file: join(folder, "none") }), {
+    name: "ConnectError",
+    message: /no token file/,
+  });
+  await t.rejects(resolveToken({ ...all, file: undefined, text: "short" }), {
+    name: "ConnectError",
+    message: /TASKMASTER_TOKEN.*128/,
+  });
+  chmodSync(join(folder, "bin", "taskmaster.token"), 0o644);
+  await t.rejects(resolveToken({ ...all, file: undefined, text: undefined }), {
+    name: "ConnectError",
+    message: /mode 0644.*chmod 600/,
+  });
+});
+
+t.test("resolveToken() makes the user's own only if it may", async (t) => {
+  const folder = t.testdir({});
+  await t.rejects(resolveToken(sources(folder)), {
+    name: "ConnectError",
+    exitCode: 5,
+    message: /taskmaster token --write taskmaster\.token\n.*scp taskmaster taskmaster\.token web1:/,
+  });
+  t.same(readdirSync(folder), [], "asking leaves nothing behind");
+  const made = await resolveToken(sources(folder, { mayCreate: true }));
+  t.ok(made.isNew);
+  const path = join(folder, ".config", "taskmaster", "token");
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  t.equal(statSync(join(folder, ".config", "taskmaster")).mode & 0o777, 0o700);
+  t.equal(readFileSync(path, "utf8"), `${made.text}\n`);
+  const again = await resolveToken(sources(folder));
+  t.same([again.text, again.isNew, again.from], [made.text, false, path]);
+});
+
+t.test("resolveToken() heeds XDG_CONFIG_HOME if it is absolute", async (t) => {
+  t.equal(ownTokenPath({ HOME: "/h", XDG_CONFIG_HOME: "/x" }), "/x/taskmaster/token");
+  t.equal(ownTokenPath({ HOME: "/h", XDG_CONFIG_HOME: "x" }), "/h/.config/taskmaster/token");
+  t.equal(ownTokenPath({ HOME: "/h" }), "/h/.config/taskmaster/token");
+});
+
+for (const mode of [0o640, 0o604, 0o644, 0o620, 0o666]) {
+  t.test(`resolveToken() refuses a file of mode ${mode.toString(8)}`, async (t) => {
+    const folder = t.testdir({});
+    const path = file(folder, "token", good, mode);
+    await t.rejects(resolveToken(sources(folder, { file: path })), ConnectError);
+  });
+}
+
+t.test("resolveToken() takes any mode under $CREDENTIALS_DIRECTORY, and only there", async (t) => {
+  const folder = t.testdir({ credentials: {}, credentials2: {} });
+  const inside = file(join(folder, "credentials"), "token", good, 0o444);
+  const beside = file(join(folder, "credentials2"), "token", other, 0o444);
+  const env = { HOME: folder, CREDENTIALS_DIRECTORY: join(folder, "credentials") };
+  t.equal((await resolveToken(sources(folder, { file: inside, env }))).text, good);
+  await t.rejects(resolveToken(sources(folder, { file: beside, env })), ConnectError);
+  const out = join(folder, "credentials", "out");
+  symlinkSync(beside, out);
+  await t.rejects(
+    resolveToken(sources(folder, { file: out, env })),
+    ConnectError,
+    "a link does not take the exemption with it",
+  );
+});
+
+t.test("resolveToken() says what a file is that is no token", async (t) => {
+  const folder = t.testdir({ folder: {} });
+  await t.rejects(resolveToken(sources(folder, { file: file(folder, "big", "x".repeat(5_000)) })), {
+    message: /longer than 4096 bytes/,
+  });
+  chmodSync(join(folder, "folder"), 0o700);
+  await t.rejects(resolveToken(sources(folder, { file: join(folder, "folder") })), {
+    name: "ConnectError",
+    message: /Cannot read the token file/,
+  });
+  await t.rejects(resolveToken(sources(folder, { file: file(folder, "empty", "\n") })), {
+    message: /is empty/,
+  });
+});
+
+t.test("of many processes at once, one makes the token and all have it", async (t) => {
+  const folder = t.testdir({});
+  const root = resolve(import.meta.dirname ?? ".", "../..");
+  mkdirSync(join(folder, "home"));
+  const printed = await Promise.all(Array.from({ length: 6 }, () =>
+    new Promise<string>((resolve) => {
+      const child = spawn(join(root, "node_modules/.bin/bun"), [join(root, "mod.ts"), "token"], {
+        env: { HOME: join(folder, "home") },
+        timeout: 30_000,
+      });
+      let text = "";
+      child.stdout.on("data", (chunk) => text += chunk);
+      child.on("close", () => resolve(text));
+    })));
+  t.match(printed[0], /^[\w-]{43}\n$/);
+  t.equal(new Set(printed).size, 1);
+  t.same(readdirSync(join(folder, "home", ".config", "taskmaster")), ["token"], "nothing else is left");
+});

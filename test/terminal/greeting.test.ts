@@ -1,0 +1,55 @@
+import t from "tap";
+import { greetingLines, resumeLine } from "../../src/terminal/greeting.ts";
+
+const greeting = {
+  bound: { host: "0.0.0.0", port: 5050 },
+  reachable: { host: "10.0.0.5", port: 5050 },
+  plugin: "plugins/posts.ts",
+  isInsecure: false,
+  mayJoin: true,
+};
+
+t.test("greetingLines() of a master are the first line, the line to copy, the warning", async (t) => {
+  t.same(greetingLines(greeting), [
+    "Taskmaster server running on '0.0.0.0:5050'",
+    "Join with: taskmaster slave plugins/posts.ts --host 10.0.0.5:5050",
+    "Connections are authenticated at connect; not encrypted, not protected against tampering",
+  ]);
+});
+
+t.test("greetingLines() quote for a shell", async (t) => {
+  t.equal(
+    greetingLines({ ...greeting, plugin: "my plugins/it's.ts" })[1],
+    "Join with: taskmaster slave 'my plugins/it'\\''s.ts' --host 10.0.0.5:5050",
+  );
+});
+
+t.test("greetingLines() on loopback warn of nothing, and of a run name no slave", async (t) => {
+  const loopback = { host: "127.0.0.1", port: 5050 };
+  t.same(greetingLines({ ...greeting, bound: loopback, reachable: loopback, mayJoin: false }), [
+    "Taskmaster server running on '127.0.0.1:5050'",
+  ]);
+});
+
+t.test("greetingLines() put IPv6 in brackets, and --insecure into the line to copy", async (t) => {
+  const v6 = {
+    ...greeting,
+    bound: { host: "::", port: 1 },
+    reachable: { host: "2001:db8::5", port: 1 },
+    isInsecure: true,
+  };
+  const lines = greetingLines(v6);
+  t.equal(lines[0], "Taskmaster server running on '[::]:1'");
+  t.equal(lines[1], "Join with: taskmaster slave plugins/posts.ts --host '[2001:db8::5]:1' --insecure");
+  t.match(lines[2], /^Insecure: no token/);
+});
+
+t.test("resumeLine() says what an earlier start left", async (t) => {
+  t.equal(resumeLine(null, "/d/posts.state"), undefined);
+  const resumed = { handedOut: 10, done: 5, skipped: 1, dead: 1, stranded: 3, complete: false };
+  t.equal(
+    resumeLine(resumed, "/d/p.state"),
+    "Resuming: 7 jobs settled (5 done, 1 skipped, 1 dead), 3 handed out and unfinished run first. State: /d/p.state",
+  );
+  t.match(resumeLine({ ...resumed, complete: true }, "/d/p.state"), /^This run was finished: 7 .*--reset/);
+});

@@ -1,0 +1,65 @@
+import t from "tap";
+import { type Ending, summaryLines } from "../../src/terminal/summary.ts";
+
+const ending: Ending = {
+  outcome: { kind: "complete", ignoredLast: false },
+  saveError: undefined,
+  handedOut: 10,
+  done: 10,
+  skipped: 0,
+  dead: 0,
+  stranded: 0,
+  repeated: 2,
+  settledNow: 8,
+  elapsedMs: 4_000,
+  failures: [],
+  deadPath: "/d/posts.dead.ndjson",
+  resumeCommand: "taskmaster master posts.ts",
+};
+
+t.test("summaryLines() of a complete run says that, and no command", async (t) => {
+  t.same(summaryLines(ending), [
+    "Finished: every job is handled.",
+    "  Handed out: 10 = 10 done + 0 skipped + 0 dead + 0 stranded",
+    "  Repeated: 2",
+    "  This start: 8 jobs in 0:00:04, 2.00/s",
+  ]);
+});
+
+t.test("summaryLines() groups failures, most frequent first, and says where the letters are", async (t) => {
+  const failures = [{ message: "rare\u001b[2J", count: 1 }, { message: "often", count: 2 }];
+  const lines = summaryLines({ ...ending, done: 7, dead: 3, failures });
+  t.equal(lines[0], "Finished, with 3 dead letters.");
+  t.same(lines.slice(4), [
+    "  Failures of this start:",
+    "    2 x often",
+    "    1 x rare\\e[2J",
+    "  Dead letters: /d/posts.dead.ndjson",
+  ]);
+});
+
+t.test("summaryLines() lists ten messages at most", async (t) => {
+  const failures = Array.from({ length: 13 }, (_, n) => ({ message: `m${n}`, count: 1 }));
+  const lines = summaryLines({ ...ending, dead: 13, failures });
+  t.equal(lines.filter((line) => line.includes(" x ")).length, 10);
+  t.match(lines.at(-2), "and 3 other messages");
+});
+
+t.test("summaryLines() ends with the command that resumes, unless the run is complete", async (t) => {
+  const last = (outcome: Ending["outcome"], saveError?: string) =>
+    summaryLines({ ...ending, outcome, saveError }).at(-1);
+  t.equal(last({ kind: "stopped" }), "Resume with: taskmaster master posts.ts");
+  t.equal(last({ kind: "source failed", message: "no rows" }), "Resume with: taskmaster master posts.ts");
+  t.equal(
+    last({ kind: "complete", ignoredLast: false }, "disk full"),
+    "Resume with: taskmaster master posts.ts",
+  );
+  t.match(summaryLines({ ...ending, saveError: "disk full" })[0], "could not be saved: disk full");
+});
+
+t.test("summaryLines() explains a source that began again", async (t) => {
+  t.match(
+    summaryLines({ ...ending, outcome: { kind: "complete", ignoredLast: true } })[0],
+    /^Nothing was handed out.*--reset/,
+  );
+});
