@@ -91,11 +91,15 @@ export class Holdings {
     return this.jobs === 0 && !this.hasPending;
   }
 
-  /** The welcome of a new session came. If it is of another run, everything is dropped; returns what to abort. */
+  /**
+   * The welcome of a new session came: it drains only if it is told so again. If it is of another run, everything
+   * is dropped; returns what to abort.
+   */
   welcome(runId: string): readonly Abort[] {
     const aborts = runId === this.#runId ? [] : this.#keepOnly(new Map());
     this.#runId = runId;
     this.#isKept = false;
+    this.#isDraining = false;
     return aborts;
   }
 

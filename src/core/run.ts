@@ -23,7 +23,7 @@ import type { DeadLetter, Effect, Outcome, RunEvent, RunSettings, RunState, RunS
  *      |                                                                                                  ^
  *      '-- the source ended (or was given up) and every job it yielded is settled -------------------------'
  *
- * - RUNNING: jobs are leased whenever one is ready and a slave has credit for it. A job's life is drawn in `Jobs`.
+ * - RUNNING: a job is leased as soon as it is ready and a slave has credit for it. A job's life is drawn in `Jobs`.
  * - STOPPING: nothing is leased; slaves drain; answers count as before. What is left stays stranded.
  * - ENDED: the last effect was `end`. Only `buried` still counts, for the last state.
  */
@@ -49,6 +49,8 @@ export class Run {
   /** On the patient clock: when jobs stop waiting for slaves of an earlier master. */
   #reclaimEndsMs: number;
   #graceEndsMs = Infinity;
+  /** Of the latest event or tick. */
+  #nowMs: number;
   /** When a job was settled last, or leased while none was in flight; and how many were settled then. */
   #progress: { atMs: number; settled: number };
 
@@ -60,6 +62,7 @@ export class Run {
     const answers = new Answers(settings, jobs, this.#outage, (letter) => this.#letters.push(letter));
     const { handedOut } = jobs.counters;
     this.#settings = settings;
+    this.#nowMs = nowMs;
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
     this.#progress = { atMs: nowMs, settled: this.#settled };
     this.#reclaimEndsMs = nowMs + settings.reclaimMs;
@@ -74,7 +77,7 @@ export class Run {
     this.#restore(state);
   }
 
-  /** Takes in one event. Effects are to be taken after each call. */
+  /** Takes in one event. */
   apply(event: RunEvent, nowMs: number): void {
     this.#patience.note(nowMs);
     if (this.#mode === "ended" && event.kind !== "buried" && event.kind !== "saved") return;
@@ -96,8 +99,12 @@ export class Run {
     return wakeMs;
   }
 
-  /** What to do, in this order; each is returned once. */
+  /**
+   * What to do, in this order; each is returned once. Jobs are leased here: a shell that takes effects once a turn
+   * makes few large leases out of many small answers.
+   */
   takeEffects(): Effect[] {
+    if (this.#mode === "running" && this.#dispatch.run(this.#nowMs)) this.#saves.version++;
     const effects = this.#effects;
     this.#effects = [];
     return effects;
@@ -202,11 +209,11 @@ export class Run {
     }
   }
 
-  /** After each event: leases what can be leased, sends what is to be buried, ends the run if it is over. */
+  /** After each event: sends what is to be buried, ends the run if it is over. */
   #settleDown(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
     this.#jobs.compact();
-    if (this.#mode === "running" && this.#dispatch.run(nowMs)) this.#saves.version++;
     this.#sendLetters();
     const outcome = this.#mode === "ended" ? null : this.#outcomeNow(nowMs);
     if (outcome !== null) this.#end(outcome);
