@@ -7,7 +7,7 @@ import type { Attempt, History, RunState, Stranded } from "../../src/core/types.
 import { encode } from "../../src/protocol/codec.ts";
 import { openState, type OpenStateOptions } from "../../src/state/open_state.ts";
 import { sha256 } from "../../src/state/state_header.ts";
-import { FakeDisk } from "./fake_disk.ts";
+import type { FakeDisk } from "./fake_disk.ts";
 
 export const purpose = {
   plugin: "posts.ts",

@@ -1,0 +1,230 @@
+import t from "tap";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
+import { parseHolder, thisHolder } from "../../src/state/holder.ts";
+import { lockedError } from "../../src/state/lock_note.ts";
+import { stateFiles } from "../../src/state/state_files.ts";
+import { FakeDisk, systemError } from "./fake_disk.ts";
+import { folder, listen, open, openFake, stateOf } from "./fixtures.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const bin = (name: string) => join(root, "node_modules/.bin", name);
+const runtimes: Record<string, readonly string[]> = { bun: [bin("bun")], deno: [bin("deno"), "run", "-A"] };
+
+type Told = {
+  runtime: string;
+  pid: number;
+  epoch?: number;
+  runId?: string;
+  error?: string;
+  message?: string;
+};
+type Holding = { child: ChildProcess; told: Told; exited: Promise<unknown> };
+
+/** Another process that opens the state of `dir`; resolves when it said how that went. */
+async function hold(
+  t: { teardown(done: () => void): unknown },
+  dir: string,
+  runtime = "bun",
+  method = "kernel",
+): Promise<Holding> {
+  const [command, ...args] = runtimes[runtime]!;
+  const script = join(root, "test/state/hold_lock.ts");
+  const child = spawn(command!, [...args, script, dir, method], {
+    cwd: root,
+    stdio: ["pipe", "pipe", "inherit"],
+    timeout: 30_000,
+  });
+  const exited = once(child, "exit");
+  t.teardown(() => child.kill("SIGKILL"));
+  const [line] = await once(createInterface(child.stdout!), "line") as [string];
+  return { child, told: JSON.parse(line), exited };
+}
+
+async function end({ child, exited }: Holding, signal?: NodeJS.Signals): Promise<void> {
+  if (signal === undefined) child.stdin!.end();
+  else child.kill(signal);
+  await exited;
+}
+
+const methods = process.platform === "linux" ? ["kernel", "file"] : ["file"];
+
+for (const method of methods) {
+  for (const runtime of Object.keys(runtimes)) {
+    t.test(`C4: held in ${runtime} by ${method}, a second master is refused, naming the first`, async (t) => {
+      const dir = folder(t);
+      const first = await hold(t, dir, runtime, method);
+      t.match(first.told, { runtime, epoch: 1 });
+      const state = readFileSync(join(dir, "posts.state"));
+      for (const other of Object.keys(runtimes)) {
+        const second = await hold(t, dir, other, method);
+        t.match(second.told, { error: "StateError", runtime: other });
+        t.match(second.told.message, new RegExp(`pid ${first.told.pid} on ".*" at 10\\.0\\.0\\.1:5050`));
+        await second.exited;
+        t.equal(second.child.exitCode, 6);
+      }
+      await t.rejects(open(dir, { isKernelLock: method === "kernel" }), new RegExp(`pid ${first.told.pid}`));
+      t.same(readFileSync(join(dir, "posts.state")), state, "the state was not touched");
+      await end(first);
+      t.notOk(existsSync(join(dir, "posts.lock")), "nothing is left");
+      await (await open(dir, { isKernelLock: method === "kernel" })).close();
+    });
+  }
+
+  t.test(`C4: the first is stopped, not dead: refused by ${method}`, async (t) => {
+    const dir = folder(t);
+    const first = await hold(t, dir, "bun", method);
+    first.child.kill("SIGSTOP");
+    await t.rejects(open(dir, { isKernelLock: method === "kernel" }), new RegExp(`pid ${first.told.pid} `));
+    await end(first, "SIGKILL");
+  });
+
+  t.test(`C5: a ${method} lock left by SIGKILL does not hinder the next`, async (t) => {
+    const dir = folder(t);
+    const first = await hold(t, dir, "bun", method);
+    await end(first, "SIGKILL");
+    t.ok(existsSync(join(dir, "posts.lock")), "it left its note");
+    const { log, said } = listen();
+    const next = await open(dir, { isKernelLock: method === "kernel", log });
+    t.match(next, { epoch: 2, runId: first.told.runId });
+    t.same(said, [], "nor does anyone wait");
+    await next.close();
+  });
+
+  t.test(`I10: of many at once, one survives (${method})`, async (t) => {
+    const dir = folder(t);
+    await end(await hold(t, dir, "bun", method), "SIGKILL");
+    const all = await Promise.all(Array.from({ length: 6 }, () => hold(t, dir, "bun", method)));
+    const alive = all.filter(({ told }) => told.error === undefined);
+    t.equal(alive.length, 1);
+    t.equal(alive[0]!.told.epoch, 2);
+    for (const { told } of all) {
+      if (told.error) t.match(told, { error: "StateError", message: `pid ${alive[0]!.told.pid} ` });
+    }
+    await end(alive[0]!);
+  });
+}
+
+t.test("the same folder by another path is the same lock; another key or folder is not", async (t) => {
+  const dir = folder(t);
+  const first = await open(dir);
+  await t.rejects(open(join(dir, ".", "/")), /already runs/);
+  await (await open(dir, { key: "users" })).close();
+  await (await open(folder(t))).close();
+  await first.close();
+});
+
+t.test("<key>.lock says who runs and where; a closed store's is gone", async (t) => {
+  const dir = folder(t);
+  const store = await open(dir);
+  const note = () => JSON.parse(readFileSync(join(dir, "posts.lock"), "utf8"));
+  const here = await thisHolder(null);
+  t.same(note(), here);
+  t.match(here, { pid: process.pid, pidStart: /./, host: /./ });
+  await store.setAddress("10.0.0.5:5050");
+  t.same(note(), { ...here, address: "10.0.0.5:5050" });
+  await t.rejects(open(dir), /10\.0\.0\.5:5050/);
+  await store.close();
+  t.same(readdirSync(dir), []);
+  await t.rejects(store.setAddress("x"), /closed/);
+});
+
+t.test("another's note is not removed", async (t) => {
+  const dir = folder(t);
+  const store = await open(dir);
+  const other = JSON.stringify({ ...await thisHolder(null), host: "elsewhere" });
+  writeFileSync(join(dir, "posts.lock"), other);
+  await store.close();
+  t.equal(readFileSync(join(dir, "posts.lock"), "utf8"), other);
+});
+
+t.test("a process that the kernel's lock does not show, but the note does, is refused", async (t) => {
+  const dir = folder(t);
+  const child = spawn("sleep", ["20"]);
+  t.teardown(() => child.kill("SIGKILL"));
+  const start = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(" ")[21]!;
+  const note = { ...await thisHolder(null), pid: child.pid!, pidStart: start };
+  writeFileSync(join(dir, "posts.lock"), JSON.stringify(note));
+  await t.rejects(open(dir), new RegExp(`pid ${child.pid} `));
+  writeFileSync(join(dir, "posts.lock"), JSON.stringify({ ...note, pidStart: "1" }));
+  await (await open(dir)).close();
+  t.pass("a later process of the same pid does not hinder");
+});
+
+for (const isKernelLock of [true, false]) {
+  const elsewhere = async (dir: string) => {
+    const note = { ...await thisHolder("10.9.9.9:5050"), host: "web2", bootId: "b2" };
+    writeFileSync(join(dir, "posts.lock"), JSON.stringify(note));
+  };
+
+  t.test(`C6: the last master ran elsewhere and saves no more: the next epoch is taken (kernel: ${isKernelLock})`, async (t) => {
+    const dir = folder(t);
+    const first = await open(dir);
+    await first.save(stateOf(1));
+    await first.close();
+    await elsewhere(dir);
+    const { log, said } = listen();
+    const asked: string[] = [];
+    const isAlive = async (address: string) => (asked.push(address), false);
+    const beganMs = performance.now();
+    const store = await open(dir, { isKernelLock, log, isAlive, watchMs: 300 });
+    t.ok(performance.now() - beganMs >= 290, "it was watched first");
+    t.same(asked, ["10.9.9.9:5050"]);
+    t.match(said, [{ level: "warn", message: /"web2".*Watching/ }]);
+    t.equal(store.epoch, 2);
+    await store.close();
+  });
+
+  t.test(`C6: it answers, or still saves: refused (kernel: ${isKernelLock})`, async (t) => {
+    const dir = folder(t);
+    await elsewhere(dir);
+    await t.rejects(
+      open(dir, { isKernelLock, isAlive: async () => true }),
+      /runs elsewhere.*"web2" at 10\.9\.9\.9:5050: it answers/,
+    );
+    const failing = async () => Promise.reject(new Error("no route"));
+    const opening = open(dir, { isKernelLock, watchMs: 20_000, isAlive: failing });
+    await pause(100);
+    const there = await open(folder(t));
+    await there.save(stateOf(1));
+    writeFileSync(join(dir, "posts.state"), readFileSync(there.path));
+    await there.close();
+    await t.rejects(opening, /it is saving its state/);
+    t.ok(existsSync(join(dir, "posts.lock")), "its note stays");
+  });
+}
+
+t.test("C3: a folder that takes no file, no rename or no sync is refused before anything is loaded", async (t) => {
+  for (const failing of ["open new", "write", "sync", "rename"]) {
+    for (const isKernelLock of [true, false]) {
+      const fake = new FakeDisk();
+      fake.put("/d/posts.state", new Uint8Array());
+      fake.onStep = (step) => {
+        if (step === failing) throw systemError("EROFS");
+      };
+      await t.rejects(openFake(fake, { isKernelLock }), { name: "StateError", message: /writable/ }, failing);
+    }
+  }
+});
+
+t.test("a note that is none is read as none", async (t) => {
+  const good = { host: "a", bootId: "", space: "", pid: 7, pidStart: "", address: null };
+  t.same(parseHolder(JSON.stringify(good)), good);
+  for (
+    const bad of [
+      "",
+      "7",
+      "{}",
+      "null",
+      JSON.stringify({ ...good, pid: -1 }),
+      JSON.stringify({ ...good, address: 7 }),
+    ]
+  ) {
+    t.equal(parseHolder(bad), null);
+  }
+  t.match(lockedError(stateFiles("/d", "posts"), null).message, /an unknown pid/);
+});
