@@ -16,10 +16,12 @@ const { positionals: [shape = "small", jobs = "2000000", port], values } = parse
     slaves: { type: "string", default: "1" },
     /** Jobs that each slave may hold. */
     credit: { type: "string", default: "4096" },
+    /** Jobs of one answer at most: a lease may be answered in parts. */
+    answer: { type: "string", default: "1000000" },
   },
 });
 if (port === undefined) await measure();
-else await answerAll(Number(port), Number(values.credit));
+else await answerAll(Number(port), Number(values.credit), Number(values.answer));
 
 async function measure(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "taskmaster-bench-"));
@@ -82,17 +84,18 @@ function open(stateDir: string, getJobs: () => Generator<unknown>): Promise<Mast
   });
 }
 
-/** The exit code of a slave process is the number of leases it got, printed on stdout. */
+/** A slave in a process of its own; it prints how many leases it got. */
 function spawnSlave(master: Master, onLeases: (count: number) => void): { ended: Promise<void> } {
-  const words = [process.argv[1]!, shape, jobs, String(master.address.port), "--credit", values.credit];
+  const words = [process.argv[1]!, shape, jobs, String(master.address.port)];
+  for (const name of ["credit", "answer"] as const) words.push(`--${name}`, values[name]);
   const child: ChildProcess = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
   const timer = setTimeout(() => child.kill("SIGKILL"), 120_000);
   child.stdout!.on("data", (text) => onLeases(Number(text)));
   return { ended: new Promise((resolve) => child.on("close", () => (clearTimeout(timer), resolve()))) };
 }
 
-async function answerAll(port: number, credit: number): Promise<void> {
-  let number = 0;
+async function answerAll(port: number, credit: number, jobsMax: number): Promise<void> {
+  let number = 0, leases = 0;
   const { link, welcome: { masterId } } = await dial({
     host: "127.0.0.1",
     port,
@@ -112,20 +115,15 @@ async function answerAll(port: number, credit: number): Promise<void> {
   });
   link.onMessage = (message) => {
     if (message.kind !== "lease") return;
+    leases++;
     const lease = { masterId, number: message.number };
-    const done = [message.seq, message.seq + message.count];
-    link.send({
-      kind: "answer",
-      number: ++number,
-      lease,
-      credit,
-      done,
-      skipped: [],
-      failed: [],
-      crash: null,
-      released: [],
-    });
+    const end = message.seq + message.count;
+    for (let from = message.seq; from < end; from += jobsMax) {
+      const done = [from, Math.min(end, from + jobsMax)];
+      const rest = { skipped: [], failed: [], crash: null, released: [] };
+      link.send({ kind: "answer", number: ++number, lease, credit, done, ...rest });
+    }
   };
-  link.onClose = () => console.log(number);
+  link.onClose = () => console.log(leases);
   link.send({ kind: "ready", credit, held: [] });
 }

@@ -29,6 +29,7 @@ export class Burials {
   #writing: Promise<void> | null = null;
   #failures = 0;
   #retryAtMs = -Infinity;
+  #isClosed = false;
 
   constructor(options: BurialsOptions) {
     this.#options = options;
@@ -41,7 +42,7 @@ export class Burials {
 
   /** Starts the next write if one is due. Returns when to wake next. */
   tick(nowMs: number): number {
-    if (this.#waiting.length === 0 || this.#writing !== null) return Infinity;
+    if (this.#waiting.length === 0 || this.#writing !== null || this.#isClosed) return Infinity;
     if (nowMs < this.#retryAtMs) return this.#retryAtMs;
     const letters = this.#waiting;
     this.#waiting = [];
@@ -52,8 +53,9 @@ export class Burials {
     return Infinity;
   }
 
-  /** Resolves when no write is under way; what still waits stays in the state. */
-  async idle(): Promise<void> {
+  /** Starts no write any more; resolves when none is under way. What still waits stays in the state. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#writing;
   }
 

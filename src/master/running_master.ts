@@ -120,25 +120,32 @@ export class RunningMaster implements Master {
     return { ...this.#status, elapsedMs: nowMs - this.#startedMs };
   }
 
-  async #end(outcome: Outcome, fault?: unknown): Promise<void> {
+  /** The first that ends the run counts. `fault`: what is in memory is not to be saved. */
+  #end(outcome: Outcome, fault?: unknown): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
     this.#checkpoints.close();
+    this.#wayOut(outcome, fault).then(this.#finish, (error) => {
+      this.#timer.stop();
+      this.#finish(this.#toResult(outcome, fault ?? error));
+    });
+  }
+
+  async #wayOut(outcome: Outcome, fault: unknown): Promise<MasterResult> {
     const sourceClosed = this.#source.close();
     const error = fault ?? await this.#saveLast();
-    this.#driver.turn(); // tells the slaves which of their answers the last save covers
-    const { elapsedMs: _, ...status } = this.status();
+    this.status();
     this.#driver.halt();
     const isComplete = outcome.kind === "complete" && error === null;
     await Promise.race([sourceClosed, aborted(this.#hurry.signal)]);
     await this.#close(isComplete, fault === undefined ? () => this.#callOnFinish(isComplete) : undefined);
     this.#emit({ kind: "ended", outcome });
-    this.#finish(this.#toResult(outcome, status, error));
+    return this.#toResult(outcome, error);
   }
 
   /** Null once what is in memory is durable; else the error. */
   async #saveLast(): Promise<unknown> {
-    await this.#burials.idle();
+    await this.#burials.close();
     return await this.#checkpoints.saveLast(this.#hurry.signal);
   }
 
@@ -146,7 +153,7 @@ export class RunningMaster implements Master {
   async #close(isComplete: boolean, beforeUnlock?: () => Promise<void>): Promise<void> {
     this.#checkpoints.close();
     await Promise.all([this.#sessions.closeAll(isComplete), this.#listener?.close()]);
-    await Promise.all([this.#checkpoints.idle(), this.#burials.idle()]);
+    await Promise.all([this.#checkpoints.idle(), this.#burials.close()]);
     await beforeUnlock?.();
     this.#timer.stop();
     await this.#store.close();
@@ -158,10 +165,10 @@ export class RunningMaster implements Master {
     return callOnFinish(plugin, summary, { args, log, hurry: this.#hurry.signal });
   }
 
-  #toResult(outcome: Outcome, status: RunStatus, error: unknown): MasterResult {
+  #toResult(outcome: Outcome, error: unknown): MasterResult {
     return {
       outcome,
-      status,
+      status: this.#status,
       elapsedMs: monotonicMs() - this.#startedMs,
       savedFinally: error === null,
       ...(error === null ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
@@ -172,12 +179,13 @@ export class RunningMaster implements Master {
 
   #makeDriver(): Driver {
     return new Driver(this.#run, {
+      beforeEffects: () => this.#sessions.gathered(),
       carryOut: (effect) => carryOut(effect, this.#hands),
       onTurn: (nowMs, wakeAtMs) => {
         this.#source.pull();
         this.#timer.wakeBy(Math.min(wakeAtMs, this.#checkpoints.tick(nowMs)));
       },
-      onFault: (error) => void this.#end({ kind: "stopped" }, error),
+      onFault: (error) => this.#end({ kind: "stopped" }, error),
     });
   }
 
@@ -221,7 +229,7 @@ export class RunningMaster implements Master {
   #savingParts() {
     return {
       isFinal: (error: unknown) => error instanceof StateError,
-      onFinal: (error: unknown) => void this.#end({ kind: "stopped" }, error),
+      onFinal: (error: unknown) => this.#end({ kind: "stopped" }, error),
       wakeBy: (atMs: number) => this.#timer.wakeBy(atMs),
       nowMs: monotonicMs,
       log: this.#options.log,
@@ -245,7 +253,7 @@ export class RunningMaster implements Master {
       burials: this.#burials,
       source: this.#source,
       warn: (message) => this.#warn(message),
-      end: (outcome) => void this.#end(outcome),
+      end: (outcome) => this.#end(outcome),
     };
   }
 

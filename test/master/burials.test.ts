@@ -23,31 +23,32 @@ function bench() {
     nowMs: () => clock.nowMs,
     log: (_level, message) => warnings.push(message),
   });
-  return { burials, writes, buried, warnings, wakes, finals, clock };
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  return { burials, settled, writes, buried, warnings, wakes, finals, clock };
 }
 
 t.test("what comes while one write is under way is the next group", async (t) => {
-  const { burials, writes, buried, clock } = bench();
+  const { burials, settled, writes, buried, clock } = bench();
   burials.bury([letter(5)]);
   burials.bury([letter(8), letter(6)]);
   burials.bury([letter(7), letter(2)]);
   t.same(writes.map(({ seqs }) => seqs), [[5]]);
   writes[0]!.resolve();
-  await burials.idle();
+  await settled();
   t.same(buried, [[5, 6]]);
   burials.tick(clock.nowMs);
   t.same(writes[1]!.seqs, [8, 6, 7, 2]);
   writes[1]!.resolve();
-  await burials.idle();
+  await settled();
   t.same(buried[1], [2, 3, 6, 9], "as ranges");
   t.equal(burials.tick(clock.nowMs), Infinity);
 });
 
 t.test("a full disk is tried again, later each time, and nothing counts as buried meanwhile", async (t) => {
-  const { burials, writes, buried, warnings, wakes, clock } = bench();
+  const { burials, settled, writes, buried, warnings, wakes, clock } = bench();
   burials.bury([letter(1)]);
   writes[0]!.reject(new Error("no space left"));
-  await burials.idle();
+  await settled();
   t.same(buried, []);
   t.match(warnings, [/no space left/]);
   t.same(wakes, [1_000]);
@@ -58,19 +59,19 @@ t.test("a full disk is tried again, later each time, and nothing counts as burie
   burials.tick(1_000);
   t.same(writes[1]!.seqs, [1, 2], "in the old order");
   writes[1]!.reject(new Error("no space left"));
-  await burials.idle();
+  await settled();
   t.same(wakes, [1_000, 3_000], "the pause doubles");
   burials.tick(3_000);
   writes[2]!.resolve();
-  await burials.idle();
+  await settled();
   t.same(buried, [[1, 3]]);
 });
 
 t.test("a dead-letter file of another master is no case for trying again", async (t) => {
-  const { burials, writes, finals, warnings } = bench();
+  const { burials, settled, writes, finals, warnings } = bench();
   burials.bury([letter(1)]);
   writes[0]!.reject("taken over");
-  await burials.idle();
+  await settled();
   t.same(finals, ["taken over"]);
   t.same(warnings, []);
 });

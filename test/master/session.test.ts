@@ -48,20 +48,22 @@ function lease(number: number, ...parts: JobSpan[]): LeaseEffect {
 }
 
 t.test("ready joins; answers and credit follow", async (t) => {
-  const { told, receive } = open();
+  const { session, told, receive } = open();
   receive(ready);
   receive(answer);
   receive({ ...answer, number: 2, credit: 6 });
+  session.gathered();
   receive({ kind: "credit", credit: 8 });
   receive({ kind: "credit", credit: 8 });
   t.match(told, [
     { kind: "joined", session: 1, slaveId: "s", slaveName: "web1", credit: 4 },
+    { kind: "credit", credit: 0 },
     { kind: "answered", number: 1, at: "now", answer: { done: [0, 2] } },
     { kind: "answered", number: 2 },
     { kind: "credit", credit: 6 },
     { kind: "credit", credit: 8 },
-  ]);
-  t.equal(told.length, 5, "a credit that is known is not said again");
+  ], "what the answers of one turn free is for one lease");
+  t.equal(told.length, 6, "a credit that is known is not said again");
 });
 
 t.test("a message out of place costs the session", async (t) => {
@@ -78,22 +80,22 @@ t.test("a message out of place costs the session", async (t) => {
 t.test("the core hears of bytes and of the end once the slave has joined, and only then", async (t) => {
   const early = open();
   early.session.hear();
-  early.session.lost();
+  early.session.lost("now");
   t.same(early.told, []);
   for (const how of ["closed", "drained"] as const) {
     const { session, told, receive } = open();
     receive(ready);
     if (how === "drained") receive({ kind: "leaving" });
     session.hear();
-    session.lost();
-    session.lost();
+    session.lost("now");
+    session.lost("now");
     t.match(told.at(-2), { kind: "heard", session: 1 });
     t.match(told.at(-1), { kind: "left", session: 1, how });
   }
   const ended = open();
   ended.receive(ready);
   void ended.session.end("silent");
-  ended.session.lost();
+  ended.session.lost("now");
   ended.receive(answer);
   t.same(ended.closed, ["silent"]);
   t.equal(ended.told.length, 1, "the core ended it: it is told nothing");
@@ -131,7 +133,7 @@ t.test("leases that wait are dropped when the connection is gone", async (t) => 
   receive(ready);
   wire.isCongested = true;
   session.lease(lease(1, new JobSpan(block(1), 0, 1, 0)));
-  session.lost();
+  session.lost("now");
   wire.isCongested = false;
   session.drained();
   t.same(sent, []);
