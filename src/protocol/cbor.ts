@@ -32,7 +32,7 @@ class Unsendable {
 }
 const bufferPrototype: unknown = Buffer.prototype;
 
-/** Whether a date survives seconds as a float; beyond the year 70,000 some do not. */
+/** Whether a date survives seconds as a float; from about the year 140,000 on some do not. */
 export function isExactDate(date: Date): boolean {
   const ms = date.getTime();
   return Number.isNaN(ms) || Math.round(ms / 1000 * 1000) === ms;
@@ -46,6 +46,9 @@ addExtension({
   },
   decode: (value: never) => value,
 });
+
+// As cbor-x does it, but for seconds in 64 bits, which arrive as a bigint.
+addExtension({ tag: 1, decode: (seconds: number | bigint) => new Date(Math.round(Number(seconds) * 1000)) } as never);
 
 /**
  * One self-contained CBOR item in memory of its own.

@@ -1,0 +1,124 @@
+import fc from "fast-check";
+import t from "tap";
+import { decode, JobEncoder, JobValueError } from "../../src/protocol/codec.ts";
+import { itemEnds } from "../../src/protocol/prescan.ts";
+import { jobValue, sameValue } from "./job_values.ts";
+
+t.test("jobs lie one behind the other, with a table of their ends", async (t) => {
+  fc.assert(
+    fc.property(fc.array(jobValue, { maxLength: 20 }), (jobs) => {
+      const encoder = new JobEncoder();
+      const lengths = jobs.map((job) => encoder.append(job));
+      const sum = lengths.reduce((total, length) => total + length, 0);
+      const counted = encoder.count === jobs.length && encoder.byteLength === sum;
+      const { bytes, ends } = encoder.take();
+      const agreed = String(itemEnds(bytes, jobs.length)) === String(ends);
+      return counted && agreed && encoder.count === 0 &&
+        jobs.every((job, index) =>
+          sameValue(decode(bytes.slice(ends[index]! - lengths[index]!, ends[index]!)), job)
+        );
+    }),
+    { numRuns: 300 },
+  );
+  t.pass("300 blocks");
+});
+
+t.test("a generator may reuse its object", async (t) => {
+  const encoder = new JobEncoder();
+  const job = { id: 0 };
+  for (job.id = 0; job.id < 3; job.id++) encoder.append(job);
+  const { bytes, ends } = encoder.take();
+  t.same([...ends].map((end, index) => decode(bytes.slice(index ? ends[index - 1] : 0, end))), [{ id: 0 }, {
+    id: 1,
+  }, { id: 2 }]);
+});
+
+class Row {
+  id = 1;
+}
+const cycle: Record<string, unknown> = { inside: {} };
+(cycle.inside as Record<string, unknown>).back = cycle;
+const nested = (levels: number): unknown => {
+  let value: unknown = 1;
+  for (let level = 0; level < levels; level++) value = [value];
+  return value;
+};
+const ofOddPrototype: unknown = Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true } });
+
+/** So many milliseconds behind that date, seconds as a float are off by one. */
+const farMs = [...Array(1_000).keys()].find((ms) => Math.round((4.4e15 + ms) / 1000 * 1000) !== 4.4e15 + ms)!;
+
+const refused: readonly (readonly [what: string, job: unknown, path: string, reason: RegExp])[] = [
+  ["a function", () => 1, "$", /function/],
+  ["a function inside", { user: { tags: [1, 2, 3, () => 1] } }, "$.user.tags[3]", /function/],
+  ["a symbol", [Symbol("x")], "$[0]", /symbol/],
+  ["a class instance", { row: new Row() }, "$.row", /instance of Row/],
+  ["a Promise", { "a b": Promise.resolve(1) }, '$["a b"]', /instance of Promise/],
+  ["a RegExp", /x/, "$", /instance of RegExp/],
+  ["an Error", [new TypeError("x")], "$[0]", /instance of TypeError/],
+  ["a URL", new Map([["home", new URL("http://x/")]]), '$.get("home")', /instance of URL/],
+  ["another typed array", new Set([new Uint16Array(2)]), "$<member>", /instance of Uint16Array/],
+  ["an ArrayBuffer", [new ArrayBuffer(2)], "$[0]", /instance of ArrayBuffer/],
+  ["a boxed number", [Object(1)], "$[0]", /instance of Number/],
+  ["a generator", (function* () {})(), "$", /instance/],
+  ["a Date of a subclass", new (class Day extends Date {})(), "$", /instance of Day/],
+  ["a Map of a subclass", new (class Table extends Map {})(), "$", /instance of Table/],
+  ["a Set of a subclass", new (class Group extends Set {})(), "$", /instance of Group/],
+  ["an odd prototype", { odd: ofOddPrototype }, "$.odd", /instance/],
+  ["a cycle", cycle, "$.inside.back", /cycle/],
+  ["33 levels", nested(33), "$" + "[0]".repeat(32), /32 levels/],
+  ["20,000 levels", nested(20_000), "$" + "[0]".repeat(32), /32 levels/],
+  ["more than 1 MiB", "x".repeat(1 << 20), "$", /1048581 bytes/],
+  ["a bigint over 1 KiB", [2n ** 8192n], "$[0]", /bigint of more than 1024/],
+  ["a Date nobody lives to see", new Date(4.4e15 + farMs), "$", /Date too far/],
+  ["an own __proto__", JSON.parse('{"a":{"__proto__":1}}'), "$.a", /__proto__/],
+  ["half a surrogate pair", { name: "x\ud800" }, "$.name", /half a surrogate/],
+  ["half a pair in a key", { "\udc00": 1 }, "$<key>", /half a surrogate/],
+  ["a key that is a symbol", { [Symbol("x")]: 1 }, "$", /symbol/],
+  [
+    "a getter that throws",
+    {
+      get name(): string {
+        throw new Error("no name");
+      },
+    },
+    "$",
+    /no name/,
+  ],
+];
+
+t.test("what would not arrive as it was sent is refused, with its path", async (t) => {
+  for (const [what, job, path, reason] of refused) {
+    const encoder = new JobEncoder();
+    encoder.append("before");
+    try {
+      encoder.append(job);
+      t.fail(`${what} was taken`);
+    } catch (error) {
+      t.ok(error instanceof JobValueError && error instanceof TypeError, `${what}: a JobValueError`);
+      t.match(error, { path, reason, message: `Cannot send this job: at ${path} there is ` });
+    }
+    encoder.append("after");
+    const { bytes, ends } = encoder.take();
+    t.same(
+      [decode(bytes.slice(0, ends[0])), decode(bytes.slice(ends[0]))],
+      ["before", "after"],
+      `${what} left no trace`,
+    );
+  }
+});
+
+t.test("what encoding itself notices is refused at every job, not only at sampled ones", async (t) => {
+  const encoder = new JobEncoder();
+  for (let index = 0; index < 500; index++) encoder.append(index);
+  const always = refused.filter(([what]) => !/surrogate|half a pair|symbol$|odd/.test(what));
+  for (const [what, job] of always) t.throws(() => encoder.append(job), JobValueError, what);
+});
+
+t.test("the largest and deepest jobs pass", async (t) => {
+  const encoder = new JobEncoder();
+  t.equal(encoder.append("x".repeat((1 << 20) - 5)), 1 << 20);
+  encoder.append(nested(32));
+  encoder.append(2n ** 8191n);
+  t.equal(itemEnds(encoder.take().bytes, 3).length, 3);
+});

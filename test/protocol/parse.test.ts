@@ -1,0 +1,213 @@
+import fc from "fast-check";
+import t from "tap";
+import { encode } from "../../src/protocol/codec.ts";
+import { FrameError } from "../../src/protocol/frame_error.ts";
+import { FrameReader } from "../../src/protocol/frames.ts";
+import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
+import {
+  encodeMessage,
+  parseIntroduction,
+  parseMasterMessage,
+  parseSlaveMessage,
+  parseSupervisorMessage,
+  parseWelcome,
+  parseWorkerMessage,
+} from "../../src/protocol/parse.ts";
+import type { SupervisorMessage, WorkerMessage } from "../../src/protocol/worker_messages.ts";
+import { introduction, welcome } from "./samples.ts";
+
+const lease = { masterId: "m-1", number: 7 };
+const failed = [{ seq: 2 ** 40, how: "threw", message: "no", stack: "at x", durationMs: 1.5 }] as const;
+const jobs = Uint8Array.of(1, 2, 3);
+const hash = new Uint8Array(32).fill(9);
+
+const slaveMessages: readonly SlaveMessage[] = [
+  { kind: "ready", credit: 3, held: [{ lease, jobs: [0, 5, 9, 10] }] },
+  { kind: "credit", credit: 0 },
+  {
+    kind: "answer",
+    number: 1,
+    lease,
+    credit: 5,
+    done: [0, 2],
+    skipped: [2, 3],
+    failed,
+    crash: { suspects: [4, 6], reason: "killed" },
+    released: [6, 9],
+  },
+  {
+    kind: "answer",
+    number: 2,
+    lease,
+    credit: 5,
+    done: [],
+    skipped: [],
+    failed: [],
+    crash: null,
+    released: [],
+  },
+  { kind: "leaving" },
+  { kind: "beat" },
+];
+const masterMessages: readonly MasterMessage[] = [
+  { kind: "keep", leases: [{ lease, jobs: [] }] },
+  { kind: "lease", number: 1, seq: 2 ** 40, count: 3, attempt: 1, alone: "in worker", jobs },
+  { kind: "saved", through: 12 },
+  { kind: "drain" },
+  { kind: "dismiss" },
+  { kind: "beat" },
+];
+const supervisorMessages: readonly SupervisorMessage[] = [
+  { kind: "load", plugin: "/x/posts.ts", exportName: "" },
+  { kind: "setup", args: { a: "b" }, runId: "r", concurrency: 1, timeoutMs: 0 },
+  { kind: "slice", slice: 1, seq: 0, count: 3, attempt: 1, jobs },
+  { kind: "withdraw" },
+  { kind: "abort", jobs: [1, 2], why: "lost" },
+  { kind: "quit" },
+];
+const workerMessages: readonly WorkerMessage[] = [
+  { kind: "hello", pid: 12, secret: "s", runtime: "bun" },
+  { kind: "loaded", hash, options: { concurrency: 5 } },
+  { kind: "prepared" },
+  { kind: "unloadable", message: "no handleJob" },
+  { kind: "answer", slice: 1, done: [0, 3], skipped: [], failed: [...failed], released: [], busyMs: 3.25 },
+  { kind: "overdue", jobs: [] },
+  { kind: "broken", message: "rejected" },
+  { kind: "beat" },
+];
+
+const parsers: readonly (readonly [string, readonly object[], (body: Uint8Array) => object])[] = [
+  ["slave", slaveMessages, parseSlaveMessage],
+  ["master", masterMessages, parseMasterMessage],
+  ["supervisor", supervisorMessages, parseSupervisorMessage],
+  ["worker", workerMessages, parseWorkerMessage],
+];
+
+t.test("each message arrives as it was sent", async (t) => {
+  for (const [who, messages, parse] of parsers) {
+    for (const message of messages) {
+      const [body] = new FrameReader().push(encodeMessage(message as SlaveMessage));
+      t.same(parse(body!), message, `${who}: ${(message as SlaveMessage).kind}`);
+    }
+  }
+  t.same(parseWelcome(encode(welcome)), welcome);
+  t.same(parseIntroduction(encode(introduction)), introduction);
+  t.same(parseIntroduction(encode({ ...introduction, plugin: null })), { ...introduction, plugin: null });
+});
+
+t.test("a missing or an unknown field is refused, whichever it is", async (t) => {
+  for (const [who, messages, parse] of parsers) {
+    for (const message of messages) {
+      for (const field of Object.keys(message)) {
+        const { [field as "kind"]: _, ...without } = message as SlaveMessage;
+        t.throws(
+          () => parse(encode(without)),
+          FrameError,
+          `${who}: ${(message as SlaveMessage).kind} without ${field}`,
+        );
+        t.throws(
+          () => parse(encode({ ...message, [field]: new Map() })),
+          FrameError,
+          `with a Map as ${field}`,
+        );
+      }
+      t.throws(() => parse(encode({ ...message, extra: 1 })), /fields besides/);
+    }
+    t.throws(() => parse(encode({ kind: "nonsense" })), /kind is none of/);
+    t.throws(() => parse(encode({ kind: "constructor" })), /kind is none of/);
+    for (const value of [null, 1, "beat", [], ["beat"], new Map([["kind", "beat"]])]) {
+      t.throws(() => parse(encode(value)), FrameError);
+    }
+  }
+});
+
+const answer = slaveMessages[2]!;
+const wrong: readonly (readonly [what: string, message: object, words: RegExp])[] = [
+  ["an odd number of bounds", { ...answer, done: [1] }, /answer.done is no list of pairs/],
+  ["an empty range", { ...answer, done: [1, 1] }, /answer.done is not ascending/],
+  ["a reversed range", { ...answer, skipped: [5, 1] }, /answer.skipped is not ascending/],
+  ["touching ranges", { ...answer, released: [1, 2, 2, 3] }, /answer.released is not ascending/],
+  ["a fraction", { ...answer, done: [0, 1.5] }, /no whole number/],
+  ["a negative seq", { ...answer, done: [-1, 2] }, /not ascending/],
+  ["a bound beyond 2^53", { ...answer, done: [0, 2 ** 53] }, /no whole number/],
+  ["a text as a bound", { ...answer, done: ["0", 1] }, /no whole number/],
+  ["answer number 0", { ...answer, number: 0 }, /answer.number is 0, not within 1 to/],
+  ["a negative credit", { kind: "credit", credit: -1 }, /credit.credit is -1, not within 0 to/],
+  ["a boundless credit", { kind: "credit", credit: 1e9 }, /credit.credit is 1000000000, not within/],
+  ["NaN", { kind: "credit", credit: NaN }, /no whole number/],
+  [
+    "an unknown cause",
+    { ...answer, failed: [{ ...failed[0], how: "bored" }] },
+    /answer.failed.how is none of/,
+  ],
+  [
+    "a message of 1,001 characters",
+    { ...answer, failed: [{ ...failed[0], message: "x".repeat(1_001) }] },
+    /1001 characters, more than 1000/,
+  ],
+  ["a negative duration", { ...answer, failed: [{ ...failed[0], durationMs: -1 }] }, /no duration/],
+  ["a lease of another shape", { ...answer, lease: { masterId: "m" } }, /answer.lease.number is missing/],
+  [
+    "a master id of 129 characters",
+    { ...answer, lease: { masterId: "m".repeat(129), number: 1 } },
+    /129 characters/,
+  ],
+];
+
+t.test("a field beyond its limits is refused in words", async (t) => {
+  for (const [what, message, words] of wrong) {
+    t.throws(() => parseSlaveMessage(encode(message)), { message: words }, what);
+  }
+  t.throws(
+    () => parseMasterMessage(encode({ ...masterMessages[1], jobs: "x" })),
+    /lease.jobs is no byte string/,
+  );
+  t.throws(
+    () => parseMasterMessage(encode({ ...masterMessages[1], alone: "maybe" })),
+    /lease.alone is none of/,
+  );
+  t.throws(() => parseWelcome(encode({ ...welcome, args: { a: 1 } })), /welcome.args.a is no text/);
+  t.throws(
+    () => parseWelcome(encode({ ...welcome, plugin: { ...welcome.plugin, hash: jobs } })),
+    /has 3 bytes, not 32/,
+  );
+});
+
+t.test("numbers in 64 bits, as other encoders write them, are numbers", async (t) => {
+  const parsed = parseSlaveMessage(
+    encode({
+      kind: "ready",
+      credit: 3n,
+      held: [{ lease: { masterId: "m", number: 2n ** 40n }, jobs: [1n, 2n] }],
+    }),
+  );
+  t.same(parsed, {
+    kind: "ready",
+    credit: 3,
+    held: [{ lease: { masterId: "m", number: 2 ** 40 }, jobs: [1, 2] }],
+  });
+});
+
+t.test("whatever the bytes are, nothing but FrameError is thrown", async (t) => {
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 40 }),
+    fc.tuple(fc.constantFrom(...parsers.flatMap(([, messages]) => messages)), fc.nat(), fc.nat(255)).map(
+      ([message, at, byte]) => {
+        const body = encode(message);
+        body[at % body.length] = byte;
+        return body;
+      },
+    ),
+  );
+  const check = (body: Uint8Array): boolean =>
+    parsers.every(([, , parse]) => {
+      try {
+        parse(body);
+        return true;
+      } catch (error) {
+        return error instanceof FrameError;
+      }
+    });
+  fc.assert(fc.property(bytes, check), { numRuns: 5_000 });
+  t.pass();
+});
