@@ -9,6 +9,8 @@ export type { Context, JobContext, Jobs, Plugin, PluginLog, Summary } from "./sr
 export { type LoadedPlugin, loadPlugin } from "./src/plugin/load_plugin.ts";
 export { runMaster, startMaster } from "./src/master/master.ts";
 export type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus } from "./src/master/types.ts";
+export { runSlave, startSlave } from "./src/slave/slave.ts";
+export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./src/slave/slave.ts";
 export { main } from "./src/cli/main.ts";
 
 if (import.meta.main) await exit(await main(process.argv.slice(2)));

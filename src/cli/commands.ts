@@ -10,6 +10,8 @@ export type Invocation = Readonly<{
   env: Readonly<Record<string, string | undefined>>;
   /** TASKMASTER_TOKEN, which is no longer in the environment. */
   tokenText: string | undefined;
+  /** Whether a process of ours started this one. */
+  isChild: boolean;
 }>;
 
 /** Carries a command out; resolves with the exit code. */

@@ -1,4 +1,6 @@
-import { TaskmasterError } from "../base/errors.ts";
+import { TaskmasterError, UsageError } from "../base/errors.ts";
+import { startWatchdog } from "../base/watchdog.ts";
+import { type Generation, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
 import { commands } from "./commands.ts";
 
@@ -11,19 +13,26 @@ export async function main(argv: readonly string[]): Promise<number> {
     // Before anything of a plugin is loaded, nor any process started: neither may find it there.
     const tokenText = process.env["TASKMASTER_TOKEN"];
     delete process.env["TASKMASTER_TOKEN"];
-    if (argv[0] === "worker") return await runWorker();
+    const { generation, parentPid } = takeGeneration();
+    refuseRecursion(generation, argv);
+    if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
+    if (generation === "slave") startWatchdog({ parentPid });
     const line = readCommandLine(argv);
     const command = await commands[line.command].load();
-    return await command({ line, argv, env: process.env, tokenText });
+    return await command({ line, argv, env: process.env, tokenText, isChild: generation !== "first" });
   } catch (error) {
     return report(error);
   }
 }
 
-async function runWorker(): Promise<number> {
-  const { runWorker } = await import("../worker/" + "run_worker.ts");
-  await runWorker();
-  return 0;
+/** A child that does not come out as what it was started as would start children for ever. */
+function refuseRecursion(generation: Generation, argv: readonly string[]): void {
+  const first = argv[0];
+  if (generation === "first" ? first !== "worker" : first === generation) return;
+  if (generation === "first") {
+    throw new UsageError("`taskmaster worker` is for slaves: they start it. Use `taskmaster slave`.");
+  }
+  throw new Error(`Cannot run: started as a ${generation}, with the words ${JSON.stringify(argv)}`);
 }
 
 /** Shows an error that ends the program, and says what it exits with. */

@@ -1,3 +1,4 @@
+import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
@@ -24,6 +25,14 @@ import { settle } from "./settings.ts";
 import { onSignals } from "./signals.ts";
 import { resolveToken } from "./token/token.ts";
 
+/** What lives and ends with a master. */
+export type Companion = Readonly<{
+  /** The master ended; `isComplete` if it dismissed its slaves. Awaited. */
+  ended: (isComplete: boolean) => Promise<void>;
+  /** Nothing is to be waited for any more. */
+  hurried: () => void;
+}>;
+
 /** A master that runs for a person: with its status, its signals, its summary. */
 export class MasterProgram {
   readonly master: Master;
@@ -36,6 +45,8 @@ export class MasterProgram {
   readonly #progress: Progress;
   readonly #forgetSignals: () => void;
   #signal: StopSignal | undefined;
+  #failure: number | undefined;
+  #companion: Companion | undefined;
 
   constructor(parts: Prepared, master: Master) {
     this.master = master;
@@ -52,13 +63,21 @@ export class MasterProgram {
     });
   }
 
+  /** Stops the run because it cannot go on; this is what the program exits with. */
+  fail(exitCode: number): void {
+    this.#failure ??= exitCode;
+    this.master.stop();
+  }
+
   /** Waits for the end, says how it was, and resolves with the exit code. */
-  async finish(): Promise<number> {
+  async finish(companion?: Companion): Promise<number> {
+    this.#companion = companion;
     const result = await this.master.finished;
-    this.#forgetSignals();
     this.#progress.stop();
+    await companion?.ended(result.outcome.kind === "complete" && result.error === undefined);
+    this.#forgetSignals();
     this.terminal.close();
-    const exitCode = exitCodeOf(result, this.#signal);
+    const exitCode = this.#failure ?? exitCodeOf(result, this.#signal);
     this.#showError(result);
     for (const text of this.#summary(result)) this.terminal.say(text);
     this.#events.ended(result, exitCode);
@@ -79,13 +98,14 @@ export class MasterProgram {
 
   #stop(signal: StopSignal, count: number): void {
     this.#signal ??= signal;
-    if (count === 1) {
-      const grace = `${this.#settings.grace / 1_000} s`;
-      this.terminal.say(
-        `Stopping: nothing more is handed out, running jobs may take ${grace}. Once more to end at once.`,
-      );
-    }
+    if (count === 1) this.terminal.say(this.#stopLine());
+    else this.#companion?.hurried();
     this.master.stop();
+  }
+
+  #stopLine(): string {
+    const grace = formatDuration(this.#settings.grace);
+    return `Stopping: nothing more is handed out, running jobs may take ${grace}. Once more to end at once.`;
   }
 
   #showError({ error }: MasterResult): void {

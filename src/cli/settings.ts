@@ -40,6 +40,16 @@ export function settle(line: CommandLine, env: Environment, plugin: PluginOption
   return settings as Settings;
 }
 
+/** What a flag or the environment says, and no default. @throws {UsageError} */
+export function given(line: CommandLine, env: Environment): Partial<Settings> {
+  const settings: Partial<Record<OptionName, Value>> = {};
+  for (const [name, option] of optionRows) {
+    const value = option.commands.includes(line.command) ? choose(name, option, line, env, {}) : undefined;
+    if (value !== undefined) settings[name] = value;
+  }
+  return settings as Partial<Settings>;
+}
+
 function choose(
   name: OptionName,
   option: Option,

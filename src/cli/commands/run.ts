@@ -1,6 +1,39 @@
+import { formatAddress } from "../../base/address.ts";
+import type { OptionName } from "../options.ts";
 import type { Invocation } from "../commands.ts";
+import { LocalSlave } from "../local_slave.ts";
+import { type MasterProgram, startMasterProgram } from "../master_program.ts";
 
-/** Not here yet. */
-export async function run(_: Invocation): Promise<number> {
-  throw new Error("run: not wired yet");
+/** A master on loopback, and one slave of this machine that ends with it. */
+export async function run(invocation: Invocation): Promise<number> {
+  const program = await startMasterProgram(invocation);
+  const slave = new LocalSlave({
+    args: slaveArgs(invocation, program),
+    tokenText: program.tokenText,
+    onLine: (line) => program.terminal.relay(line),
+    onHopeless: (exitCode) => program.fail(exitCode),
+    log: program.terminal.log,
+  });
+  return await program.finish({ ended: (isComplete) => slave.end(isComplete), hurried: () => slave.kill() });
+}
+
+/** Flags of a run that are its slave's; what came by the environment reaches it by the environment. */
+const passedOn: readonly OptionName[] = ["procs", "concurrency", "grace", "log-level", "log-format", "quiet"];
+
+function slaveArgs({ line }: Invocation, { master, words }: MasterProgram): string[] {
+  const plugin = words.exportName === undefined ? words.path : `${words.path}:${words.exportName}`;
+  const host = master.address.host === "0.0.0.0" || master.address.host === "::"
+    ? "127.0.0.1"
+    : master.address.host;
+  const flags = passedOn.filter((name) => line.flags[name] !== undefined).map((name) =>
+    `--${name}=${line.flags[name]}`
+  );
+  return [
+    `--host=${formatAddress({ host, port: master.address.port })}`,
+    "--no-progress",
+    "--json=false",
+    ...flags,
+    "--",
+    plugin,
+  ];
 }

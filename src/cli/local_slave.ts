@@ -1,0 +1,98 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Log } from "../base/log.ts";
+import { childEnvironment, slaveCommand } from "../slave/self.ts";
+import { LineStream } from "./plugin_console.ts";
+
+export type LocalSlaveOptions = Readonly<{
+  /** The words behind `slave`. */
+  args: readonly string[];
+  tokenText: string | undefined;
+  /** Takes what it and its workers print, a line at a time. */
+  onLine: (line: string) => void;
+  /** It ended for a reason that a new one would meet too: its exit code is the run's. */
+  onHopeless: (exitCode: number) => void;
+  log: Log;
+}>;
+
+/** Pause before a slave that ended is started anew. */
+const restartMs = 1_000;
+/** How long a slave may take to leave, before it is told to, and once it was told. */
+const leaveMs = 10_000;
+/** Exit codes that a new start cannot mend: usage, plugin, connection. */
+const hopelessCodes: readonly number[] = [2, 4, 5];
+
+/**
+ * The slave process of `taskmaster run`, started anew when it dies. It has a process group of its own: Ctrl-C reaches
+ * the master alone, which drains it. It ends itself when its master's process is gone.
+ *
+ *     RUNNING -- it died --> PAUSING -- 1 s --> RUNNING
+ *        '--------- end() ------'--------------------------> ENDED
+ */
+export class LocalSlave {
+  readonly #options: LocalSlaveOptions;
+  #child: ChildProcess | null = null;
+  #restart: NodeJS.Timeout | null = null;
+  #isEnding = false;
+  #exited: Promise<void> = Promise.resolve();
+
+  constructor(options: LocalSlaveOptions) {
+    this.#options = options;
+    this.#start();
+  }
+
+  /** Waits for it to leave; `mayLinger` if it was dismissed by its master, else it is told to. */
+  async end(mayLinger: boolean): Promise<void> {
+    this.#isEnding = true;
+    if (this.#restart !== null) clearTimeout(this.#restart);
+    if (mayLinger) await this.#within(leaveMs);
+    this.#child?.kill("SIGTERM");
+    await this.#within(leaveMs);
+    this.kill();
+    await this.#exited;
+  }
+
+  /** Ends it at once; its workers notice. */
+  kill(): void {
+    this.#isEnding = true;
+    this.#child?.kill("SIGKILL");
+  }
+
+  #start(): void {
+    const { args, tokenText, onLine } = this.#options;
+    const { command, args: words } = slaveCommand(args);
+    const child = spawn(command, [...words], {
+      detached: true,
+      // Its stdout has nothing to say: events are the master's.
+      stdio: ["ignore", "ignore", "pipe"],
+      windowsHide: true,
+      env: {
+        ...childEnvironment("slave"),
+        ...(tokenText === undefined ? {} : { TASKMASTER_TOKEN: tokenText }),
+      },
+    });
+    this.#child = child;
+    child.stderr.pipe(new LineStream(onLine));
+    this.#exited = new Promise((resolve) => {
+      child.once("error", (error) => this.#ended(resolve, `cannot be started: ${error.message}`));
+      child.once("exit", (code, signal) => this.#ended(resolve, signal ?? `exit code ${code}`, code));
+    });
+  }
+
+  #ended(resolve: () => void, how: string, code: number | null = null): void {
+    resolve();
+    if (this.#child === null) return;
+    this.#child = null;
+    if (this.#isEnding || code === 0) return;
+    if (code !== null && hopelessCodes.includes(code)) return this.#options.onHopeless(code);
+    this.#options.log("warn", `This machine's slave ended (${how}); starting another one`);
+    this.#restart = setTimeout(() => this.#start(), restartMs);
+  }
+
+  /** Resolves when it has exited, or after this time. */
+  async #within(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+    await Promise.race([this.#exited, late]);
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,152 @@
+import { resolve } from "node:path";
+import type { Log } from "../base/log.ts";
+import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../slave/slave.ts";
+import { EventWriter } from "../terminal/events.ts";
+import { Progress } from "../terminal/progress.ts";
+import { slaveStatusLine } from "../terminal/status_line.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import type { Invocation } from "./commands.ts";
+import { type StopSignal, stopSignals } from "./exit_code.ts";
+import { openTerminal } from "./open_terminal.ts";
+import type { Settings } from "./options.ts";
+import type { PluginWords } from "./plugin_words.ts";
+import { compiledBinary } from "./program.ts";
+import { given, hostDefault, settle } from "./settings.ts";
+import { onSignals } from "./signals.ts";
+import { resolveToken } from "./token/token.ts";
+import { tokenBytes } from "./token/token_text.ts";
+
+/** A slave that runs for a person: with its progress line and its signals. */
+export class SlaveProgram {
+  readonly #slave: Slave;
+  readonly #terminal: Terminal;
+  readonly #events: EventWriter | null;
+  /** Of a `run`, whose master says the rest. */
+  readonly #isChild: boolean;
+  readonly #progress: Progress;
+  readonly #forgetSignals: () => void;
+  readonly #startedMs = performance.now();
+  #signal: StopSignal | undefined;
+
+  private constructor(
+    terminal: Terminal,
+    settings: Settings,
+    isChild: boolean,
+    options: Omit<SlaveOptions, "onState">,
+  ) {
+    this.#terminal = terminal;
+    this.#isChild = isChild;
+    this.#events = settings.json ? new EventWriter(process.stdout) : null;
+    this.#events?.write({
+      event: "started",
+      plugin: options.pluginPath,
+      host: options.host,
+      port: options.port,
+    });
+    this.#slave = startSlave({
+      ...options,
+      onState: (status) => this.#events?.write({ event: "state", ...status }),
+    });
+    this.#progress = this.#startProgress(settings["status-interval"]);
+    this.#forgetSignals = onSignals({
+      stop: (signal, count) => this.#stop(signal, count),
+      show: () => this.#progress.show(),
+    });
+  }
+
+  /** @throws {TaskmasterError} if the options are wrong, or there is no token. */
+  static async start(
+    { line, env, tokenText, isChild }: Invocation,
+    words: PluginWords,
+  ): Promise<SlaveProgram> {
+    const settings = settle(line, env);
+    const chosen = given(line, env);
+    const terminal = openTerminal(settings, env);
+    const token = settings.insecure ? undefined : await resolveToken({
+      file: settings["token-file"],
+      text: tokenText,
+      env,
+      binary: compiledBinary(),
+      mayCreate: false,
+    });
+    return new SlaveProgram(terminal, settings, isChild, {
+      ...(settings.host ?? hostDefault("slave")),
+      pluginPath: resolve(words.path),
+      exportName: words.exportName,
+      token: token === undefined ? null : tokenBytes(token.text),
+      procs: chosen.procs,
+      concurrency: chosen.concurrency,
+      graceMs: chosen.grace,
+      // Workers log by themselves.
+      env: {
+        TASKMASTER_LOG_LEVEL: settings.quiet ? "warn" : settings["log-level"],
+        TASKMASTER_LOG_FORMAT: settings["log-format"],
+      },
+      log: isChild ? asChild(terminal.log) : terminal.log,
+    });
+  }
+
+  /** Waits for the end and resolves with the exit code. */
+  async finish(): Promise<number> {
+    const result = await this.#slave.finished;
+    this.#forgetSignals();
+    this.#progress.stop();
+    this.#terminal.close();
+    const exitCode = this.#exitCode(result);
+    if (exitCode === 0 && !this.#isChild) this.#terminal.say(`Ended: ${result.reason}`);
+    else if (exitCode !== 0) this.#terminal.log("error", result.reason);
+    this.#events?.write({ event: "ended", ...this.#slave.status(), reason: result.reason, exitCode });
+    return exitCode;
+  }
+
+  #exitCode({ exitCode }: SlaveResult): number {
+    return exitCode === 1 && this.#signal !== undefined ? stopSignals[this.#signal] : exitCode;
+  }
+
+  #stop(signal: StopSignal, count: number): void {
+    this.#signal ??= signal;
+    if (count > 1) return this.#slave.kill();
+    this.#terminal.say("Stopping: taking nothing new, finishing what runs. Once more to end at once.");
+    this.#slave.drain();
+  }
+
+  #startProgress(intervalMs: number): Progress {
+    return new Progress({
+      terminal: this.#terminal,
+      intervalMs,
+      count: () => settled(this.#slave),
+      line: (ratePerSecond) => this.#line(ratePerSecond),
+      onInterval: (ratePerSecond) =>
+        this.#events?.write({ event: "status", ratePerSecond, ...this.#slave.status() }),
+      nowMs: () => performance.now(),
+    });
+  }
+
+  #line(ratePerSecond: number): string {
+    const { running, queued, failed, procs, state, master } = this.#slave.status();
+    return slaveStatusLine({
+      done: settled(this.#slave),
+      ratePerSecond,
+      elapsedMs: performance.now() - this.#startedMs,
+      failed,
+      inFlight: running + queued,
+      procs,
+      state: state === "connected"
+        ? "connected"
+        : state === "connecting" || state === "reconnecting"
+        ? `${state} to ${master}`
+        : state,
+    });
+  }
+}
+
+/** Jobs that ended well here. */
+function settled(slave: Slave): number {
+  const { done, skipped } = slave.status();
+  return done + skipped;
+}
+
+/** The slave of a `run`: what it would say of its coming and going, its master says already. */
+function asChild(log: Log): Log {
+  return (level, message, fields) => log(level === "info" ? "debug" : level, message, fields);
+}

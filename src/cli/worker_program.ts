@@ -1,0 +1,26 @@
+import type { Log, LogLevel } from "../base/log.ts";
+import { runWorker } from "../worker/main.ts";
+
+/** The hidden `worker`: runs handlers for the slave that started it, and never returns. */
+export async function workerProgram(parentPid: number): Promise<never> {
+  return await runWorker({ parentPid, log: lateLog() });
+}
+
+/**
+ * The logger, loaded while the worker connects: it would cost a third of the start. What is logged before is kept.
+ */
+function lateLog(): Log {
+  const { TASKMASTER_LOG_LEVEL: level, TASKMASTER_LOG_FORMAT: format } = process.env;
+  const kept: Parameters<Log>[] = [];
+  let log: Log = (...line) => kept.push(line);
+  void import("../terminal/logger.ts").then(({ makeLog }) => {
+    log = makeLog({
+      level: (level ?? "info") as LogLevel,
+      format: format === "json" ? "json" : "text",
+      colours: false,
+      write: (line) => process.stderr.write(`${line}\n`),
+    });
+    for (const line of kept) log(...line);
+  });
+  return (...line) => log(...line);
+}
