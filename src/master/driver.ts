@@ -10,8 +10,6 @@ export interface Core {
 
 /** What the driver calls. */
 export interface DriverHooks {
-  /** Effects are about to be taken: say now what waited for the end of this turn's events. */
-  beforeEffects(): void;
   carryOut(effect: Effect): void;
   /** A turn is over: the core has nothing left to ask for until it is told more. Pull the source, arm the timer. */
   onTurn(nowMs: number, wakeAtMs: number): void;
@@ -93,7 +91,6 @@ export class Driver {
     this.#at = "scheduled"; // what is applied meanwhile belongs to this turn
     const nowMs = monotonicMs();
     try {
-      this.#hooks.beforeEffects();
       this.#carryOutAll(nowMs);
       if (this.isHalted) return;
       this.#at = "idle";

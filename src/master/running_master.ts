@@ -179,7 +179,6 @@ export class RunningMaster implements Master {
 
   #makeDriver(): Driver {
     return new Driver(this.#run, {
-      beforeEffects: () => this.#sessions.gathered(),
       carryOut: (effect) => carryOut(effect, this.#hands),
       onTurn: (nowMs, wakeAtMs) => {
         this.#source.pull();

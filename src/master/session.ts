@@ -24,8 +24,6 @@ export interface Wire {
  *
  * While the link is congested the core is told a credit of 0, so that the other slaves get the jobs; leases that
  * the core had made before it knew wait here. They are views of jobs that are counted already: memory stays flat.
- * The same is told while the answers of one turn come in: what they free goes out as one lease. Otherwise each answer
- * would make a lease of its own size, and leases that once were small would stay small for ever.
  */
 export class Session {
   readonly id: SessionId;
@@ -37,8 +35,6 @@ export class Session {
   /** What the slave said last, and what the core was told of it. */
   #credit = 0;
   #creditTold = 0;
-  /** Answers came in this turn, and `gathered` was not called yet. */
-  #isGathering = false;
   /** Leases that wait for the link, in order. */
   #waiting: LeaseEffect[] = [];
 
@@ -87,12 +83,6 @@ export class Session {
       default:
         return message satisfies never;
     }
-  }
-
-  /** The turn in which answers came is over: what they freed may be leased. */
-  gathered(): void {
-    this.#isGathering = false;
-    this.#tellCredit();
   }
 
   /** Bytes came. */
@@ -147,9 +137,8 @@ export class Session {
   }
 
   #answer(message: Extract<SlaveMessage, { kind: "answer" }>, at: string): void {
-    this.#isGathering = true;
-    this.#takeCredit(message.credit);
     this.#tell({ kind: "answered", session: this.id, number: message.number, answer: message, at });
+    this.#takeCredit(message.credit);
   }
 
   #leave(): void {
@@ -164,8 +153,7 @@ export class Session {
 
   #tellCredit(): void {
     if (!this.hasJoined) return;
-    const isHeldBack = this.#isGathering || this.#waiting.length > 0 || this.#wire.isCongested;
-    const credit = isHeldBack ? 0 : this.#credit;
+    const credit = this.#waiting.length > 0 || this.#wire.isCongested ? 0 : this.#credit;
     if (credit === this.#creditTold) return;
     this.#creditTold = credit;
     this.#tell({ kind: "credit", session: this.id, credit });

@@ -22,8 +22,6 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #sessions = new Map<SessionId, Session>();
   readonly #links = new Map<SessionId, MasterLink>();
-  /** Those whose answers came in this turn. */
-  readonly #gathering = new Set<Session>();
   #count = 0;
   #isOpen = true;
 
@@ -90,14 +88,7 @@ export class Sessions {
     return wakeAtMs;
   }
 
-  /** Before the effects of a turn are taken: all its answers are in. */
-  gathered(): void {
-    for (const session of this.#gathering) session.gathered();
-    this.#gathering.clear();
-  }
-
   #receive(session: Session, message: SlaveMessage): void {
-    if (message.kind === "answer") this.#gathering.add(session);
     session.receive(message, message.kind === "answer" && needsTime(message) ? new Date().toISOString() : "");
     if (message.kind === "ready" && session.hasJoined) this.#announce(session);
   }

@@ -29,7 +29,6 @@ function drive(core: Core, onWarn: (message: string) => void = () => {}) {
   let turned: () => void = () => {};
   const faults: unknown[] = [];
   const driver = new Driver(core, {
-    beforeEffects: () => {},
     carryOut(effect) {
       if (effect.kind !== "warn") return;
       warned.push(effect.message);
