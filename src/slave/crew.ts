@@ -1,0 +1,150 @@
+import type { Socket } from "node:net";
+import type { Log } from "../base/log.ts";
+import { localLink } from "../link/local_link.ts";
+import type { WorkerMessage } from "../protocol/worker_messages.ts";
+import { Door } from "./door.ts";
+import { Seat } from "./seat.ts";
+import type { Command } from "./self.ts";
+import { type Death, WorkerProcess } from "./worker_process.ts";
+
+/** A worker that died without ending a job is replaced after a pause that doubles up to this. */
+const pauseMsMax = 30_000;
+const firstPauseMs = 250;
+/** A process that came in by the door must say who it is within this long. */
+const helloMs = 10_000;
+
+export type CrewHooks = Readonly<{
+  command: Command;
+  /** Added to the environment of each worker. */
+  env: Readonly<Record<string, string>>;
+  onHello: (seat: Seat, runtime: string) => void;
+  onMessage: (seat: Seat, message: WorkerMessage) => void;
+  onDied: (seat: Seat, death: Death) => void;
+  nowMs: () => number;
+  log: Log;
+}>;
+
+/** The workers of a slave: as many as it wants, each replaced when it dies. */
+export class Crew {
+  readonly #hooks: CrewHooks;
+  readonly #door: Door;
+  readonly #seats = new Map<number, Seat>();
+  readonly #processes = new Map<number, WorkerProcess>();
+  #started = 0;
+  #wanted = 0;
+  /** Deaths in a row of workers that had not ended a job. */
+  #earlyDeaths = 0;
+  #startAtMs = 0;
+  #isOver = false;
+
+  private constructor(door: Door, hooks: CrewHooks) {
+    this.#door = door;
+    this.#hooks = hooks;
+  }
+
+  static async open(hooks: CrewHooks): Promise<Crew> {
+    let crew: Crew | null = null;
+    const door = await Door.open((socket) => {
+      if (crew !== null) crew.#greet(socket);
+    }, hooks.log);
+    crew = new Crew(door, hooks);
+    return crew;
+  }
+
+  /** Whether workers can note what they begin. */
+  get hasNotes(): boolean {
+    return this.#door.folder !== null;
+  }
+
+  /** Those that live. */
+  get seats(): Seat[] {
+    return [...this.#seats.values()];
+  }
+
+  /** From now on there are to be so many. */
+  want(count: number): void {
+    this.#wanted = count;
+    this.#fill();
+  }
+
+  /** Starts those that are missing, once their pause is over. */
+  tick(): void {
+    this.#fill();
+  }
+
+  /** Ends all by force, at once. Idempotent. */
+  kill(): void {
+    this.#isOver = true;
+    for (const process of this.#processes.values()) process.kill();
+    this.#door.close();
+  }
+
+  /** Asks all to end; resolves when all have, by force after `limitMs`. Nobody is replaced. */
+  async quit(limitMs: number): Promise<void> {
+    this.#isOver = true;
+    for (const seat of this.seats) seat.process.send({ kind: "quit" });
+    const timer = setTimeout(() => this.kill(), limitMs);
+    for (const process of this.#processes.values()) {
+      if (!process.isConnected) process.kill();
+    }
+    while (this.#processes.size > 0) {
+      await Promise.all([...this.#processes.values()].map((process) => process.dead));
+    }
+    clearTimeout(timer);
+    this.#door.close();
+  }
+
+  #fill(): void {
+    while (!this.#isOver && this.#seats.size < this.#wanted && this.#hooks.nowMs() >= this.#startAtMs) {
+      this.#start();
+    }
+  }
+
+  #start(): void {
+    const id = ++this.#started;
+    const { command, env, nowMs } = this.#hooks;
+    const process: WorkerProcess = new WorkerProcess(id, this.#door, command, env, {
+      onMessage: (message) => this.#hooks.onMessage(seat, message),
+      onHeard: () => seat.heardAtMs = nowMs(),
+      onDied: (death) => this.#died(seat, death),
+    });
+    const seat: Seat = new Seat(id, process, nowMs());
+    this.#seats.set(id, seat);
+    this.#processes.set(id, process);
+  }
+
+  #died(seat: Seat, death: Death): void {
+    this.#seats.delete(seat.id);
+    this.#processes.delete(seat.id);
+    if (seat.hasAnswered || seat.verdict !== null) this.#earlyDeaths = 0;
+    else {
+      const pauseMs = Math.min(firstPauseMs * 2 ** this.#earlyDeaths, pauseMsMax);
+      this.#earlyDeaths++;
+      this.#startAtMs = this.#hooks.nowMs() + pauseMs;
+    }
+    this.#hooks.onDied(seat, death);
+    this.#fill();
+  }
+
+  /** Whoever connects must first name the secret of a worker that is awaited. */
+  #greet(socket: Socket): void {
+    const link = localLink(socket, "supervisor", { nowMs: this.#hooks.nowMs });
+    const timer = setTimeout(() => void link.close("no hello came"), helloMs);
+    link.onClose = () => clearTimeout(timer);
+    link.onMessage = (message) => {
+      clearTimeout(timer);
+      const process = message.kind === "hello" ? this.#awaited(message.secret) : undefined;
+      if (message.kind !== "hello" || process === undefined) {
+        return void link.close("it is no worker of this slave");
+      }
+      process.connected(link);
+      this.#hooks.onHello(this.#seats.get(process.id)!, message.runtime);
+    };
+  }
+
+  #awaited(secret: string): WorkerProcess | undefined {
+    return [...this.#processes.values()].find((process) =>
+      process.secret === secret && !process.wasConnected
+    );
+  }
+}

@@ -1,0 +1,86 @@
+import { creditMax } from "../base/wire_limits.ts";
+import type { Holdings } from "../core/holdings.ts";
+import type { Seat } from "./seat.ts";
+import { slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
+
+/** A worker that moved nothing for so long is asked for what it has not begun, if another is free. */
+const stuckMs = 100;
+
+/**
+ * Hands what the slave holds to its workers, a slice at a time, and says how much more it may hold.
+ *
+ * Jobs leave in the order they came. One that wants a worker, or the slave, for itself waits for that and whatever
+ * is behind it waits too: workers run dry within some 20 ms, unless a job is slow, and then few wait.
+ */
+export class Feeder {
+  readonly #holdings: Holdings;
+  readonly #concurrency: () => number;
+
+  constructor(holdings: Holdings, concurrency: () => number) {
+    this.#holdings = holdings;
+    this.#concurrency = concurrency;
+  }
+
+  /** Gives whatever workers have room for. */
+  feed(seats: readonly Seat[], nowMs: number): void {
+    const takers = seats.filter((seat) => seat.takesJobs);
+    for (;;) {
+      const next = this.#holdings.next();
+      if (next === null || takers.some((seat) => seat.alone === "in slave")) return;
+      const isGiven = next === "no"
+        ? this.#giveSlice(takers, nowMs)
+        : this.#giveAlone(next, takers, seats, nowMs);
+      if (!isGiven) return;
+    }
+  }
+
+  /** How many jobs this slave may hold in all. */
+  credit(seats: readonly Seat[], nowMs: number): number {
+    const takers = seats.filter((seat) => seat.takesJobs);
+    if (takers.length === 0) return 0;
+    return slaveCredit(this.#concurrency(), takers.map((seat) => seat.perMs(nowMs)), creditMax);
+  }
+
+  /** Takes jobs back from workers where they wait although another worker is free. */
+  rescue(seats: readonly Seat[], nowMs: number): void {
+    if (this.#holdings.next() !== null) return;
+    if (!seats.some((seat) => seat.takesJobs && seat.held === 0)) return;
+    for (const seat of seats) {
+      if (seat.held <= this.#concurrency() || seat.isWithdrawn || nowMs - seat.movedAtMs < stuckMs) continue;
+      seat.isWithdrawn = true;
+      seat.process.send({ kind: "withdraw" });
+    }
+  }
+
+  #giveSlice(takers: readonly Seat[], nowMs: number): boolean {
+    const free = takers
+      .filter((seat) => seat.alone === "no" && !seat.process.isCongested)
+      .map((seat) => ({ seat, room: workerRoom(this.#concurrency(), seat.perMs(nowMs)) - seat.held }))
+      .filter(({ room }) => room > 0);
+    if (free.length === 0) return false;
+    const { seat, room } = free.reduce((best, one) => one.seat.held < best.seat.held ? one : best);
+    return this.#give(seat, sliceJobs(room, this.#holdings.queued, free.length), nowMs);
+  }
+
+  #giveAlone(
+    alone: "in worker" | "in slave",
+    takers: readonly Seat[],
+    seats: readonly Seat[],
+    nowMs: number,
+  ): boolean {
+    if (alone === "in slave" && seats.some((seat) => seat.held > 0)) return false;
+    const seat = takers.find((seat) => seat.held === 0 && !seat.process.isCongested);
+    if (seat === undefined || !this.#give(seat, 1, nowMs)) return false;
+    seat.alone = alone;
+    return true;
+  }
+
+  #give(seat: Seat, jobsMax: number, nowMs: number): boolean {
+    const slice = this.#holdings.give(seat.id, jobsMax);
+    if (slice === null) return false;
+    seat.give(slice, nowMs);
+    const { number, seq, count, attempt, jobs } = slice;
+    seat.process.send({ kind: "slice", slice: number, seq, count, attempt, jobs });
+    return true;
+  }
+}

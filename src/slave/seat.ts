@@ -1,0 +1,111 @@
+import type { Ranges } from "../base/ranges.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { Speed } from "./speed.ts";
+import type { StartNote } from "../base/start_note.ts";
+
+type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
+
+/** What the supervisor needs of a worker's process. */
+export interface SeatProcess {
+  readonly pid: number;
+  readonly isCongested: boolean;
+  send(message: SupervisorMessage): void;
+  kill(): void;
+  readNote(): StartNote | null;
+}
+
+/** A slice at the worker: which of its jobs have not ended. */
+type Given = { seq: number; count: number; left: number };
+
+/**
+ * One worker as its supervisor sees it, from spawn to death; a replacement is another one.
+ *
+ *     STARTING -- loaded --> LOADED -- setup --> PREPARING -- prepared --> READY
+ *
+ * It takes jobs only when READY, and not while a job is overdue or it is to be killed.
+ */
+export class Seat {
+  readonly id: number;
+  readonly process: SeatProcess;
+  readonly speed = new Speed();
+  state: "starting" | "loaded" | "preparing" | "ready" = "starting";
+  readonly startedAtMs: number;
+  /** Jobs given and not ended. */
+  held = 0;
+  /** Runs a job that wants the worker, or the slave, for itself. */
+  alone: "no" | "in worker" | "in slave" = "no";
+  /** It said that something threw outside of a job, or that its plugin does not load. */
+  lastSentence: string | null = null;
+  /** Its plugin does not load, or `setup` threw. */
+  isUnloadable = false;
+  /** It ended jobs, so it can. */
+  hasAnswered = false;
+  heardAtMs: number;
+  /** When it last ended a job, or was given one while it had none. */
+  movedAtMs: number;
+  /** It was told to hand back what it had not begun, and has not moved since. */
+  isWithdrawn = false;
+  /** Jobs that ran into the timeout, and since when. */
+  overdue = new Map<number, number>();
+  /** Why it was killed: jobs to charge with the timeout, or suspects of blocking the event loop. */
+  verdict: Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }> | null = null;
+  readonly #given = new Map<number, Given>();
+
+  constructor(id: number, process: SeatProcess, nowMs: number) {
+    this.id = id;
+    this.process = process;
+    this.startedAtMs = this.heardAtMs = this.movedAtMs = nowMs;
+  }
+
+  get takesJobs(): boolean {
+    return this.state === "ready" && this.overdue.size === 0 && this.verdict === null;
+  }
+
+  /** Jobs a millisecond. */
+  perMs(nowMs: number): number {
+    return this.speed.perMs(this.held > 0 ? nowMs - this.movedAtMs : 0);
+  }
+
+  give(slice: Readonly<{ number: number; seq: number; count: number }>, nowMs: number): void {
+    if (this.held === 0) this.movedAtMs = nowMs;
+    this.#given.set(slice.number, { seq: slice.seq, count: slice.count, left: slice.count });
+    this.held += slice.count;
+  }
+
+  /**
+   * Takes note of an answer; `ended` of its jobs were run, `released` were not. False if that slice is over: the last
+   * words of a process repeat what may not have been read.
+   */
+  answered(answer: WorkerAnswer, ended: number, released: number, nowMs: number): boolean {
+    const given = this.#given.get(answer.slice);
+    if (given === undefined) return false;
+    given.left -= ended + released;
+    this.held -= ended + released;
+    if (given.left <= 0) this.#given.delete(answer.slice);
+    if (this.held === 0) this.alone = "no";
+    this.movedAtMs = nowMs;
+    this.isWithdrawn = false;
+    if (ended > 0) {
+      this.hasAnswered = true;
+      this.speed.observe(ended, answer.busyMs);
+    }
+    return true;
+  }
+
+  /** The latest slice a job is in; 0 if in none. */
+  sliceOf(seq: number): number {
+    let latest = 0;
+    for (const [number, { seq: from, count }] of this.#given) {
+      if (seq >= from && seq < from + count) latest = number;
+    }
+    return latest;
+  }
+
+  setOverdue(jobs: Ranges, nowMs: number): void {
+    const overdue = new Map<number, number>();
+    for (let at = 0; at < jobs.length; at += 2) {
+      for (let seq = jobs[at]!; seq < jobs[at + 1]!; seq++) overdue.set(seq, this.overdue.get(seq) ?? nowMs);
+    }
+    this.overdue = overdue;
+  }
+}

@@ -1,0 +1,66 @@
+import { basename } from "node:path";
+
+/** How to start a process: a program and its arguments. */
+export type Command = Readonly<{ command: string; args: readonly string[] }>;
+
+/** Which kind of child a process was started as; kept from its own children. */
+const generationVariable = "TASKMASTER_GENERATION";
+/** The process that a child must not outlive. */
+const parentVariable = "TASKMASTER_PARENT";
+const tokenVariable = "TASKMASTER_TOKEN";
+
+/** What this process is: "slave" and "worker" were started by a process of this program. */
+export type Generation = "first" | "slave" | "worker";
+
+/**
+ * This program again, with other arguments: the compiled binary itself, or the runtime with the entry script.
+ *
+ * Decided by `process.argv[1]`: with `--bytecode`, `import.meta.url` in a compiled binary is the path of the source,
+ * and a program that goes by it would start itself for ever.
+ */
+export function selfCommand(args: readonly string[]): Command {
+  const script = process.argv[1] ?? "";
+  const command = process.execPath;
+  if (isCompiled(script, command)) return { command, args };
+  if (process.versions.deno !== undefined) return { command, args: ["run", "-A", script, ...args] };
+  const flags = process.execArgv.filter((flag) => !flag.startsWith("--inspect"));
+  return { command, args: [...flags, script, ...args] };
+}
+
+/** The hidden subcommand that runs handlers. */
+export function workerCommand(): Command {
+  return selfCommand(["worker"]);
+}
+
+/** The slave of the command `run`. */
+export function slaveCommand(args: readonly string[]): Command {
+  return selfCommand(["slave", ...args]);
+}
+
+/** The environment of such a child. Only a slave is given the token. */
+export function childEnvironment(generation: "slave" | "worker"): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = { ...process.env };
+  if (generation === "worker") delete environment[tokenVariable];
+  environment[generationVariable] = generation;
+  environment[parentVariable] = String(process.pid);
+  return environment;
+}
+
+/**
+ * What this process was started as, and by which process. Takes both out of the environment, so that a plugin may
+ * start this program anew; ask once, at the start.
+ */
+export function takeGeneration(): Readonly<{ generation: Generation; parentPid: number }> {
+  const generation = process.env[generationVariable];
+  const parentPid = Number(process.env[parentVariable] ?? process.ppid);
+  delete process.env[generationVariable];
+  delete process.env[parentVariable];
+  const isChild = generation === "slave" || generation === "worker";
+  return { generation: isChild ? generation : "first", parentPid };
+}
+
+/** Bun's and Deno's compiled binaries hold the entry script in a file system of their own. */
+function isCompiled(script: string, command: string): boolean {
+  if (script.startsWith("/$bunfs/") || /^[A-Z]:[\\/]~BUN[\\/]/i.test(script)) return true;
+  return process.versions.deno !== undefined && !/^deno(\.exe)?$/i.test(basename(command));
+}

@@ -1,0 +1,54 @@
+/** How fast old measurements fade: a job's cost may change by a hundred, and a second later that must be known. */
+const fadeMs = 150;
+/** What a slave holds ahead of what runs, as time: covers a round trip to the master. */
+export const aheadMs = 50;
+/** What a worker holds ahead of what it runs, as time: covers a round trip to the supervisor. */
+const feedMs = 20;
+/** Most jobs in a slice: enough that its messages cost nothing, few enough to spread. */
+export const sliceJobsMax = 4_096;
+
+/**
+ * How many jobs a millisecond one worker ends while it has jobs. Jobs and time are summed separately and fade
+ * together, so that the first measurement counts at once and a long one outweighs a short one.
+ */
+export class Speed {
+  #jobs = 0;
+  #ms = 0;
+
+  /** `jobs` ended in `busyMs` in which the worker had something to run. */
+  observe(jobs: number, busyMs: number): void {
+    const fade = Math.exp(-busyMs / fadeMs);
+    this.#jobs = this.#jobs * fade + jobs;
+    this.#ms = this.#ms * fade + busyMs;
+  }
+
+  /** @param waitedMs How long the worker has had jobs since it last said that some ended. */
+  perMs(waitedMs: number): number {
+    if (this.#jobs === 0) return 0;
+    const fade = Math.exp(-waitedMs / fadeMs);
+    return this.#jobs * fade / (this.#ms * fade + waitedMs + 0.001);
+  }
+}
+
+/** Jobs a worker may hold: what it runs, and what it begins while the supervisor is asked for more. */
+export function workerRoom(concurrency: number, perMs: number): number {
+  return concurrency + Math.floor(feedMs * perMs);
+}
+
+/**
+ * Jobs a slave may hold in all: what its workers run, and what they begin within 50 ms. At least one.
+ *
+ * @param speeds Jobs a millisecond, of each worker that takes jobs.
+ */
+export function slaveCredit(concurrency: number, speeds: readonly number[], creditMax: number): number {
+  const ahead = speeds.reduce((sum, perMs) => sum + perMs * aheadMs, 0);
+  return Math.max(1, Math.min(speeds.length * concurrency + Math.floor(ahead), creditMax));
+}
+
+/**
+ * Jobs of the next slice: no more than the worker's room, and no more than its share of what is queued, so that
+ * nothing waits in one worker while another is free.
+ */
+export function sliceJobs(room: number, queued: number, workersWithRoom: number): number {
+  return Math.min(room, sliceJobsMax, Math.ceil(queued / workersWithRoom));
+}

@@ -1,0 +1,72 @@
+/** After the signals fired, handlers have this long to end. */
+const abortedMs = 1_000;
+
+export type StoppingHooks = Readonly<{
+  /** Hand back what has not begun. */
+  withdraw: () => void;
+  /** Fire the signals of what runs. */
+  abort: () => void;
+  /** End what runs by force. */
+  kill: () => void;
+  /** Whether nothing runs and all was said. */
+  isDone: () => boolean;
+  done: (why: "signal" | "master") => void;
+}>;
+
+/**
+ * How a slave stops.
+ *
+ *     NOT --- begin ---> FINISHING --- grace over ---> ABORTED --- 1 s ---> KILLED
+ *      ^                    '----------- nothing runs ----'-------------------'---> done
+ *      '--- end: the master that asked is gone, and there is another
+ */
+export class Stopping {
+  readonly #hooks: StoppingHooks;
+  #why: "signal" | "master" | null = null;
+  #stage: "finishing" | "aborted" | "killed" | "done" = "finishing";
+  #untilMs = Infinity;
+
+  constructor(hooks: StoppingHooks) {
+    this.#hooks = hooks;
+  }
+
+  /** Null if it does not stop. */
+  get why(): "signal" | "master" | null {
+    return this.#why;
+  }
+
+  /** A signal outweighs a master; the grace that ends first holds. */
+  begin(why: "signal" | "master", graceMs: number, nowMs: number): void {
+    const isFirst = this.#why === null;
+    this.#why = why;
+    this.#untilMs = Math.min(this.#untilMs, nowMs + graceMs);
+    if (isFirst) this.#stage = "finishing";
+    if (this.#stage === "done") this.#stage = "finishing";
+    this.#hooks.withdraw();
+  }
+
+  /** It goes on as if nothing had been. */
+  end(): void {
+    this.#why = null;
+    this.#untilMs = Infinity;
+  }
+
+  tick(nowMs: number): void {
+    const why = this.#why;
+    if (why === null || this.#stage === "done") return;
+    if (this.#hooks.isDone()) {
+      this.#stage = "done";
+      return this.#hooks.done(why);
+    }
+    if (nowMs < this.#untilMs) return;
+    if (this.#stage === "finishing") {
+      this.#stage = "aborted";
+      this.#untilMs = nowMs + abortedMs;
+      this.#hooks.abort();
+    } else if (this.#stage === "aborted") {
+      this.#stage = "killed";
+      this.#untilMs = Infinity;
+      this.#hooks.kill();
+    }
+  }
+}

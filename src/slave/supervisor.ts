@@ -1,0 +1,287 @@
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import type { ConnectError } from "../base/errors.ts";
+import { Holdings } from "../core/holdings.ts";
+import type { SlaveLink } from "../link/link.ts";
+import type { MasterMessage, Welcome } from "../protocol/messages.ts";
+import { itemEnds } from "../protocol/prescan.ts";
+import { Answers } from "./answers.ts";
+import { workerCommand } from "./self.ts";
+import { pluginName, type Slave, type SlaveOptions, type SlaveResult, type SlaveStatus } from "./slave.ts";
+import { Stopping } from "./stopping.ts";
+import { Uplink } from "./uplink.ts";
+import { type Loaded, Workforce } from "./workforce.ts";
+
+/** How often the supervisor looks at deadlines. */
+const tickMs = 100;
+/** Longest a slave that leaves waits for `teardown` of its workers. */
+const teardownMs = 10_000;
+const graceMsDefault = 30_000;
+
+export type SupervisorOptions =
+  & SlaveOptions
+  & Readonly<{
+    dial: (
+      plugin: Welcome["plugin"],
+      procs: number,
+      runtime: string,
+      signal: AbortSignal,
+    ) => Promise<{ link: SlaveLink; welcome: Welcome }>;
+    nowMs: () => number;
+    /** In [0, 1). */
+    random: () => number;
+  }>;
+
+/**
+ * One slave: joins the ledger of what it holds, its workers and its connection.
+ *
+ *     STARTING -- a worker loaded the plugin --> RUNNING -- drain() --> DRAINING --> ENDED
+ *        |                                        |  ^                                ^
+ *        |                    the master drains --'  '- its next life                 |
+ *        '--- plugin unfit (4), dismissed (0), refused or another run (5), kill() (1) -'
+ *
+ * It never runs plugin code and never blocks, so its beats say that the machine is up, whatever its handlers do.
+ */
+export class Supervisor implements Slave {
+  readonly finished: Promise<SlaveResult>;
+  readonly #options: SupervisorOptions;
+  readonly #holdings = new Holdings();
+  readonly #workforce: Workforce;
+  readonly #answers: Answers;
+  readonly #stopping: Stopping;
+  #uplink: Uplink | null = null;
+  #hash = new Uint8Array(0);
+  #concurrency = 1;
+  #procs = 0;
+  /** The run this slave stays with. */
+  #runId: string | null = null;
+  /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
+  #isKept = false;
+  #timer: ReturnType<typeof setInterval> | null = null;
+  #isEnded = false;
+  #saidState = "";
+  #resolve: (result: SlaveResult) => void = () => {};
+  readonly #onExit = () => this.#workforce.kill();
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.finished = new Promise((resolve) => this.#resolve = resolve);
+    this.#workforce = this.#makeWorkforce();
+    this.#answers = new Answers({
+      holdings: this.#holdings,
+      canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
+      credit: () => this.#stopping.why === null ? this.#workforce.credit : 0,
+      send: (message) => this.#uplink!.send(message),
+      nowMs: options.nowMs,
+    });
+    this.#stopping = new Stopping({
+      withdraw: () => this.#withdraw(),
+      abort: () => this.#workforce.abortAll(),
+      kill: () => this.#workforce.killBusy(),
+      isDone: () => this.#workforce.isIdle && this.#holdings.isIdle,
+      done: (why) => void this.#stopped(why),
+    });
+    process.on("exit", this.#onExit);
+    this.#timer = setInterval(() => this.#tick(), tickMs);
+    this.#workforce.start().catch((error) => void this.#end(1, `Cannot start workers: ${error.message}`));
+  }
+
+  drain(): void {
+    if (this.#isEnded || this.#stopping.why === "signal") return;
+    this.#uplink?.send({ kind: "leaving" });
+    this.#stopping.begin("signal", this.#graceMs, this.#options.nowMs());
+    this.#tick();
+  }
+
+  kill(): void {
+    if (this.#isEnded) return;
+    this.#workforce.kill();
+    void this.#end(1, "Killed");
+  }
+
+  status(): SlaveStatus {
+    const { host, port } = this.#options;
+    return {
+      state: this.#state,
+      master: `${host.includes(":") ? `[${host}]` : host}:${port}`,
+      ...this.#workforce.counts,
+      running: this.#holdings.running,
+      queued: this.#holdings.queued,
+      workers: this.#workforce.readyCount,
+      procs: this.#procs,
+    };
+  }
+
+  get #state(): SlaveStatus["state"] {
+    if (this.#isEnded) return "ended";
+    if (this.#stopping.why !== null) return "draining";
+    return this.#uplink?.state ?? "starting";
+  }
+
+  get #graceMs(): number {
+    return this.#options.graceMs ?? this.#uplink?.welcome?.graceMs ?? graceMsDefault;
+  }
+
+  #makeWorkforce(): Workforce {
+    const { command, env, pluginPath, exportName, nowMs, log } = this.#options;
+    return new Workforce(this.#holdings, {
+      command: command ?? workerCommand(),
+      env: env ?? {},
+      load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
+      onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
+      onProgress: (failureChars) => this.#onProgress(failureChars),
+      onCapacity: () => this.#answers.sayCredit(),
+      onUnfit: (sentence) => void this.#end(4, sentence),
+      mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
+      nowMs,
+      log,
+    });
+  }
+
+  /** The plugin is fit: the other workers may start, and a master be asked for jobs. */
+  #onLoaded(loaded: Loaded, runtime: string): void {
+    const { dial, random, nowMs, log, concurrency, procs } = this.#options;
+    this.#hash = new Uint8Array(loaded.hash);
+    this.#concurrency = concurrency ?? wholeOption(loaded.options.concurrency) ?? 1;
+    this.#procs = procs ?? wholeOption(loaded.options.procs) ?? availableParallelism();
+    const plugin = pluginName(this.#options, this.#hash);
+    this.#uplink = new Uplink({
+      dial: (signal) => dial(plugin, this.#procs, runtime, signal),
+      onWelcome: (welcome) => this.#onWelcome(welcome),
+      onMessage: (message) => this.#onMessage(message),
+      onDrain: () => this.#answers.flush(),
+      onRefused: (error: ConnectError) => void this.#end(5, error.message),
+      random,
+      nowMs,
+      log,
+    });
+    this.#uplink.start();
+    this.#workforce.want(this.#procs);
+    this.#tellState();
+  }
+
+  #onWelcome(welcome: Welcome): void {
+    this.#isKept = false;
+    if (this.#runId !== null && this.#runId !== welcome.runId) {
+      const there = `the master at ${this.status().master} now runs another one, "${welcome.key}"`;
+      return void this.#end(
+        5,
+        `This slave belongs to an earlier run, and ${there}: start it again to join that`,
+      );
+    }
+    this.#runId = welcome.runId;
+    this.#compare(welcome);
+    this.#workforce.abort(this.#holdings.welcome(welcome.runId));
+    if (this.#stopping.why === "master") this.#stopping.end();
+    const { args, runId, timeoutMs } = welcome;
+    this.#workforce.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
+    this.#uplink!.send({ kind: "ready", credit: this.#answers.readyCredit(), held: this.#holdings.held() });
+    if (this.#stopping.why === "signal") this.#uplink!.send({ kind: "leaving" });
+    this.#tellState();
+  }
+
+  #compare(welcome: Welcome): void {
+    const { log } = this.#options;
+    const mine = pluginName(this.#options, this.#hash);
+    const theirs = welcome.plugin;
+    log("info", `Joined "${welcome.key}": the master runs ${theirs.name}, this slave ${mine.name}`);
+    if (mine.name !== theirs.name) {
+      log("warn", `The master runs another plugin: ${theirs.name}, not ${mine.name}`);
+    } else if (Buffer.compare(mine.hash, theirs.hash) !== 0) {
+      log("warn", `The master's copy of ${mine.name} differs from this one: bring both up to date`);
+    }
+  }
+
+  #onMessage(message: MasterMessage): void {
+    if (this.#isEnded) return;
+    switch (message.kind) {
+      case "keep":
+        this.#isKept = true;
+        this.#workforce.abort(this.#holdings.applyKeep(message.leases));
+        if (this.#stopping.why !== null) this.#withdraw();
+        this.#answers.flush();
+        return this.#workforce.feed();
+      case "lease":
+        return this.#onLease(message);
+      case "saved":
+        return this.#holdings.covered(message.through);
+      case "drain":
+        if (this.#stopping.why === null) this.#stopping.begin("master", this.#graceMs, this.#options.nowMs());
+        return this.#tick();
+      case "dismiss":
+        return void this.#end(0, "The run is complete");
+      case "beat":
+        return;
+    }
+  }
+
+  #onLease({ number, seq, count, attempt, alone, jobs }: Extract<MasterMessage, { kind: "lease" }>): void {
+    let ends: Uint32Array;
+    try {
+      ends = itemEnds(jobs, count);
+    } catch (error) {
+      return void this.#uplink!.leave(error instanceof Error ? error.message : String(error));
+    }
+    const name = { masterId: this.#uplink!.welcome!.masterId, number };
+    this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
+    if (this.#stopping.why === null) return this.#workforce.feed();
+    this.#holdings.releaseUntried();
+    this.#answers.arrived(0);
+  }
+
+  #onProgress(failureChars: number): void {
+    this.#answers.arrived(failureChars);
+    if (this.#stopping.why !== null) setImmediate(() => this.#tick());
+  }
+
+  #withdraw(): void {
+    this.#holdings.releaseUntried();
+    this.#workforce.withdraw();
+    this.#answers.arrived(0);
+  }
+
+  #tick(): void {
+    if (this.#isEnded) return;
+    const nowMs = this.#options.nowMs();
+    this.#uplink?.tick(nowMs);
+    this.#workforce.tick(nowMs);
+    this.#answers.sayCredit();
+    this.#stopping.tick(nowMs);
+    this.#tellState();
+  }
+
+  /** Everything was handed back or is done. */
+  async #stopped(why: "signal" | "master"): Promise<void> {
+    this.#answers.flush();
+    if (why === "signal") return await this.#end(0, "Drained");
+    await this.#uplink?.leave("the master drains");
+  }
+
+  /** The one way out. */
+  async #end(exitCode: SlaveResult["exitCode"], reason: string): Promise<void> {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#answers.stop();
+    const gone = this.#uplink?.close(reason);
+    if (exitCode !== 0) this.#workforce.kill();
+    await this.#workforce.quit(exitCode === 0 ? teardownMs : 0);
+    if (exitCode === 0) await gone;
+    process.off("exit", this.#onExit);
+    this.#tellState();
+    this.#resolve({ exitCode, reason });
+  }
+
+  #tellState(): void {
+    const state = this.#state;
+    if (state === this.#saidState) return;
+    this.#saidState = state;
+    this.#options.onState?.(this.status());
+  }
+}
+
+/** A plugin's own setting, if it is a whole number from 1. */
+function wholeOption(value: unknown): number | undefined {
+  const number = typeof value === "string" ? Number(value) : value;
+  return Number.isSafeInteger(number) && (number as number) >= 1 ? number as number : undefined;
+}

@@ -1,0 +1,206 @@
+import { ConnectError } from "../base/errors.ts";
+import { oldConnectionMs, silentHeartbeatsMax } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import type { SlaveLink } from "../link/link.ts";
+import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
+import { Pauses } from "./reconnect.ts";
+
+/** Until a master said otherwise. */
+const heartbeatMsDefault = 5_000;
+/** After this process itself was late by more, the master is not judged until it could be heard. */
+const lagMsMax = 1_000;
+
+export type UplinkHooks = Readonly<{
+  /** Connects and proves the token; rejects with a `ConnectError` if trying again cannot help. */
+  dial: (signal: AbortSignal) => Promise<{ link: SlaveLink; welcome: Welcome }>;
+  /** A master welcomed this slave; the old connection, if any, is gone. The first message sent must be `ready`. */
+  onWelcome: (welcome: Welcome) => void;
+  onMessage: (message: MasterMessage) => void;
+  /** More may be sent. */
+  onDrain: () => void;
+  /** The master will never have this slave. */
+  onRefused: (error: ConnectError) => void;
+  random: () => number;
+  nowMs: () => number;
+  log: Log;
+}>;
+
+export type UplinkState = "connecting" | "connected" | "reconnecting";
+
+/**
+ * The one connection to the master, made again and again.
+ *
+ *               dialed, welcome                    three silent heartbeats
+ *     DIALING -----------------------> CONNECTED -------------------------> DIALING beside the old one
+ *       ^  |                              |  ^                                |            |
+ *       |  | failed                closed |  '--- a byte came on the old -----'            |
+ *       |  v                              v                                      dialed, welcome:
+ *       '- PAUSING <----------------------'                                      the old one is closed
+ *
+ * The old connection is kept until a welcome came on the new one, or for two minutes: a master has not forgotten
+ * its slave because the slave heard nothing.
+ */
+export class Uplink {
+  readonly #hooks: UplinkHooks;
+  readonly #pauses: Pauses;
+  #link: SlaveLink | null = null;
+  #welcome: Welcome | null = null;
+  #welcomedAtMs = 0;
+  /** The attempt under way. */
+  #attempt: AbortController | null = null;
+  /** When to dial; Infinity if not. */
+  #dialAtMs = Infinity;
+  /** Since when the connection counts as silent; null if it does not. */
+  #silentAtMs: number | null = null;
+  #quietSinceMs = 0;
+  #tickedAtMs = Infinity;
+  #hasSaidSo = false;
+  #isOver = false;
+
+  constructor(hooks: UplinkHooks) {
+    this.#hooks = hooks;
+    this.#pauses = new Pauses(hooks.random);
+  }
+
+  get state(): UplinkState {
+    if (this.#link !== null && this.#silentAtMs === null) return "connected";
+    return this.#welcome === null ? "connecting" : "reconnecting";
+  }
+
+  /** Whether what is sent may arrive. */
+  get isOpen(): boolean {
+    return this.#link !== null;
+  }
+
+  get isCongested(): boolean {
+    return this.#link?.isCongested ?? false;
+  }
+
+  /** Who welcomed this slave last. */
+  get welcome(): Welcome | null {
+    return this.#welcome;
+  }
+
+  start(): void {
+    this.#dial();
+  }
+
+  send(message: SlaveMessage): void {
+    this.#link?.send(message);
+  }
+
+  /** Ends this connection, for now: after a pause it dials again. */
+  async leave(reason: string): Promise<void> {
+    const link = this.#link;
+    if (link === null) return;
+    await link.close(reason);
+  }
+
+  /** Ends it for good; resolves when what was sent has left. */
+  async close(reason: string): Promise<void> {
+    this.#isOver = true;
+    this.#dialAtMs = Infinity;
+    this.#attempt?.abort();
+    await this.#link?.close(reason);
+  }
+
+  tick(nowMs: number): void {
+    const lagMs = nowMs - this.#tickedAtMs;
+    this.#tickedAtMs = nowMs;
+    this.#link?.tick(nowMs);
+    if (this.#isOver) return;
+    if (nowMs >= this.#dialAtMs) this.#dial();
+    if (this.#link === null) return;
+    // What came while this process was stopped is still in the socket: read it before judging.
+    if (lagMs > lagMsMax) this.#quietSinceMs = nowMs;
+    this.#judge(nowMs);
+  }
+
+  #judge(nowMs: number): void {
+    const quietMs = nowMs - Math.max(this.#link!.lastHeardMs, this.#quietSinceMs);
+    if (this.#silentAtMs === null && quietMs >= silentHeartbeatsMax * this.#heartbeatMs) {
+      this.#silentAtMs = nowMs;
+      this.#hooks.log("warn", `The master has been silent for ${Math.round(quietMs / 1000)} s: dialing anew`);
+      this.#dialAtMs = nowMs;
+    }
+    if (this.#silentAtMs !== null && nowMs >= this.#silentAtMs + oldConnectionMs) {
+      void this.#link!.close("silent for too long");
+    }
+  }
+
+  #heard(): void {
+    if (this.#silentAtMs === null) return;
+    this.#silentAtMs = null;
+    this.#dialAtMs = Infinity;
+    this.#attempt?.abort();
+    this.#attempt = null;
+    this.#hooks.log("info", "The master speaks again");
+  }
+
+  async #dial(): Promise<void> {
+    this.#dialAtMs = Infinity;
+    if (this.#attempt !== null) return;
+    const attempt = this.#attempt = new AbortController();
+    try {
+      const { link, welcome } = await this.#hooks.dial(attempt.signal);
+      if (attempt.signal.aborted) return void link.close("given up");
+      this.#attempt = null;
+      this.#connected(link, welcome);
+    } catch (error) {
+      if (attempt.signal.aborted) return;
+      this.#attempt = null;
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof ConnectError) return this.#hooks.onRefused(error);
+    const message = error instanceof Error ? error.message : String(error);
+    const level = this.#hasSaidSo ? "debug" : "info";
+    this.#hasSaidSo = true;
+    this.#hooks.log(level, `${message}; trying again until there is a master`);
+    this.#pause();
+  }
+
+  #pause(): void {
+    if (!this.#isOver) this.#dialAtMs = this.#hooks.nowMs() + this.#pauses.next(this.#heartbeatMs);
+  }
+
+  #connected(link: SlaveLink, welcome: Welcome): void {
+    const old = this.#link;
+    if (old !== null) {
+      old.onMessage = () => {};
+      old.onHeard = () => {};
+      old.onClose = () => {};
+      void old.close("replaced by a new connection");
+    }
+    this.#link = link;
+    this.#welcome = welcome;
+    this.#welcomedAtMs = this.#hooks.nowMs();
+    this.#quietSinceMs = this.#welcomedAtMs;
+    this.#silentAtMs = null;
+    this.#hasSaidSo = false;
+    this.#hooks.onWelcome(welcome);
+    link.onHeard = () => this.#heard();
+    link.onDrain = () => this.#hooks.onDrain();
+    link.onClose = (reason) => this.#closed(link, reason);
+    link.onMessage = (message) => {
+      if (this.#link === link) this.#hooks.onMessage(message);
+    };
+  }
+
+  #closed(link: SlaveLink, reason: string): void {
+    if (this.#link !== link) return;
+    this.#link = null;
+    this.#silentAtMs = null;
+    if (this.#isOver) return;
+    this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
+    this.#hooks.log("info", `The connection to the master ended: ${reason}; connecting again`);
+    this.#hasSaidSo = true;
+    if (this.#attempt === null) this.#pause();
+  }
+
+  get #heartbeatMs(): number {
+    return this.#welcome?.heartbeatMs ?? heartbeatMsDefault;
+  }
+}

@@ -1,0 +1,172 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import { noteFileBytes, readNote, type StartNote } from "../base/start_note.ts";
+import { FrameReader } from "../protocol/frames.ts";
+import { parseWorkerMessage } from "../protocol/parse.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { workerVariables } from "../base/worker_variables.ts";
+import type { Door } from "./door.ts";
+import { childEnvironment, type Command } from "./self.ts";
+import { deathReason } from "./suspects.ts";
+
+/** After its process ended, how long a worker's socket may still hold bytes of it. */
+const lateBytesMs = 2_000;
+
+/**
+ * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
+ * with a handler, not gone.
+ */
+export interface WorkerLink {
+  send(message: SupervisorMessage): void;
+  close(reason: string): unknown;
+  readonly isCongested: boolean;
+  onMessage: (message: WorkerMessage) => void;
+  onHeard: () => void;
+  onClose: (reason: string) => void;
+}
+
+export type Death = Readonly<{ reason: string; note: StartNote | null }>;
+
+export type WorkerHooks = Readonly<{
+  onMessage: (message: WorkerMessage) => void;
+  onHeard: () => void;
+  /** The last call: its process ended, and all it ever said was passed on. */
+  onDied: (death: Death) => void;
+}>;
+
+/**
+ * One worker process, from spawn to death.
+ *
+ *     SPAWNED -- hello --> CONNECTED
+ *        '---------------------'------- exit, and end of its socket ---> DEAD
+ *
+ * What it said before it died is read to the end before the death is told: answers in its socket, then its last words.
+ */
+export class WorkerProcess {
+  readonly id: number;
+  readonly secret = randomBytes(18).toString("base64url");
+  readonly #child: ChildProcess;
+  readonly #hooks: WorkerHooks;
+  readonly #notePath: string | null;
+  readonly #lastPath: string | null;
+  #noteFd = -1;
+  #link: WorkerLink | null = null;
+  #isLinkClosed = false;
+  #exit: string | null = null;
+  #isDead = false;
+  /** Resolves when it is dead. */
+  readonly dead: Promise<void>;
+  #resolveDead: () => void = () => {};
+
+  constructor(
+    id: number,
+    door: Door,
+    command: Command,
+    env: Readonly<Record<string, string>>,
+    hooks: WorkerHooks,
+  ) {
+    this.id = id;
+    this.#hooks = hooks;
+    this.dead = new Promise((resolve) => this.#resolveDead = resolve);
+    this.#notePath = door.path(id, "note");
+    this.#lastPath = door.path(id, "last");
+    if (this.#notePath !== null) {
+      writeFileSync(this.#notePath, new Uint8Array(noteFileBytes), { mode: 0o600 });
+      this.#noteFd = openSync(this.#notePath, "r");
+    }
+    this.#child = spawn(command.command, [...command.args], {
+      // A process group of its own: Ctrl-C reaches the whole foreground group.
+      detached: true,
+      // Whatever a plugin prints goes to stderr; stdout is for events.
+      stdio: ["ignore", 2, 2],
+      windowsHide: true,
+      env: {
+        ...childEnvironment("worker"),
+        ...env,
+        [workerVariables.address]: door.address.replace("\0", "@"),
+        [workerVariables.secret]: this.secret,
+        [workerVariables.folder]: door.folder ?? "",
+        [workerVariables.note]: this.#notePath ?? "",
+        [workerVariables.last]: this.#lastPath ?? "",
+      },
+    });
+    this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
+    this.#child.once("exit", (code, signal) => this.#exited(deathReason(code, signal)));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  get wasConnected(): boolean {
+    return this.#link !== null;
+  }
+
+  get isConnected(): boolean {
+    return this.#link !== null && !this.#isLinkClosed;
+  }
+
+  /** It takes bytes as fast as it is given them. */
+  get isCongested(): boolean {
+    return this.#link === null || this.#link.isCongested;
+  }
+
+  /** Its hello came over this link. */
+  connected(link: WorkerLink): void {
+    this.#link = link;
+    link.onHeard = () => this.#hooks.onHeard();
+    link.onMessage = (message) => this.#hooks.onMessage(message);
+    link.onClose = () => {
+      this.#isLinkClosed = true;
+      if (this.#exit === null) this.kill();
+      else this.#died();
+    };
+  }
+
+  send(message: SupervisorMessage): void {
+    if (this.isConnected) this.#link!.send(message);
+  }
+
+  kill(): void {
+    if (this.#exit === null) this.#child.kill("SIGKILL");
+  }
+
+  /** What may be running in it; of a process that lives on, a glance. */
+  readNote(): StartNote | null {
+    if (this.#noteFd < 0) return null;
+    const file = new Uint8Array(noteFileBytes);
+    readSync(this.#noteFd, file, 0, file.byteLength, 0);
+    return readNote(file);
+  }
+
+  #exited(reason: string): void {
+    if (this.#exit !== null) return;
+    this.#exit = reason;
+    if (this.#link === null || this.#isLinkClosed) this.#died();
+    else setTimeout(() => this.#died(), lateBytesMs).unref();
+  }
+
+  #died(): void {
+    if (this.#isDead) return;
+    this.#isDead = true;
+    if (this.#link !== null && !this.#isLinkClosed) void this.#link.close("its process ended");
+    for (const message of this.#lastWords()) this.#hooks.onMessage(message);
+    const note = this.readNote();
+    if (this.#noteFd >= 0) closeSync(this.#noteFd);
+    this.#noteFd = -1;
+    this.#hooks.onDied({ reason: this.#exit!, note });
+    this.#resolveDead();
+  }
+
+  /** What a process that exited by itself had not yet written to its socket. */
+  #lastWords(): WorkerMessage[] {
+    if (this.#lastPath === null) return [];
+    try {
+      return new FrameReader().push(readFileSync(this.#lastPath)).map(parseWorkerMessage);
+    } catch {
+      // There is none, or death cut it short: then its jobs count as not answered.
+      return [];
+    }
+  }
+}

@@ -1,0 +1,285 @@
+import { countOf } from "../base/range_set.ts";
+import type { Ranges } from "../base/ranges.ts";
+import type { Log } from "../base/log.ts";
+import type { Abort, Holdings } from "../core/holdings.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { Crew } from "./crew.ts";
+import { Feeder } from "./feeder.ts";
+import { Overseer } from "./overseer.ts";
+import { PluginGate } from "./plugin_gate.ts";
+import type { Seat } from "./seat.ts";
+import type { Command } from "./self.ts";
+import { suspectsOf } from "./suspects.ts";
+import type { Death } from "./worker_process.ts";
+
+/** Late by more than this, the supervisor reads what its workers said meanwhile before it judges them. */
+const lagMsMax = 500;
+
+export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
+type Answer = Extract<WorkerMessage, { kind: "answer" }>;
+type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
+
+export type WorkforceHooks = Readonly<{
+  command: Command;
+  env: Readonly<Record<string, string>>;
+  load: Extract<SupervisorMessage, { kind: "load" }>;
+  /** The first worker loaded the plugin, and runs in this runtime. */
+  onLoaded: (loaded: Loaded, runtime: string) => void;
+  /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
+  onProgress: (failureChars: number) => void;
+  /** The credit may have changed. */
+  onCapacity: () => void;
+  /** The plugin cannot run; the sentence says why. */
+  onUnfit: (sentence: string) => void;
+  /** Whether jobs may be begun. */
+  mayFeed: () => boolean;
+  nowMs: () => number;
+  log: Log;
+}>;
+
+/** The workers of a slave and what they do: fed, watched, and their deaths explained. */
+export class Workforce {
+  readonly #hooks: WorkforceHooks;
+  readonly #holdings: Holdings;
+  readonly #feeder: Feeder;
+  readonly #overseer: Overseer;
+  readonly #gate: PluginGate;
+  readonly #runtimes = new Map<Seat, string>();
+  readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
+  #crew: Crew | null = null;
+  #isLoaded = false;
+  /** What `setup` tells each worker; null until there is a master. */
+  #setup: Setup | null = null;
+  #concurrency = 1;
+  #tickedAtMs = Infinity;
+  #judgesFromMs = 0;
+  #isOver = false;
+
+  constructor(holdings: Holdings, hooks: WorkforceHooks) {
+    this.#holdings = holdings;
+    this.#hooks = hooks;
+    this.#feeder = new Feeder(holdings, () => this.#concurrency);
+    this.#overseer = new Overseer(() => this.#concurrency);
+    this.#gate = new PluginGate(hooks.nowMs());
+  }
+
+  /** Starts the first worker. @throws {Error} if there is no way for workers to connect. */
+  async start(): Promise<void> {
+    const { command, env, nowMs, log } = this.#hooks;
+    const crew = await Crew.open({
+      command,
+      env,
+      onHello: (seat, runtime) => this.#onHello(seat, runtime),
+      onMessage: (seat, message) => this.#onMessage(seat, message),
+      onDied: (seat, death) => this.#onDied(seat, death),
+      nowMs,
+      log,
+    });
+    this.#crew = crew;
+    if (this.#isOver) crew.kill();
+    else crew.want(1);
+  }
+
+  get seats(): readonly Seat[] {
+    return this.#crew?.seats ?? [];
+  }
+
+  get readyCount(): number {
+    return this.seats.filter((seat) => seat.state === "ready").length;
+  }
+
+  /** Nothing runs in any worker, not even what no longer counts. */
+  get isIdle(): boolean {
+    return this.seats.every((seat) => seat.held === 0);
+  }
+
+  /** How many jobs the slave may hold in all. */
+  get credit(): number {
+    return this.#feeder.credit(this.seats, this.#hooks.nowMs());
+  }
+
+  want(procs: number): void {
+    this.#crew?.want(procs);
+  }
+
+  /** There is a master: workers may be prepared; those that are hear of another timeout. */
+  setUp(setup: Setup): void {
+    this.#setup = setup;
+    this.#concurrency = setup.concurrency;
+    for (const seat of this.seats) this.#prepare(seat);
+  }
+
+  feed(): void {
+    if (this.#hooks.mayFeed()) this.#feeder.feed(this.seats, this.#hooks.nowMs());
+  }
+
+  /** Every 0.1 s. */
+  tick(nowMs: number): void {
+    const lagMs = nowMs - this.#tickedAtMs;
+    this.#tickedAtMs = nowMs;
+    if (lagMs > lagMsMax) this.#judgesFromMs = nowMs + 2 * lagMsMax;
+    const sentence = this.#gate.late(nowMs);
+    if (sentence !== null) return this.#hooks.onUnfit(sentence);
+    this.#crew?.tick();
+    if (nowMs < this.#judgesFromMs) return;
+    for (const seat of this.seats) this.#judge(seat, nowMs);
+    this.#feeder.rescue(this.seats, nowMs);
+    this.feed();
+  }
+
+  /** Hands back what workers have not begun. */
+  withdraw(): void {
+    for (const seat of this.seats) if (seat.held > 0) seat.process.send({ kind: "withdraw" });
+  }
+
+  /** Fires the signals of jobs whose lease is lost. */
+  abort(aborts: readonly Abort[]): void {
+    for (const { worker, jobs } of aborts) {
+      this.seats.find((seat) => seat.id === worker)?.process.send({ kind: "abort", jobs, why: "lost" });
+    }
+  }
+
+  /** Fires the signals of all that runs. */
+  abortAll(): void {
+    for (const seat of this.seats) {
+      if (seat.held > 0) seat.process.send({ kind: "abort", jobs: allJobs, why: "stop" });
+    }
+  }
+
+  /** Ends workers that run something, by force: their jobs are handed back, nobody is charged. */
+  killBusy(): void {
+    for (const seat of this.seats) {
+      if (seat.held === 0) continue;
+      seat.verdict = { timedOut: [], suspects: [], reason: "stopped" };
+      seat.process.kill();
+    }
+  }
+
+  /** Lets workers tear down; by force after `limitMs`. */
+  async quit(limitMs: number): Promise<void> {
+    this.#isOver = true;
+    await this.#crew?.quit(limitMs);
+  }
+
+  kill(): void {
+    this.#isOver = true;
+    this.#crew?.kill();
+  }
+
+  #onHello(seat: Seat, runtime: string): void {
+    this.#runtimes.set(seat, runtime);
+    seat.process.send(this.#hooks.load);
+  }
+
+  #onMessage(seat: Seat, message: WorkerMessage): void {
+    switch (message.kind) {
+      case "loaded":
+        return this.#onLoaded(seat, message);
+      case "prepared":
+        seat.state = "ready";
+        this.#gate.prepared();
+        this.feed();
+        return this.#hooks.onCapacity();
+      case "unloadable":
+        seat.isUnloadable = true;
+        seat.lastSentence = message.message;
+        return;
+      case "broken":
+        seat.lastSentence = message.message;
+        return;
+      case "overdue":
+        seat.setOverdue(message.jobs, this.#hooks.nowMs());
+        this.feed();
+        return this.#hooks.onCapacity();
+      case "answer":
+        return this.#onAnswer(seat, message);
+      case "hello":
+      case "beat":
+        return;
+    }
+  }
+
+  #onLoaded(seat: Seat, message: Loaded): void {
+    seat.state = "loaded";
+    this.#gate.loaded();
+    if (!this.#isLoaded) {
+      this.#isLoaded = true;
+      this.#hooks.onLoaded(message, this.#runtimes.get(seat) ?? "");
+    }
+    this.#prepare(seat);
+  }
+
+  #prepare(seat: Seat): void {
+    if (this.#setup === null || seat.state === "starting") return;
+    if (seat.state === "loaded") seat.state = "preparing";
+    seat.process.send(this.#setup);
+  }
+
+  #onAnswer(seat: Seat, answer: Answer): void {
+    const [done, skipped, failed] = [countOf(answer.done), countOf(answer.skipped), answer.failed.length];
+    const ended = done + skipped + failed;
+    if (!seat.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs())) return;
+    this.counts.done += done;
+    this.counts.skipped += skipped;
+    this.counts.failed += failed;
+    this.#holdings.finish(seat.id, answer);
+    this.feed();
+    this.#hooks.onProgress(
+      answer.failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0),
+    );
+  }
+
+  #judge(seat: Seat, nowMs: number): void {
+    const verdict = this.#overseer.judge(seat, this.#setup?.timeoutMs ?? 0, nowMs);
+    if (verdict === null) return;
+    seat.verdict = verdict;
+    seat.process.kill();
+  }
+
+  /** Its process is gone and all it said was heard: who is to blame, and what goes back to the queue. */
+  #onDied(seat: Seat, death: Death): void {
+    this.#overseer.forget(seat);
+    this.#runtimes.delete(seat);
+    const reason = seat.lastSentence ?? death.reason;
+    if (seat.verdict !== null) this.#execute(seat, seat.verdict);
+    else {
+      const suspects = this.#crew!.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs;
+      this.#holdings.crashed(seat.id, suspects, reason);
+    }
+    if (this.#isOver) return;
+    const sentence = this.#gate.died(seat, reason);
+    if (sentence !== null) return this.#hooks.onUnfit(sentence);
+    this.#tell(seat, seat.verdict?.reason ?? reason);
+    this.feed();
+    this.#hooks.onProgress(0);
+    this.#hooks.onCapacity();
+  }
+
+  #tell(seat: Seat, reason: string): void {
+    this.counts.crashes++;
+    const what = seat.state === "ready"
+      ? "A worker is replaced"
+      : "A worker did not come up and is started again";
+    this.#hooks.log("warn", `${what}: ${reason}`, { pid: seat.process.pid });
+  }
+
+  /** It was killed by its supervisor, which knows why. */
+  #execute(seat: Seat, verdict: NonNullable<Seat["verdict"]>): void {
+    for (const seq of numbersOf(verdict.timedOut)) {
+      const durationMs = Math.max(0, this.#hooks.nowMs() - seat.movedAtMs);
+      const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
+      const slice = seat.sliceOf(seq);
+      this.#holdings.finish(seat.id, { slice, done: [], skipped: [], failed: [failure], released: [] });
+      this.counts.failed++;
+    }
+    this.#holdings.crashed(seat.id, verdict.suspects, verdict.reason);
+  }
+}
+
+const allJobs: Ranges = [0, Number.MAX_SAFE_INTEGER];
+
+function* numbersOf(ranges: Ranges): Generator<number> {
+  for (let at = 0; at < ranges.length; at += 2) {
+    for (let number = ranges[at]!; number < ranges[at + 1]!; number++) yield number;
+  }
+}

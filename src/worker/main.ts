@@ -1,0 +1,90 @@
+import { connect } from "node:net";
+import type { Log } from "../base/log.ts";
+import { startWatchdog } from "../base/watchdog.ts";
+import { workerVariables } from "../base/worker_variables.ts";
+import { recordOffset } from "../base/start_note.ts";
+import { localLink } from "../link/local_link.ts";
+import { stderrLog } from "./stderr_log.ts";
+import { WorkerSession } from "./worker_session.ts";
+
+/** Every so often a worker that says nothing else says that its event loop turns. */
+const beatMs = 250;
+
+export type WorkerProcessOptions = Readonly<{
+  /** The supervisor's process: this one must not outlive it. */
+  parentPid: number;
+  /** Where `ctx.log` goes. @default plain lines on stderr */
+  log?: Log;
+}>;
+
+/**
+ * The worker process: connects to the supervisor that its environment names, loads the plugin, runs jobs until it is
+ * told to quit, and ends the process. Only a supervisor starts it.
+ *
+ * @throws {Error} if the environment names no supervisor.
+ */
+export async function runWorker(options: WorkerProcessOptions): Promise<never> {
+  const environment = takeEnvironment();
+  // Ctrl-C and a stopping service reach the supervisor, and only that stops its workers.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+  const watch = new Float64Array(new SharedArrayBuffer(4 * 8));
+  const { note, folder } = environment;
+  startWatchdog({
+    parentPid: options.parentPid,
+    folder,
+    record: note === undefined ? undefined : { path: note, offset: recordOffset, watch },
+  });
+  const socket = connect(environment.address);
+  const link = localLink(socket, "worker", { nowMs, heartbeatMs: beatMs });
+  const session = new WorkerSession({
+    send: (message) => link.send(message),
+    leave: (code) => {
+      void link.close("the worker leaves").then(() => process.exit(code));
+    },
+    nowMs,
+    watch,
+    notePath: note,
+    lastPath: environment.last,
+    log: options.log ?? stderrLog,
+  });
+  link.onMessage = (message) => session.receive(message);
+  // Without a supervisor nobody wants the results. Not a clean exit: this is no handler's doing.
+  link.onClose = () => session.isLeaving || process.exit(1);
+  setInterval(() => link.tick(nowMs()), beatMs);
+  session.hello(environment.secret);
+  return await new Promise<never>(() => {});
+}
+
+function nowMs(): number {
+  return performance.now();
+}
+
+type Environment = Readonly<{
+  address: string;
+  secret: string;
+  folder: string | undefined;
+  note: string | undefined;
+  last: string | undefined;
+}>;
+
+/** Reads what the supervisor told this process, and takes it out of the environment before plugin code runs. */
+function takeEnvironment(): Environment {
+  const take = (name: string): string | undefined => {
+    const value = process.env[name];
+    delete process.env[name];
+    return value === undefined || value === "" ? undefined : value;
+  };
+  delete process.env.TASKMASTER_TOKEN;
+  const address = take(workerVariables.address);
+  const secret = take(workerVariables.secret);
+  if (address === undefined || secret === undefined) {
+    throw new Error("Cannot run as a worker: only a slave starts workers. Use `taskmaster slave`.");
+  }
+  return {
+    address: address.replace(/^@/, "\0"),
+    secret,
+    folder: take(workerVariables.folder),
+    note: take(workerVariables.note),
+    last: take(workerVariables.last),
+  };
+}

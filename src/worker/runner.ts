@@ -1,0 +1,265 @@
+import { jobErrorBytesMax } from "../base/limits.ts";
+import type { Ranges } from "../base/ranges.ts";
+import { watchSlots } from "../base/watchdog.ts";
+import { JobSignal } from "../plugin/job_signal.ts";
+import type { Result } from "../plugin/invoke.ts";
+import type { WorkerMessage } from "../protocol/worker_messages.ts";
+import { Alarm } from "./alarm.ts";
+import { type JobHandler, withTimeout } from "./job_handler.ts";
+import { type RunningJob, RunningJobs } from "./running_jobs.ts";
+import { type SliceMessage, SliceRun } from "./slice_run.ts";
+
+/** Longest stretch of synchronous work before sockets and timers get their turn. */
+const turnMs = 5;
+/** The same once a slice ended, so that its answer goes out. */
+const shortTurnMs = 1;
+/** Longest a job that ended waits for its answer while others follow. */
+const answerMs = 20;
+/** When jobs run and none begins for this long, the note is made exact. */
+const settleMs = 3;
+
+/** Writes down what may be running, before it begins. */
+export interface Notes {
+  readonly isExact: boolean;
+  coveredTo(next: number): number;
+  cover(running: Ranges, next: number, end: number, nowMs: number): void;
+  settle(running: Ranges, nowMs: number): void;
+}
+
+export type RunnerOptions = Readonly<{
+  handler: JobHandler;
+  notes: Notes;
+  /** Shared with the watchdog, see `watchSlots`. */
+  watch: Float64Array;
+  /** Most jobs in progress at once. */
+  concurrency: number;
+  /** Longest one attempt may take; 0 if there is no such limit. */
+  timeoutMs: number;
+  say: (message: WorkerMessage) => void;
+  nowMs: () => number;
+}>;
+
+/**
+ * Runs the jobs of slices in order, at most `concurrency` at once, and says how they ended. A handler that
+ * returns no promise costs none. No job begins that is not noted.
+ *
+ *                 begin                ended in time
+ *     QUEUED ------------> RUNNING ---------------------> ENDED ---> answered
+ *        |                    | timeout                     ^
+ *        | withdraw, overdue  v                             |
+ *        '---> RELEASED    OVERDUE (its signal fired) ------'   or the process is killed
+ *
+ * While one is overdue, nothing begins and what was queued is handed back.
+ */
+export class Runner {
+  readonly #options: RunnerOptions;
+  #handler: JobHandler;
+  readonly #running: RunningJobs;
+  #slices: SliceRun[] = [];
+  #begun = 0;
+  /** When this turn of the event loop began; -1 between turns. */
+  #turnAtMs = -1;
+  #isTurnOver = false;
+  /** Since when there are jobs to run; -1 while there are none. */
+  #busyAtMs = -1;
+  /** Said in this turn: perhaps not yet written to the socket. */
+  #said: WorkerMessage[] = [];
+  readonly #answerAlarm = new Alarm(() => this.#answer(true));
+  readonly #settleAlarm = new Alarm(() => this.#settle());
+  readonly #timeoutAlarm = new Alarm(() => this.#expire());
+  #onIdle: (() => void) | null = null;
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#handler = options.handler;
+    this.#running = new RunningJobs();
+    this.setTimeout(options.timeoutMs);
+  }
+
+  /** @param timeoutMs Of jobs that run as well; 0 if there is none. */
+  setTimeout(timeoutMs: number): void {
+    const { handler, nowMs } = this.#options;
+    this.#handler = timeoutMs > 0 ? withTimeout(handler, timeoutMs, nowMs) : handler;
+    this.#running.timeoutMs = timeoutMs;
+    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, nowMs());
+  }
+
+  slice(message: SliceMessage): void {
+    this.#slices.push(new SliceRun(message));
+    if (this.#busyAtMs < 0) this.#busyAtMs = this.#options.nowMs();
+    if (this.#running.hasOverdue) this.withdraw();
+    else this.#pump();
+  }
+
+  /** Hands back what has not begun. */
+  withdraw(): void {
+    const nowMs = this.#options.nowMs();
+    for (const slice of this.#slices) slice.withdraw(nowMs);
+    this.#answer(true);
+  }
+
+  /** Fires the signals of these jobs. If some of them have not begun, all that has not begun is handed back. */
+  abort(jobs: Ranges, why: "lost" | "stop"): void {
+    this.#running.abort(jobs, why);
+    if (this.#slices.some((slice) => slice.awaits(jobs))) this.withdraw();
+  }
+
+  /** Resolves once nothing is queued and nothing runs. */
+  whenIdle(): Promise<void> {
+    if (this.#slices.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle = resolve);
+  }
+
+  /** What the supervisor may not have heard, for the moment of death; and notes exactly what runs. */
+  lastWords(): WorkerMessage[] {
+    const onStack = this.#options.watch[watchSlots.onStack]!;
+    this.#options.notes.settle(
+      onStack >= 0 ? [onStack, onStack + 1] : this.#running.ranges,
+      this.#options.nowMs(),
+    );
+    return [...this.#said, ...this.#slices.map((slice) => slice.takeAnswer(0))];
+  }
+
+  /** Begins jobs until the turn is over, there is no room, or nothing is queued. */
+  #pump(): void {
+    this.#beginTurn();
+    while (!this.#isTurnOver && !this.#running.hasOverdue && this.#running.size < this.#options.concurrency) {
+      const slice = this.#slices.find((slice) => slice.next < slice.end);
+      if (slice === undefined) break;
+      this.#stretch(slice);
+    }
+  }
+
+  /** Runs jobs of one slice as far as one note goes. */
+  #stretch(slice: SliceRun): void {
+    const { notes, nowMs } = this.#options;
+    const startMs = nowMs();
+    if (notes.coveredTo(slice.next) === slice.next) {
+      notes.cover(this.#running.ranges, slice.next, slice.end, startMs);
+    }
+    this.#runEach(slice, Math.min(notes.coveredTo(slice.next), slice.end), startMs);
+    const tookMs = nowMs() - this.#turnAtMs;
+    if (tookMs >= turnMs || (tookMs >= shortTurnMs && slice.next === slice.end)) this.#isTurnOver = true;
+  }
+
+  /** The hot loop: what it does for a handler that returns nothing is what an empty job costs. */
+  #runEach(slice: SliceRun, to: number, nowMs: number): void {
+    const { watch, concurrency } = this.#options;
+    const { attempt, seq: base, jobs } = slice;
+    let doneFrom = slice.next;
+    while (slice.next < to && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
+      const seq = slice.next++;
+      const signal = new JobSignal();
+      watch[watchSlots.begun] = ++this.#begun;
+      watch[watchSlots.onStack] = seq;
+      const result = this.#handler.run(jobs[seq - base], seq, attempt, signal);
+      watch[watchSlots.onStack] = -1;
+      if (!(result instanceof Promise) && result.kind === "done") continue;
+      slice.done(doneFrom, seq, nowMs);
+      doneFrom = seq + 1;
+      const returnedMs = this.#options.nowMs();
+      if (result instanceof Promise) this.#await(result, { seq, slice, signal, startedMs: nowMs });
+      else record(slice, seq, result, returnedMs - nowMs, returnedMs);
+      nowMs = returnedMs;
+    }
+    slice.done(doneFrom, slice.next, nowMs);
+    if (watch[watchSlots.recorded] !== 0) this.#settle();
+  }
+
+  #await(result: Promise<Result>, job: RunningJob): void {
+    job.slice.running++;
+    this.#running.add(job);
+    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#options.nowMs());
+    result.then((result) => this.#ended(job, result));
+  }
+
+  #ended(job: RunningJob, result: Result): void {
+    const { slice, seq } = job;
+    const nowMs = this.#options.nowMs();
+    slice.running--;
+    const wasOverdue = this.#running.remove(seq);
+    record(slice, seq, result, nowMs - job.startedMs, nowMs);
+    if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
+    this.#pump();
+  }
+
+  /** A turn of the event loop in which jobs begin or end. At its end answers go out. */
+  #beginTurn(): void {
+    if (this.#turnAtMs >= 0) return;
+    this.#turnAtMs = this.#options.nowMs();
+    this.#isTurnOver = false;
+    setImmediate(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    const mustGoOn = this.#isTurnOver;
+    this.#turnAtMs = -1;
+    this.#said = [];
+    this.#answer(false);
+    if (mustGoOn) this.#pump();
+    else if (this.#running.size > 0 && !this.#options.notes.isExact) {
+      const nowMs = this.#options.nowMs();
+      this.#settleAlarm.setBy(nowMs + settleMs, nowMs);
+    }
+  }
+
+  /** Says how jobs ended: of slices that are over, and if `isDue` or nothing is left to begin, of all. */
+  #answer(isDue: boolean): void {
+    const nowMs = this.#options.nowMs();
+    const isHungry = this.#slices.every((slice) => slice.next === slice.end);
+    let isWaiting = false;
+    for (const slice of this.#slices) {
+      if (slice.endedAtMs === Infinity) continue;
+      if (isDue || isHungry || slice.isOver || slice.isAnswerLarge || nowMs >= slice.endedAtMs + answerMs) {
+        this.#say(slice.takeAnswer(this.#takeBusyMs(nowMs)));
+      } else isWaiting = true;
+    }
+    this.#slices = this.#slices.filter((slice) => !slice.isOver);
+    if (isWaiting) this.#answerAlarm.setBy(nowMs + answerMs, nowMs);
+    if (this.#slices.length > 0) return;
+    this.#busyAtMs = -1;
+    this.#onIdle?.();
+  }
+
+  /** How long there was something to run since this was asked last. */
+  #takeBusyMs(nowMs: number): number {
+    const busyMs = this.#busyAtMs < 0 ? 0 : nowMs - this.#busyAtMs;
+    this.#busyAtMs = nowMs;
+    return busyMs;
+  }
+
+  #expire(): void {
+    const nowMs = this.#options.nowMs();
+    if (this.#running.expire(nowMs)) {
+      this.#say({ kind: "overdue", jobs: this.#running.overdue });
+      this.withdraw();
+    }
+    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, nowMs);
+  }
+
+  #settle(): void {
+    this.#options.notes.settle(this.#running.ranges, this.#options.nowMs());
+  }
+
+  #say(message: WorkerMessage): void {
+    this.#beginTurn();
+    this.#said.push(message);
+    this.#options.say(message);
+  }
+}
+
+function record(slice: SliceRun, seq: number, result: Result, durationMs: number, nowMs: number): void {
+  switch (result.kind) {
+    case "done":
+      return slice.doneAlone(seq, nowMs);
+    case "skipped":
+      return slice.skipped(seq, nowMs);
+    case "released":
+      return slice.released(seq, nowMs);
+    case "failed": {
+      const { how, message } = result;
+      const stack = result.stack.slice(0, jobErrorBytesMax);
+      return slice.failed({ seq, how, message, stack, durationMs: Math.max(0, durationMs) }, nowMs);
+    }
+  }
+}

@@ -1,0 +1,140 @@
+import { includes, RangeSet, rangesOf } from "../base/range_set.ts";
+import type { Ranges } from "../base/ranges.ts";
+import { decodeJobs } from "../protocol/codec.ts";
+import type { Failure } from "../protocol/messages.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+
+export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
+export type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;
+
+/** Text of failures kept before they are answered; a slice of failing jobs must not make a frame of megabytes. */
+const failureCharsMax = 256 << 10;
+
+/**
+ * One slice in a worker: which of its jobs have not begun, and how the others ended since the last answer.
+ */
+export class SliceRun {
+  readonly number: number;
+  readonly attempt: number;
+  /** The next job to begin. */
+  next: number;
+  /** One past the last job to begin; comes down to `next` when the rest is handed back. */
+  end: number;
+  /** Jobs begun and not ended. */
+  running = 0;
+  /** When the oldest of the jobs not yet answered ended; Infinity if there is none. */
+  endedAtMs = Infinity;
+  readonly #seq: number;
+  readonly #count: number;
+  #bytes: Uint8Array | null;
+  #jobs: unknown[] = [];
+  readonly #done = new RangeSet();
+  /** Done in an order of their own. */
+  #scattered: number[] = [];
+  #skipped: number[] = [];
+  #failed: Failure[] = [];
+  #failureChars = 0;
+  readonly #released = new RangeSet();
+
+  constructor(message: SliceMessage) {
+    this.number = message.slice;
+    this.attempt = message.attempt;
+    this.#seq = message.seq;
+    this.#count = message.count;
+    this.next = message.seq;
+    this.end = message.seq + message.count;
+    this.#bytes = message.jobs;
+  }
+
+  /** The decoded jobs; the first is that of `seq`. Decoded when the slice begins, not when it arrives. */
+  get jobs(): unknown[] {
+    if (this.#bytes !== null) {
+      this.#jobs = decodeJobs(this.#bytes, this.#count);
+      this.#bytes = null;
+    }
+    return this.#jobs;
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** Nothing is left to begin and nothing runs. */
+  get isOver(): boolean {
+    return this.next === this.end && this.running === 0;
+  }
+
+  get isAnswerLarge(): boolean {
+    return this.#failureChars > failureCharsMax;
+  }
+
+  /** Jobs `from` up to `to`, one after the other, are done. */
+  done(from: number, to: number, nowMs: number): void {
+    if (from === to) return;
+    this.#done.add(from, to);
+    this.#ended(nowMs);
+  }
+
+  /** One job, in whatever order. */
+  doneAlone(seq: number, nowMs: number): void {
+    this.#scattered.push(seq);
+    this.#ended(nowMs);
+  }
+
+  skipped(seq: number, nowMs: number): void {
+    this.#skipped.push(seq);
+    this.#ended(nowMs);
+  }
+
+  failed(failure: Failure, nowMs: number): void {
+    this.#failed.push(failure);
+    this.#failureChars += failure.message.length + failure.stack.length;
+    this.#ended(nowMs);
+  }
+
+  /** It began, and is handed back all the same: its abort cost nothing. */
+  released(seq: number, nowMs: number): void {
+    this.#released.add(seq, seq + 1);
+    this.#ended(nowMs);
+  }
+
+  /** Hands back what has not begun. */
+  withdraw(nowMs: number): void {
+    if (this.next === this.end) return;
+    this.#released.add(this.next, this.end);
+    this.end = this.next;
+    this.#ended(nowMs);
+  }
+
+  /** Whether one of these jobs has not begun. */
+  awaits(jobs: Ranges): boolean {
+    for (let seq = this.next; seq < this.end; seq++) if (includes(jobs, seq)) return true;
+    return false;
+  }
+
+  /** What ended since the answer before. */
+  takeAnswer(busyMs: number): SliceAnswer {
+    if (this.#scattered.length > 0) this.#done.addAll(rangesOf(this.#scattered));
+    const answer: SliceAnswer = {
+      kind: "answer",
+      slice: this.number,
+      done: this.#done.ranges,
+      skipped: rangesOf(this.#skipped),
+      failed: this.#failed,
+      released: this.#released.ranges,
+      busyMs,
+    };
+    this.#done.clear();
+    this.#released.clear();
+    this.#scattered = [];
+    this.#skipped = [];
+    this.#failed = [];
+    this.#failureChars = 0;
+    this.endedAtMs = Infinity;
+    return answer;
+  }
+
+  #ended(nowMs: number): void {
+    if (nowMs < this.endedAtMs) this.endedAtMs = nowMs;
+  }
+}

@@ -1,0 +1,144 @@
+import { writeFileSync } from "node:fs";
+import type { Log } from "../base/log.ts";
+import { sentenceCharsMax } from "../base/wire_limits.ts";
+import { describeError } from "../plugin/describe_error.ts";
+import { Handler } from "../plugin/invoke.ts";
+import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
+import { encodeMessage } from "../protocol/parse.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { Runner } from "./runner.ts";
+import { noNotes, StartNotes } from "./start_notes.ts";
+
+/** What a worker exits with when something threw outside of any job. */
+const brokenExitCode = 70;
+
+export type WorkerSessionOptions = Readonly<{
+  send: (message: WorkerMessage) => void;
+  /** Sends what is queued, then ends the process. */
+  leave: (exitCode: number) => void;
+  nowMs: () => number;
+  /** Shared with the watchdog. */
+  watch: Float64Array;
+  notePath: string | undefined;
+  lastPath: string | undefined;
+  log: Log;
+}>;
+
+/**
+ * What a worker does about each message of its supervisor.
+ *
+ *     STARTED -- load --> LOADED -- setup --> PREPARED -- quit, jobs ended --> LEAVING
+ *         '------ unloadable -------'-----------------------------------------^
+ */
+export class WorkerSession {
+  readonly #options: WorkerSessionOptions;
+  #loaded: LoadedPlugin | null = null;
+  #handler: Handler | null = null;
+  #runner: Runner | null = null;
+  #isLeaving = false;
+
+  constructor(options: WorkerSessionOptions) {
+    this.#options = options;
+    process.on("exit", () => this.#lastWords());
+    process.on("uncaughtException", (error) => this.#broken("uncaught exception", error));
+    process.on("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
+  }
+
+  /** The end of the connection is expected. */
+  get isLeaving(): boolean {
+    return this.#isLeaving;
+  }
+
+  hello(secret: string): void {
+    this.#options.send({ kind: "hello", pid: process.pid, secret, runtime: runtimeName() });
+  }
+
+  receive(message: SupervisorMessage): void {
+    switch (message.kind) {
+      case "load":
+        return void this.#attempt(() => this.#load(message.plugin, message.exportName));
+      case "setup":
+        return void this.#attempt(() => this.#setup(message));
+      case "slice":
+        return this.#runner!.slice(message);
+      case "withdraw":
+        return this.#runner?.withdraw();
+      case "abort":
+        return this.#runner?.abort(message.jobs, message.why);
+      case "quit":
+        return void this.#quit();
+    }
+  }
+
+  async #load(path: string, exportName: string): Promise<void> {
+    const loaded = await loadPlugin(path, exportName === "" ? undefined : exportName, "slave");
+    this.#loaded = loaded;
+    this.#options.send({ kind: "loaded", hash: loaded.hash, options: loaded.options });
+  }
+
+  /** The first one prepares the plugin; later ones, of a master that was started anew, change the timeout. */
+  async #setup(message: Extract<SupervisorMessage, { kind: "setup" }>): Promise<void> {
+    const { args, concurrency, timeoutMs } = message;
+    if (this.#runner !== null) return this.#runner.setTimeout(timeoutMs);
+    const { nowMs, watch, notePath, send, log } = this.#options;
+    const handler = new Handler(this.#loaded!.plugin, { args, log });
+    await handler.setup();
+    this.#handler = handler;
+    const notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
+    this.#runner = new Runner({ handler, notes, watch, concurrency, timeoutMs, say: send, nowMs });
+    send({ kind: "prepared" });
+  }
+
+  async #attempt(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      const { message, stack } = describeError(error);
+      // A plugin that does not load is described by its message; what `setup` threw, by where it did.
+      const text = this.#loaded === null ? message : `setup failed: ${message}\n${stack}`;
+      this.#options.send({ kind: "unloadable", message: text.slice(0, sentenceCharsMax) });
+      this.#leave(0);
+    }
+  }
+
+  async #quit(): Promise<void> {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    await this.#runner?.whenIdle();
+    try {
+      await this.#handler?.teardown();
+    } catch (error) {
+      this.#options.log("error", `teardown failed: ${describeError(error).message}`);
+    }
+    this.#leave(0);
+  }
+
+  #leave(exitCode: number): void {
+    this.#isLeaving = true;
+    this.#options.leave(exitCode);
+  }
+
+  /** No job is to blame for certain: the supervisor names those that ran. */
+  #broken(what: string, error: unknown): void {
+    const { message, stack } = describeError(error);
+    this.#options.log("error", `${what} outside of a job: ${stack === "" ? message : stack}`);
+    this.#lastWords({ kind: "broken", message: `${what}: ${message}` });
+    process.exit(brokenExitCode);
+  }
+
+  /** Called while the process exits, whoever asked for it: only what is synchronous gets done. */
+  #lastWords(...more: WorkerMessage[]): void {
+    const { lastPath } = this.#options;
+    if (this.#isLeaving || lastPath === undefined) return;
+    this.#isLeaving = true;
+    const words = [...this.#runner?.lastWords() ?? [], ...more].map(encodeMessage);
+    if (words.length > 0) writeFileSync(lastPath, Buffer.concat(words), { mode: 0o600 });
+  }
+}
+
+/** `bun 1.4.5`, `deno 2.9.5`, `node 24.1.0`. */
+export function runtimeName(): string {
+  const { bun, deno, node } = process.versions;
+  if (bun !== undefined) return `bun ${bun}`;
+  return deno !== undefined ? `deno ${deno}` : `node ${node}`;
+}

@@ -1,0 +1,5 @@
+/** The program that test slaves start their workers with. */
+import { takeGeneration } from "../../src/slave/self.ts";
+import { runWorker } from "../../src/worker/main.ts";
+
+await runWorker({ parentPid: takeGeneration().parentPid });

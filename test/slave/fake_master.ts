@@ -1,0 +1,168 @@
+import type { Log } from "../../src/base/log.ts";
+import { encode } from "../../src/protocol/codec.ts";
+import type {
+  Introduction,
+  LeaseJobs,
+  MasterMessage,
+  SlaveMessage,
+  Welcome,
+} from "../../src/protocol/messages.ts";
+import type { MasterLink } from "../../src/link/link.ts";
+import { listen, type Listener } from "../../src/link/listen.ts";
+
+export type AnswerMessage = Extract<SlaveMessage, { kind: "answer" }>;
+
+export type FakeOptions = {
+  runId?: string;
+  masterId?: string;
+  timeoutMs?: number;
+  heartbeatMs?: number;
+  graceMs?: number;
+  port?: number;
+  args?: Record<string, string>;
+  /** What it lets a slave keep. @default all it names */
+  keep?: (held: readonly LeaseJobs[]) => readonly LeaseJobs[];
+  log?: Log;
+};
+
+/** A master that does what a test says, and keeps what slaves say. */
+export class FakeMaster {
+  readonly said: SlaveMessage[] = [];
+  readonly intros: Introduction[] = [];
+  link: MasterLink | null = null;
+  port = 0;
+  onSaid: (message: SlaveMessage) => void = () => {};
+  closed = 0;
+  #listener: Listener | null = null;
+  readonly #options: FakeOptions;
+  #waits: { test: (master: FakeMaster) => boolean; resolve: () => void }[] = [];
+
+  constructor(options: FakeOptions = {}) {
+    this.#options = options;
+  }
+
+  static async start(options: FakeOptions = {}): Promise<FakeMaster> {
+    const master = new FakeMaster(options);
+    await master.#listen();
+    return master;
+  }
+
+  async #listen(): Promise<void> {
+    const options = this.#options;
+    this.#listener = await listen({
+      host: "127.0.0.1",
+      port: options.port ?? 0,
+      token: new Uint8Array(32),
+      welcome: () => this.#welcome(),
+      nowMs: () => performance.now(),
+      log: options.log ?? (() => {}),
+      onSession: (link, intro) => this.#onSession(link, intro),
+    });
+    this.port = this.#listener.address.port;
+  }
+
+  #welcome(): Welcome {
+    const { runId, masterId, timeoutMs, heartbeatMs, graceMs, args } = this.#options;
+    return {
+      runId: runId ?? "run",
+      masterId: masterId ?? "master",
+      key: "key",
+      epoch: 1,
+      plugin: { name: "handlers.ts", export: "default", hash: new Uint8Array(32) },
+      args: args ?? {},
+      timeoutMs: timeoutMs ?? 0,
+      heartbeatMs: heartbeatMs ?? 5_000,
+      graceMs: graceMs ?? 30_000,
+    };
+  }
+
+  #onSession(link: MasterLink, intro: Introduction): void {
+    this.link = link;
+    this.intros.push(intro);
+    link.onMessage = (message) => {
+      this.said.push(message);
+      if (message.kind === "ready") {
+        const leases = this.#options.keep?.(message.held) ?? message.held;
+        link.send({ kind: "keep", leases });
+      }
+      this.onSaid(message);
+      this.#check();
+    };
+    link.onClose = () => {
+      this.closed++;
+      this.#check();
+    };
+    this.#check();
+  }
+
+  send(message: MasterMessage): void {
+    this.link!.send(message);
+  }
+
+  /** Leases jobs with these values; the lease number is made up if not given. */
+  lease(
+    number: number,
+    seq: number,
+    values: readonly unknown[],
+    alone: "no" | "in worker" | "in slave" = "no",
+  ): void {
+    const jobs = Buffer.concat(values.map(encode));
+    this.send({
+      kind: "lease",
+      number,
+      seq,
+      count: values.length,
+      attempt: 1,
+      alone,
+      jobs: new Uint8Array(jobs),
+    });
+  }
+
+  get answers(): AnswerMessage[] {
+    return this.said.filter((message): message is AnswerMessage => message.kind === "answer");
+  }
+
+  /** All seqs that any answer names in this field. */
+  named(field: "done" | "skipped" | "released"): number[] {
+    return this.answers.flatMap((answer) => numbersOf(answer[field])).sort((a, b) => a - b);
+  }
+
+  get failed() {
+    return this.answers.flatMap(({ failed }) => failed);
+  }
+
+  get crashes() {
+    return this.answers.flatMap(({ crash }) => crash === null ? [] : [crash]);
+  }
+
+  get isReady(): boolean {
+    return this.said.some(({ kind }) => kind === "ready");
+  }
+
+  /** Resolves once `test` holds; looked at whenever a slave says something. */
+  until(test: (master: FakeMaster) => boolean): Promise<void> {
+    if (test(this)) return Promise.resolve();
+    return new Promise((resolve) => this.#waits.push({ test, resolve }));
+  }
+
+  #check(): void {
+    for (const wait of [...this.#waits]) {
+      if (!wait.test(this)) continue;
+      this.#waits = this.#waits.filter((other) => other !== wait);
+      wait.resolve();
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.link?.close("the test is over");
+    await this.#listener?.close();
+  }
+}
+
+export function numbersOf(ranges: readonly number[]): number[] {
+  const numbers: number[] = [];
+  for (let at = 0; at < ranges.length; at += 2) {
+    for (let number = ranges[at]!; number < ranges[at + 1]!; number++) numbers.push(number);
+  }
+  return numbers;
+}
