@@ -1,0 +1,99 @@
+/**
+ * Runs a plugin's jobs through a real source and a real handler, in this process, whatever runtime it is:
+ *
+ *     bun test/plugins/drive.ts plugins/posts.ts '{"args":{},"stopAfter":100}'
+ *
+ * Prints one line of JSON: what came of it.
+ */
+import { Buffer } from "node:buffer";
+import { argv, stdout, versions } from "node:process";
+import type { Block } from "../../src/base/job_span.ts";
+import type { LogLevel } from "../../src/base/log.ts";
+import { describeError } from "../../src/plugin/describe_error.ts";
+import { Handler, type Result } from "../../src/plugin/invoke.ts";
+import { JobSignal } from "../../src/plugin/job_signal.ts";
+import { loadPlugin } from "../../src/plugin/load_plugin.ts";
+import { Source } from "../../src/plugin/source.ts";
+import type { Plugin } from "../../src/plugin/types.ts";
+import { decode, decodeJobs } from "../../src/protocol/codec.ts";
+
+export type Task = Readonly<{
+  args: Readonly<Record<string, string>>;
+  /** The encoded cursor of an earlier drive, in base64. */
+  last?: string;
+  /** Stops the source after so many jobs, as a stop of the master would. */
+  stopAfter?: number;
+  /** Reads the source only. */
+  isMasterOnly?: boolean;
+}>;
+
+export type Outcome = Readonly<{
+  runtime: string;
+  jobs: unknown[];
+  last: string | undefined;
+  lastCursor: unknown;
+  results: Result[];
+  logs: string[];
+  error: string | undefined;
+}>;
+
+async function drive(plugin: Plugin, task: Task): Promise<Outcome> {
+  const logs: string[] = [];
+  const log = (level: LogLevel, message: string, fields?: object) =>
+    void logs.push(`${level} ${message}${fields ? ` ${JSON.stringify(fields)}` : ""}`);
+  const outcome = { jobs: [] as unknown[], last: undefined as string | undefined, results: [] as Result[] };
+  const handler = task.isMasterOnly ? undefined : new Handler(plugin, { args: task.args, log });
+  let error: string | undefined;
+  try {
+    // Together, as `taskmaster run` starts them.
+    const [blocks] = await Promise.all([readBlocks(plugin, task, log), handler?.setup()]);
+    outcome.jobs = blocks.flatMap((block) => decodeJobs(block.bytes, block.ends.length));
+    const cursor = blocks.map(lastCursor).at(-1);
+    if (cursor) outcome.last = Buffer.from(cursor).toString("base64");
+    for (const [seq, job] of outcome.jobs.entries()) {
+      if (handler) outcome.results.push(await handler.run(job, seq, 1, new JobSignal()));
+    }
+    await handler?.teardown();
+  } catch (thrown) {
+    error = describeError(thrown).message;
+  }
+  const lastSeen = outcome.last === undefined ? undefined : decode(Buffer.from(outcome.last, "base64"));
+  return { runtime: runtime(), ...outcome, lastCursor: lastSeen, logs, error };
+}
+
+function readBlocks(
+  plugin: Plugin,
+  task: Task,
+  log: ConstructorParameters<typeof Source>[2]["log"],
+): Promise<Block[]> {
+  return new Promise((resolve, reject) => {
+    const blocks: Block[] = [];
+    let left = task.stopAfter ?? Infinity;
+    const stop = () => source.close().then(() => resolve(blocks));
+    const source = new Source(plugin, { args: task.args }, {
+      demand: () => ({ jobs: left, bytes: Infinity }),
+      onBlock(block) {
+        blocks.push(block);
+        left -= block.ends.length;
+        if (left <= 0) void stop();
+      },
+      onEnd: () => resolve(blocks),
+      onError: ({ message }) => reject(message.split("\n", 1)[0]),
+      log,
+    });
+    source.open(task.last === undefined ? undefined : new Uint8Array(Buffer.from(task.last, "base64")));
+  });
+}
+
+function lastCursor(block: Block): Uint8Array {
+  const { bytes, ends } = block.cursors ?? block;
+  return bytes.slice(ends.length > 1 ? ends[ends.length - 2] : 0);
+}
+
+function runtime(): string {
+  return "bun" in versions ? "bun" : "deno" in versions ? "deno" : "node";
+}
+
+const [path, task] = argv.slice(2);
+const { plugin } = await loadPlugin(path!, undefined, "both");
+stdout.write(`${JSON.stringify(await drive(plugin, JSON.parse(task!) as Task))}\n`);

@@ -1,0 +1,133 @@
+import { appendFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines.ts";
+import { driven, runtimes } from "./driven.ts";
+import { Handler } from "../../src/plugin/invoke.ts";
+import { JobSignal } from "../../src/plugin/job_signal.ts";
+import type { Context, Plugin } from "../../src/plugin/types.ts";
+
+type Line = { offset: number; line: string };
+
+function context(args: Record<string, string>): Context {
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  return { args, signal: new AbortController().signal, log };
+}
+
+async function read(file: string, last?: number): Promise<Line[]> {
+  const jobs: Line[] = [];
+  for await (const job of getJobs(last, context({ file }))) jobs.push(job);
+  return jobs;
+}
+
+const linesOf = (jobs: readonly Line[]) => jobs.map(({ line }) => line);
+
+t.test("lines.ts reads lines with \\n and \\r\\n, empty ones, and a last one without either", async (t) => {
+  const table: readonly [string, string[]][] = [
+    ["", []],
+    ["a", ["a"]],
+    ["a\n", ["a"]],
+    ["a\r\nb\r\n", ["a", "b"]],
+    ["\n\r\n\n", ["", "", ""]],
+    ["a\rb\n", ["a\rb"]],
+    ["\ufeffa\n\ufeffb", ["a", "b"]],
+    ["naïve 😀\n漢字", ["naïve 😀", "漢字"]],
+  ];
+  const file = join(t.testdir(), "text");
+  for (const [text, lines] of table) {
+    writeFileSync(file, text);
+    t.same(linesOf(await read(file)), lines, JSON.stringify(text));
+  }
+});
+
+t.test("an offset is where its line begins; from each, what follows is read again", async (t) => {
+  const file = join(t.testdir({ text: "naïve 😀\r\n\n漢字\nlast" }), "text");
+  const jobs = await read(file);
+  t.same(jobs.map(cursor), [0, 13, 14, 21]);
+  for (const [index, job] of jobs.entries()) t.same(await read(file, cursor(job)), jobs.slice(index));
+});
+
+t.test("lines and characters across the ends of its reads arrive whole", async (t) => {
+  // Over ten reads of some 2 MiB, whose ends fall into characters and between \r and \n.
+  const text = Array.from(
+    { length: 400 },
+    (_, index) => `${index}${"x".repeat(index % 12)}${"😀é漢x".repeat(5_500)}`,
+  );
+  const file = join(t.testdir(), "text");
+  writeFileSync(file, text.join("\r\n"));
+  const lines = linesOf(await read(file));
+  t.equal(lines.length, text.length);
+  t.equal(lines.findIndex((line, index) => line !== text[index]), -1, "no line differs");
+});
+
+t.test("a line may have almost 1 MiB; a longer one ends the source with its place", async (t) => {
+  const max = (1 << 20) - 64;
+  const file = join(t.testdir(), "text");
+  writeFileSync(file, `a\n${"x".repeat(max)}\nb\n`);
+  t.same((await read(file)).map(({ line }) => line.length), [1, max, 1]);
+  for (const length of [max + 1, 3 * max]) {
+    for (const end of ["\nb", ""]) {
+      writeFileSync(file, `a\n${"x".repeat(length)}${end}`);
+      await t.rejects(read(file), {
+        message: /^The line at byte 2 of \/.*text is longer than 1048512 bytes/,
+      });
+    }
+  }
+});
+
+t.test("lines appended later are read from the last one on", async (t) => {
+  const file = join(t.testdir({ text: "a\nb\n" }), "text");
+  const last = cursor((await read(file)).at(-1)!);
+  appendFileSync(file, "c\nd");
+  t.same(linesOf(await read(file, last)), ["b", "c", "d"], "the last one again, which the master drops");
+  appendFileSync(file, "e\n");
+  t.same(await read(file, 6), [{ offset: 6, line: "de" }], "a last line that grew is another job");
+});
+
+t.test("a file that was rewritten is refused", async (t) => {
+  const file = join(t.testdir({ text: "abc\ndef\n" }), "text");
+  for (const last of [2, 8, 400]) {
+    await t.rejects(read(file, last), { message: new RegExp(`No line begins at byte ${last} of .*--reset`) });
+  }
+});
+
+t.test("it asks for a file, and names one that is not there", async (t) => {
+  await t.rejects(getJobs(undefined, context({})).next(), { message: /file=PATH$/ });
+  await t.rejects(read("/gone/text"), { message: /ENOENT.*\/gone\/text/ });
+});
+
+t.test("the handler counts, skips empty lines, and fails on what is not JSON where a field is asked for", async (t) => {
+  const logs: unknown[] = [];
+  const plugin = { handleJob, setup, teardown } as unknown as Plugin;
+  const one = new Handler(plugin, { args: { field: "type" }, log: (...line) => void logs.push(line) });
+  await one.setup();
+  const run = (line: string) => one.run({ offset: 0, line }, 0, 1, new JobSignal());
+  t.same(run('{"type":"view"}'), { kind: "done" });
+  t.same(run('{"type":"buy", "n": 1}'), { kind: "done" });
+  t.same(run('{"type":"view"}'), { kind: "done" });
+  t.same(run("null"), { kind: "done" });
+  t.same(run("  "), { kind: "skipped", reason: "empty line" });
+  t.match(run("{type"), { kind: "failed", message: /^SyntaxError: / });
+  await one.teardown();
+  t.same(logs, [
+    ["info", "Counted", { lines: 4, words: 6, characters: 56 }],
+    ["info", "Most frequent values of type", { view: 2, buy: 1, "(missing)": 1 }],
+  ]);
+});
+
+for (const runtime of Object.keys(runtimes)) {
+  t.test(`lines.ts stops and resumes on ${runtime}`, async (t) => {
+    const folder = t.testdir({ "events.ndjson": '{"a":1}\n{"a":2}\n{"a":3}\n' });
+    const args = { file: "events.ndjson", field: "a" };
+    const first = await driven(runtime, "plugins/lines.ts", folder, { args, stopAfter: 2 });
+    t.match(first, {
+      runtime,
+      error: undefined,
+      lastCursor: 8,
+      results: [{ kind: "done" }, { kind: "done" }],
+    });
+    t.equal(first.jobs.length, 2);
+    const again = await driven(runtime, "plugins/lines.ts", folder, { args, last: first.last! });
+    t.same(again.jobs, [{ offset: 8, line: '{"a":2}' }, { offset: 16, line: '{"a":3}' }]);
+  });
+}
