@@ -46,6 +46,8 @@ export type LinkOptions<In> = Readonly<{
 
 type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;
 
+const nothing = new Uint8Array(0);
+
 /** A lag of the process beyond this is added to every deadline. */
 const lagMsMin = 1_000;
 
@@ -197,6 +199,8 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   *#parse(chunk: Uint8Array): Generator<In> {
     try {
       for (const body of this.#reader.push(chunk)) yield this.#options.parse(body);
+      // A frame too long that came behind complete ones is refused by the next look.
+      if (this.#reader.isInFrame) this.#reader.push(nothing);
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
     }

@@ -83,14 +83,13 @@ export class Lobby {
   }
 
   #makeRoom(nowMs: number): void {
-    while (this.#waiting.length > 0) {
-      if (this.#greeted.size >= handshakesMax) {
-        const [oldest] = this.#greeted;
-        if (nowMs < oldest!.sinceMs + handshakeCrowdedMs) return;
-        oldest!.refuse("busy");
-      }
+    while (this.#waiting.length > 0 && this.#greeted.size < handshakesMax) {
       this.#greet(this.#waiting.pop()!.socket, nowMs);
     }
+    const [oldest] = this.#greeted;
+    const isCrowded = this.#waiting.length > 0 && oldest && nowMs >= oldest.sinceMs + handshakeCrowdedMs;
+    // Its end makes room and comes back here.
+    if (isCrowded) oldest.refuse("busy");
   }
 
   #greet(socket: Socket, nowMs: number): void {

@@ -48,7 +48,9 @@ addExtension({
 });
 
 // As cbor-x does it, but for seconds in 64 bits, which arrive as a bigint.
-addExtension({ tag: 1, decode: (seconds: number | bigint) => new Date(Math.round(Number(seconds) * 1000)) } as never);
+addExtension(
+  { tag: 1, decode: (seconds: number | bigint) => new Date(Math.round(Number(seconds) * 1000)) } as never,
+);
 
 /**
  * One self-contained CBOR item in memory of its own.

@@ -45,18 +45,22 @@ export class FrameReader {
    * Takes the next bytes and returns the bodies that are complete with them, in order. The bodies may be views
    * of `chunk`.
    *
-   * @throws {FrameError} if a frame announces more than 16 MiB; the reader is of no use then.
+   * @throws {FrameError} if a frame announces more than 16 MiB; the reader is of no use then. If other frames
+   * were complete before it, they are returned first, and the next call throws.
    */
   push(chunk: Uint8Array): Uint8Array[] {
     const bodies: Uint8Array[] = [];
     let at = this.#filled > 0 ? this.#finish(chunk, bodies) : 0;
     while (chunk.length - at >= prefixBytes) {
-      const end = at + prefixBytes + lengthAt(chunk, at);
-      if (end > chunk.length) break;
+      const length = lengthAt(chunk, at);
+      const end = at + prefixBytes + length;
+      // A length beyond the limit is kept like any other part, and refused when it is looked at again.
+      if (end > chunk.length || length > frameBytesMax) break;
       bodies.push(new Uint8Array(chunk.buffer, chunk.byteOffset + at + prefixBytes, end - at - prefixBytes));
       at = end;
     }
     if (at < chunk.length) this.#keep(chunk.subarray(at));
+    if (this.#filled >= prefixBytes && bodies.length === 0) checkedLength(this.#partial, 0);
     return bodies;
   }
 
@@ -65,7 +69,7 @@ export class FrameReader {
     const used = Math.min(chunk.length, Math.max(0, prefixBytes - this.#filled));
     if (used > 0) this.#keep(chunk.subarray(0, used));
     if (this.#filled < prefixBytes) return used;
-    const end = prefixBytes + lengthAt(this.#partial, 0);
+    const end = prefixBytes + checkedLength(this.#partial, 0);
     const rest = Math.min(chunk.length - used, end - this.#filled);
     this.#keep(chunk.subarray(used, used + rest));
     if (this.#filled === end) {
@@ -85,14 +89,15 @@ export class FrameReader {
     }
     this.#partial.set(bytes, this.#filled);
     this.#filled = filled;
-    if (filled >= prefixBytes) lengthAt(this.#partial, 0);
   }
 }
 
 function lengthAt(bytes: Uint8Array, at: number): number {
-  const length = bytes[at]! * 0x1000000 + (bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!);
-  if (length > frameBytesMax) {
-    throw new FrameError(`Cannot read a frame of ${length} bytes: at most ${frameBytesMax} are allowed`);
-  }
-  return length;
+  return bytes[at]! * 0x1000000 + (bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!);
+}
+
+function checkedLength(bytes: Uint8Array, at: number): number {
+  const length = lengthAt(bytes, at);
+  if (length <= frameBytesMax) return length;
+  throw new FrameError(`Cannot read a frame of ${length} bytes: at most ${frameBytesMax} are allowed`);
 }

@@ -57,7 +57,9 @@ function faultInObject(value: object, path: string, around: readonly object[]): 
   const prototype = Object.getPrototypeOf(value);
   if (value instanceof Uint8Array) return isBytes(prototype) ? undefined : { path, reason: instance(value) };
   if (prototype === Date.prototype) {
-    return isExactDate(value as Date) ? undefined : { path, reason: "a Date too far from 1970 to keep its milliseconds" };
+    return isExactDate(value as Date)
+      ? undefined
+      : { path, reason: "a Date too far from 1970 to keep its milliseconds" };
   }
   const isPlain = prototype === Object.prototype || prototype === null;
   const isCollection = prototype === Array.prototype || prototype === Map.prototype ||

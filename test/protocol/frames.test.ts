@@ -52,6 +52,10 @@ t.test("a frame over 16 MiB is refused from its four bytes", async (t) => {
   for (const byte of tooLong.subarray(0, 3)) reader.push(Uint8Array.of(byte));
   t.throws(() => reader.push(tooLong.subarray(3)), { name: "FrameError" }, "also one byte at a time");
   t.throws(() => new FrameReader().push(Uint8Array.of(0xff, 0xff, 0xff, 0xff)), { name: "FrameError" });
+  const behind = new FrameReader();
+  const both = new Uint8Array(Buffer.concat([frame(Uint8Array.of(7)), tooLong]));
+  t.same(behind.push(both).map((body) => [...body]), [[7]], "complete frames before it are returned");
+  t.throws(() => behind.push(new Uint8Array(0)), { name: "FrameError" }, "and then it is refused");
   t.throws(() => writePrefix(new Uint8Array(4), (16 << 20) + 1), RangeError, "and never sent");
   t.same(new FrameReader().push(Uint8Array.of(1, 0, 0, 0)), [], "just 16 MiB may come");
 });

@@ -1,0 +1,188 @@
+import { createServer, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import t from "tap";
+import { RefusedError } from "../../src/link/dial.ts";
+import {
+  encodeHello,
+  encodeRefusal,
+  encodeWelcome,
+  type RefusalCode,
+  Secret,
+} from "../../src/protocol/handshake.ts";
+import { encode } from "../../src/protocol/codec.ts";
+import { welcome } from "../protocol/samples.ts";
+import { openHouse, token } from "./harness.ts";
+
+const secret = new Secret(token);
+
+/** A server that is no master: `speak` does what it wants with each connection. */
+async function impostor(speak: (socket: Socket) => void) {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    speak(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { port: (server.address() as AddressInfo).port, close: () => server.close() };
+}
+
+t.test("dial() brings the welcome and a link", async (t) => {
+  const house = await openHouse();
+  const dialed = await house.dial();
+  t.same(dialed.welcome, welcome);
+  const { link, role } = await house.sessions.next();
+  t.equal(role, "slave");
+  const got = new Promise((resolve) => (link.onMessage = resolve));
+  dialed.link.send({ kind: "ready", credit: 2, held: [] });
+  t.same(await got, { kind: "ready", credit: 2, held: [] });
+  await dialed.link.close("done");
+  await house.dial({ role: "control" }).then(({ link }) => link.close("done"));
+  t.equal((await house.sessions.next()).role, "control");
+  await house.close();
+});
+
+t.test("insecure both ways works, insecure one way is refused for good", async (t) => {
+  const open = await openHouse(null);
+  await open.dial().then(({ link }) => link.close("done"));
+  await t.rejects(open.dial({ token }), { final: true, message: /it runs with --insecure/ });
+  const closed = await openHouse();
+  await t.rejects(closed.dial({ token: null }), { final: true, message: /asks for a token/ });
+  await open.close();
+  await closed.close();
+});
+
+t.test("another token is refused for good, and the sentence says what to do", async (t) => {
+  const house = await openHouse();
+  await t.rejects(house.dial({ token: new Uint8Array(32).fill(9) }), {
+    name: "RefusedError",
+    final: true,
+    exitCode: 5,
+    message:
+      /the tokens differ; on the master's machine run "taskmaster token --write taskmaster.token", then copy/,
+  });
+  await house.close();
+});
+
+t.test("what each refusal means to a slave", async (t) => {
+  const meanings: readonly (readonly [RefusalCode, boolean, RegExp])[] = [
+    ["token", true, /tokens differ/],
+    ["version", true, /does not speak version 1/],
+    ["malformed", false, /could not read/],
+    ["busy", false, /as many connections/],
+    ["late", false, /too late/],
+    ["ending", false, /run is ending/],
+  ];
+  const house = await openHouse();
+  for (const [code, isFinal, words] of meanings) {
+    const { port, close } = await impostor((socket) => socket.end(encodeRefusal(code)));
+    const error = await house.dial({ port }).catch((error: Error) => error) as Error;
+    t.equal(error instanceof RefusedError, isFinal, code);
+    t.match(error.message, words);
+    close();
+  }
+  await house.close();
+});
+
+t.test("a master that does not prove the token gets no slave", async (t) => {
+  const house = await openHouse();
+  const rogue = await impostor((socket) => {
+    socket.write(encodeHello(new Uint8Array(32), secret));
+    socket.once("data", () => {
+      const proof = {
+        masterNonce: new Uint8Array(32),
+        slaveNonce: new Uint8Array(32),
+        role: "slave",
+        certificateHash: new Uint8Array(0),
+      } as const;
+      socket.write(encodeWelcome(proof, encode(welcome), new Secret(new Uint8Array(32).fill(4))));
+    });
+  });
+  await t.rejects(house.dial({ port: rogue.port }), {
+    final: true,
+    message: /did not prove that it holds this token/,
+  });
+  const open = await impostor((socket) => {
+    socket.write(encodeHello(new Uint8Array(32), secret));
+    const proof = {
+      masterNonce: new Uint8Array(32),
+      slaveNonce: new Uint8Array(32),
+      role: "slave",
+      certificateHash: new Uint8Array(0),
+    } as const;
+    socket.once("data", () => socket.write(encodeWelcome(proof, encode(welcome), new Secret(null))));
+  });
+  await t.rejects(
+    house.dial({ port: open.port }),
+    { final: true, message: /did not prove/ },
+    "nor one that claims to be insecure only then",
+  );
+  rogue.close();
+  open.close();
+  await house.close();
+});
+
+t.test("a master of another version is refused for good, both versions named, and it is told", async (t) => {
+  const house = await openHouse();
+  let told = Buffer.alloc(0);
+  const heard = deferred();
+  const newer = await impostor((socket) => {
+    const hello = encodeHello(new Uint8Array(32), secret);
+    hello[13] = 2;
+    socket.write(hello);
+    socket.on("data", (chunk: Buffer) => (told = Buffer.concat([told, chunk]))).on(
+      "close",
+      () => heard.resolve(),
+    );
+  });
+  await t.rejects(house.dial({ port: newer.port }), {
+    final: true,
+    message:
+      /version 2 of the protocol, this side version 1; the release is older here, so copy the newer binary to this machine/,
+  });
+  await heard.promise;
+  t.same([...told], [...encodeRefusal("version")]);
+  newer.close();
+  await house.close();
+});
+
+t.test("what is no master at all is named, and may be tried again", async (t) => {
+  const house = await openHouse();
+  const cases: readonly (readonly [string | Uint8Array, RegExp])[] = [
+    ["HTTP/1.1 400 Bad Request\r\n\r\n", /speaks HTTP/],
+    [Uint8Array.of(0x16, 3, 3, 0, 5), /speaks TLS/],
+    ["220 smtp ready", /no taskmaster master/],
+  ];
+  for (const [bytes, words] of cases) {
+    const other = await impostor((socket) => socket.write(bytes));
+    const error = await house.dial({ port: other.port }).catch((error: Error) => error) as Error;
+    t.match(error.message, words);
+    t.notOk(error instanceof RefusedError);
+    other.close();
+  }
+  const mute = await impostor((socket) => socket.end());
+  await t.rejects(house.dial({ port: mute.port }), { message: /ended before the welcome/ });
+  mute.close();
+  await t.rejects(house.dial({ port: mute.port }), { message: /ECONNREFUSED/ });
+  await house.close();
+});
+
+t.test("aborting gives an attempt up", async (t) => {
+  const house = await openHouse();
+  const silent = await impostor(() => {});
+  const controller = new AbortController();
+  const dialed = house.dial({ port: silent.port, signal: controller.signal });
+  controller.abort();
+  await t.rejects(dialed, { message: /given up/ });
+  await t.rejects(
+    house.dial({ signal: controller.signal }),
+    { message: /given up/ },
+    "also when it was aborted before",
+  );
+  silent.close();
+  await house.close();
+});
+
+function deferred() {
+  let resolve!: () => void;
+  const promise = new Promise<void>((done) => (resolve = done));
+  return { promise, resolve };
+}

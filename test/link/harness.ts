@@ -1,0 +1,172 @@
+import { connect, type Socket } from "node:net";
+import { dial, type DialOptions } from "../../src/link/dial.ts";
+import type { MasterLink } from "../../src/link/link.ts";
+import { listen, type Listener } from "../../src/link/listen.ts";
+import { encode } from "../../src/protocol/codec.ts";
+import { encodeAuth, type Hello, readGreeting, Secret } from "../../src/protocol/handshake.ts";
+import type { Introduction } from "../../src/protocol/messages.ts";
+import { introduction, welcome } from "../protocol/samples.ts";
+
+export const token: Uint8Array = new Uint8Array(32).fill(1);
+
+/** A clock that stands still until it is told to go on. */
+export class Clock {
+  ms = 1_000;
+  readonly now = (): number => this.ms;
+}
+
+/** Values that come, and who waits for them. */
+export class Mailbox<T> {
+  readonly all: T[] = [];
+  #taken = 0;
+  #wake: () => void = () => {};
+
+  readonly put = (value: T): void => {
+    this.all.push(value);
+    this.#wake();
+  };
+
+  /** The next one that was not taken, once it is there. */
+  async next(): Promise<T> {
+    while (this.#taken >= this.all.length) await new Promise<void>((resolve) => (this.#wake = resolve));
+    return this.all[this.#taken++]!;
+  }
+}
+
+export type Session = Readonly<
+  { link: MasterLink; intro: Introduction; role: string; closed: Mailbox<string> }
+>;
+
+export type House = Readonly<{
+  listener: Listener;
+  clock: Clock;
+  sessions: Mailbox<Session>;
+  logs: string[];
+  dial(options?: Partial<DialOptions>): ReturnType<typeof dial>;
+  /** A plain connection, of which every byte is kept. */
+  knock(): Promise<Raw>;
+  /** A plain connection that did the handshake by hand. */
+  enter(): Promise<Raw>;
+  close(): Promise<void>;
+}>;
+
+/** A master's door on a free port of loopback. */
+export async function openHouse(key: Uint8Array | null = token): Promise<House> {
+  const clock = new Clock();
+  const sessions = new Mailbox<Session>();
+  const logs: string[] = [];
+  const raws: Raw[] = [];
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    token: key,
+    welcome: () => welcome,
+    nowMs: clock.now,
+    log: (_level, message) => logs.push(message),
+    onSession(link, intro, role) {
+      const closed = new Mailbox<string>();
+      link.onClose = closed.put;
+      sessions.put({ link, intro, role, closed });
+    },
+  });
+  const { address } = listener;
+  const knock = async () => {
+    const raw = await Raw.connect(address.port);
+    raws.push(raw);
+    return raw;
+  };
+  return {
+    listener,
+    clock,
+    sessions,
+    logs,
+    knock,
+    dial: (options) =>
+      dial({
+        ...address,
+        token: key,
+        intro: introduction,
+        role: "slave",
+        nowMs: clock.now,
+        log: () => {},
+        signal: new AbortController().signal,
+        ...options,
+      }),
+    async enter() {
+      const raw = await knock();
+      raw.socket.write(authFor(await raw.bytes(50)));
+      await raw.greeting();
+      return raw;
+    },
+    async close() {
+      for (const raw of raws) raw.socket.destroy();
+      for (const { link } of sessions.all) void link.close("the test is over");
+      await listener.close();
+    },
+  };
+}
+
+/** The right answer to a HELLO. */
+export function authFor(hello: Uint8Array, key: Uint8Array | null = token): Uint8Array {
+  const { nonce } = readGreeting(hello, 1024)!.greeting as Hello;
+  const proof = {
+    masterNonce: nonce,
+    slaveNonce: new Uint8Array(32).fill(5),
+    role: "slave",
+    certificateHash: new Uint8Array(0),
+  } as const;
+  return encodeAuth(proof, encode(introduction), new Secret(key));
+}
+
+/** A connection without any of this project's code on its end. */
+export class Raw {
+  readonly socket: Socket;
+  readonly ended: Promise<void>;
+  #received = new Uint8Array(0);
+  #wake: () => void = () => {};
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("error", () => {});
+    socket.on("data", (chunk: Uint8Array) => {
+      this.#received = new Uint8Array(Buffer.concat([this.#received, chunk]));
+      this.#wake();
+    });
+    this.ended = new Promise((resolve) =>
+      socket.on("close", () => {
+        resolve();
+        this.#wake();
+      })
+    );
+  }
+
+  static async connect(port: number): Promise<Raw> {
+    const socket = connect({ host: "127.0.0.1", port });
+    const raw = new Raw(socket);
+    await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    return raw;
+  }
+
+  /** All that came and was not taken. */
+  get received(): Uint8Array {
+    return this.#received;
+  }
+
+  /** The next `count` bytes, once they are there. */
+  async bytes(count: number): Promise<Uint8Array> {
+    while (this.#received.length < count) {
+      if (this.socket.closed) throw new Error(`Ended with ${this.#received.length} bytes`);
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    const bytes = this.#received.slice(0, count);
+    this.#received = this.#received.slice(count);
+    return bytes;
+  }
+
+  /** The next message of the handshake. */
+  async greeting(): Promise<NonNullable<ReturnType<typeof readGreeting>>["greeting"]> {
+    const header = await this.bytes(18);
+    const rest = await this.bytes(new DataView(header.buffer).getUint32(14));
+    return readGreeting(new Uint8Array(Buffer.concat([header, rest])), 1 << 20)!.greeting;
+  }
+}

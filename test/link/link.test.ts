@@ -1,0 +1,246 @@
+import t from "tap";
+import type { SlaveMessage } from "../../src/protocol/messages.ts";
+import { encodeMessage } from "../../src/protocol/parse.ts";
+import { type House, Mailbox, openHouse, type Raw, type Session } from "./harness.ts";
+
+async function entered(): Promise<
+  { house: House; raw: Raw; session: Session; heard: Mailbox<SlaveMessage> }
+> {
+  const house = await openHouse();
+  const raw = await house.enter();
+  const session = await house.sessions.next();
+  const heard = new Mailbox<SlaveMessage>();
+  session.link.onMessage = heard.put;
+  return { house, raw, session, heard };
+}
+
+const ready: SlaveMessage = { kind: "ready", credit: 1, held: [] };
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+t.test("messages arrive whole: many in one segment, one in many", async (t) => {
+  const { house, raw, heard } = await entered();
+  const sent: SlaveMessage[] = [ready, { kind: "credit", credit: 5 }, { kind: "beat" }, { kind: "leaving" }];
+  raw.socket.write(Buffer.concat(sent.map(encodeMessage)));
+  for (const message of sent) t.same(await heard.next(), message);
+  raw.socket.setNoDelay(true);
+  for (const byte of encodeMessage(ready)) {
+    await new Promise((written) => raw.socket.write(Uint8Array.of(byte), written));
+    await turn();
+  }
+  t.same(await heard.next(), ready);
+  await house.close();
+});
+
+t.test("messages that come before onMessage is set are kept, in order", async (t) => {
+  const house = await openHouse();
+  const raw = await house.enter();
+  const { link } = await house.sessions.next();
+  const bytesCame = new Promise<void>((resolve) => (link.onHeard = resolve));
+  raw.socket.write(Buffer.concat([encodeMessage(ready), encodeMessage({ kind: "beat" })]));
+  await bytesCame;
+  await turn();
+  const heard = new Mailbox<SlaveMessage>();
+  link.onMessage = heard.put;
+  raw.socket.write(encodeMessage({ kind: "leaving" }));
+  t.same([(await heard.next()).kind, (await heard.next()).kind, (await heard.next()).kind], [
+    "ready",
+    "beat",
+    "leaving",
+  ]);
+  await house.close();
+});
+
+t.test("what is sent in one turn leaves in one write", async (t) => {
+  const { house, raw, session } = await entered();
+  const chunks: number[] = [];
+  raw.socket.on("data", (chunk: Uint8Array) => chunks.push(chunk.length));
+  for (let through = 0; through < 100; through++) session.link.send({ kind: "saved", through });
+  const bytes = session.link.queuedBytes;
+  await raw.bytes(bytes);
+  t.same(chunks, [bytes]);
+  await house.close();
+});
+
+t.test("a beat is sent after one heartbeat without sending", async (t) => {
+  const { house, raw, session: { link } } = await entered();
+  t.equal(link.tick(house.clock.ms), house.clock.ms + 5_000);
+  house.clock.ms += 4_999;
+  link.tick(house.clock.ms);
+  t.equal(link.queuedBytes, 0);
+  house.clock.ms += 1;
+  t.equal(link.tick(house.clock.ms), house.clock.ms + 5_000);
+  t.same(await raw.bytes(encodeMessage({ kind: "beat" }).length), encodeMessage({ kind: "beat" }));
+  house.clock.ms += 3_000;
+  link.send({ kind: "drain" });
+  t.equal(link.tick(house.clock.ms + 2_000), house.clock.ms + 5_000, "whatever is sent puts it off");
+  await house.close();
+});
+
+t.test("any byte is heard, and when it came", async (t) => {
+  const { house, raw, session: { link } } = await entered();
+  house.clock.ms = 77_000;
+  const heard = new Promise<void>((resolve) => (link.onHeard = resolve));
+  raw.socket.write(Uint8Array.of(0));
+  await heard;
+  t.equal(link.lastHeardMs, 77_000);
+  await house.close();
+});
+
+const badBytes: readonly (readonly [what: string, bytes: Uint8Array, reason: RegExp])[] = [
+  ["a frame over the limit", Uint8Array.of(1, 0, 0, 1), /16777217 bytes/],
+  ["random bytes", Uint8Array.of(0, 0, 0, 3, 9, 9, 9), /behind the item/],
+  ["a master's message", encodeMessage({ kind: "drain" }), /kind is none of ready/],
+  ["an empty frame", Uint8Array.of(0, 0, 0, 0), /end within an item/],
+];
+
+t.test("bad bytes cost the session, nothing else, and what came before them counts", async (t) => {
+  for (const [what, bytes, reason] of badBytes) {
+    const { house, raw, session, heard } = await entered();
+    const other = await house.enter();
+    const neighbour = await house.sessions.next();
+    raw.socket.write(Buffer.concat([encodeMessage(ready), bytes, encodeMessage(ready)]));
+    t.match(await session.closed.next(), reason, what);
+    await raw.ended;
+    t.same(heard.all, [ready], "nothing behind them is looked at");
+    neighbour.link.send({ kind: "drain" });
+    await other.bytes(4);
+    t.equal(neighbour.closed.all.length, 0);
+    await house.close();
+  }
+});
+
+t.test("a frame that began and stands still ends after 30 s; bytes that trickle keep it", async (t) => {
+  const { house, raw, session } = await entered();
+  const feed = async (byte: number) => {
+    const heard = new Promise<void>((resolve) => (session.link.onHeard = resolve));
+    raw.socket.write(Uint8Array.of(byte));
+    await heard;
+  };
+  const pass = (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 500) session.link.tick(house.clock.ms += 500);
+  };
+  await feed(0);
+  pass(29_500);
+  await feed(0);
+  pass(29_500);
+  t.same(session.closed.all, []);
+  pass(500);
+  t.match(session.closed.all, [/a frame began and did not go on for 30 s/]);
+  await house.close();
+});
+
+t.test("a master that was stopped for a minute blames nobody for it", async (t) => {
+  const { house, raw, session: { link, closed } } = await entered();
+  const heard = new Promise<void>((resolve) => (link.onHeard = resolve));
+  raw.socket.write(Uint8Array.of(0));
+  await heard;
+  link.tick(house.clock.ms);
+  house.clock.ms += 60_000;
+  link.tick(house.clock.ms);
+  t.same(closed.all, []);
+  await house.close();
+});
+
+t.test("how a session ends is said once", async (t) => {
+  const ends: readonly (readonly [string, (raw: Raw) => void, RegExp])[] = [
+    ["FIN", (raw) => raw.socket.end(), /ended the connection/],
+    ["FIN within a frame", (raw) => raw.socket.end(Uint8Array.of(0, 0, 0, 9, 1)), /ended within a frame/],
+    ["RST", (raw) => raw.socket.resetAndDestroy(), /ECONNRESET|ended|gone/],
+  ];
+  for (const [what, end, reason] of ends) {
+    const { house, raw, session: { link, closed } } = await entered();
+    end(raw);
+    t.match(await closed.next(), reason, what);
+    await raw.ended;
+    await link.close("again");
+    link.send({ kind: "drain" });
+    t.equal(link.tick(house.clock.ms), Infinity);
+    t.equal(closed.all.length, 1);
+    await house.close();
+  }
+});
+
+t.test("close() sends what is queued, says so at once, and resolves when the connection is gone", async (t) => {
+  const { house, raw, session: { link, closed } } = await entered();
+  link.send({ kind: "dismiss" });
+  const gone = link.close("the run is complete");
+  t.same(closed.all, ["the run is complete"], "from within close()");
+  t.same(await raw.bytes(encodeMessage({ kind: "dismiss" }).length), encodeMessage({ kind: "dismiss" }));
+  await gone;
+  await raw.ended;
+  await house.close();
+});
+
+t.test("onClose set too late is called all the same", async (t) => {
+  const house = await openHouse();
+  const { link } = await house.dial();
+  const { link: master } = await house.sessions.next();
+  const gone = new Promise<void>((resolve) => master.onClose = () => resolve());
+  void link.close("bye");
+  await gone;
+  t.equal(await new Promise((resolve) => (link.onClose = resolve)), "bye");
+  await house.close();
+});
+
+const lease = (bytes: number) =>
+  ({
+    kind: "lease",
+    number: 1,
+    seq: 0,
+    count: 1,
+    attempt: 1,
+    alone: "no",
+    jobs: new Uint8Array(bytes),
+  }) as const;
+
+/** Sends to a peer that reads nothing until the system takes no more and `bytes` wait. */
+async function fill(session: Session, bytes: number): Promise<void> {
+  for (let calm = 0; calm < 3;) {
+    const before = session.link.queuedBytes;
+    if (before < bytes) session.link.send(lease(256 << 10));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    calm = session.link.queuedBytes >= bytes ? calm + 1 : 0;
+  }
+}
+
+t.test("a reader that stopped: congestion, then a write deadline of 10 s; its neighbour does not notice", async (t) => {
+  const { house, raw, session } = await entered();
+  const other = await house.enter();
+  const neighbour = await house.sessions.next();
+  raw.socket.pause();
+  await fill(session, 1 << 20);
+  t.ok(session.link.isCongested);
+  t.ok(session.link.queuedBytes < 2 << 20, "memory stays flat");
+  const beganMs = house.clock.ms;
+  t.ok(session.link.tick(beganMs) <= beganMs + 10_000);
+  while (house.clock.ms < beganMs + 9_500) session.link.tick(house.clock.ms += 500);
+  t.same(session.closed.all, []);
+  session.link.tick(house.clock.ms = beganMs + 10_000);
+  t.match(session.closed.all, [/took no bytes for 10 s/]);
+  neighbour.link.send({ kind: "drain" });
+  await other.bytes(4);
+  await house.close();
+});
+
+t.test("a slow reader: onDrain tells when to go on", async (t) => {
+  const { house, raw, session } = await entered();
+  raw.socket.pause();
+  await fill(session, 1 << 20);
+  const drained = new Promise<void>((resolve) => (session.link.onDrain = resolve));
+  raw.socket.resume();
+  await drained;
+  t.notOk(session.link.isCongested);
+  t.same(session.closed.all, []);
+  await house.close();
+});
+
+t.test("a queue over 8 MiB ends the session at once", async (t) => {
+  const { house, raw, session } = await entered();
+  raw.socket.pause();
+  for (let index = 0; index < 20 && session.closed.all.length === 0; index++) {
+    session.link.send(lease(1 << 20));
+  }
+  t.match(session.closed.all, [/takes no bytes/]);
+  t.equal(session.link.queuedBytes > 2 << 20, false, "and is forgotten");
+  await house.close();
+});

@@ -1,0 +1,47 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { localLink } from "../../src/link/local_link.ts";
+
+let closed: (reason: string) => void;
+
+t.test("supervisor and worker speak over a Unix socket; only the worker beats", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tm-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "s");
+  const accepted = new Promise<Socket>((resolve) => {
+    const server = createServer((socket) => {
+      server.close();
+      resolve(socket);
+    });
+    server.listen(path, () =>
+      connect({ path }, function (this: Socket) {
+        worker(this);
+      }));
+  });
+  let nowMs = 0;
+  const done = new Promise<string>((resolve) => (closed = resolve));
+  const supervisor = localLink(await accepted, "supervisor", { nowMs: () => nowMs });
+  t.equal(supervisor.tick(0), Infinity, "a supervisor owes no beats");
+  const kinds: string[] = [];
+  supervisor.onMessage = (message) => {
+    kinds.push(message.kind);
+    if (message.kind === "hello") supervisor.send({ kind: "withdraw" });
+    if (message.kind === "beat") supervisor.send({ kind: "quit" });
+  };
+  t.equal(await done, "quit");
+  t.same(kinds, ["hello", "beat"]);
+  t.equal(supervisor.peer, "local");
+
+  function worker(socket: Socket): void {
+    const link = localLink(socket, "worker", { nowMs: () => nowMs, heartbeatMs: 250 });
+    link.onMessage = (message) => {
+      if (message.kind === "withdraw") link.tick(nowMs += 250);
+      if (message.kind === "quit") void link.close("quit");
+    };
+    link.onClose = (reason) => closed(reason);
+    link.send({ kind: "hello", pid: 1, secret: "s", runtime: "test" });
+  }
+});
