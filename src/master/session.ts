@@ -22,8 +22,8 @@ export interface Wire {
  * WELCOMED: the core does not know it yet. READY: it holds leases. LEAVING: it takes nothing new.
  * CLOSED: nothing it sends is looked at any more.
  *
- * While the link is congested the core is told a credit of 0, so that the other slaves get the jobs; leases that
- * the core had made before it knew wait here. They are views of jobs that are counted already: memory stays flat.
+ * While the link is congested the core is told a credit of 0, and leases that it had made before it knew are handed
+ * back to it untried: nothing waits here, other slaves get the jobs.
  */
 export class Session {
   readonly id: SessionId;
@@ -35,8 +35,6 @@ export class Session {
   /** What the slave said last, and what the core was told of it. */
   #credit = 0;
   #creditTold = 0;
-  /** Leases that wait for the link, in order. */
-  #waiting: LeaseEffect[] = [];
 
   constructor(
     id: SessionId,
@@ -96,22 +94,13 @@ export class Session {
 
   lease(effect: LeaseEffect): void {
     if (this.#at === "closed") return;
-    if (this.#waiting.length > 0 || this.#wire.isCongested) {
-      this.#waiting.push(effect);
-    } else {
-      this.#wire.send(toLeaseMessage(effect));
-    }
+    if (this.#wire.isCongested) return this.#handBack(effect);
+    this.#wire.send(toLeaseMessage(effect));
     this.#tellCredit();
   }
 
   /** The link takes bytes again. */
   drained(): void {
-    if (this.#at === "closed") return;
-    let sent = 0;
-    while (sent < this.#waiting.length && !this.#wire.isCongested) {
-      this.#wire.send(toLeaseMessage(this.#waiting[sent++]!));
-    }
-    this.#waiting.splice(0, sent);
     this.#tellCredit();
   }
 
@@ -141,6 +130,13 @@ export class Session {
     this.#takeCredit(message.credit);
   }
 
+  /** As if the slave had handed the whole lease back, in an answer of no number: it never heard of it. */
+  #handBack({ lease, parts }: LeaseEffect): void {
+    const released = [parts[0]!.seq, parts.at(-1)!.end];
+    const answer = { lease, done: [], skipped: [], failed: [], crash: null, released };
+    this.#tell({ kind: "answered", session: this.id, number: 0, answer, at: "" });
+  }
+
   #leave(): void {
     this.#at = "leaving";
     this.#tell({ kind: "leaving", session: this.id });
@@ -153,7 +149,7 @@ export class Session {
 
   #tellCredit(): void {
     if (!this.hasJoined) return;
-    const credit = this.#waiting.length > 0 || this.#wire.isCongested ? 0 : this.#credit;
+    const credit = this.#wire.isCongested ? 0 : this.#credit;
     if (credit === this.#creditTold) return;
     this.#creditTold = credit;
     this.#tell({ kind: "credit", session: this.id, credit });
@@ -165,7 +161,6 @@ export class Session {
 
   #close(): void {
     this.#at = "closed";
-    this.#waiting = [];
   }
 }
 
