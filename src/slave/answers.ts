@@ -2,10 +2,13 @@ import type { Holdings } from "../core/holdings.ts";
 import type { Answer } from "../core/types.ts";
 import type { SlaveMessage } from "../protocol/messages.ts";
 
-/** Answers go out at least so far apart, while the slave has nothing waiting: then the master must know soon. */
-const hungryMs = 2;
-/** The same while jobs wait here. */
-const fedMs = 20;
+/** Longest a job that ended waits for others to be answered with. */
+const answerMs = 20;
+/**
+ * Once this part of what the slave holds has ended, answers go out. Were each slice answered by itself, the leases cut
+ * from the credit would be as small, and the slices cut from those smaller yet.
+ */
+const answerPart = 1 / 4;
 /** Text of failures at which answers go out whatever the time: what is coalesced must fit a frame. */
 const failureCharsMax = 1 << 20;
 /** Most text of failures in one answer; beyond it stacks are left out. */
@@ -16,14 +19,17 @@ export type AnswersOptions = Readonly<{
   /** Whether the master takes messages now. */
   canSend: () => boolean;
   credit: () => number;
+  /** Whether a worker has nothing to do. */
+  isHungry: () => boolean;
   send: (message: SlaveMessage) => void;
-  nowMs: () => number;
 }>;
 
 /** Tells the master how jobs ended: coalesced per lease, at the latest 20 ms after the worker said so. */
 export class Answers {
   readonly #options: AnswersOptions;
-  #sentAtMs = -Infinity;
+  /** Jobs that ended since the answers before. */
+  #ended = 0;
+  #immediate: ReturnType<typeof setImmediate> | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #failureChars = 0;
   #saidCredit = -1;
@@ -32,31 +38,32 @@ export class Answers {
     this.#options = options;
   }
 
-  /** A worker said something; `failureChars` is the text of the failures in it. */
-  arrived(failureChars: number): void {
+  /** Jobs ended or came back, `jobs` of them; `failureChars` is the text of the failures among them. */
+  arrived(jobs: number, failureChars: number): void {
+    this.#ended += jobs;
     this.#failureChars += failureChars;
     if (this.#failureChars > failureCharsMax) return this.flush();
-    if (this.#timer !== null) return;
-    const { holdings, nowMs } = this.#options;
-    const gapMs = holdings.next() === null ? hungryMs : fedMs;
-    const waitMs = this.#sentAtMs + gapMs - nowMs();
-    this.#timer = setTimeout(() => this.flush(), Math.max(0, waitMs));
+    const { holdings, isHungry } = this.#options;
+    if (isHungry() || this.#ended >= holdings.jobs * answerPart) {
+      this.#immediate ??= setImmediate(() => this.flush());
+    } else this.#timer ??= setTimeout(() => this.flush(), answerMs);
   }
 
   /** Says all there is to say, if the master takes it. */
   flush(): void {
-    const { holdings, canSend, credit, send, nowMs } = this.#options;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    const { holdings, canSend, credit, send } = this.#options;
+    this.stop();
     if (!canSend()) return;
+    this.#ended = 0;
     this.#failureChars = 0;
     const answers = holdings.takeAnswers();
     if (answers.length === 0) return;
-    this.#sentAtMs = nowMs();
     this.#saidCredit = credit();
-    for (const { number, answer } of answers) {
-      send({ kind: "answer", number, credit: this.#saidCredit, ...fitting(answer) });
-    }
+    answers.forEach(({ number, answer }, index) => {
+      // Only with the last one may the master lease again: one batch in place of all that ended, not one in place of each.
+      const isLast = index === answers.length - 1;
+      send({ kind: "answer", number, credit: isLast ? this.#saidCredit : 0, ...fitting(answer) });
+    });
   }
 
   /** The credit as `ready` says it. */
@@ -74,9 +81,12 @@ export class Answers {
     this.#options.send({ kind: "credit", credit });
   }
 
+  /** Nothing goes out by itself any more. */
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#timer = null;
+    this.#immediate = null;
   }
 }
 

@@ -71,8 +71,8 @@ export class Supervisor implements Slave {
       holdings: this.#holdings,
       canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
       credit: () => this.#stopping.why === null ? this.#workforce.credit : 0,
+      isHungry: () => this.#workforce.isHungry,
       send: (message) => this.#uplink!.send(message),
-      nowMs: options.nowMs,
     });
     this.#stopping = new Stopping({
       withdraw: () => this.#withdraw(),
@@ -129,7 +129,7 @@ export class Supervisor implements Slave {
       env: env ?? {},
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
-      onProgress: (failureChars) => this.#onProgress(failureChars),
+      onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),
       onCapacity: () => this.#answers.sayCredit(),
       onUnfit: (sentence) => void this.#end(4, sentence),
       mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
@@ -226,18 +226,18 @@ export class Supervisor implements Slave {
     this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
     if (this.#stopping.why === null) return this.#workforce.feed();
     this.#holdings.releaseUntried();
-    this.#answers.arrived(0);
+    this.#answers.flush();
   }
 
-  #onProgress(failureChars: number): void {
-    this.#answers.arrived(failureChars);
+  #onProgress(jobs: number, failureChars: number): void {
+    this.#answers.arrived(jobs, failureChars);
     if (this.#stopping.why !== null) setImmediate(() => this.#tick());
   }
 
   #withdraw(): void {
     this.#holdings.releaseUntried();
     this.#workforce.withdraw();
-    this.#answers.arrived(0);
+    this.#answers.flush();
   }
 
   #tick(): void {

@@ -26,7 +26,7 @@ export type WorkforceHooks = Readonly<{
   /** The first worker loaded the plugin, and runs in this runtime. */
   onLoaded: (loaded: Loaded, runtime: string) => void;
   /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
-  onProgress: (failureChars: number) => void;
+  onProgress: (jobs: number, failureChars: number) => void;
   /** The credit may have changed. */
   onCapacity: () => void;
   /** The plugin cannot run; the sentence says why. */
@@ -96,6 +96,11 @@ export class Workforce {
   /** How many jobs the slave may hold in all. */
   get credit(): number {
     return this.#feeder.credit(this.seats, this.#hooks.nowMs());
+  }
+
+  /** Whether a worker has nothing to do. */
+  get isHungry(): boolean {
+    return this.seats.some((seat) => seat.held === 0 && seat.takesJobs);
   }
 
   want(procs: number): void {
@@ -225,6 +230,7 @@ export class Workforce {
     this.#holdings.finish(seat.id, answer);
     this.feed();
     this.#hooks.onProgress(
+      ended,
       answer.failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0),
     );
   }
@@ -251,7 +257,7 @@ export class Workforce {
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
     this.#tell(seat, seat.verdict?.reason ?? reason);
     this.feed();
-    this.#hooks.onProgress(0);
+    this.#hooks.onProgress(seat.held, 0);
     this.#hooks.onCapacity();
   }
 
