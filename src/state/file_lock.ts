@@ -40,7 +40,8 @@ async function create(disk: Disk, files: StateFiles, here: Holder): Promise<bool
     }
     return true;
   } catch (error) {
-    if (errorCode(error) === "EEXIST") return false;
+    // ENOENT: the new holder swept the temporary file away.
+    if (["EEXIST", "ENOENT"].includes(errorCode(error))) return false;
     throw noteError(files, error);
   }
 }
@@ -58,7 +59,8 @@ async function checkDead(
 
 /** Takes the dead one's file away; puts it back if a quicker one has replaced it meanwhile. */
 async function clear(disk: Disk, path: string, dead: Holder | null): Promise<void> {
-  const aside = `${path}.tmp.${randomBytes(4).toString("hex")}`;
+  // Not a temporary name: nobody may sweep it away, for it may have to be put back.
+  const aside = `${path}.dead.${randomBytes(4).toString("hex")}`;
   try {
     await disk.rename(path, aside);
   } catch (error) {
