@@ -13,4 +13,4 @@ export { runSlave, startSlave } from "./src/slave/slave.ts";
 export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./src/slave/slave.ts";
 export { main } from "./src/cli/main.ts";
 
-if (import.meta.main) await exit(await main(process.argv.slice(2)));
+if (import.meta.main) void main(process.argv.slice(2)).then(exit);

@@ -27,6 +27,15 @@ export type CommandRow = Readonly<{
   load: () => Promise<Command>;
 }>;
 
+const masterNotes = [
+  "Status, logs and the summary go to stderr. With --json, stdout has one object a line, with `event` and `at`: started, " +
+  "listening, joined, left, warning, dead (one a dead letter), status (every --status-interval), stopping, ended (with " +
+  "exitCode and the counts).",
+  "Ctrl-C, SIGTERM and SIGHUP stop: the first waits for running jobs, the second does not. SIGUSR1 shows the status. " +
+  "Exit codes: 0 every job handled, 1 error or getJobs threw, 2 usage, 3 dead letters, 4 plugin, 5 connection or " +
+  "token, 6 state, 130 and 143 stopped by a signal. All but 0 and 3 are resumed by the same command.",
+];
+
 /** Every command a person can give, in the order help shows them. Each is loaded only when it is called. */
 export const commands: Readonly<Record<CommandName, CommandRow>> = {
   run: {
@@ -37,6 +46,7 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["run plugins/posts.ts table=users --procs 2", "an argument for the plugin; two worker processes"],
       ["run plugins/posts.ts --reset", "start over rather than resume"],
     ],
+    notes: masterNotes,
     load: async () => (await import("./commands/run.ts")).run,
   },
   master: {
@@ -47,6 +57,7 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["master plugins/posts.ts --host 10.0.0.5:6000", "listen there only"],
       ["master plugins/posts.ts --attempts 5 --timeout 30s", "five failures and thirty seconds for each job"],
     ],
+    notes: masterNotes,
     load: async () => (await import("./commands/master.ts")).master,
   },
   slave: {
@@ -59,6 +70,12 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
         "slave plugins/posts.ts --host 10.0.0.5 --procs 2 --grace 5m",
         "two processes; a stop waits five minutes",
       ],
+    ],
+    notes: [
+      "Status and logs go to stderr. With --json, stdout has one object a line, with `event` and `at`: started, state, " +
+      "status (every --status-interval), ended (with exitCode).",
+      "Ctrl-C, SIGTERM and SIGHUP drain: the first lets running jobs end, the second does not. Exit codes: 0 the run is " +
+      "complete, or drained; 1 error, 2 usage, 4 plugin, 5 refused, or no token; 130 and 143 ended by a second signal.",
     ],
     load: async () => (await import("./commands/slave.ts")).slave,
   },
@@ -79,6 +96,10 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["token", "print it"],
       ["token --write taskmaster.token", "a file to copy to other machines, beside the binary"],
       ["token | ssh web1 'umask 77; cat > taskmaster.token'", "straight to another machine"],
+    ],
+    notes: [
+      "Which token: of --token-file, else of TASKMASTER_TOKEN, else taskmaster.token beside the binary, else the user's own " +
+      "in $XDG_CONFIG_HOME/taskmaster, which is made if there is none. The file must be readable by its owner alone.",
     ],
     load: async () => (await import("./commands/token.ts")).token,
   },

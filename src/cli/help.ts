@@ -36,7 +36,7 @@ export function commandHelp(command: CommandName): string {
     `Usage: taskmaster ${row.usage}`,
     ...(own.length === 0 ? [] : ["", "Options:", ...table(own.map((entry) => optionHelp(entry, command)))]),
     ...(row.notes ?? []).flatMap((note) => ["", ...wrap(note, widthMax)]),
-    ...(own.length === 0 ? [] : ["", ...wrap(forms(command), widthMax)]),
+    ...(own.length === 0 || command === "token" ? [] : ["", ...wrap(forms(command), widthMax)]),
     "",
   ].join("\n");
 }

@@ -17,12 +17,19 @@ export async function main(argv: readonly string[]): Promise<number> {
     refuseRecursion(generation, argv);
     if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
     if (generation === "slave") startWatchdog({ parentPid });
+    endOnFault();
     const line = readCommandLine(argv);
     const command = await commands[line.command].load();
     return await command({ line, argv, env: process.env, tokenText, isChild: generation !== "first" });
   } catch (error) {
     return report(error);
   }
+}
+
+/** A fault in what nobody waits for, ours or the plugin's, ends the program as any other does. */
+function endOnFault(): void {
+  process.on("uncaughtException", (error) => process.exit(report(error)));
+  process.on("unhandledRejection", (error) => process.exit(report(error)));
 }
 
 /** A child that does not come out as what it was started as would start children for ever. */

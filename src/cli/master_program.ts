@@ -25,6 +25,9 @@ import { settle } from "./settings.ts";
 import { onSignals } from "./signals.ts";
 import { resolveToken } from "./token/token.ts";
 
+/** The last field of the last status line. */
+const endings = { complete: "finished", stopped: "stopped", "source failed": "getJobs threw" } as const;
+
 /** What lives and ends with a master. */
 export type Companion = Readonly<{
   /** The master ended; `isComplete` if it dismissed its slaves. Awaited. */
@@ -43,8 +46,9 @@ export class MasterProgram {
   readonly #invocation: Invocation;
   readonly #events: MasterEvents;
   readonly #progress: Progress;
-  readonly #forgetSignals: () => void;
+  readonly #over: (exitCode: number) => void;
   #signal: StopSignal | undefined;
+  #result: MasterResult | undefined;
   #failure: number | undefined;
   #companion: Companion | undefined;
 
@@ -57,7 +61,7 @@ export class MasterProgram {
     this.#invocation = parts.invocation;
     this.#events = parts.events;
     this.#progress = this.#startProgress();
-    this.#forgetSignals = onSignals({
+    this.#over = onSignals({
       stop: (signal, count) => this.#stop(signal, count),
       show: () => this.#progress.show(),
     });
@@ -73,11 +77,12 @@ export class MasterProgram {
   async finish(companion?: Companion): Promise<number> {
     this.#companion = companion;
     const result = await this.master.finished;
+    this.#result = result;
     this.#progress.stop();
     await companion?.ended(result.outcome.kind === "complete" && result.error === undefined);
-    this.#forgetSignals();
-    this.terminal.close();
     const exitCode = this.#failure ?? exitCodeOf(result, this.#signal);
+    this.#over(exitCode);
+    this.terminal.close();
     this.#showError(result);
     for (const text of this.#summary(result)) this.terminal.say(text);
     this.#events.ended(result, exitCode);
@@ -89,11 +94,16 @@ export class MasterProgram {
       terminal: this.terminal,
       intervalMs: this.#settings["status-interval"],
       count: () => this.master.status().settledNow,
-      line: (ratePerSecond) =>
-        masterStatusLine({ ...this.master.status(), jobsMax: this.#settings.size, ratePerSecond }),
+      line: (ratePerSecond) => this.#line(ratePerSecond),
       onInterval: (ratePerSecond) => this.#events.status(this.master.status(), ratePerSecond),
       nowMs: () => performance.now(),
     });
+  }
+
+  #line(ratePerSecond: number): string {
+    const status = this.master.status();
+    const reason = this.#result === undefined ? status.reason : endings[this.#result.outcome.kind];
+    return masterStatusLine({ ...status, reason, jobsMax: this.#settings.size, ratePerSecond });
   }
 
   #stop(signal: StopSignal, count: number): void {
@@ -155,9 +165,11 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
     log: terminal.log,
     onEvent: (event) => events.happened(event),
   }));
+  // Whoever reads the first line may send a signal at once.
+  const program = new MasterProgram(parts, master);
   greet(parts, master);
   events.started(master, name.key);
-  return new MasterProgram(parts, master);
+  return program;
 }
 
 /** All that comes before the plugin's own code, and the plugin. */

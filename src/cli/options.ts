@@ -58,7 +58,9 @@ export const options = {
   "reset": {
     kind: "switch",
     commands: atMaster,
-    help: "start over; earlier state and dead letters are kept as .bak.<time>",
+    help:
+      "start over; earlier state and dead letters are kept as .bak.<time>. Asks at a terminal if the run is unfinished, " +
+      "unless --force is given too",
   },
   "force": {
     kind: "switch",

@@ -8,17 +8,23 @@ export type SignalActions = Readonly<{
   show: () => void;
 }>;
 
-/** Listens for signals until the function it returns is called. */
-export function onSignals({ stop, show }: SignalActions): () => void {
+/** How long what was printed last may take to be read once somebody is impatient. */
+const lastWordsMs = 1_000;
+
+/**
+ * Listens for signals, to the end of the process. Call what it returns when the program has ended: its exit code stands
+ * then, and a further signal changes it no more, nor cuts off the last words.
+ */
+export function onSignals({ stop, show }: SignalActions): (exitCode: number) => void {
   let count = 0;
-  const listeners = (Object.keys(stopSignals) as StopSignal[]).map((signal) =>
-    [signal, () => stop(signal, ++count)] as const
-  );
-  for (const [signal, listener] of listeners) process.on(signal, listener);
+  let ended: number | undefined;
+  for (const signal of Object.keys(stopSignals) as StopSignal[]) {
+    process.on(signal, () => {
+      if (ended === undefined) return stop(signal, ++count);
+      setTimeout(() => process.exit(ended), lastWordsMs);
+    });
+  }
   // Windows has no SIGUSR1.
-  if (process.platform !== "win32") process.on("SIGUSR1", show);
-  return () => {
-    for (const [signal, listener] of listeners) process.off(signal, listener);
-    if (process.platform !== "win32") process.off("SIGUSR1", show);
-  };
+  if (process.platform !== "win32") process.on("SIGUSR1", () => ended === undefined && show());
+  return (exitCode) => ended = exitCode;
 }

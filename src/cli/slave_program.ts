@@ -24,7 +24,7 @@ export class SlaveProgram {
   /** Of a `run`, whose master says the rest. */
   readonly #isChild: boolean;
   readonly #progress: Progress;
-  readonly #forgetSignals: () => void;
+  readonly #over: (exitCode: number) => void;
   readonly #startedMs = performance.now();
   #signal: StopSignal | undefined;
 
@@ -48,7 +48,7 @@ export class SlaveProgram {
       onState: (status) => this.#events?.write({ event: "state", ...status }),
     });
     this.#progress = this.#startProgress(settings["status-interval"]);
-    this.#forgetSignals = onSignals({
+    this.#over = onSignals({
       stop: (signal, count) => this.#stop(signal, count),
       show: () => this.#progress.show(),
     });
@@ -89,10 +89,10 @@ export class SlaveProgram {
   /** Waits for the end and resolves with the exit code. */
   async finish(): Promise<number> {
     const result = await this.#slave.finished;
-    this.#forgetSignals();
+    const exitCode = this.#exitCode(result);
+    this.#over(exitCode);
     this.#progress.stop();
     this.#terminal.close();
-    const exitCode = this.#exitCode(result);
     if (exitCode === 0 && !this.#isChild) this.#terminal.say(`Ended: ${result.reason}`);
     else if (exitCode !== 0) this.#terminal.log("error", result.reason);
     this.#events?.write({ event: "ended", ...this.#slave.status(), reason: result.reason, exitCode });
@@ -106,7 +106,9 @@ export class SlaveProgram {
   #stop(signal: StopSignal, count: number): void {
     this.#signal ??= signal;
     if (count > 1) return this.#slave.kill();
-    this.#terminal.say("Stopping: taking nothing new, finishing what runs. Once more to end at once.");
+    if (!this.#isChild) {
+      this.#terminal.say("Stopping: taking nothing new, finishing what runs. Once more to end at once.");
+    }
     this.#slave.drain();
   }
 

@@ -2,6 +2,8 @@ import { PassThrough } from "node:stream";
 import t from "tap";
 import { type Output, Screen } from "../../src/terminal/screen.ts";
 
+const escape = "\u001b";
+
 function output(isTTY: boolean, columns = 40): Output & { text: () => string } {
   const stream = new PassThrough();
   let text = "";
@@ -9,11 +11,13 @@ function output(isTTY: boolean, columns = 40): Output & { text: () => string } {
   return Object.assign(stream, { isTTY, columns, rows: 24, text: () => text });
 }
 
+const pieces = new RegExp(`${escape}\\[\\d*[A-Za-z]|\\n|[^${escape}\\n]+`, "g");
+
 /** What a terminal shows of what was written to it: enough of one for cursor up, erase line and column 1. */
 function shown(text: string): string[] {
   const lines = [""];
   let row = 0;
-  for (const [part] of text.matchAll(/\u001b\[\d*[A-Za-z]|\n|[^\u001b\n]+/g)) {
+  for (const [part] of text.matchAll(pieces)) {
     if (part === "\n") lines[++row] ??= "";
     else if (/\[\d*A$/.test(part)) row -= Number(/\d+/.exec(part)?.[0] ?? 1);
     else if (part.endsWith("[2K")) lines[row] = "";
