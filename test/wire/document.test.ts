@@ -1,0 +1,51 @@
+import { readFileSync } from "node:fs";
+import t from "tap";
+import * as limits from "../../src/base/limits.ts";
+import { itemEnds } from "../../src/protocol/prescan.ts";
+import { parseMasterMessage, parseSlaveMessage } from "../../src/protocol/parse.ts";
+import { exampleBytes, messages } from "./example.ts";
+
+const document = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8");
+const shown = new Map(
+  [...document.matchAll(/```hex (\w+)\n([^`]*)```/g)].map((
+    [, name, hex],
+  ) => [name!, Buffer.from(hex!.replace(/\s/g, ""), "hex")]),
+);
+
+t.test("the document's example is what the code sends", async (t) => {
+  const sent = exampleBytes();
+  t.same([...shown.keys()], Object.keys(sent), "each step is shown, in order");
+  for (const [name, bytes] of Object.entries(sent)) t.same(shown.get(name), Buffer.from(bytes), name);
+});
+
+t.test("and what the code reads", async (t) => {
+  for (const name of ["keep", "lease", "saved", "dismiss"]) {
+    t.same(parseMasterMessage(shown.get(name)!.subarray(4)), messages[name]);
+  }
+  for (const name of ["ready", "answer"]) {
+    t.same(parseSlaveMessage(shown.get(name)!.subarray(4)), messages[name]);
+  }
+  const lease = parseMasterMessage(shown.get("lease")!.subarray(4));
+  if (lease.kind === "lease") t.same([...itemEnds(lease.jobs, 2)], [5, 10]);
+});
+
+t.test("every message, field and limit stands in the document", async (t) => {
+  const kinds = [
+    "ready",
+    "credit",
+    "answer",
+    "leaving",
+    "beat",
+    "keep",
+    "lease",
+    "saved",
+    "drain",
+    "dismiss",
+  ];
+  for (const kind of kinds) t.ok(document.includes(`**\`${kind}\`**`), kind);
+  const fields = Object.values(messages).flatMap((message) => Object.keys(message));
+  for (const field of new Set(fields)) t.ok(document.includes(`\`${field}\``), field);
+  t.equal(limits.frameBytesMax, 16_777_216);
+  t.equal(limits.handshakeBytesMax, 1_024);
+  t.match(document, /16,777,216 bytes/);
+});
