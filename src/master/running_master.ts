@@ -96,6 +96,7 @@ export class RunningMaster implements Master {
     }, portFallback);
     await this.#store.setAddress(formatAddress({ host: reachableHost(host), port: this.address.port }));
     await this.#checkpoints.saveFirst();
+    for (const hint of this.#options.plugin.hints) this.#warn(hint);
     this.#timer.wakeBy(-Infinity);
     this.#driver.start();
   }
@@ -137,8 +138,10 @@ export class RunningMaster implements Master {
     this.status();
     this.#driver.halt();
     const isComplete = outcome.kind === "complete" && error === null;
-    await Promise.race([sourceClosed, aborted(this.#hurry.signal)]);
-    await this.#close(isComplete, fault === undefined ? () => this.#callOnFinish(isComplete) : undefined);
+    await this.#close(isComplete, async () => {
+      await Promise.race([sourceClosed, aborted(this.#hurry.signal)]);
+      if (fault === undefined) await this.#callOnFinish(isComplete);
+    });
     this.#emit({ kind: "ended", outcome });
     return this.#toResult(outcome, error);
   }

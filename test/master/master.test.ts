@@ -142,6 +142,49 @@ t.test("the next start goes on where the last one ended", async (t) => {
   t.match((await second.master.finished).status, { done: 9, handedOut: 9, stranded: 0 });
 });
 
+t.test("a slave that comes back keeps what it names, and its older session ends", async (t) => {
+  const { master, join } = await start(t, { getJobs: () => ids(6) });
+  const first = await join({ credit: 3, slaveId: "same" });
+  const lease = await first.lease();
+  const name = { masterId: first.welcome.masterId, number: lease.number };
+  const second = await join({ credit: 6, slaveId: "same", held: [{ lease: name, jobs: [0, 2] }] });
+  t.same((await second.take("keep")).leases, [{ lease: name, jobs: [0, 2] }]);
+  await first.closed;
+  second.answer(lease, { done: [0, 2] });
+  await second.work();
+  t.match((await master.finished).status, { done: 6, handedOut: 6 });
+});
+
+t.test("a slave that outlived its master answers to the next one for what it still has", async (t) => {
+  const stateDir = t.testdir();
+  const plugin = { getJobs: (last?: unknown) => ids(4, last as { id: number } | undefined) };
+  const first = await start(t, plugin, { stateDir });
+  const before = await first.join({ credit: 4, slaveId: "same" });
+  const lease = await before.lease();
+  first.master.stop();
+  first.master.stop();
+  await first.master.finished;
+
+  const second = await start(t, plugin, { stateDir, reclaimMs: 60_000 });
+  t.match(second.master.resumed, { handedOut: 4, stranded: 4 });
+  const name = { masterId: before.welcome.masterId, number: lease.number };
+  const after = await second.join({ credit: 4, slaveId: "same", held: [{ lease: name, jobs: [0, 3] }] });
+  t.same((await after.take("keep")).leases, [{ lease: name, jobs: [0, 3] }]);
+  after.link.send({
+    kind: "answer",
+    number: 1,
+    lease: name,
+    credit: 4,
+    done: [0, 3],
+    skipped: [],
+    failed: [],
+    crash: null,
+    released: [],
+  });
+  t.same(await after.work(), [{ id: 3 }], "only what it did not name runs again");
+  t.match((await second.master.finished).status, { done: 4, handedOut: 4 });
+});
+
 t.test("a job that cannot be sent ends the run, resumable, with what was yielded before it done", async (t) => {
   const { master, join } = await start(t, { getJobs: () => [{ id: 0 }, { id: () => 1 }] });
   const slave = await join({ credit: 5 });
