@@ -1,0 +1,34 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const commands: Readonly<Record<string, readonly string[]>> = {
+  bun: [here("../../node_modules/.bin/bun")],
+  deno: [here("../../node_modules/.bin/deno"), "run", "-A"],
+};
+
+/** Runs the conformance script; its lines, and how it exited. */
+function run(command: readonly string[]): Promise<{ lines: string[]; code: number | null; errors: string }> {
+  const [program, ...args] = command;
+  const child = spawn(program!, [...args, here("./conformance.ts")], {
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: 60_000,
+  });
+  let out = "", errors = "";
+  child.stdout.on("data", (chunk) => (out += chunk));
+  child.stderr.on("data", (chunk) => (errors += chunk));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ lines: out.trim().split("\n"), code, errors }));
+  });
+}
+
+for (const [runtime, command] of Object.entries(commands)) {
+  t.test(`links work alike on ${runtime}`, { timeout: 90_000 }, async (t) => {
+    const { lines, code, errors } = await run(command);
+    t.equal(code, 0, errors);
+    t.equal(lines.length, 8);
+    for (const line of lines) t.match(line, new RegExp(`^${runtime} ok: `), line);
+  });
+}
