@@ -32,11 +32,11 @@ export class Fresh {
       parts.push(count === first.count ? first : first.cut(first.seq, first.seq + count));
       this.#spans.shift();
       if (count < first.count) this.#spans.unshift(first.cut(first.seq + count, first.end));
+      this.count -= count;
       jobs -= count;
       bytes -= parts.at(-1)!.byteLength;
       if (count < first.count) break;
     }
-    this.count -= jobsMax - jobs;
     return parts;
   }
 

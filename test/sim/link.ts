@@ -1,0 +1,88 @@
+import type { Process, World } from "./world.ts";
+
+/** Who stands at one end of a link. */
+export interface End<In> {
+  readonly process: Process;
+  receive(message: In): void;
+  closed(): void;
+}
+
+type Direction = { clearAtMs: number; heldUntilMs: number; arrivals: (() => void)[] };
+
+/**
+ * One connection between a slave and its master: messages arrive in order, after a latency, unless it is held
+ * (later), or dead (never; neither end is told).
+ */
+export class Link<ToSlave, ToMaster> {
+  readonly #world: World;
+  readonly #latencyMs: number;
+  readonly #ends: { slave: End<ToSlave>; master: End<ToMaster> };
+  readonly #toSlave: Direction = { clearAtMs: 0, heldUntilMs: 0, arrivals: [] };
+  readonly #toMaster: Direction = { clearAtMs: 0, heldUntilMs: 0, arrivals: [] };
+  /** When bytes reached the master's socket last, read or not. */
+  reachedMasterMs: number;
+  #isDead = false;
+  #isClosed = { slave: false, master: false };
+
+  constructor(world: World, latencyMs: number, ends: { slave: End<ToSlave>; master: End<ToMaster> }) {
+    this.#world = world;
+    this.reachedMasterMs = world.nowMs;
+    this.#latencyMs = latencyMs;
+    this.#ends = ends;
+  }
+
+  toSlave(message: ToSlave): void {
+    if (!this.#isClosed.master) {
+      this.#carry(this.#toSlave, () => this.#arrive("slave", () => this.#ends.slave.receive(message)));
+    }
+  }
+
+  toMaster(message: ToMaster): void {
+    if (!this.#isClosed.slave) {
+      this.#carry(this.#toMaster, () => this.#arrive("master", () => this.#ends.master.receive(message)));
+    }
+  }
+
+  /** One end closes: the other is told, behind what was sent before. */
+  close(by: "slave" | "master"): void {
+    if (this.#isClosed[by]) return;
+    this.#isClosed[by] = true;
+    const other = by === "slave" ? "master" : "slave";
+    this.#carry(
+      other === "slave" ? this.#toSlave : this.#toMaster,
+      () => this.#arrive(other, () => this.#ends[other].closed()),
+    );
+  }
+
+  hold(direction: "toSlave" | "toMaster" | "both", forMs: number): void {
+    const untilMs = this.#world.nowMs + forMs;
+    if (direction !== "toMaster") this.#toSlave.heldUntilMs = Math.max(this.#toSlave.heldUntilMs, untilMs);
+    if (direction !== "toSlave") this.#toMaster.heldUntilMs = Math.max(this.#toMaster.heldUntilMs, untilMs);
+  }
+
+  /** Nothing arrives any more, and nobody is told. */
+  die(): void {
+    this.#isDead = true;
+  }
+
+  #arrive(at: "slave" | "master", act: () => void): void {
+    const { process } = this.#ends[at];
+    if (at === "master" && process.isPaused) this.reachedMasterMs = this.#world.nowMs;
+    process.do(() => this.#isClosed[at] || act());
+    if (at === "master") this.reachedMasterMs = this.#world.nowMs;
+  }
+
+  #carry(direction: Direction, arrive: () => void): void {
+    const atMs = Math.max(direction.clearAtMs, this.#world.nowMs + this.#latencyMs, direction.heldUntilMs);
+    direction.clearAtMs = atMs;
+    direction.arrivals.push(arrive);
+    this.#world.at(atMs, () => this.#deliver(direction));
+  }
+
+  /** Delivers the oldest message, once the direction is not held: one call a message. */
+  #deliver(direction: Direction): void {
+    if (this.#isDead) return;
+    if (this.#world.nowMs >= direction.heldUntilMs) return direction.arrivals.shift()!();
+    this.#world.at(direction.heldUntilMs, () => this.#deliver(direction));
+  }
+}

@@ -1,0 +1,292 @@
+import type { Block } from "../../src/base/job_span.ts";
+import { rangesOf } from "../../src/base/range_set.ts";
+import { Run } from "../../src/core/run.ts";
+import type {
+  Answer,
+  Effect,
+  LeaseName,
+  Outcome,
+  RunEvent,
+  RunState,
+  SessionId,
+} from "../../src/core/types.ts";
+import type { Checks } from "./checks.ts";
+import type { Disk } from "./disk.ts";
+import type { SlaveLink } from "./slave.ts";
+import { failuresMax, heartbeatMs, type Plan } from "./plan.ts";
+import { SimSource } from "./source.ts";
+import { digest, type ToMaster } from "./wire.ts";
+import { Process, type World } from "./world.ts";
+
+type Session = { id: SessionId; slaveId: string; link: SlaveLink; hasJoined: boolean; isLeaving: boolean };
+
+/** A master process: the real `Run`, with a model of the shell around it that carries out its effects. */
+export class SimMaster {
+  readonly id: string;
+  readonly process: Process;
+  readonly run: Run;
+  /** Every answer that was applied, to be sent again as a fault. */
+  readonly heard: { session: SessionId; number: number; answer: Answer }[] = [];
+  readonly #plan: Plan;
+  readonly #world: World;
+  readonly #checks: Checks;
+  readonly #disk: Disk;
+  readonly #source: SimSource;
+  readonly #onEnd: (outcome: Outcome, state: RunState) => void;
+  #sessions = new Map<SessionId, Session>();
+  #sessionsMade = 0;
+  #wakeMs = -Infinity;
+  #isSaving = false;
+  #burying = 0;
+  #outcome: Outcome | null = null;
+
+  constructor(
+    life: number,
+    parts: { world: World; plan: Plan; checks: Checks; disk: Disk },
+    onEnd: (outcome: Outcome, state: RunState) => void,
+  ) {
+    this.id = `master ${life}`;
+    this.#world = parts.world;
+    this.#plan = parts.plan;
+    this.#checks = parts.checks;
+    this.#disk = parts.disk;
+    this.#onEnd = onEnd;
+    this.process = new Process(this.#world);
+    const { jobsMax, bytesMax, backoffMs, graceMs, reclaims } = this.#plan;
+    const settings = {
+      masterId: this.id,
+      jobsMax,
+      bytesMax,
+      failuresMax,
+      backoffMs,
+      heartbeatMs,
+      graceMs,
+      reclaimMs: reclaims ? 3 * heartbeatMs : 0,
+      random: () => this.#world.random.fraction(),
+      digest,
+    };
+    this.run = new Run(settings, this.#disk.state, this.#world.nowMs);
+    this.#source = new SimSource(this.#plan, this.process, {
+      demand: () => this.run.demand(),
+      onBlock: (block) => this.#yielded(block),
+      onEnd: () => this.apply({ kind: "source ended" }),
+      onError: (message) => this.apply({ kind: "source failed", message, fatal: false }),
+    });
+    this.#turn();
+    this.#beat();
+  }
+
+  get sessions(): SessionId[] {
+    return [...this.#sessions.values()].filter(({ hasJoined }) => hasJoined).map(({ id }) => id);
+  }
+
+  /** Whether a session has, as far as it was told, jobs of this lease. */
+  sessionHolds(session: SessionId, lease: LeaseName): boolean {
+    return this.#checks.isLeasedTo(session, lease);
+  }
+
+  /** The slave at this link is welcome. */
+  accept(slaveId: string, link: SlaveLink): { receive(message: ToMaster): void; closed(): void } {
+    const session = { id: ++this.#sessionsMade, slaveId, link, hasJoined: false, isLeaving: false };
+    this.#sessions.set(session.id, session);
+    link.toSlave({ kind: "welcome", runId: "run", masterId: this.id });
+    return {
+      receive: (message) => this.#receive(session, message),
+      closed: () => this.#lost(session),
+    };
+  }
+
+  die(isSilent: boolean): void {
+    if (!this.process.isAlive) return;
+    for (const { link } of this.#sessions.values()) isSilent ? link.die() : link.close("master");
+    this.process.isAlive = false;
+    const { handedOut, settled } = this.run.status(this.#world.nowMs);
+    this.#checks.masterEnded(handedOut, settled);
+  }
+
+  pause(forMs: number): void {
+    this.process.pause(this.#world.nowMs + forMs, () => this.#tick());
+  }
+
+  stop(): void {
+    this.apply({ kind: "stop" });
+  }
+
+  apply(event: RunEvent): void {
+    const { nowMs } = this.#world;
+    if (nowMs >= this.#wakeMs) this.run.tick(nowMs);
+    this.#world.trace.note(event.kind, "session" in event ? event.session : 0);
+    this.run.apply(event, nowMs);
+    this.#turn();
+  }
+
+  #turn(): void {
+    const { nowMs } = this.#world;
+    this.#wakeMs = this.run.tick(nowMs);
+    for (const effect of this.run.takeEffects()) this.#carryOut(effect);
+    this.#source.pull();
+    this.#checkpoint();
+    this.#armTimer();
+  }
+
+  #yielded(block: Block): void {
+    this.apply({ kind: "yielded", block });
+    const { buffered, inFlight } = this.run.status(this.#world.nowMs);
+    this.#checks.bounded(buffered + inFlight, this.#plan.jobsMax);
+  }
+
+  #armTimer(): void {
+    const wakeMs = this.#wakeMs;
+    if (wakeMs === Infinity) return;
+    this.#world.at(wakeMs, () => this.process.do(() => this.#wakeMs === wakeMs && this.#tick()));
+  }
+
+  #tick(): void {
+    if (this.#world.nowMs >= this.#wakeMs) this.#turn();
+  }
+
+  #beat(): void {
+    for (const { link } of this.#sessions.values()) link.toSlave({ kind: "beat" });
+    this.process.after(heartbeatMs, () => this.#beat());
+  }
+
+  #checkpoint(): void {
+    if (this.#isSaving || !this.run.isDirty() || this.#outcome !== null) return;
+    this.#isSaving = true;
+    const { version, state } = this.run.snapshot();
+    this.#disk.save(this.process, state, () => {
+      this.apply({ kind: "saved", version });
+      this.process.after(this.#plan.checkpointMs, () => {
+        this.#isSaving = false;
+        this.#checkpoint();
+        this.#finish();
+      });
+    });
+  }
+
+  /** The last save, once nothing else is being written. */
+  #finish(): void {
+    if (this.#outcome === null || this.#isSaving || this.#burying > 0) return;
+    this.#isSaving = true;
+    const { state } = this.run.snapshot();
+    this.#disk.save(this.process, state, () => this.#onEnd(this.#outcome!, state));
+  }
+
+  #receive(session: Session, message: ToMaster): void {
+    const { id } = session;
+    if (this.#sessions.get(id) !== session) return;
+    if (message.kind === "ready") return this.#join(session, message);
+    if (!session.hasJoined) return;
+    this.apply({ kind: "heard", session: id });
+    switch (message.kind) {
+      case "credit":
+        return this.apply({ kind: "credit", session: id, credit: message.credit });
+      case "answer":
+        return this.#answer(session, message.number, message);
+      case "leaving":
+        session.isLeaving = true;
+        return this.apply({ kind: "leaving", session: id });
+      case "beat":
+        return;
+    }
+  }
+
+  #join(session: Session, { credit, held }: Extract<ToMaster, { kind: "ready" }>): void {
+    session.hasJoined = true;
+    const { id, slaveId } = session;
+    this.apply({ kind: "joined", session: id, slaveId, slaveName: slaveId, credit, held });
+  }
+
+  #answer({ id }: Session, number: number, { lease, done, skipped, failed, crash, released }: Answer): void {
+    if (this.#outcome !== null) return; // too late to count
+    const answer = { lease, done, skipped, failed, crash, released };
+    this.heard.push({ session: id, number, answer });
+    this.#world.trace.note("answer", id, lease.number, ...done);
+    const failures = rangesOf(failed.map(({ seq }) => seq));
+    for (const ranges of [done, skipped, released, failures, crash?.suspects ?? []]) {
+      for (let i = 0; i < ranges.length; i += 2) {
+        for (let seq = ranges[i]!; seq < ranges[i + 1]!; seq++) this.#checks.unleased(id, lease, seq);
+      }
+    }
+    this.apply({ kind: "answered", session: id, number, answer, at: "" });
+  }
+
+  #lost(session: Session): void {
+    if (!this.#sessions.delete(session.id)) return;
+    this.#checks.allowRepeats(this.#checks.sessionEnded(session.id, !session.isLeaving));
+    if (session.hasJoined) {
+      this.apply({ kind: "left", session: session.id, how: session.isLeaving ? "drained" : "closed" });
+    }
+  }
+
+  #carryOut(effect: Effect): void {
+    if (!this.process.isAlive) return;
+    this.#world.trace.note(effect.kind, "session" in effect ? effect.session : 0);
+    switch (effect.kind) {
+      case "lease":
+        return this.#lease(effect);
+      case "keep":
+        return this.#keep(effect);
+      case "covered":
+        return this.#sessions.get(effect.session)?.link.toSlave({ kind: "saved", through: effect.through });
+      case "drain":
+        return this.#sessions.get(effect.session)?.link.toSlave({ kind: "drain" });
+      case "close":
+        return this.#close(effect);
+      case "bury":
+        return this.#bury(effect);
+      case "open source":
+        return this.#source.open(effect.last);
+      case "close source":
+        return this.#source.close();
+      case "warn":
+        throw new Error(effect.message);
+      case "end":
+        this.#outcome = effect.outcome;
+        return this.#finish();
+    }
+  }
+
+  #lease({ session, lease, parts, attempt, alone }: Extract<Effect, { kind: "lease" }>): void {
+    const seq = parts[0]!.seq;
+    const end = parts.at(-1)!.end;
+    for (let each = seq; each < end; each++) this.#checks.leased(session, lease, each, alone);
+    const jobs = Uint8Array.from(parts.flatMap((part) => [...part.bytes]));
+    const message = {
+      kind: "lease",
+      number: lease.number,
+      seq,
+      count: end - seq,
+      attempt,
+      alone,
+      jobs,
+    } as const;
+    this.#sessions.get(session)?.link.toSlave(message);
+  }
+
+  #keep({ session, leases }: Extract<Effect, { kind: "keep" }>): void {
+    for (const { lease, jobs } of leases) {
+      for (let i = 0; i < jobs.length; i += 2) {
+        for (let seq = jobs[i]!; seq < jobs[i + 1]!; seq++) this.#checks.leased(session, lease, seq, "no");
+      }
+    }
+    this.#sessions.get(session)?.link.toSlave({ kind: "keep", leases });
+  }
+
+  #close({ session: id, how }: Extract<Effect, { kind: "close" }>): void {
+    const { link } = this.#sessions.get(id)!;
+    if (how === "silent") this.#checks.silent(id, this.#world.nowMs - link.reachedMasterMs);
+    link.close("master");
+    this.#sessions.delete(id);
+    this.#checks.allowRepeats(this.#checks.sessionEnded(id, false));
+  }
+
+  #bury({ letters }: Extract<Effect, { kind: "bury" }>): void {
+    this.#burying++;
+    this.#disk.bury(this.process, letters, () => {
+      this.#burying--;
+      this.apply({ kind: "buried", seqs: rangesOf(letters.map(({ seq }) => seq)) });
+      this.#finish();
+    });
+  }
+}

@@ -1,0 +1,76 @@
+import { Random } from "./random.ts";
+
+/** What one seed is about. Times in milliseconds, rates a thousand. */
+export type Plan = ReturnType<typeof planOf>;
+
+export const heartbeatMs = 1_000;
+export const failuresMax = 3;
+
+/** How a job behaves wherever it runs. */
+export type Behaviour = "good" | "flaky" | "bad" | "fatal" | "skips" | "slow" | "poison" | "killer";
+
+export function planOf(seed: number) {
+  const random = new Random(seed ^ 0x5eed);
+  const isQuiet = random.perMille(60); // no fault at all: then nothing runs twice
+  const often = (most: number) => (isQuiet || random.perMille(400) ? 0 : random.int(1, most));
+  return {
+    isQuiet,
+    jobs: random.perMille(150) ? random.int(120, 300) : random.int(0, 90),
+    /** Whether the source reads `last` as inclusive. */
+    isInclusive: random.perMille(500),
+    hasCursors: random.perMille(500),
+    /** Most jobs in one block of the source, and its longest pause. */
+    blockMax: random.pick([1, 3, 10, 50]),
+    sourcePauseMs: random.pick([0, 5, 200]),
+    jobsMax: random.pick([3, 10, 40, 100]),
+    bytesMax: random.pick([100, 1_000, 1_000_000]),
+    slaves: random.int(1, 4),
+    workers: random.int(1, 3),
+    concurrency: random.int(1, 3),
+    extraCredit: random.pick([0, 0, 2, 20]),
+    latencyMs: random.pick([0, 1, 20, 300]),
+    jobMs: random.pick([1, 20, 200, 1_500]),
+    saveMs: random.pick([1, 10, 400]),
+    checkpointMs: random.pick([100, 1_000]),
+    backoffMs: random.pick([1, 100, 1_000]),
+    graceMs: random.pick([100, 3_000]),
+    reclaims: random.perMille(800),
+    /** Which jobs misbehave. */
+    behaviours: {
+      flaky: often(200),
+      bad: often(60),
+      fatal: often(60),
+      skips: often(100),
+      slow: often(100),
+      poison: often(30),
+      killer: often(12),
+    },
+    /** How likely each fault is, every `faultEveryMs`. */
+    faultEveryMs: random.pick([100, 500, 2_000]),
+    faultsEndMs: random.int(1_000, 20_000),
+    faults: {
+      slaveDies: often(60),
+      hostDies: often(40),
+      linkHeld: often(80),
+      linkHeldOneWay: often(60),
+      linkDies: often(50),
+      slavePaused: often(60),
+      workerDies: often(60),
+      masterDies: often(60),
+      masterPaused: often(60),
+      masterStopped: often(40),
+      staleAnswer: often(250),
+      sourceThrows: often(40),
+    },
+    /** For this long all handlers throw. */
+    outageMs: isQuiet || !random.perMille(100) ? 0 : random.int(500, 8_000),
+  };
+}
+
+export function behaviourOf(plan: Plan, seed: number, id: number): Behaviour {
+  const random = new Random(Math.imul(seed, 31) + id);
+  for (const [behaviour, rate] of Object.entries(plan.behaviours)) {
+    if (random.perMille(rate)) return behaviour as Behaviour;
+  }
+  return "good";
+}

@@ -1,0 +1,76 @@
+import type { Block } from "../../src/base/job_span.ts";
+import type { Plan } from "./plan.ts";
+import { encodeJobs, idOfCursor } from "./wire.ts";
+import type { Process } from "./world.ts";
+
+export interface SourceHooks {
+  demand(): { jobs: number; bytes: number };
+  onBlock(block: Block): void;
+  onEnd(): void;
+  onError(message: string): void;
+}
+
+/** `getJobs` of the simulation: yields the ids from 0 on, in small blocks, now and then late, now and then not. */
+export class SimSource {
+  readonly #plan: Plan;
+  readonly #process: Process;
+  readonly #hooks: SourceHooks;
+  #next = 0;
+  /** Counts openings: what an earlier one still does is of no account. */
+  #opening = 0;
+  #isOpen = false;
+  #isPulled = false;
+
+  constructor(plan: Plan, process: Process, hooks: SourceHooks) {
+    this.#plan = plan;
+    this.#process = process;
+    this.#hooks = hooks;
+  }
+
+  open(last: Uint8Array | undefined): void {
+    this.#next = last === undefined ? 0 : idOfCursor(last) + (this.#plan.isInclusive ? 0 : 1);
+    this.#opening++;
+    this.#isOpen = true;
+    this.#isPulled = false;
+  }
+
+  close(): void {
+    this.#isOpen = false;
+  }
+
+  /** Demand may have grown. */
+  pull(): void {
+    if (!this.#isOpen || this.#isPulled) return;
+    const { jobs, bytes } = this.#hooks.demand();
+    if (jobs === 0 || bytes === 0) return;
+    this.#isPulled = true;
+    const opening = this.#opening;
+    const { random } = this.#process.world;
+    this.#process.after(random.int(0, this.#plan.sourcePauseMs), () => {
+      if (opening === this.#opening && this.#isOpen) this.#yield();
+    });
+  }
+
+  #yield(): void {
+    this.#isPulled = false;
+    const { random } = this.#process.world;
+    const { nowMs } = this.#process.world;
+    if (nowMs < this.#plan.faultsEndMs && random.perMille(this.#plan.faults.sourceThrows)) {
+      this.#isOpen = false;
+      return this.#hooks.onError("the source broke");
+    }
+    if (this.#next >= this.#plan.jobs) {
+      this.#isOpen = false;
+      return this.#hooks.onEnd();
+    }
+    const most = Math.min(
+      this.#hooks.demand().jobs,
+      random.int(1, this.#plan.blockMax),
+      this.#plan.jobs - this.#next,
+    );
+    if (most <= 0) return;
+    const ids = Array.from({ length: most }, (_, i) => this.#next + i);
+    this.#next += most;
+    this.#hooks.onBlock(encodeJobs(ids, this.#plan.hasCursors));
+  }
+}

@@ -1,0 +1,89 @@
+import { Heap } from "../../src/base/heap.ts";
+import { Random } from "./random.ts";
+import { Trace } from "./trace.ts";
+
+type Due = Readonly<{ atMs: number; number: number; act: () => void }>;
+
+/** Time, chance and the trace: one heap ordered by (time, number), one generator. */
+export class World {
+  nowMs = 0;
+  readonly random: Random;
+  readonly trace: Trace;
+  readonly #heap = new Heap<Due>((a, b) => a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number));
+  #number = 0;
+  #isOver = false;
+
+  constructor(seed: number, keepsLines: boolean) {
+    this.random = new Random(seed);
+    this.trace = new Trace(this, keepsLines);
+  }
+
+  after(delayMs: number, act: () => void): void {
+    this.at(this.nowMs + delayMs, act);
+  }
+
+  at(atMs: number, act: () => void): void {
+    this.#heap.push({ atMs: Math.max(atMs, this.nowMs), number: this.#number++, act });
+  }
+
+  /** Runs until `end` is called, nothing is left, or `untilMs`; `onEvent` is called after each event. */
+  run(untilMs: number, onEvent: () => void): void {
+    while (!this.#isOver) {
+      const due = this.#heap.first;
+      if (due === undefined || due.atMs > untilMs) return;
+      this.#heap.pop();
+      this.nowMs = due.atMs;
+      due.act();
+      onEvent();
+    }
+  }
+
+  end(): void {
+    this.#isOver = true;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+}
+
+/** Something that can be paused (SIGSTOP): what happens to it meanwhile happens afterwards, in order. */
+export class Process {
+  readonly world: World;
+  isAlive = true;
+  #pausedUntilMs = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  get isPaused(): boolean {
+    return this.world.nowMs < this.#pausedUntilMs || this.#waiting.length > 0;
+  }
+
+  /** `first` is what it does first of all after the pause. */
+  pause(untilMs: number, first: () => void): void {
+    if (untilMs <= this.#pausedUntilMs) return;
+    this.#pausedUntilMs = untilMs;
+    this.world.at(untilMs, () => this.#wake(first));
+  }
+
+  after(delayMs: number, act: () => void): void {
+    this.world.after(delayMs, () => this.do(act));
+  }
+
+  /** Acts now; once the pause is over; or never, if it is dead. */
+  do(act: () => void): void {
+    if (!this.isAlive) return;
+    if (this.isPaused) this.#waiting.push(act);
+    else act();
+  }
+
+  #wake(first: () => void): void {
+    if (this.world.nowMs < this.#pausedUntilMs) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const act of [first, ...waiting]) if (this.isAlive) act();
+  }
+}
