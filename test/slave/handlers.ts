@@ -30,8 +30,8 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
       return await new Promise(() => setInterval(() => {}, 1_000));
     case "throw":
       throw new Error("it threw");
-    case "print":
-      console.log(`taskmaster token: ${process.env.TASKMASTER_TOKEN ?? "none"}`);
+    case "token":
+      throw new Error(`TASKMASTER_TOKEN is ${process.env.TASKMASTER_TOKEN}`);
   }
 }
 

@@ -1,0 +1,81 @@
+import t from "tap";
+import { layNote, readNote, recordOffset } from "../../src/base/start_note.ts";
+import { Pauses } from "../../src/slave/reconnect.ts";
+import { slaveCredit, sliceJobs, Speed, workerRoom } from "../../src/slave/speed.ts";
+import { deathReason, suspectsOf } from "../../src/slave/suspects.ts";
+
+t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
+  const longest = new Pauses(() => 1);
+  t.same(Array.from({ length: 7 }, () => longest.next(5_000)), [
+    500,
+    1_000,
+    2_000,
+    4_000,
+    8_000,
+    10_000,
+    10_000,
+  ]);
+  const shortest = new Pauses(() => 0);
+  t.same(Array.from({ length: 3 }, () => shortest.next(5_000)), [250, 250, 250]);
+  longest.ended(59_999);
+  t.equal(longest.next(5_000), 10_000, "a short connection starts nothing over");
+  longest.ended(60_000);
+  t.equal(longest.next(5_000), 500, "a minute does");
+});
+
+t.test("a worker's speed follows a change by a hundred within a second", async (t) => {
+  const speed = new Speed();
+  t.equal(speed.perMs(0), 0, "unknown");
+  speed.observe(1, 0.01);
+  t.ok(speed.perMs(0) > 50, "known at once");
+  for (let at = 0; at < 20; at++) speed.observe(10_000, 20);
+  t.ok(Math.abs(speed.perMs(0) - 500) < 20);
+  for (let at = 0; at < 50; at++) speed.observe(100, 20);
+  t.ok(speed.perMs(0) < 7, `slower: ${speed.perMs(0)}`);
+  for (let at = 0; at < 50; at++) speed.observe(10_000, 20);
+  t.ok(speed.perMs(0) > 480, `faster: ${speed.perMs(0)}`);
+  t.ok(speed.perMs(1_000) < 1, "a worker that ends nothing for a second is slow");
+});
+
+t.test("credit is what runs and 50 ms ahead, at least one", async (t) => {
+  t.equal(slaveCredit(1, [0], 1_000), 1);
+  t.equal(slaveCredit(1, [0.001], 1_000), 1, "a job a second: none waits behind it");
+  t.equal(slaveCredit(1, [0.01, 0.01], 1_000), 3, "0.5 ahead in each: one waits for whichever is free");
+  t.equal(slaveCredit(100, [2], 1_000), 200);
+  t.equal(slaveCredit(1, [3_000], 1_000), 1_000, "never more than the wire carries");
+});
+
+t.test("slices are a worker's room at most, and its share of what is queued", async (t) => {
+  t.equal(workerRoom(1, 0), 1);
+  t.equal(workerRoom(10, 0.5), 20);
+  t.equal(sliceJobs(20, 1_000, 2), 20);
+  t.equal(sliceJobs(10_000, 100_000, 2), 4_096);
+  t.equal(sliceJobs(1_000, 9, 2), 5);
+});
+
+t.test("suspects are what a note says may have run", async (t) => {
+  const note = (running: number[], ahead: [number, number], onStack: number | null) =>
+    ({ number: 1, running, ahead, onStack }) as const;
+  t.same(suspectsOf(null, 1), [], "nothing was noted, so nothing began");
+  t.same(suspectsOf(note([3, 5], [9, 12], null), 4), [3, 5, 9, 12]);
+  t.same(suspectsOf(note([], [12, 12], null), 4), []);
+  t.same(suspectsOf(note([], [9, 12], 10), 1), [10, 11], "one at a time: the one on the stack");
+  t.same(suspectsOf(note([3, 4], [9, 12], 10), 4), [3, 4, 9, 11], "those behind it have not begun");
+});
+
+t.test("notes are read as they were written; a record of another note is old", async (t) => {
+  const file = new Uint8Array(recordOffset + 16);
+  t.equal(readNote(file), null, "an empty file");
+  const write = (numbers: Float64Array, at: number) => file.set(new Uint8Array(numbers.buffer), at);
+  write(layNote(7, [1, 2, 5, 9], [20, 30]), 0);
+  t.same(readNote(file), { number: 7, running: [1, 2, 5, 9], ahead: [20, 30], onStack: null });
+  write(new Float64Array([7, 21]), recordOffset);
+  t.equal(readNote(file)!.onStack, 21);
+  write(layNote(8, [], [20, 30]), 0);
+  t.same(readNote(file), { number: 8, running: [], ahead: [20, 30], onStack: null });
+});
+
+t.test("a death is told in words", async (t) => {
+  t.equal(deathReason(3, null), "handler exited (3)");
+  t.equal(deathReason(null, "SIGSEGV"), "killed by SIGSEGV");
+});

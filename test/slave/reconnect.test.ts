@@ -1,0 +1,162 @@
+import t from "tap";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { FakeMaster } from "./fake_master.ts";
+import { here, isAlive, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
+
+t.jobs = 1;
+const temporary = ownTemporaryFolder();
+t.teardown(() => rmSync(temporary, { recursive: true, force: true }));
+
+t.test("a slave waits for its master, says so once, and names what it held to the next one", async (t) => {
+  const first = await FakeMaster.start({ heartbeatMs: 300 });
+  const lines: { level: string; message: string }[] = [];
+  const slave = slaveOf(first, { procs: 2 }, lines);
+  t.teardown(() => slave.kill());
+  await first.until(() => first.isReady);
+  first.lease(1, 0, [{}, { do: "sleep", ms: 1_500 }, { do: "obey" }]);
+  await first.until(() => first.named("done").length === 1);
+  await first.until(() => slave.status().running === 2);
+  await first.stop();
+  const second = await FakeMaster.start({
+    heartbeatMs: 300,
+    port: first.port,
+    masterId: "next",
+    // It forgot job 2, and has not saved the answer about job 0.
+    keep: (held) => held.map(({ lease }) => ({ lease, jobs: [0, 2] })),
+  });
+  await second.until(() => second.named("done").length === 2);
+  const ready = second.said[0]!;
+  t.match(ready, { kind: "ready", held: [{ lease: { masterId: "master", number: 1 }, jobs: [0, 3] }] });
+  t.same(second.named("done"), [0, 1], "job 0 is said again, job 1 went on");
+  t.equal(second.answers[0]!.number, 1, "answers are numbered anew");
+  t.same(second.failed, [], "job 2, aborted, is of no account");
+  t.equal(
+    lines.filter(({ level, message }) => level !== "debug" && /trying again|ended:/.test(message)).length,
+    1,
+  );
+  second.lease(1, 2, [{}]);
+  await second.until(() => second.named("done").length === 3);
+  second.send({ kind: "dismiss" });
+  t.match(await slave.finished, { exitCode: 0 });
+  await second.stop();
+});
+
+t.test("what a state covers is forgotten", async (t) => {
+  const first = await FakeMaster.start({ heartbeatMs: 300 });
+  const slave = slaveOf(first);
+  t.teardown(() => slave.kill());
+  await first.until(() => first.isReady);
+  first.lease(1, 0, [{}]);
+  await first.until(() => first.named("done").length === 1);
+  first.send({ kind: "saved", through: first.answers.at(-1)!.number });
+  await first.link!.close("bye");
+  await first.until(() => first.said.filter(({ kind }) => kind === "ready").length === 2);
+  t.match(first.said.filter(({ kind }) => kind === "ready")[1], { held: [] });
+  slave.kill();
+  await slave.finished;
+  await first.stop();
+});
+
+t.test("a master of another run is left with 5", async (t) => {
+  const first = await FakeMaster.start({ heartbeatMs: 300 });
+  const slave = slaveOf(first);
+  t.teardown(() => slave.kill());
+  await first.until(() => first.isReady);
+  first.lease(1, 0, [{ do: "hang" }]);
+  await first.until(() => slave.status().running === 1);
+  await first.stop();
+  const second = await FakeMaster.start({ port: first.port, runId: "another" });
+  t.match(await slave.finished, { exitCode: 5, reason: /earlier run/ });
+  t.same(second.said, [], "it is told nothing");
+  await second.stop();
+});
+
+t.test("a silent master is dialed anew; jobs and answers are kept until it welcomes", async (t) => {
+  const master = await FakeMaster.start({ heartbeatMs: 200 });
+  const proxy = await Proxy.start(master.port);
+  const slave = slaveOf(proxy);
+  t.teardown(() => slave.kill());
+  await master.until(() => master.isReady);
+  master.lease(1, 0, [{ do: "sleep", ms: 1_500 }]);
+  await master.until(() => slave.status().running === 1);
+  proxy.hold();
+  await master.until(() => master.intros.length === 2 && master.named("done").length === 1);
+  t.equal(slave.status().done, 1, "it ran once");
+  t.match(master.said.filter(({ kind }) => kind === "ready")[1], { held: [{ jobs: [0, 1] }] });
+  slave.kill();
+  await slave.finished;
+  await master.stop();
+  proxy.stop();
+});
+
+t.test("a supervisor that is killed leaves nothing running, loops or not", async (t) => {
+  const master = await FakeMaster.start();
+  const bun = here("../../node_modules/.bin/bun");
+  const child = spawn(bun, [here("supervisor_entry.ts"), String(master.port), "2"], { stdio: "ignore" });
+  t.teardown(() => child.kill("SIGKILL"));
+  await master.until(() => master.isReady);
+  master.lease(1, 0, [{ do: "loop" }, { do: "hang" }]);
+  const workers = await untilSome(() => childrenOf(child.pid!).length === 2 ? childrenOf(child.pid!) : null);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const killedMs = performance.now();
+  await untilSome(() => workers.some(isAlive) ? null : true);
+  t.ok(performance.now() - killedMs < 2_000, "within two seconds");
+  t.same(readdirSync(temporary), [], "its folder is gone");
+  await master.stop();
+});
+
+/** Passes bytes on until it is told to hold those of the connections there are. */
+class Proxy {
+  port = 0;
+  readonly #sockets: Socket[] = [];
+  readonly #server;
+
+  constructor(masterPort: number) {
+    this.#server = createServer((socket) => {
+      const onward = connect(masterPort, "127.0.0.1");
+      this.#sockets.push(socket, onward);
+      socket.pipe(onward).pipe(socket);
+      for (const one of [socket, onward]) one.on("error", () => {});
+    });
+  }
+
+  static async start(masterPort: number): Promise<Proxy> {
+    const proxy = new Proxy(masterPort);
+    proxy.#server.listen(0, "127.0.0.1");
+    await once(proxy.#server, "listening");
+    proxy.port = (proxy.#server.address() as { port: number }).port;
+    return proxy;
+  }
+
+  hold(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  stop(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+}
+
+async function untilSome<T>(look: () => T | null): Promise<T> {
+  for (;;) {
+    const seen = look();
+    if (seen !== null) return seen;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Linux only, as are the machines that test this. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(
+      Number,
+    );
+  } catch {
+    return [];
+  }
+}
