@@ -1,6 +1,7 @@
 import { TaskmasterError, UsageError } from "../base/errors.ts";
 import { startWatchdog } from "../base/watchdog.ts";
 import { type Generation, takeGeneration } from "../slave/self.ts";
+import { lineOverStatus } from "../terminal/screen.ts";
 import { readCommandLine } from "./command_line.ts";
 import { commands } from "./commands.ts";
 
@@ -45,7 +46,7 @@ function refuseRecursion(generation: Generation, argv: readonly string[]): void 
 /** Shows an error that ends the program, and says what it exits with. */
 export function report(error: unknown): number {
   if (error instanceof TaskmasterError) {
-    process.stderr.write(`taskmaster: ${error.message}\n`);
+    lineOverStatus(process.stderr, `taskmaster: ${error.message}`);
     return error.exitCode;
   }
   const text = error instanceof Error ? error.stack ?? `${error.name}: ${error.message}` : String(error);

@@ -1,8 +1,12 @@
 import type { Log, LogLevel } from "../base/log.ts";
+import { lineOverStatus } from "../terminal/screen.ts";
+import { redirectConsole } from "./plugin_console.ts";
 import { runWorker } from "../worker/main.ts";
 
 /** The hidden `worker`: runs handlers for the slave that started it, and never returns. */
 export async function workerProgram(parentPid: number): Promise<never> {
+  // On a terminal, the slave's status stands where the next line goes.
+  if (process.stderr.isTTY) redirectConsole(writeLine);
   return await runWorker({ parentPid, log: lateLog() });
 }
 
@@ -18,9 +22,13 @@ function lateLog(): Log {
       level: (level ?? "info") as LogLevel,
       format: format === "json" ? "json" : "text",
       colours: false,
-      write: (line) => process.stderr.write(`${line}\n`),
+      write: writeLine,
     });
     for (const line of kept) log(...line);
   });
   return (...line) => log(...line);
+}
+
+function writeLine(line: string): void {
+  lineOverStatus(process.stderr, line);
 }

@@ -31,7 +31,8 @@ export function masterStatusLine(numbers: MasterNumbers): string {
     `In Flight: ${numbers.inFlight}`,
     `Slaves: ${numbers.slaves}`,
     `Failed: ${numbers.dead}`,
-    printable(numbers.reason),
+    // of a message of several lines, its first
+    printable(numbers.reason.split("\n")[0]!),
   ].join(" | ");
 }
 

@@ -26,12 +26,20 @@ export type Ending = Readonly<{
   resumeCommand: string;
 }>;
 
+/** Most lines of a source's stack shown. */
+const stackLinesShownMax = 10;
 /** Most messages of failures listed. */
 const failuresShownMax = 10;
 
 /** The last lines of a run: what became of the jobs, and what to do next. */
 export function summaryLines(ending: Ending): string[] {
-  return [headline(ending), ...counts(ending), ...failures(ending), ...nextStep(ending)];
+  return [headline(ending), ...detail(ending), ...counts(ending), ...failures(ending), ...nextStep(ending)];
+}
+
+/** The rest of a message of several lines: the stack. */
+function detail({ outcome }: Ending): string[] {
+  if (outcome.kind !== "source failed") return [];
+  return outcome.message.split("\n").slice(1, 1 + stackLinesShownMax).map((line) => printable(line));
 }
 
 function headline({ outcome, dead, saveError }: Ending): string {
@@ -42,7 +50,7 @@ function headline({ outcome, dead, saveError }: Ending): string {
     case "stopped":
       return "Stopped and saved.";
     case "source failed":
-      return `Ended: getJobs threw: ${printable(outcome.message)}`;
+      return `Ended: ${printable(outcome.message.split("\n")[0]!)}`;
     case "complete":
       if (outcome.ignoredLast) {
         return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";

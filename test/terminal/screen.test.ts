@@ -1,8 +1,6 @@
 import { PassThrough } from "node:stream";
 import t from "tap";
-import { type Output, Screen } from "../../src/terminal/screen.ts";
-
-const escape = "\u001b";
+import { lineOverStatus, type Output, Screen } from "../../src/terminal/screen.ts";
 
 function output(isTTY: boolean, columns = 40): Output & { text: () => string } {
   const stream = new PassThrough();
@@ -11,17 +9,13 @@ function output(isTTY: boolean, columns = 40): Output & { text: () => string } {
   return Object.assign(stream, { isTTY, columns, rows: 24, text: () => text });
 }
 
-const pieces = new RegExp(`${escape}\\[\\d*[A-Za-z]|\\n|[^${escape}\\n]+`, "g");
-
-/** What a terminal shows of what was written to it: enough of one for cursor up, erase line and column 1. */
+/** What a terminal shows of what was written to it: enough of one for carriage return and erase to the end. */
 function shown(text: string): string[] {
   const lines = [""];
-  let row = 0;
-  for (const [part] of text.matchAll(pieces)) {
-    if (part === "\n") lines[++row] ??= "";
-    else if (/\[\d*A$/.test(part)) row -= Number(/\d+/.exec(part)?.[0] ?? 1);
-    else if (part.endsWith("[2K")) lines[row] = "";
-    else if (!part.startsWith("\u001b")) lines[row] += part;
+  for (const [part] of text.replaceAll("\u001b[K", "").matchAll(/[\r\n]|[^\r\n]+/g)) {
+    if (part === "\n") lines.push("");
+    else if (part.startsWith("\r")) lines[lines.length - 1] = "";
+    else lines[lines.length - 1] += part;
   }
   return lines;
 }
@@ -41,9 +35,10 @@ t.test("on a terminal, Screen redraws the status below the lines", async (t) => 
   const screen = new Screen(out);
   screen.status("Current Job: 1");
   screen.line("first");
+  t.same(shown(out.text()), ["first", "Current Job: 1"]);
   screen.status("Current Job: 2");
   screen.line("second");
-  t.same(shown(out.text()), ["first", "second", "Current Job: 2", ""]);
+  t.same(shown(out.text()), ["first", "second", "Current Job: 2"]);
   screen.close();
   screen.line("Finished");
   t.same(shown(out.text()), ["first", "second", "Current Job: 2", "Finished", ""], "the last status stays");
@@ -51,8 +46,24 @@ t.test("on a terminal, Screen redraws the status below the lines", async (t) => 
   t.same(shown(out.text()).length, 5, "and none comes after it");
 });
 
-t.test("on a terminal, Screen cuts the status to its width", async (t) => {
+t.test("on a terminal, what another process wrote is not erased", async (t) => {
+  const out = output(true);
+  const screen = new Screen(out);
+  screen.status("Current Job: 1");
+  lineOverStatus(out, "a worker's line");
+  screen.status("Current Job: 2");
+  out.write(" native text\n");
+  screen.status("Current Job: 3");
+  t.same(shown(out.text()), ["a worker's line", "Current Job: 2 native text", "Current Job: 3"]);
+});
+
+t.test("on a terminal, Screen cuts the status to its width, wide characters counted twice", async (t) => {
   const out = output(true, 30);
-  new Screen(out).status("x".repeat(100));
-  t.equal(out.text(), `${"x".repeat(28)}…\n`);
+  const screen = new Screen(out);
+  screen.status("x".repeat(100));
+  t.same(shown(out.text()), [`${"x".repeat(28)}…`]);
+  screen.status("語".repeat(100));
+  t.same(shown(out.text()), [`${"語".repeat(14)}…`]);
+  screen.status("x".repeat(28));
+  t.same(shown(out.text()), ["x".repeat(28)], "what fits is whole");
 });

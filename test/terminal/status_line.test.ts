@@ -38,8 +38,11 @@ t.test("masterStatusLine() counts hours past a day", async (t) => {
 });
 
 t.test("masterStatusLine() stays one safe line, whatever the reason", async (t) => {
-  const line = masterStatusLine({ ...numbers, reason: `failing: \u001b[2J\n${"x".repeat(5_000)}` });
-  t.match(line, "| failing: \\e[2J\\nxxx");
+  const line = masterStatusLine({
+    ...numbers,
+    reason: `failing: \u001b[2J\r${"x".repeat(5_000)}\nsecond line`,
+  });
+  t.match(line, "| failing: \\e[2J\\rxxx");
   t.ok(line.length < 400);
 });
 

@@ -63,3 +63,9 @@ t.test("summaryLines() explains a source that began again", async (t) => {
     /^Nothing was handed out.*--reset/,
   );
 });
+
+t.test("summaryLines() shows why the source failed, with its stack", async (t) => {
+  const message = "getJobs threw: no db\u001b[2J\nError: no db\n    at getJobs";
+  const lines = summaryLines({ ...ending, outcome: { kind: "source failed", message } });
+  t.same(lines.slice(0, 3), ["Ended: getJobs threw: no db\\e[2J", "Error: no db", "    at getJobs"]);
+});
