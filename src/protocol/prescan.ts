@@ -80,14 +80,26 @@ export function scanItem(
     }
     if (at >= end) throw refused(at, "the end within an item");
     const head = bytes[at++]!;
+    if (head >= 0x60 && head < 0x78 && want === any) {
+      // A short text: the most frequent item, and nothing to find out about it.
+      const length = head - 0x60;
+      if (length > end - at) throw refused(at, "a string longer than the bytes");
+      if (length === 9 && kind === inObject && (left & 1) === 0 && isProto(bytes, at)) {
+        throw refused(at, "the key __proto__");
+      }
+      if (--itemsLeft < 0) throw refused(at, `more than ${itemsMax} items`);
+      left--;
+      at += length;
+      continue;
+    }
     const major = head >> 5;
     let value = head & 31;
     if (value > 23) {
       if (value > 27) throw refused(at - 1, "an indefinite or reserved length");
       const width = 1 << (value - 24);
       if (end - at < width) throw refused(at, "the end within an item");
-      value = bytes[at++]!;
-      for (let rest = width - 1; rest > 0; rest--) value = value * 256 + bytes[at++]!;
+      value = width === 1 ? bytes[at]! : clamped(bytes, at, width);
+      at += width;
     }
     if (major === 6) {
       if (want !== any || (kind === inObject && (left & 1) === 0)) throw refused(at, "a tag out of place");
@@ -122,6 +134,19 @@ export function scanItem(
       want = any;
     }
   }
+}
+
+/** No length, count or tag that matters is as large; twice as much is still a small integer to every engine. */
+const valueMax = 0x3fffffff;
+
+/** The number in `width` bytes, or `valueMax` if it is larger. */
+function clamped(bytes: Uint8Array, at: number, width: number): number {
+  let value = 0;
+  for (let index = at; index < at + width; index++) {
+    if (value > valueMax >> 8) return valueMax;
+    value = (value << 8) | bytes[index]!;
+  }
+  return value;
 }
 
 /** Whether the item with this head is what the tag before it asked for. */
