@@ -55,11 +55,14 @@ function watchCall({ path, offset, watch }) {
 }
 function checkParent() {
   if (process.ppid === parentPid) return;
-  try {
-    if (folder) fs.rmSync(folder, { recursive: true, force: true });
-  } finally {
-    process.kill(process.pid, "SIGKILL");
+  // Another process may just be writing into it.
+  for (let tries = 0; folder && tries < 5; tries++) {
+    try {
+      fs.rmSync(folder, { recursive: true, force: true });
+      break;
+    } catch {}
   }
+  process.kill(process.pid, "SIGKILL");
 }
 setInterval(() => {
   if (process.platform !== "win32") checkParent();

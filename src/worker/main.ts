@@ -48,8 +48,7 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
     log: options.log ?? stderrLog,
   });
   link.onMessage = (message) => session.receive(message);
-  // Without a supervisor nobody wants the results. Not a clean exit: this is no handler's doing.
-  link.onClose = () => session.isLeaving || process.exit(1);
+  link.onClose = () => session.orphaned();
   setInterval(() => link.tick(nowMs()), beatMs);
   session.hello(environment.secret);
   return await new Promise<never>(() => {});

@@ -11,6 +11,8 @@ import { noNotes, StartNotes } from "./start_notes.ts";
 
 /** What a worker exits with when something threw outside of any job. */
 const brokenExitCode = 70;
+/** A worker without a supervisor ends itself after this long, if nothing else does. */
+const orphanMs = 1_000;
 
 export type WorkerSessionOptions = Readonly<{
   send: (message: WorkerMessage) => void;
@@ -44,9 +46,12 @@ export class WorkerSession {
     process.on("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
   }
 
-  /** The end of the connection is expected. */
-  get isLeaving(): boolean {
-    return this.#isLeaving;
+  /** The connection is gone. Without a supervisor nobody wants the results, or what was left to say. */
+  orphaned(): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    // The watchdog is to find the supervisor dead first: it clears up behind it.
+    setTimeout(() => process.exit(1), process.platform === "win32" ? 0 : orphanMs);
   }
 
   hello(secret: string): void {

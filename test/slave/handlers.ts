@@ -1,7 +1,10 @@
+import { writeFileSync } from "node:fs";
+
 /** What the jobs of the tests do: each says so itself. */
-type Job = { do?: string; ms?: number; code?: number; id?: number };
+type Job = { do?: string; ms?: number; code?: number; id?: number; mark?: string };
 
 export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise<void> {
+  if (job.mark !== undefined) writeFileSync(job.mark, "");
   switch (job.do) {
     case "exit":
       process.exit(job.code);

@@ -1,7 +1,7 @@
 import t from "tap";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { FakeMaster } from "./fake_master.ts";
 import { here, isAlive, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
@@ -98,14 +98,18 @@ t.test("a supervisor that is killed leaves nothing running, loops or not", async
   const child = spawn(bun, [here("supervisor_entry.ts"), String(master.port), "2"], { stdio: "ignore" });
   t.teardown(() => child.kill("SIGKILL"));
   await master.until(() => master.isReady);
-  master.lease(1, 0, [{ do: "loop" }, { do: "hang" }]);
-  const workers = await untilSome(() => childrenOf(child.pid!).length === 2 ? childrenOf(child.pid!) : null);
+  await master.until(() => master.said.some((message) => "credit" in message && message.credit === 2));
+  const marks = ["loop", "hang"].map((name) => `${temporary}/${name}`);
+  master.lease(1, 0, [{ do: "loop", mark: marks[0] }, { do: "hang", mark: marks[1] }]);
+  await untilSome(() => marks.every((mark) => existsSync(mark)) || null);
+  const workers = childrenOf(child.pid!);
+  t.equal(workers.length, 2);
   child.kill("SIGKILL");
   await once(child, "exit");
   const killedMs = performance.now();
   await untilSome(() => workers.some(isAlive) ? null : true);
   t.ok(performance.now() - killedMs < 2_000, "within two seconds");
-  t.same(readdirSync(temporary), [], "its folder is gone");
+  t.same(readdirSync(temporary).sort(), ["hang", "loop"], "its folder is gone");
   await master.stop();
 });
 
