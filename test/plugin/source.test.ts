@@ -378,7 +378,7 @@ t.test("close gives up on a next() that never ends, after 5 s", async (t) => {
   let isClosed = false;
   const closed = taker.source.close().then(() => isClosed = true);
   mock.timers.tick(4_999);
-  await Promise.resolve();
+  await someTurns();
   t.notOk(isClosed);
   mock.timers.tick(1);
   await closed;
@@ -431,16 +431,20 @@ t.test("two equal neighbouring cursors are warned about once, with their numbers
 
 t.test("equal neighbours are found across blocks, and by cursor, not by job", async (t) => {
   const taker = new Taker({
-    getJobs: () => [{ id: 7, n: 1 }, { id: 7, n: 2 }] as never,
+    getJobs: () => [{ id: 7, n: 1 }, { id: 7, n: 2 }, { id: 7, n: 3 }] as never,
     cursor: (job: { id: number }) => job.id,
   });
   taker.limit = { jobs: 1, bytes: Infinity };
   const block = taker.nextBlock();
   taker.source.open(undefined);
   await block;
+  taker.limit = { jobs: 2, bytes: Infinity };
+  taker.source.pull();
+  await taker.nextBlock();
   taker.limit = { jobs: Infinity, bytes: Infinity };
   taker.source.pull();
   await taker.over;
-  t.equal(taker.blocks.length, 2);
+  t.equal(taker.blocks.length, 3);
   t.match(taker.warnings, [/^Jobs 0 and 1 /]);
+  t.equal(taker.warnings.length, 1, "once, however many there are");
 });
