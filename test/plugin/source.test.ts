@@ -374,7 +374,7 @@ t.test("close gives up on a next() that never ends, after 5 s", async (t) => {
     },
   });
   taker.source.open(undefined);
-  await Promise.resolve();
+  await someTurns();
   let isClosed = false;
   const closed = taker.source.close().then(() => isClosed = true);
   mock.timers.tick(4_999);
