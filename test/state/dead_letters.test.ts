@@ -243,7 +243,7 @@ t.test("jobJson() cuts what is long, quickly, and stays JSON", async (t) => {
         const json = jobJson(job, charsMax);
         JSON.parse(json);
         t.notOk(json.includes("\n"));
-        t.ok(json.isWellFormed());
+        t.notOk(/\p{Surrogate}/u.test(json), "no half of a pair");
       },
     ),
     { numRuns: 300 },

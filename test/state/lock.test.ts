@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseHolder, thisHolder } from "../../src/state/holder.ts";
 import { lockedError } from "../../src/state/lock_note.ts";
+import { startOfProcess } from "../../src/state/process_start.ts";
 import { stateFiles } from "../../src/state/state_files.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { folder, listen, open, openFake, stateOf } from "./fixtures.ts";
@@ -153,6 +154,19 @@ t.test("a process that the kernel's lock does not show, but the note does, is re
   writeFileSync(join(dir, "posts.lock"), JSON.stringify({ ...note, pidStart: "1" }));
   await (await open(dir)).close();
   t.pass("a later process of the same pid does not hinder");
+});
+
+t.test("a zombie runs no more", { skip: process.platform !== "linux" }, async (t) => {
+  // The shell becomes a sleep, which never asks how its child ended.
+  const parent = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 20"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.teardown(() => parent.kill("SIGKILL"));
+  const [line] = await once(createInterface(parent.stdout!), "line") as [string];
+  const isZombie = () => readFileSync(`/proc/${line}/stat`, "utf8").includes(") Z ");
+  while (!isZombie()) await pause(5);
+  t.equal(await startOfProcess(Number(line)), null);
+  t.type(await startOfProcess(parent.pid!), "string");
 });
 
 for (const isKernelLock of [true, false]) {
