@@ -3,16 +3,8 @@ import { UsageError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
 import { type CommandName, type Option, type OptionName, optionRows, options } from "./options.ts";
 import { commandNames, isCommand } from "./commands.ts";
+import type { CommandLine } from "./invocation.ts";
 import { suggest } from "./suggest.ts";
-
-/** A command line, read but not yet judged by value. */
-export type CommandLine = Readonly<{
-  command: CommandName;
-  /** Words behind the command that are no flags. */
-  words: readonly string[];
-  /** Flags as they were written: text, or a boolean for a switch. */
-  flags: Readonly<Partial<Record<OptionName, string | boolean>>>;
-}>;
 
 const switches = optionRows.filter(([, option]) => option.kind === "switch").map(([name]) => name);
 const valued = optionRows.filter(([, option]) => option.kind !== "switch").map(([name]) => name);

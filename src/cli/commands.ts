@@ -1,21 +1,4 @@
 import type { CommandName } from "./options.ts";
-import type { CommandLine } from "./command_line.ts";
-
-/** What a command is called with. */
-export type Invocation = Readonly<{
-  line: CommandLine;
-  /** The words behind the program's name, as they were typed. */
-  argv: readonly string[];
-  /** The environment without the token. */
-  env: Readonly<Record<string, string | undefined>>;
-  /** TASKMASTER_TOKEN, which is no longer in the environment. */
-  tokenText: string | undefined;
-  /** Whether a process of ours started this one. */
-  isChild: boolean;
-}>;
-
-/** Carries a command out; resolves with the exit code. */
-export type Command = (invocation: Invocation) => Promise<number>;
 
 export type CommandRow = Readonly<{
   usage: string;
@@ -24,7 +7,6 @@ export type CommandRow = Readonly<{
   examples: readonly (readonly [words: string, what: string])[];
   /** More for its help, a paragraph each. */
   notes?: readonly string[];
-  load: () => Promise<Command>;
 }>;
 
 const masterNotes = [
@@ -36,7 +18,7 @@ const masterNotes = [
   "token, 6 state, 130 and 143 stopped by a signal. All but 0 and 3 are resumed by the same command.",
 ];
 
-/** Every command a person can give, in the order help shows them. Each is loaded only when it is called. */
+/** Every command a person can give, in the order help shows them. */
 export const commands: Readonly<Record<CommandName, CommandRow>> = {
   run: {
     usage: "run <plugin> [name=value ...] [options]",
@@ -47,7 +29,6 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["run plugins/posts.ts --reset", "start over rather than resume"],
     ],
     notes: masterNotes,
-    load: async () => (await import("./commands/run.ts")).run,
   },
   master: {
     usage: "master <plugin> [name=value ...] [options]",
@@ -58,7 +39,6 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["master plugins/posts.ts --attempts 5 --timeout 30s", "five failures and thirty seconds for each job"],
     ],
     notes: masterNotes,
-    load: async () => (await import("./commands/master.ts")).master,
   },
   slave: {
     usage: "slave <plugin> --host h:p [options]",
@@ -77,7 +57,6 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       "Ctrl-C, SIGTERM and SIGHUP drain: the first lets running jobs end, the second does not. Exit codes: 0 the run is " +
       "complete, or drained; 1 error, 2 usage, 4 plugin, 5 refused, or no token; 130 and 143 ended by a second signal.",
     ],
-    load: async () => (await import("./commands/slave.ts")).slave,
   },
   state: {
     usage: "state <plugin-or-key> [options]",
@@ -87,7 +66,6 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["state posts --state-dir /var/lib/taskmaster", "by key"],
       ["state posts --json", "for a program"],
     ],
-    load: async () => (await import("./commands/state.ts")).state,
   },
   token: {
     usage: "token [--write FILE]",
@@ -101,19 +79,16 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       "Which token: of --token-file, else of TASKMASTER_TOKEN, else taskmaster.token beside the binary, else the user's own " +
       "in $XDG_CONFIG_HOME/taskmaster, which is made if there is none. The file must be readable by its owner alone.",
     ],
-    load: async () => (await import("./commands/token.ts")).token,
   },
   help: {
     usage: "help [command]",
     summary: "this text, or that of one command",
     examples: [["help", "all commands"], ["help run", "one command"], ["run --help", "the same"]],
-    load: async () => (await import("./commands/help.ts")).help,
   },
   version: {
     usage: "version",
     summary: "print the version",
     examples: [["version", "print it"], ["--version", "the same"], ["-V", "the same"]],
-    load: async () => (await import("./commands/version.ts")).version,
   },
 };
 

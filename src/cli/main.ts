@@ -3,7 +3,7 @@ import { startWatchdog } from "../base/watchdog.ts";
 import { type Generation, takeGeneration } from "../slave/self.ts";
 import { lineOverStatus } from "../terminal/screen.ts";
 import { readCommandLine } from "./command_line.ts";
-import { commands } from "./commands.ts";
+import { loadCommand } from "./load_command.ts";
 
 /**
  * Runs the program: `argv` are the words behind its name. Resolves with the exit code, and never rejects: an
@@ -20,7 +20,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (generation === "slave") startWatchdog({ parentPid });
     endOnFault();
     const line = readCommandLine(argv);
-    const command = await commands[line.command].load();
+    const command = await loadCommand(line.command);
     return await command({ line, argv, env: process.env, tokenText, isChild: generation !== "first" });
   } catch (error) {
     return report(error);

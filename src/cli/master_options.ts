@@ -2,7 +2,7 @@ import type { Log } from "../base/log.ts";
 import { version } from "../base/version.ts";
 import type { MasterEvent, MasterOptions } from "../master/types.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./invocation.ts";
 import type { Settings } from "./options.ts";
 import type { RunName } from "./run_name.ts";
 import { hostDefault } from "./settings.ts";

@@ -9,7 +9,7 @@ import { Progress } from "../terminal/progress.ts";
 import { masterStatusLine } from "../terminal/status_line.ts";
 import { summaryLines } from "../terminal/summary.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import type { Invocation } from "./commands.ts";
+import type { Invocation } from "./invocation.ts";
 import { confirmReset } from "./confirm_reset.ts";
 import { exitCodeOf, type StopSignal } from "./exit_code.ts";
 import { MasterEvents } from "./master_events.ts";

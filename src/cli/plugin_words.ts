@@ -1,7 +1,7 @@
 import { UsageError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./invocation.ts";
 
 /** The words behind a command that takes a plugin. */
 export type PluginWords = Readonly<{

@@ -1,7 +1,7 @@
 import type { Address } from "../base/address.ts";
 import { PluginError, UsageError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
-import type { CommandLine } from "./command_line.ts";
+import type { CommandLine } from "./invocation.ts";
 import {
   type CommandName,
   environmentName,

@@ -5,7 +5,7 @@ import { EventWriter } from "../terminal/events.ts";
 import { Progress } from "../terminal/progress.ts";
 import { slaveStatusLine } from "../terminal/status_line.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import type { Invocation } from "./commands.ts";
+import type { Invocation } from "./invocation.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
 import { openTerminal } from "./open_terminal.ts";
 import type { Settings } from "./options.ts";

@@ -1,6 +1,7 @@
 import { UsageError } from "../../base/errors.ts";
 import { unknownCommand } from "../command_line.ts";
-import { type Invocation, isCommand } from "../commands.ts";
+import { isCommand } from "../commands.ts";
+import type { Invocation } from "../invocation.ts";
 import { commandHelp, generalHelp } from "../help.ts";
 
 /** Prints help on stdout. */

@@ -1,6 +1,6 @@
 import { formatAddress } from "../../base/address.ts";
 import type { OptionName } from "../options.ts";
-import type { Invocation } from "../commands.ts";
+import type { Invocation } from "../invocation.ts";
 import { LocalSlave } from "../local_slave.ts";
 import { type MasterProgram, startMasterProgram } from "../master_program.ts";
 

@@ -1,7 +1,7 @@
 import { UsageError } from "../../base/errors.ts";
 import { printable } from "../../base/printable.ts";
 import { readState } from "../../state/read_state.ts";
-import type { Invocation } from "../commands.ts";
+import type { Invocation } from "../invocation.ts";
 import { settle } from "../settings.ts";
 import { statePlace } from "../state_place.ts";
 import { stateJson, stateLines } from "../state_report.ts";

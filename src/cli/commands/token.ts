@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { UsageError } from "../../base/errors.ts";
-import type { Invocation } from "../commands.ts";
+import type { Invocation } from "../invocation.ts";
 import { compiledBinary } from "../program.ts";
 import { settle } from "../settings.ts";
 import { resolveToken, type Token } from "../token/token.ts";
