@@ -1,7 +1,7 @@
 import t from "tap";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
@@ -202,10 +202,16 @@ for (const isKernelLock of [true, false]) {
     );
     const failing = async () => Promise.reject(new Error("no route"));
     const opening = open(dir, { isKernelLock, watchMs: 20_000, isAlive: failing });
-    await pause(100);
+    let isOver = false;
+    opening.catch(() => {}).finally(() => isOver = true);
     const there = await open(folder(t));
-    await there.save(stateOf(1));
-    writeFileSync(join(dir, "posts.state"), readFileSync(there.path));
+    // The other master goes on saving, until that was seen.
+    for (let done = 1; !isOver; done++) {
+      await there.save(stateOf(done));
+      cpSync(there.path, join(dir, "posts.state.tmp.other"));
+      renameSync(join(dir, "posts.state.tmp.other"), join(dir, "posts.state"));
+      await pause(20);
+    }
     await there.close();
     await t.rejects(opening, /it is saving its state/);
     t.ok(existsSync(join(dir, "posts.lock")), "its note stays");
