@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { bignumBytesMax, cborDepthMax } from "../base/limits.ts";
-import { isExactDate } from "./cbor.ts";
+import { isExactDate } from "./exact_date.ts";
 
 /** A place in a job that would not arrive as it was sent, and why. */
 export type Fault = Readonly<{ path: string; reason: string }>;

@@ -24,7 +24,7 @@ import {
   text,
   whole,
 } from "./checks.ts";
-import { decode, encodeBehind } from "./cbor.ts";
+import { decode, encodeBehind } from "./codec.ts";
 import { FrameError } from "./frame_error.ts";
 import { prefixBytes, writePrefix } from "./frames.ts";
 import type {
