@@ -118,6 +118,11 @@ export class Run {
     return jobs === 0 || bytes === 0 ? { jobs: 0, bytes: 0 } : { jobs, bytes };
   }
 
+  /** Bytes of the blocks that jobs not settled keep alive: within a small factor of what `demand` counts. */
+  get memoryBytes(): number {
+    return this.#jobs.blockBytes;
+  }
+
   /** All that a resume needs, as of now. Say `saved` with the version once it is durable. */
   snapshot(): { version: number; state: RunState } {
     this.#saves.captured(this.#sessions);

@@ -1,0 +1,74 @@
+import t from "tap";
+import { brief, TestRun, type TestRun as Run } from "./fixture.ts";
+
+/** So many jobs of a batch fail. */
+function failAll(run: Run): void {
+  for (const lease of run.leases()) {
+    for (const { seq, end } of lease.parts) {
+      for (let each = seq; each < end; each++) run.throw(lease, "no database", each);
+    }
+  }
+}
+
+t.test("after 100 failures in a row nothing is charged, and one probe a second is leased", async (t) => {
+  const run = new TestRun().yield(200).join(1, 150);
+  failAll(run);
+  const charged = run.state.stranded.filter(({ history }) => history.failures > 0);
+  t.equal(charged.length, 99, "the hundredth failure shows the outage");
+  t.equal(run.status.reason, "failing: no database");
+  t.same(run.leases(), []);
+  t.same(run.pass(999).leases(), []);
+  const probes = [];
+  for (let i = 0; i < 20; i++) {
+    run.pass(i === 0 ? 1 : 1_000);
+    const leases = run.leases();
+    t.equal(leases.length, 1);
+    probes.push(...brief(leases));
+    run.throw(leases[0]!, "still no database");
+  }
+  t.equal(new Set(probes).size, 20, "another job each time");
+  t.ok(probes.includes("1:150-151 no"), "fresh ones, too");
+  t.equal(run.state.stranded.filter(({ history }) => history.failures > 1).length, 0, "nothing is charged");
+  run.pass(1_000).done(run.leases()[0]!);
+  t.ok(run.leases().length > 0, "the first success ends it");
+});
+
+t.test("one job that fails for ever is no outage", async (t) => {
+  const run = new TestRun(null, { failuresMax: 1_000, backoffMs: 1 }).yield(1).join(1, 1);
+  for (let i = 0; i < 150; i++) {
+    run.pass(60_000);
+    run.throw(run.leases()[0]!);
+  }
+  t.equal(run.state.stranded[0]!.history.failures, 150);
+});
+
+t.test("one success among a hundred is enough", async (t) => {
+  const run = new TestRun().yield(120).join(1, 120);
+  const [lease] = run.leases();
+  for (let seq = 0; seq < 60; seq++) run.throw(lease!, "no", seq);
+  run.done(lease!, [60, 61]);
+  for (let seq = 61; seq < 120; seq++) run.throw(lease!, "no", seq);
+  t.equal(run.state.stranded.filter(({ history }) => history.failures === 1).length, 119);
+});
+
+t.test("a thousand jobs through ten seconds of outage: no dead letter", async (t) => {
+  const run = new TestRun(null, { jobsMax: 2_000 }).yield(1_200).join(1, 50).join(2, 50);
+  for (const endMs = 10_000; run.nowMs < endMs;) {
+    failAll(run);
+    run.pass(10);
+  }
+  for (let i = 0; i < 2_000 && run.status.done < 1_200; i++) {
+    for (const lease of run.leases()) run.done(lease);
+    run.pass(100);
+  }
+  t.equal(run.status.done, 1_200);
+  t.same(run.take("bury"), []);
+});
+
+t.test("fatal jobs neither make an outage nor wait for its end", async (t) => {
+  const run = new TestRun().yield(150).join(1, 150);
+  const [lease] = run.leases();
+  for (let seq = 0; seq < 150; seq++) run.throw(lease!, "bad row", seq, "fatal");
+  t.equal(run.take("bury").flatMap(({ letters }) => letters).length, 150);
+  t.equal(run.status.reason, "source slow");
+});

@@ -1,0 +1,137 @@
+import t from "tap";
+import { brief, seqsOf, TestRun } from "./fixture.ts";
+
+const m1 = (number: number) => ({ masterId: "m1", number });
+
+t.test("a slave is given up after three silent heartbeats; any byte proves life", async (t) => {
+  const run = new TestRun().yield(2).join(1, 1).join(2, 1);
+  run.leases();
+  run.passSilently(10_000).say({ kind: "heard", session: 2 }).passSilently(4_999);
+  t.same(run.take("close"), []);
+  t.same(run.passSilently(1).take("close"), [{ kind: "close", session: 1, how: "silent" }]);
+  t.equal(run.status.slaves, 1);
+  t.equal(run.status.buffered, 1);
+});
+
+t.test("a master that stood still gives nobody up: it reads first what was waiting", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  run.leases();
+  run.passSilently(4_000);
+  run.nowMs += 60_000; // stopped
+  run.run.tick(run.nowMs);
+  t.same(run.take("close"), [], "the overdue timer comes first");
+  run.say({ kind: "heard", session: 1 }).passSilently(14_999);
+  t.same(run.take("close"), []);
+  t.same(
+    run.pass(1).take("close"),
+    [{ kind: "close", session: 1, how: "silent" }],
+    "then the limit is as ever",
+  );
+});
+
+t.test("an event after a stall counts as the overdue timer does", async (t) => {
+  const run = new TestRun().join(1, 1).join(2, 1).passSilently(4_000);
+  run.nowMs += 60_000;
+  run.say({ kind: "heard", session: 1 });
+  run.run.tick(run.nowMs);
+  t.same(run.take("close"), []);
+});
+
+t.test("timers a little late do not stretch the limit", async (t) => {
+  const run = new TestRun().join(1, 1);
+  for (
+    let wakeMs = run.run.tick(0);
+    run.status.slaves > 0 && run.nowMs < 60_000;
+    wakeMs = run.run.tick(run.nowMs)
+  ) {
+    run.nowMs = wakeMs + 20;
+  }
+  t.ok(run.nowMs < 15_100, `${run.nowMs} ms`);
+});
+
+t.test("a slave that comes back gets what it names, and its older session ends", async (t) => {
+  const run = new TestRun().yield(10).join(1, 10);
+  const [lease] = run.leases();
+  run.done(lease!, [0, 2]);
+  run.join(2, 10, [{ lease: lease!.lease, jobs: [1, 6] }], "s1");
+  const effects = run.run.takeEffects();
+  t.same(effects[0], { kind: "close", session: 1, how: "replaced" });
+  t.same(
+    effects[1],
+    { kind: "keep", session: 2, leases: [{ lease: m1(1), jobs: [2, 6] }] },
+    "but what is settled",
+  );
+  t.equal(effects[2]!.kind === "lease" && seqsOf(effects[2]!)[0], 6, "the rest is leased again at once");
+  t.equal(run.answer(2, m1(1), { done: [2, 6] }).status.done, 6);
+  t.equal(run.state.stranded.every(({ history }) => history.lostSessions === 0), true, "nothing was lost");
+});
+
+t.test("of a lost lease a slave gets back what is not leased again", async (t) => {
+  const run = new TestRun().yield(10).join(1, 10);
+  const [lease] = run.leases();
+  run.leave(1).join(2, 4);
+  t.same(brief(run.leases()), ["2:0-4 no"]);
+  run.join(3, 10, [{ lease: lease!.lease, jobs: [0, 10] }], "s1");
+  t.same(run.take("keep"), [{ kind: "keep", session: 3, leases: [{ lease: m1(1), jobs: [4, 10] }] }]);
+  t.equal(run.status.repeated, 4);
+  const kept = run.state.stranded.filter(({ lease }) => lease?.slaveId === "s1");
+  t.same(kept.map(({ history }) => history.lostSessions), [0], "what the loss changed is taken back");
+});
+
+t.test("a lease of another slave, or an unknown one, is not kept", async (t) => {
+  const run = new TestRun().yield(4).join(1, 4);
+  const [lease] = run.leases();
+  run.join(2, 0, [{ lease: lease!.lease, jobs: [0, 4] }, { lease: m1(77), jobs: [0, 4] }]);
+  t.same(run.take("keep"), [{ kind: "keep", session: 2, leases: [] }]);
+  run.leave(1).join(3, 0, [{ lease: lease!.lease, jobs: [0, 4] }], "s3");
+  t.same(run.take("keep"), [{ kind: "keep", session: 3, leases: [] }]);
+});
+
+t.test("a released or failed job is not kept: its slave has it no more", async (t) => {
+  const run = new TestRun().yield(4).join(1, 4);
+  const [lease] = run.leases();
+  run.answer(1, lease!.lease, { released: [0, 1] }).throw(lease!, "no", 1).leave(1);
+  run.join(2, 0, [{ lease: lease!.lease, jobs: [0, 4] }], "s1");
+  t.same(run.take("keep")[0]!.leases, [{ lease: m1(1), jobs: [2, 4] }]);
+});
+
+t.test("after a restart leased jobs wait for their slave, the others do not", async (t) => {
+  const run = new TestRun().yield(6).join(1, 3).join(2, 3);
+  const [one] = run.leases();
+  run.answer(1, one!.lease, { released: [0, 1] });
+  const state = run.state;
+  const next = new TestRun(state, { masterId: "m2" }).join(3, 10);
+  t.same(brief(next.leases()), ["3:0-1 no"], "it was of no lease");
+  next.pass(14_000).join(4, 3, [{ lease: m1(1), jobs: [1, 2] }], "s1");
+  t.same(next.take("keep")[0]!.leases, [{ lease: m1(1), jobs: [1, 2] }]);
+  t.same(brief(next.leases()), [], "m1's second lease may still come back");
+  t.equal(next.status.inFlight, 3);
+  t.same(brief(next.pass(1_000).leases()), ["4:3-5 no", "3:5-6 no"], "but not for ever");
+  t.equal(next.status.repeated, 4);
+});
+
+t.test("what a slave that came back does not name is ready at once", async (t) => {
+  const run = new TestRun().yield(3).join(1, 3);
+  run.leases();
+  const next = new TestRun(run.state, { masterId: "m2" }).join(1, 3);
+  t.same(brief(next.leases()), ["1:0-3 no"]);
+});
+
+t.test("under `run` nobody waits", async (t) => {
+  const run = new TestRun().yield(3).join(1, 3);
+  run.leases();
+  const next = new TestRun(run.state, { masterId: "m2", reclaimMs: 0 }).join(9, 3);
+  t.same(brief(next.leases()), ["9:0-3 no"]);
+});
+
+t.test("a master that stood still waits for its slaves as long as if it had not", async (t) => {
+  const run = new TestRun().yield(3).join(1, 3);
+  run.leases();
+  const next = new TestRun(run.state, { masterId: "m2" }).join(9, 3);
+  next.run.tick(0);
+  next.nowMs = 60_000;
+  next.run.tick(next.nowMs);
+  t.same(next.leases(), []);
+  t.same(next.pass(9_999).leases(), [], "it was to wake after 5 s: these count");
+  t.same(brief(next.pass(1).leases()), ["9:0-3 no"]);
+});

@@ -1,0 +1,121 @@
+import t from "tap";
+import type { RunState } from "../../src/core/types.ts";
+import { blockOf, brief, TestRun } from "./fixture.ts";
+
+/** A state after so many jobs were handed out, and all or none of them done. */
+function stateAfter(count: number, isDone: boolean): RunState {
+  const run = new TestRun().yield(count).join(1, count);
+  const [lease] = run.leases();
+  if (isDone) run.done(lease!).say({ kind: "source ended" });
+  return run.state;
+}
+
+t.test("a resume opens the source with the cursor of the furthest job handed out", async (t) => {
+  const run = new TestRun(stateAfter(5, true));
+  t.same(run.take("open source"), [{ kind: "open source", last: blockOf(4, 1).bytes }]);
+});
+
+t.test("jobs have their cursors where they are not their own", async (t) => {
+  const block = { ...blockOf(0, 2), cursors: { bytes: Uint8Array.of(7, 8, 9), ends: Uint32Array.of(1, 3) } };
+  const run = new TestRun().say({ kind: "yielded", block }).join(1, 2);
+  run.leases();
+  t.same(run.state.last!.cursor, Uint8Array.of(8, 9));
+});
+
+t.test("a source that reads `last` as inclusive: its first job is dropped, uncounted", async (t) => {
+  const run = new TestRun(stateAfter(5, true), {}, 4).yield(3).join(1, 10);
+  t.same(brief(run.leases()), ["1:5-7 no"]);
+  t.equal(run.status.handedOut, 7);
+});
+
+t.test("one that reads it as exclusive: nothing is dropped", async (t) => {
+  const run = new TestRun(stateAfter(5, true)).yield(3).join(1, 10);
+  t.same(brief(run.leases()), ["1:5-8 no"]);
+});
+
+t.test("an unfinished run whose source starts over warns, and runs it again", async (t) => {
+  const run = new TestRun({ ...stateAfter(5, true), complete: false }, {}, 0).yield(3).join(1, 10);
+  const effects = run.run.takeEffects();
+  t.match(effects[1], { kind: "warn", message: /ignores `last`/ });
+  t.equal(run.status.inFlight, 3);
+});
+
+t.test("a finished run whose source starts over hands out nothing", async (t) => {
+  const state = stateAfter(5, true);
+  t.equal(state.complete, true);
+  const run = new TestRun(state, {}, 0).join(1, 10).yield(3);
+  t.same(run.run.takeEffects().map(({ kind }) => kind), ["open source", "keep", "close source", "end"]);
+  t.equal(run.state.complete, true);
+  t.equal(run.status.handedOut, 5);
+});
+
+t.test("a finished run stays finished until something new is handed out", async (t) => {
+  const run = new TestRun(stateAfter(5, true));
+  t.equal(run.state.complete, true);
+  run.yield(1).join(1, 1);
+  t.equal(run.state.complete, true);
+  const [lease] = run.leases();
+  t.equal(run.state.complete, false);
+  run.done(lease!).say({ kind: "source ended" });
+  t.equal(run.state.complete, true);
+});
+
+t.test("a run of one job: its first job again is its last job again", async (t) => {
+  const run = new TestRun(stateAfter(1, true), {}, 0).yield(2).join(1, 10);
+  t.same(brief(run.leases()), ["1:1-2 no"]);
+  t.same(run.take("warn"), []);
+});
+
+t.test("the hash of the first job is not known before it is handed out", async (t) => {
+  const run = new TestRun().yield(1);
+  t.equal(run.state.firstJobHash, null);
+  t.equal(run.state.last, null);
+  run.join(1, 1).leases();
+  t.equal(run.state.firstJobHash!.length, 32);
+  t.same(run.state.last!.jobHash, run.state.firstJobHash);
+});
+
+t.test("a source that throws is opened again after 1, 2, 4, 8 and 16 s, at the last job yielded", async (t) => {
+  const run = new TestRun().yield(5).join(1, 2);
+  run.run.takeEffects();
+  const pauses = [];
+  for (let i = 0; i < 5; i++) {
+    run.say({ kind: "source failed", message: "gone", fatal: false });
+    t.same(run.run.demand(), { jobs: 0, bytes: 0 });
+    const startMs = run.nowMs;
+    let opened = run.take("open source");
+    while (opened.length === 0) opened = run.pass(100).take("open source");
+    pauses.push(run.nowMs - startMs);
+    t.same(opened[0]!.last, blockOf(4, 1).bytes);
+  }
+  t.same(pauses, [1_000, 2_000, 4_000, 8_000, 16_000]);
+  t.equal(run.status.reason, "stalled 31s");
+  run.say({ kind: "source failed", message: "gone", fatal: false });
+  t.same(run.take("end"), [], "what it yielded finishes first");
+  t.equal(run.status.reason, "failing: getJobs: gone");
+});
+
+t.test("a new job after a failure starts the count anew; an inclusive first job is none", async (t) => {
+  const run = new TestRun().yield(5);
+  const failAndWait = () => run.say({ kind: "source failed", message: "gone", fatal: false }).pass(20_000);
+  for (let i = 0; i < 4; i++) failAndWait();
+  run.say({ kind: "yielded", block: blockOf(4, 1) });
+  t.equal(run.status.buffered, 5, "it is dropped");
+  failAndWait();
+  t.ok(run.run.demand().jobs > 0, "the fifth time");
+  run.yield(1);
+  for (let i = 0; i < 5; i++) failAndWait();
+  t.ok(run.run.demand().jobs > 0);
+  failAndWait();
+  t.same(run.run.demand(), { jobs: 0, bytes: 0 });
+});
+
+t.test("a given up source ends the run, resumable, once all it yielded is settled", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  const [lease] = run.leases();
+  run.say({ kind: "source failed", message: "a function cannot be sent", fatal: true });
+  t.same(run.take("end"), []);
+  run.done(lease!);
+  t.same(run.take("end")[0]!.outcome, { kind: "source failed", message: "a function cannot be sent" });
+  t.equal(run.state.complete, false);
+});
