@@ -69,7 +69,8 @@ export function* getJobs(last = -1) {
   console.log("token of the source:", process.env.TASKMASTER_TOKEN);
   for (let id = last + 1; id < 50; id++) yield id;
 }
-export function handleJob(id) {
+export function handleJob(id, ctx) {
+  if (id === 0) ctx.log.warn("said by the handler", { id });
   if (id === 0) console.log("token of the handler:", process.env.TASKMASTER_TOKEN);
   if (id === 7) throw new Error("bad \\u001b[2J row");
 }`;
@@ -97,6 +98,7 @@ t.test("a run keeps stdout for data, the token for itself, and says how it ended
   t.match(stderr, /^Taskmaster server running on '127\.0\.0\.1:\d+'\n/);
   t.match(stderr, /^token of the source: undefined$/m);
   t.match(stderr, /^token of the handler: undefined$/m);
+  t.match(stderr, /^\[[\d:]+\] WARN: said by the handler \{"id":0\}$/m);
   t.match(stderr, /Finished, with 1 dead letter\.[^]*1 x bad \\e\[2J row[^]*jobs\.dead\.ndjson/);
   t.notMatch(stderr + stdout, new RegExp(secret), "it is shown nowhere");
   t.notOk(stderr.includes("\u001b"), "no escapes off a terminal");
