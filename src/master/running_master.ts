@@ -1,5 +1,5 @@
 import { type Address, formatAddress } from "../base/address.ts";
-import { invariant, StateError } from "../base/errors.ts";
+import { invariant } from "../base/errors.ts";
 import { Run } from "../core/run.ts";
 import type { Outcome, RunStatus } from "../core/types.ts";
 import type { MasterLink } from "../link/link.ts";
@@ -7,14 +7,13 @@ import type { Listener } from "../link/listen.ts";
 import { Source } from "../plugin/source.ts";
 import type { Introduction } from "../protocol/messages.ts";
 import type { StateStore } from "../state/store.ts";
-import { Burials } from "./burials.ts";
-import { Checkpoints } from "./checkpoints.ts";
 import { Driver } from "./driver.ts";
 import { carryOut, type Hands } from "./effects.ts";
 import { aborted, callOnFinish, toSummary } from "./finish.ts";
 import { newId } from "./ids.ts";
 import { listenSomewhere, toResumed, toSettings, toWelcome } from "./opening.ts";
 import { reachableHost } from "./reachable.ts";
+import { Saving } from "./saving.ts";
 import { Sessions } from "./sessions.ts";
 import { monotonicMs, Timer } from "./timer.ts";
 import type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus, Resumed } from "./types.ts";
@@ -45,8 +44,7 @@ export class RunningMaster implements Master {
   readonly #driver: Driver;
   readonly #timer: Timer;
   readonly #sessions: Sessions;
-  readonly #burials: Burials;
-  readonly #checkpoints: Checkpoints;
+  readonly #saving: Saving;
   readonly #source: Source;
   readonly #hands: Hands;
   /** Aborted by the second stop: nothing is waited for any more. */
@@ -70,8 +68,7 @@ export class RunningMaster implements Master {
     this.#timer = new Timer((nowMs) => this.#tick(nowMs));
     this.#driver = this.#makeDriver();
     this.#sessions = this.#makeSessions();
-    this.#burials = this.#makeBurials();
-    this.#checkpoints = this.#makeCheckpoints();
+    this.#saving = this.#makeSaving();
     this.#source = this.#makeSource();
     this.#hands = this.#makeHands();
   }
@@ -95,7 +92,7 @@ export class RunningMaster implements Master {
       onSession: (link, intro, role) => this.#admit(link, intro, role),
     }, portFallback);
     await this.#store.setAddress(formatAddress({ host: reachableHost(host), port: this.address.port }));
-    await this.#checkpoints.saveFirst();
+    await this.#saving.saveFirst();
     for (const hint of this.#options.plugin.hints) this.#warn(hint);
     this.#timer.wakeBy(-Infinity);
     this.#driver.start();
@@ -104,7 +101,6 @@ export class RunningMaster implements Master {
   /** Takes apart what `open` began. */
   async abandon(): Promise<void> {
     this.#driver.halt();
-    this.#checkpoints.close();
     await this.#close(false);
   }
 
@@ -125,7 +121,7 @@ export class RunningMaster implements Master {
   #end(outcome: Outcome, fault?: unknown): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
-    this.#checkpoints.close();
+    this.#saving.stopCheckpoints();
     this.#wayOut(outcome, fault).then(this.#finish, (error) => {
       this.#timer.stop();
       this.#finish(this.#toResult(outcome, fault ?? error));
@@ -134,7 +130,7 @@ export class RunningMaster implements Master {
 
   async #wayOut(outcome: Outcome, fault: unknown): Promise<MasterResult> {
     const sourceClosed = this.#source.close();
-    const error = fault ?? await this.#saveLast();
+    const error = fault ?? await this.#saving.saveLast(this.#hurry.signal);
     this.status();
     this.#driver.halt();
     const isComplete = outcome.kind === "complete" && error === null;
@@ -146,17 +142,11 @@ export class RunningMaster implements Master {
     return this.#toResult(outcome, error);
   }
 
-  /** Null once what is in memory is durable; else the error. */
-  async #saveLast(): Promise<unknown> {
-    await this.#burials.close();
-    return await this.#checkpoints.saveLast(this.#hurry.signal);
-  }
-
   /** The one way everything is closed: slaves first, the lock last. */
   async #close(isComplete: boolean, beforeUnlock?: () => Promise<void>): Promise<void> {
-    this.#checkpoints.close();
+    this.#saving.stopCheckpoints();
     await Promise.all([this.#sessions.closeAll(isComplete), this.#listener?.close()]);
-    await Promise.all([this.#checkpoints.idle(), this.#burials.close()]);
+    await this.#saving.close();
     await beforeUnlock?.();
     this.#timer.stop();
     await this.#store.close();
@@ -185,7 +175,7 @@ export class RunningMaster implements Master {
       carryOut: (effect) => carryOut(effect, this.#hands),
       onTurn: (nowMs, wakeAtMs) => {
         this.#source.pull();
-        this.#timer.wakeBy(Math.min(wakeAtMs, this.#checkpoints.tick(nowMs)));
+        this.#timer.wakeBy(Math.min(wakeAtMs, this.#saving.tickCheckpoints(nowMs)));
       },
       onFault: (error) => this.#end({ kind: "stopped" }, error),
     });
@@ -202,40 +192,25 @@ export class RunningMaster implements Master {
     });
   }
 
-  #makeBurials(): Burials {
-    return new Burials({
-      ...this.#savingParts(),
-      write: (letters) => this.#store.bury(letters),
-      onBuried: (letters, seqs) => {
-        this.#driver.apply({ kind: "buried", seqs });
-        this.#emit({ kind: "dead letters", letters });
-      },
-    });
-  }
-
-  #makeCheckpoints(): Checkpoints {
-    return new Checkpoints({
-      ...this.#savingParts(),
-      checkpointMs: this.#options.checkpointMs,
+  #makeSaving(): Saving {
+    const { checkpointMs, log } = this.#options;
+    return new Saving({
+      store: this.#store,
+      checkpointMs,
       snapshot: () => this.#driver.ask(() => this.#run.snapshot(), null),
       isDirty: () => this.#driver.ask(() => this.#run.isDirty(), false),
-      save: (state) => this.#store.save(state),
       onSaved: (version, tookMs) => {
         this.#driver.apply({ kind: "saved", version });
         this.#emit({ kind: "saved", tookMs });
       },
+      onBuried: (letters, seqs) => {
+        this.#driver.apply({ kind: "buried", seqs });
+        this.#emit({ kind: "dead letters", letters });
+      },
+      onLost: (error) => this.#end({ kind: "stopped" }, error),
+      wakeBy: (atMs) => this.#timer.wakeBy(atMs),
+      log,
     });
-  }
-
-  /** What burials and checkpoints share: a `StateError` means that the state is another master's now. */
-  #savingParts() {
-    return {
-      isFinal: (error: unknown) => error instanceof StateError,
-      onFinal: (error: unknown) => this.#end({ kind: "stopped" }, error),
-      wakeBy: (atMs: number) => this.#timer.wakeBy(atMs),
-      nowMs: monotonicMs,
-      log: this.#options.log,
-    };
   }
 
   #makeSource(): Source {
@@ -252,7 +227,7 @@ export class RunningMaster implements Master {
   #makeHands(): Hands {
     return {
       sessions: this.#sessions,
-      burials: this.#burials,
+      burials: this.#saving,
       source: this.#source,
       warn: (message) => this.#warn(message),
       end: (outcome) => this.#end(outcome),
@@ -271,8 +246,7 @@ export class RunningMaster implements Master {
       this.#driver.tick(nowMs),
       this.#listener?.tick(nowMs) ?? Infinity,
       this.#sessions.tick(nowMs),
-      this.#burials.tick(nowMs),
-      this.#checkpoints.tick(nowMs),
+      this.#saving.tick(nowMs),
     );
   }
 

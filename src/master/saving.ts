@@ -1,0 +1,69 @@
+import { StateError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Ranges } from "../base/ranges.ts";
+import type { DeadLetter, RunState } from "../core/types.ts";
+import type { StateStore } from "../state/store.ts";
+import { Burials } from "./burials.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { monotonicMs } from "./timer.ts";
+
+export type SavingOptions = Readonly<{
+  store: Pick<StateStore, "save" | "bury">;
+  checkpointMs: number;
+  snapshot: () => { version: number; state: RunState } | null;
+  isDirty: () => boolean;
+  onSaved: (version: number, tookMs: number) => void;
+  onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
+  /** The state is another master's now: this one is to end, and to write no more. */
+  onLost: (error: unknown) => void;
+  wakeBy: (atMs: number) => void;
+  log: Log;
+}>;
+
+/** All that a master writes: checkpoints and dead letters, each one write at a time. */
+export class Saving {
+  readonly #checkpoints: Checkpoints;
+  readonly #burials: Burials;
+
+  constructor({ store, onLost, wakeBy, log, ...parts }: SavingOptions) {
+    const isFinal = (error: unknown) => error instanceof StateError;
+    const shared = { isFinal, onFinal: onLost, wakeBy, nowMs: monotonicMs, log };
+    this.#burials = new Burials({ ...shared, ...parts, write: (letters) => store.bury(letters) });
+    this.#checkpoints = new Checkpoints({ ...shared, ...parts, save: (state) => store.save(state) });
+  }
+
+  bury(letters: readonly DeadLetter[]): void {
+    this.#burials.bury(letters);
+  }
+
+  /** @throws what the save throws. */
+  saveFirst(): Promise<void> {
+    return this.#checkpoints.saveFirst();
+  }
+
+  /** Null once what is in memory is durable; else the error. */
+  async saveLast(hurry: AbortSignal): Promise<unknown> {
+    await this.#burials.close();
+    return await this.#checkpoints.saveLast(hurry);
+  }
+
+  /** Starts a checkpoint if one is due; after each turn. Returns when to wake next. */
+  tickCheckpoints(nowMs: number): number {
+    return this.#checkpoints.tick(nowMs);
+  }
+
+  tick(nowMs: number): number {
+    return Math.min(this.#burials.tick(nowMs), this.#checkpoints.tick(nowMs));
+  }
+
+  /** No more checkpoints; `close` ends the rest. */
+  stopCheckpoints(): void {
+    this.#checkpoints.close();
+  }
+
+  /** Starts no write any more; resolves when none is under way. */
+  async close(): Promise<void> {
+    this.#checkpoints.close();
+    await Promise.all([this.#checkpoints.idle(), this.#burials.close()]);
+  }
+}
