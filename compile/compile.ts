@@ -11,6 +11,18 @@ import { type Target, targets } from "./targets.ts";
 const root = resolve(import.meta.dirname, "..");
 const dist = join(root, "dist");
 
+const always = [
+  // a third less time until the first line, for 4 MB
+  "--bytecode",
+  "--minify-syntax",
+  "--minify-whitespace",
+  // npm packages beside a plugin are found by their package.json
+  "--compile-autoload-package-json",
+  // what happens to lie in the current folder changes nothing, as under the other runtimes
+  "--no-compile-autoload-dotenv",
+  "--no-compile-autoload-bunfig",
+];
+
 function main(): void {
   const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });
   mkdirSync(dist, { recursive: true });
@@ -40,16 +52,8 @@ function buildTarget(target: Target): string {
 }
 
 function build(outfile: string, options: readonly string[]): void {
-  const args = [
-    "build",
-    "--compile",
-    "--minify-syntax",
-    "--minify-whitespace",
-    ...options,
-    join(root, "mod.ts"),
-    "--outfile",
-    outfile,
-  ];
+  const entry = join(root, "mod.ts");
+  const args = ["build", "--compile", ...always, ...options, entry, "--outfile", outfile];
   // the runtime that runs this script is Bun itself
   const { status, error } = spawnSync(process.execPath, args, {
     cwd: root,
