@@ -49,6 +49,7 @@ export class Dispatch {
   #leaseAll(): void {
     const { returned } = this.#jobs;
     if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
+    else if (this.#sessions.reserved.size > 0) this.#openReserved();
     this.#share = Math.ceil((returned.count + this.#jobs.fresh.count) / this.#sessions.hungryCount);
     while (this.#sessions.hungryCount > 0 && this.#leaseNext());
   }
@@ -112,16 +113,24 @@ export class Dispatch {
   /** Reserves sessions for jobs that must be alone in their slave, and leases one to each that is empty. */
   #leaseInSlave(reservedMax: number): void {
     const { inSlave } = this.#jobs.returned;
-    const reserved = [...this.#sessions].filter(({ mode }) => mode === "reserved");
-    while (reserved.length < Math.min(reservedMax, inSlave.length)) {
+    const { reserved } = this.#sessions;
+    const wanted = Math.min(reservedMax, inSlave.length);
+    while (reserved.size < wanted) {
       const session = emptiest(this.#sessions);
       if (session === undefined) break;
       this.#sessions.change(session, { mode: "reserved" });
-      reserved.push(session);
     }
-    for (const session of reserved) {
+    for (const session of [...reserved]) {
       if (session.held > 0 || inSlave.length === 0) continue;
       this.#leaseReturned(session, "in slave", [this.#jobs.returned.takeOne(inSlave)]);
+    }
+  }
+
+  /** Opens sessions again whose job was taken back by the slave that had it before. */
+  #openReserved(): void {
+    for (const session of [...this.#sessions.reserved]) {
+      const leases = this.#jobs.leases.ofSession(session.id);
+      if (!leases.some(({ alone }) => alone === "in slave")) this.#sessions.change(session, { mode: "open" });
     }
   }
 

@@ -56,6 +56,8 @@ export class Holdings {
   /** Per worker its slices, by number. */
   #workers = new Map<number, { given: number; slices: Map<number, GivenSlice> }>();
   #isDraining = false;
+  /** Jobs that are lost and still run. */
+  readonly #lost = new RangeSet();
   /** Between the end of a session and `applyKeep` in the next one nothing is said and nothing lent. */
   #isKept = false;
   #answered = 0;
@@ -121,23 +123,29 @@ export class Holdings {
     this.#leases.set(keyOf(lease.name), new HeldLease(lease));
   }
 
-  /** How the oldest queued jobs are to run; null if there are none. */
+  /** How the jobs that `give` would give next are to run; null if there are none. */
   next(): Alone | null {
-    for (const held of this.#leases.values()) if (!held.queued.isEmpty) return held.lease.alone;
+    for (const held of this.#leases.values()) if (this.#canBegin(held)) return held.lease.alone;
     return null;
   }
 
   /** The oldest queued jobs, at most `jobsMax` of them, all of one lease; null if there are none to begin now. */
   give(worker: number, jobsMax: number): Slice | null {
     for (const held of this.#leases.values()) {
-      if (held.queued.isEmpty) continue;
-      return this.#give(held, worker, jobsMax);
+      if (this.#canBegin(held)) return this.#give(held, worker, jobsMax);
     }
     return null;
   }
 
+  /** A job that still runs, though its lease is lost, is not begun again beside itself. */
+  #canBegin(held: HeldLease): boolean {
+    if (held.queued.isEmpty) return false;
+    return this.#lost.isEmpty || subtract(held.queued.ranges, this.#lost.ranges).length > 0;
+  }
+
   #give(held: HeldLease, worker: number, jobsMax: number): Slice {
-    const [from, to] = held.queued.takeFirst(jobsMax);
+    const [from, to] = new RangeSet(subtract(held.queued.ranges, this.#lost.ranges)).takeFirst(jobsMax);
+    held.queued.removeAll([from, to]);
     held.running.add(from, to);
     const state = this.#worker(worker);
     const number = ++state.given;
@@ -176,8 +184,10 @@ export class Holdings {
   #end(slice: GivenSlice, jobs: Ranges): Ranges {
     if (jobs.length === 0) return jobs;
     const ended = subtract(intersect(jobs, slice.left.ranges), slice.lost.ranges);
+    const lost = intersect(jobs, slice.lost.ranges);
     slice.left.removeAll(jobs);
-    slice.lost.removeAll(jobs);
+    slice.lost.removeAll(lost);
+    this.#lost.removeAll(lost);
     slice.held.running.removeAll(ended);
     return ended;
   }
@@ -239,6 +249,7 @@ export class Holdings {
       for (const slice of slices.values()) {
         const jobs = subtract(subtract(slice.left.ranges, slice.held.running.ranges), slice.lost.ranges);
         slice.lost.addAll(jobs);
+        this.#lost.addAll(jobs);
         if (jobs.length > 0) aborts.push({ worker, slice: slice.number, jobs });
       }
     }

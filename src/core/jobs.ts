@@ -5,7 +5,7 @@ import { Fresh } from "./fresh.ts";
 import { errorBytes, isSpent, lostWithSession, untried } from "./history.ts";
 import { type Lease, LeaseTable } from "./lease_table.ts";
 import { Memory } from "./memory.ts";
-import { divide, type Piece } from "./piece.ts";
+import type { Piece } from "./piece.ts";
 import { Reclaims } from "./reclaims.ts";
 import { Retries } from "./retries.ts";
 import { Returned } from "./returned.ts";
@@ -101,24 +101,19 @@ export class Jobs {
     for (const span of this.fresh.cut(Infinity, Infinity)) this.#memory.free(span);
   }
 
-  /** From an earlier master: -> HELD if it was leased, else -> READY. */
-  restore(stranded: Stranded, waits: boolean): void {
-    const { span, history, lease } = stranded;
-    const holder = lease && { ...lease, before: history };
-    this.#memory.add(span);
-    const before = { span, history: untried, holder, avoid: "" };
-    const piece = this.#memory.recount(before, { ...before, history });
-    if (holder !== null && waits) this.reclaims.add(piece);
-    else this.returned.add(piece, history.attempts.length > 0);
-  }
-
-  /** From an earlier master: -> BURYING, for no attempt is left. Its dead letter may be on record already. */
-  restoreSpent({ span, history }: Stranded): DeadLetter[] {
-    this.#memory.add(span);
+  /**
+   * From an earlier master. With an attempt left: -> HELD if it was leased and `waits`, else -> READY. Without: it
+   * was on its way to the dead letters, -> BURYING; these letters are returned (they may be on record already).
+   */
+  restoreAll(stranded: readonly Stranded[], failuresMax: number, waits: boolean): DeadLetter[] {
     const letters: DeadLetter[] = [];
-    for (let seq = span.seq; seq < span.end; seq++) {
-      const piece = { span: span.cut(seq, seq + 1), history: untried, holder: null, avoid: "" };
-      letters.push(this.bury(this.#changed(piece, history)));
+    for (const { span, history, lease } of stranded.flatMap(splitCharged)) {
+      const holder = lease && { ...lease, before: history };
+      this.#memory.add(span);
+      const piece = this.#changed({ span, history: untried, holder, avoid: "" }, history);
+      if (isSpent(history, failuresMax)) letters.push(this.bury(piece));
+      else if (holder !== null && waits) this.reclaims.add(piece);
+      else this.returned.add(piece, history.attempts.length > 0);
     }
     return letters;
   }
@@ -267,14 +262,12 @@ export class Jobs {
   }
 }
 
-/** Splits restored jobs so that error text, counted a piece, belongs to one job each. */
-export function splitByAttempts(stranded: Stranded): readonly Stranded[] {
+/** Jobs that something was charged to are kept one by one: each has its own error text, and its own letter. */
+function splitCharged(stranded: Stranded): readonly Stranded[] {
   const { span, history } = stranded;
-  if (history.attempts.length === 0 || span.count === 1) return [stranded];
-  const piece = { span, history, holder: null, avoid: "" };
-  const ones: Stranded[] = [];
-  for (let seq = span.seq; seq < span.end; seq++) {
-    ones.push({ ...stranded, span: divide([piece], [seq, seq + 1]).named[0]!.span });
-  }
-  return ones;
+  const { failures, crashes, attempts } = history;
+  if (span.count === 1 || failures + crashes + attempts.length === 0) return [stranded];
+  return Array.from({ length: span.count }, (_, i) => {
+    return { ...stranded, span: span.cut(span.seq + i, span.seq + i + 1) };
+  });
 }

@@ -1,3 +1,7 @@
+import type { Jobs } from "./jobs.ts";
+import type { Outage } from "./outage.ts";
+import type { Sessions } from "./sessions.ts";
+import type { SourceState } from "./source_state.ts";
 import { stalledMs } from "../base/run_limits.ts";
 
 /** What the reason for the speed depends on. */
@@ -19,6 +23,27 @@ export type Pace = Readonly<{
   /** Since a job was settled, or since the first one in flight was leased. */
   idleMs: number;
 }>;
+
+/** The pace of a run, out of its parts. */
+export function paceOf(
+  { jobs, sessions, outage, source }: { jobs: Jobs; sessions: Sessions; outage: Outage; source: SourceState },
+  isStopping: boolean,
+  idleMs: number,
+): Pace {
+  const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
+  return {
+    isStopping,
+    failing: outage.isOn ? outage.message : isSourceFailing ? `getJobs: ${source.message}` : null,
+    slaves: sessions.count,
+    hungry: sessions.hungryCount,
+    inFlight: jobs.leases.count,
+    ready: jobs.fresh.count + jobs.returned.count,
+    delayed: jobs.retries.count,
+    reclaimable: jobs.reclaims.count,
+    hasSource: source.mode === "open",
+    idleMs,
+  };
+}
 
 /** One phrase for the status line: why the run is not faster. */
 export function reasonOf(pace: Pace): string {

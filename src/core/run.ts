@@ -1,19 +1,18 @@
-import { invariant } from "../base/errors.ts";
-import type { Ranges } from "../base/ranges.ts";
 import { Answers } from "./answers.ts";
 import { Dispatch } from "./dispatch.ts";
-import { FailureGroups } from "./failure_groups.ts";
 import { Furthest } from "./furthest.ts";
-import { isSpent } from "./history.ts";
-import { Jobs, splitByAttempts } from "./jobs.ts";
+import { Jobs } from "./jobs.ts";
+import { Letters } from "./letters.ts";
 import { Outage } from "./outage.ts";
 import { Patience } from "./patience.ts";
-import { reasonOf } from "./reason.ts";
+import { paceOf, reasonOf } from "./reason.ts";
 import { Saves } from "./saves.ts";
 import { Sessions } from "./sessions.ts";
 import { Slaves } from "./slaves.ts";
+import { stateOf } from "./snapshot.ts";
 import { SourceState } from "./source_state.ts";
-import type { DeadLetter, Effect, Outcome, RunEvent, RunSettings, RunState, RunStatus } from "./types.ts";
+import { settledOf, statusOf } from "./status.ts";
+import type { Effect, Outcome, RunEvent, RunSettings, RunState, RunStatus } from "./types.ts";
 
 /**
  * The run: everything a master decides, as a synchronous state machine over plain data. It is told what happened
@@ -33,7 +32,7 @@ export class Run {
   readonly #sessions = new Sessions();
   readonly #outage = new Outage();
   readonly #saves = new Saves();
-  readonly #groups = new FailureGroups();
+  readonly #letters: Letters;
   readonly #patience = new Patience();
   readonly #furthest: Furthest;
   readonly #source: SourceState;
@@ -42,12 +41,8 @@ export class Run {
   #mode: "running" | "stopping" | "ended" = "running";
   #outcome: Outcome | null = null;
   #effects: Effect[] = [];
-  /** Dead letters of the event at hand; they leave as one effect. */
-  #letters: DeadLetter[] = [];
   /** What was so when this start began. */
   readonly #atStart: Readonly<{ settled: number; handedOut: number; isComplete: boolean }>;
-  /** On the patient clock: when jobs stop waiting for slaves of an earlier master. */
-  #reclaimEndsMs: number;
   #graceEndsMs = Infinity;
   /** Of the latest event or tick. */
   #nowMs: number;
@@ -59,22 +54,21 @@ export class Run {
     const emit = (effect: Effect) => void this.#effects.push(effect);
     const jobs = this.#jobs = new Jobs(state, settings.bytesMax);
     const sessions = this.#sessions;
-    const answers = new Answers(settings, jobs, this.#outage, (letter) => this.#letters.push(letter));
+    this.#letters = new Letters(jobs, emit);
+    const answers = new Answers(settings, jobs, this.#outage, (letter) => this.#letters.add(letter));
     const { handedOut } = jobs.counters;
     this.#settings = settings;
     this.#nowMs = nowMs;
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
     this.#progress = { atMs: nowMs, settled: this.#settled };
-    this.#reclaimEndsMs = nowMs + settings.reclaimMs;
     this.#furthest = new Furthest(state, jobs, settings.digest);
     this.#source = new SourceState(jobs, this.#furthest, this.#atStart.isComplete, emit);
-    this.#slaves = new Slaves(
-      { jobs, sessions, answers, patience: this.#patience },
-      settings.heartbeatMs,
-      emit,
-    );
+    const parts = { jobs, sessions, answers, patience: this.#patience };
+    this.#slaves = new Slaves(parts, settings, nowMs, emit);
     this.#dispatch = new Dispatch(settings.masterId, jobs, sessions, this.#outage, emit);
-    this.#restore(state);
+    const spent = jobs.restoreAll(state?.stranded ?? [], settings.failuresMax, settings.reclaimMs > 0);
+    for (const letter of spent) this.#letters.add(letter);
+    this.#letters.send();
   }
 
   /** Takes in one event. */
@@ -90,7 +84,7 @@ export class Run {
     this.#patience.note(nowMs);
     if (this.#mode === "ended") return Infinity;
     if (this.#slaves.endSilent(nowMs) > 0) this.#saves.version++;
-    this.#endReclaims(nowMs);
+    this.#slaves.endReclaims(nowMs);
     this.#jobs.makeDue(nowMs);
     this.#source.tick(nowMs);
     this.#settleDown(nowMs);
@@ -126,21 +120,8 @@ export class Run {
   /** All that a resume needs, as of now. Say `saved` with the version once it is durable. */
   snapshot(): { version: number; state: RunState } {
     this.#saves.captured(this.#sessions);
-    const { counters } = this.#jobs;
-    const { handedOut, done, skipped, dead } = counters;
-    const stranded = this.#jobs.strand();
-    const count = stranded.reduce((sum, { span }) => sum + span.count, 0);
-    invariant(
-      handedOut === done + skipped + dead + count,
-      `Cannot save: ${handedOut} jobs handed out, but ${done} done, ${skipped} skipped, ${dead} dead, ${count} stranded`,
-    );
-    const state = {
-      ...counters,
-      last: this.#furthest.handedOut(),
-      firstJobHash: this.#furthest.firstJobHash,
-      complete: this.#outcome?.kind === "complete" || this.#isStillComplete,
-      stranded,
-    };
+    const complete = this.#outcome?.kind === "complete" || this.#isStillComplete;
+    const state = stateOf(this.#jobs, this.#furthest, complete);
     return { version: this.#saves.version, state };
   }
 
@@ -150,22 +131,15 @@ export class Run {
   }
 
   status(nowMs: number): RunStatus {
-    const { handedOut, done, skipped, dead, repeated } = this.#jobs.counters;
-    return {
-      settled: this.#settled,
-      done,
-      skipped,
-      dead,
-      repeated,
-      handedOut,
-      settledNow: this.#settled - this.#atStart.settled,
-      buffered: this.#jobs.unsettled - this.#jobs.leases.count,
-      inFlight: this.#jobs.leases.count,
-      stranded: this.#jobs.stranded,
+    const parts = { jobs: this.#jobs, sessions: this.#sessions, outage: this.#outage, source: this.#source };
+    const reason = reasonOf(paceOf(parts, this.#mode === "stopping", nowMs - this.#progress.atMs));
+    const settledNow = this.#settled - this.#atStart.settled;
+    return statusOf(this.#jobs, {
       slaves: this.#sessions.count,
-      reason: this.#reason(nowMs),
-      failures: this.#groups.list,
-    };
+      settledNow,
+      reason,
+      failures: this.#letters.groups,
+    });
   }
 
   #take(event: RunEvent, nowMs: number): void {
@@ -182,7 +156,8 @@ export class Run {
         return this.#mode === "stopping" ? this.#slaves.drain(session) : undefined;
       }
       case "buried":
-        return this.#buried(event.seqs);
+        this.#saves.version++;
+        return this.#letters.buried(event.seqs);
       case "saved":
         return this.#saved(event.version);
       case "stop":
@@ -219,7 +194,7 @@ export class Run {
     this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
     this.#jobs.compact();
-    this.#sendLetters();
+    this.#letters.send();
     const outcome = this.#mode === "ended" ? null : this.#outcomeNow(nowMs);
     if (outcome !== null) this.#end(outcome);
   }
@@ -227,39 +202,6 @@ export class Run {
   #noteProgress(nowMs: number): void {
     if (this.#settled === this.#progress.settled && this.#jobs.leases.count > 0) return;
     this.#progress = { atMs: nowMs, settled: this.#settled };
-  }
-
-  #sendLetters(): void {
-    if (this.#letters.length === 0) return;
-    this.#effects.push({ kind: "bury", letters: this.#letters });
-    this.#letters = [];
-  }
-
-  /** What an earlier master left. Jobs without an attempt left were on their way to the dead letters. */
-  #restore(state: RunState | null): void {
-    const { reclaimMs, failuresMax } = this.#settings;
-    for (const stranded of (state?.stranded ?? []).flatMap(splitByAttempts)) {
-      const { history } = stranded;
-      if (isSpent(history, failuresMax)) this.#letters.push(...this.#jobs.restoreSpent(stranded));
-      else this.#jobs.restore(stranded, reclaimMs > 0);
-    }
-    this.#sendLetters();
-  }
-
-  #endReclaims(nowMs: number): void {
-    if (this.#jobs.reclaims.count === 0) return;
-    const isOver = this.#patience.time(nowMs) >= this.#reclaimEndsMs && this.#patience.mayJudge(nowMs);
-    if (isOver) this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll());
-  }
-
-  #buried(seqs: Ranges): void {
-    for (let i = 0; i < seqs.length; i += 2) {
-      for (let seq = seqs[i]!; seq < seqs[i + 1]!; seq++) {
-        const history = this.#jobs.buried(seq);
-        if (history !== null) this.#groups.add(history.attempts.at(-1)?.message ?? "");
-      }
-    }
-    this.#saves.version++;
   }
 
   #saved(version: number): void {
@@ -298,12 +240,10 @@ export class Run {
   }
 
   #nextWakeMs(nowMs: number): number {
-    const { reclaims, retries } = this.#jobs;
     return Math.min(
       this.#sessions.count > 0 ? nowMs + this.#settings.heartbeatMs : Infinity,
       this.#slaves.nextWakeMs,
-      reclaims.count > 0 ? this.#patience.realMs(this.#reclaimEndsMs) : Infinity,
-      retries.nextMs,
+      this.#jobs.retries.nextMs,
       this.#source.retryAtMs,
       this.#graceEndsMs,
       // Without a session there is nobody to probe with: the next one that joins is asked at once.
@@ -312,34 +252,12 @@ export class Run {
   }
 
   get #settled(): number {
-    const { done, skipped, dead } = this.#jobs.counters;
-    return done + skipped + dead;
+    return settledOf(this.#jobs);
   }
 
   /** A finished run that was started again stays finished until something new is handed out. */
   get #isStillComplete(): boolean {
     return this.#atStart.isComplete && this.#jobs.counters.handedOut === this.#atStart.handedOut;
-  }
-
-  #reason(nowMs: number): string {
-    const jobs = this.#jobs;
-    const isSourceFailing = this.#source.mode === "waiting" || this.#source.mode === "given up";
-    return reasonOf({
-      isStopping: this.#mode === "stopping",
-      failing: this.#outage.isOn
-        ? this.#outage.message
-        : isSourceFailing
-        ? `getJobs: ${this.#source.message}`
-        : null,
-      slaves: this.#sessions.count,
-      hungry: this.#sessions.hungryCount,
-      inFlight: jobs.leases.count,
-      ready: jobs.fresh.count + jobs.returned.count,
-      delayed: jobs.retries.count,
-      reclaimable: jobs.reclaims.count,
-      hasSource: this.#source.mode === "open",
-      idleMs: nowMs - this.#progress.atMs,
-    });
   }
 }
 

@@ -32,6 +32,8 @@ export class Sessions {
   #all = new Map<SessionId, Session>();
   /** In the order in which they are to be served. */
   #hungry = new Set<Session>();
+  /** Those that are reserved. */
+  readonly reserved: Set<Session> = new Set();
 
   get count(): number {
     return this.#all.size;
@@ -65,6 +67,7 @@ export class Sessions {
   remove(session: Session): void {
     this.#all.delete(session.id);
     this.#hungry.delete(session);
+    this.reserved.delete(session);
   }
 
   /** The next session to serve; another one than that of slave `avoid`, if there is one with credit. */
@@ -82,6 +85,8 @@ export class Sessions {
     Object.assign(session, change);
     this.#hungry.delete(session);
     if (session.mode === "open" && session.credit > session.held) this.#hungry.add(session);
+    if (session.mode === "reserved") this.reserved.add(session);
+    else this.reserved.delete(session);
   }
 
   [Symbol.iterator](): IterableIterator<Session> {

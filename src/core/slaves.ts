@@ -1,12 +1,13 @@
 import { silentHeartbeatsMax } from "../base/limits.ts";
+import { unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Answers } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
-import type { Lease } from "./lease_table.ts";
+import { type Lease, leaseKey } from "./lease_table.ts";
 import type { Patience } from "./patience.ts";
 import { bySeq, type Piece, seqsOf } from "./piece.ts";
 import type { Session, Sessions } from "./sessions.ts";
-import type { Effect, LeaseJobs, LeaseName, RunEvent, SessionEnd } from "./types.ts";
+import type { Effect, LeaseJobs, LeaseName, RunEvent, RunSettings, SessionEnd } from "./types.ts";
 
 type Joined = Extract<RunEvent, { kind: "joined" }>;
 type Answered = Extract<RunEvent, { kind: "answered" }>;
@@ -19,18 +20,22 @@ export class Slaves {
   readonly #patience: Patience;
   readonly #silenceMs: number;
   readonly #emit: (effect: Effect) => void;
+  /** On the patient clock: when jobs stop waiting for slaves of an earlier master. */
+  readonly #reclaimEndsMs: number;
   /** On the patient clock: nobody can be silent before. */
   #judgeAtMs = Infinity;
 
   constructor(
     parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience },
-    heartbeatMs: number,
+    { heartbeatMs, reclaimMs }: Pick<RunSettings, "heartbeatMs" | "reclaimMs">,
+    nowMs: number,
     emit: (effect: Effect) => void,
   ) {
     this.#jobs = parts.jobs;
     this.#sessions = parts.sessions;
     this.#answers = parts.answers;
     this.#patience = parts.patience;
+    this.#reclaimEndsMs = nowMs + reclaimMs;
     this.#silenceMs = silentHeartbeatsMax * heartbeatMs;
     this.#emit = emit;
   }
@@ -40,9 +45,9 @@ export class Slaves {
     const heardMs = this.#patience.time(nowMs);
     const session = this.#sessions.add(id, slaveId, slaveName, heardMs);
     this.#judgeAtMs = Math.min(this.#judgeAtMs, heardMs + this.#silenceMs);
-    const kept = held.map(({ lease, jobs }) => this.#reclaim(session, lease, jobs)).filter(({ jobs }) =>
-      jobs.length > 0
-    );
+    const kept = merged(held).map(({ lease, jobs }) => this.#reclaim(session, lease, jobs)).filter((
+      { jobs },
+    ) => jobs.length > 0);
     for (const older of [...this.#sessions]) {
       if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced", "", nowMs);
     }
@@ -132,8 +137,27 @@ export class Slaves {
     return silent.length;
   }
 
-  /** When somebody may be silent for too long, in real time; Infinity if there is nobody. */
-  get nextWakeMs(): number {
-    return this.#judgeAtMs === Infinity ? Infinity : this.#patience.realMs(this.#judgeAtMs);
+  /** What slaves of an earlier master did not name by now is for anybody. */
+  endReclaims(nowMs: number): void {
+    const { reclaims } = this.#jobs;
+    if (reclaims.count === 0 || !this.#patience.mayJudge(nowMs)) return;
+    if (this.#patience.time(nowMs) >= this.#reclaimEndsMs) this.#jobs.giveUpWaiting(reclaims.takeAll());
   }
+
+  /** When `endSilent` or `endReclaims` may have something to do, in real time; Infinity if only an event can tell. */
+  get nextWakeMs(): number {
+    const reclaimEndsMs = this.#jobs.reclaims.count > 0 ? this.#reclaimEndsMs : Infinity;
+    const wakeMs = Math.min(this.#judgeAtMs, reclaimEndsMs);
+    return wakeMs === Infinity ? Infinity : this.#patience.realMs(wakeMs);
+  }
+}
+
+/** Each lease once, however often it is named. */
+function merged(held: readonly LeaseJobs[]): readonly LeaseJobs[] {
+  const leases = new Map<string, LeaseJobs>();
+  for (const { lease, jobs } of held) {
+    const before = leases.get(leaseKey(lease));
+    leases.set(leaseKey(lease), { lease, jobs: before === undefined ? jobs : unite(before.jobs, jobs) });
+  }
+  return [...leases.values()];
 }

@@ -43,6 +43,8 @@ function happen(simulation: Simulation, fault: Fault): void {
       return isMasterUp ? master.process.do(() => master.stop()) : undefined;
     case "staleAnswer":
       return isMasterUp ? sayStale(simulation, master) : undefined;
+    case "redials":
+      return slave?.redial();
     case "sourceThrows":
       return; // the source draws by itself
     default:

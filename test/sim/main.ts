@@ -28,7 +28,9 @@ for (let seed = from; seed < from + seeds; seed++) {
   }
 }
 const seconds = (performance.now() - startMs) / 1000;
-const sum = `${seeds} seeds from ${from} hold: ${events} events, ${Math.round(seeds / seconds)} seeds a second`;
+const sum = `${seeds} seeds from ${from} hold: ${events} events, ${
+  Math.round(seeds / seconds)
+} seeds a second`;
 if (!values.hashes) console.log(sum);
 
 /** Runs it again, and prints what happened. */

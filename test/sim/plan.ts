@@ -12,10 +12,11 @@ export type Behaviour = "good" | "flaky" | "bad" | "fatal" | "skips" | "slow" | 
 export function planOf(seed: number) {
   const random = new Random(seed ^ 0x5eed);
   const isQuiet = random.perMille(60); // no fault at all: then nothing runs twice
+  const hasOutage = !isQuiet && random.perMille(80);
   const often = (most: number) => (isQuiet || random.perMille(400) ? 0 : random.int(1, most));
   return {
     isQuiet,
-    jobs: random.perMille(150) ? random.int(120, 300) : random.int(0, 90),
+    jobs: hasOutage || random.perMille(120) ? random.int(120, 300) : random.int(0, 90),
     /** Whether the source reads `last` as inclusive. */
     isInclusive: random.perMille(500),
     hasCursors: random.perMille(500),
@@ -29,10 +30,10 @@ export function planOf(seed: number) {
     concurrency: random.int(1, 3),
     extraCredit: random.pick([0, 0, 2, 20]),
     latencyMs: random.pick([0, 1, 20, 300]),
-    jobMs: random.pick([1, 20, 200, 1_500]),
+    jobMs: hasOutage ? random.pick([1, 20]) : random.pick([1, 20, 200, 1_500]),
     saveMs: random.pick([1, 10, 400]),
     checkpointMs: random.pick([100, 1_000]),
-    backoffMs: random.pick([1, 100, 1_000]),
+    backoffMs: hasOutage ? random.pick([1, 20]) : random.pick([1, 100, 1_000]),
     graceMs: random.pick([100, 3_000]),
     reclaims: random.perMille(800),
     /** Which jobs misbehave. */
@@ -61,9 +62,10 @@ export function planOf(seed: number) {
       masterStopped: often(40),
       staleAnswer: often(250),
       sourceThrows: often(40),
+      redials: often(60),
     },
-    /** For this long all handlers throw. */
-    outageMs: isQuiet || !random.perMille(100) ? 0 : random.int(500, 8_000),
+    /** For so long of each ten seconds all handlers throw. */
+    outageMs: hasOutage ? random.int(500, 8_000) : 0,
   };
 }
 

@@ -89,6 +89,11 @@ export class SimSlave {
     this.process.pause(this.around.world.nowMs + forMs, () => {});
   }
 
+  /** Dials anew, though its connection is well, as if it had heard nothing. */
+  redial(): void {
+    this.process.do(() => this.#dial());
+  }
+
   /** Something ended, or came: feed the workers, and answer soon. */
   work(): void {
     this.#feed();
