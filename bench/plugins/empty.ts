@@ -1,8 +1,9 @@
 // Jobs that cost nothing: what is left is taskmaster's own cost.
 //   jobs=N     how many
 //   shape=S    small: `{ id }`; row: about 230 bytes
-//   report=F   where to write { jobs, elapsedMs }: from the call of getJobs to the end of the run
-import { writeFileSync } from "node:fs";
+//   report=F   where to write { jobs, elapsedMs, peakMiB }: the time from the call of getJobs to the end of the run,
+//              and the most memory that master, supervisor and worker ever had (Linux)
+import { readFileSync, writeFileSync } from "node:fs";
 import type { Context, Summary } from "../../src/plugin/types.ts";
 import { row } from "../rows.ts";
 
@@ -17,9 +18,25 @@ export function* getJobs(last: { id: number } | undefined, ctx: Context) {
 
 export function handleJob(): void {}
 
+export function teardown(ctx: Context): void {
+  if (ctx.args.report === undefined) return;
+  const peakMiB = { supervisor: peakOf(process.ppid), worker: peakOf(process.pid) };
+  writeFileSync(`${ctx.args.report}.slave`, JSON.stringify(peakMiB));
+}
+
 export function onFinish(summary: Summary, ctx: Context): void {
   const elapsedMs = performance.now() - startedAt;
-  if (ctx.args.report !== undefined) {
-    writeFileSync(ctx.args.report, JSON.stringify({ jobs: summary.done, elapsedMs }));
-  }
+  if (ctx.args.report === undefined) return;
+  const report = {
+    jobs: summary.done,
+    repeated: summary.repeated,
+    elapsedMs,
+    peakMiB: { master: peakOf(process.pid) },
+  };
+  writeFileSync(ctx.args.report, JSON.stringify(report));
+}
+
+/** Most resident memory a process ever had, in MiB. */
+function peakOf(pid: number): number {
+  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? NaN) / 1024;
 }

@@ -116,6 +116,15 @@ export class Scenario {
     return new Records(this.folder);
   }
 
+  /** How often each id was handled, from what the workers of tally.ts left. */
+  tallies(jobs: number): number[] {
+    const counts = new Array<number>(jobs).fill(0);
+    for (const name of readdirSync(this.folder).filter((name) => name.endsWith(".tally"))) {
+      readFileSync(join(this.folder, name)).forEach((count, id) => counts[id]! += count);
+    }
+    return counts;
+  }
+
   deadLetters(key = "probe"): { seq: number; attempts: { error: string }[]; cbor: string }[] {
     const path = join(this.folder, `${key}.dead.ndjson`);
     return existsSync(path)
@@ -150,14 +159,17 @@ export class Records {
   readonly yielded = new Map<number, number>();
   readonly begun = new Map<number, number>();
   readonly ended = new Map<number, number>();
+  /** When jobs were begun, on the wall clock. */
+  readonly begunAtMs: number[] = [];
 
   constructor(folder: string) {
     const kinds: Record<string, Map<number, number>> = { Y: this.yielded, B: this.begun, E: this.ended };
     for (const name of readdirSync(folder).filter((name) => name.endsWith(".records"))) {
       for (const line of readFileSync(join(folder, name), "utf8").split("\n")) {
-        const counts = kinds[line[0] ?? ""];
-        const id = Number(line.slice(2));
-        counts?.set(id, (counts.get(id) ?? 0) + 1);
+        const [kind = "", id, atMs] = line.split(" ");
+        if (kind === "B") this.begunAtMs.push(Number(atMs));
+        const counts = kinds[kind];
+        counts?.set(Number(id), (counts.get(Number(id)) ?? 0) + 1);
       }
     }
   }
@@ -170,6 +182,11 @@ export class Records {
   /** Begins beyond each id's first. */
   get repeated(): number {
     return [...this.begun.values()].reduce((sum, count) => sum + count - 1, 0);
+  }
+
+  /** Jobs begun between two moments. */
+  begunBetween(fromMs: number, toMs: number): number {
+    return this.begunAtMs.filter((atMs) => atMs >= fromMs && atMs <= toMs).length;
   }
 }
 

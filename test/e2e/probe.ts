@@ -1,5 +1,5 @@
 // The plugin of the end-to-end tests. Every process appends records to a file of its own with one write each, so
-// that they survive any death of it: `Y id` yielded, `B id` begun, `E id` ended.
+// that they survive any death of it: `Y id ms` yielded, `B id ms` begun, `E id ms` ended, with the wall clock.
 //   dir=D        where the record files go
 //   jobs=N       ids 0 .. N-1
 //   reading=R    how `last` is read: exclusive (default) or inclusive
@@ -13,9 +13,9 @@ import type { Context, JobContext } from "../../src/plugin/types.ts";
 
 let file: number | undefined;
 
-function record(ctx: Context, what: string): void {
+function record(ctx: Context, what: string, id: number): void {
   file ??= openSync(join(ctx.args.dir!, `${process.pid}.records`), "a");
-  writeSync(file, `${what}\n`);
+  writeSync(file, `${what} ${id} ${Date.now()}\n`);
 }
 
 export async function* getJobs(last: { id: number } | undefined, ctx: Context) {
@@ -23,18 +23,18 @@ export async function* getJobs(last: { id: number } | undefined, ctx: Context) {
   const pause = Number(ctx.args.slow ?? 0);
   for (let id = first; id < Number(ctx.args.jobs); id++) {
     if (pause > 0 && id % 100 === 0) await sleep(pause);
-    record(ctx, `Y ${id}`);
+    record(ctx, "Y", id);
     yield { id };
   }
 }
 
 export function handleJob(job: { id: number }, ctx: JobContext): unknown {
-  record(ctx, `B ${job.id}`);
+  record(ctx, "B", job.id);
   const [bad, what] = (ctx.args.bad ?? "").split(":");
   if (bad !== "" && Number(bad) === job.id) misbehave(what!);
   const pause = Number(ctx.args.pause ?? 0);
-  if (pause === 0) return record(ctx, `E ${job.id}`);
-  return sleep(pause).then(() => record(ctx, `E ${job.id}`));
+  if (pause === 0) return record(ctx, "E", job.id);
+  return sleep(pause).then(() => record(ctx, "E", job.id));
 }
 
 export function setup(ctx: Context): void {
