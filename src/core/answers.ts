@@ -40,6 +40,7 @@ export class Answers {
 
   /** The connection closed while this one job ran, alone in its slave: it is as if its process had died. */
   crashWithSlave(lease: Lease, by: Witness): void {
+    if (this.#outage.isOn) return this.#jobs.lose(lease, true);
     for (const piece of this.#jobs.leases.takeAll(lease)) {
       const message = "the slave's connection closed while the job ran there alone";
       this.#charge(piece, crashedAlone(piece.history, attempt("crashed", message, by)), by);

@@ -20,7 +20,8 @@ export class Dispatch {
   readonly #outage: Outage;
   readonly #emit: (effect: Effect) => void;
   #leases = 0;
-  #probesFresh = false;
+  /** How many probes were leased, in all outages. */
+  #probes = 0;
   /** Ready jobs for each session with credit, as the leasing at hand began. */
   #share = 1;
 
@@ -41,6 +42,8 @@ export class Dispatch {
   /** Returns whether anything was leased. */
   run(nowMs: number): boolean {
     const leasesBefore = this.#leases;
+    const { reserved } = this.#sessions;
+    if (reserved.size > 0 && this.#jobs.returned.inSlave.length === 0) this.#openReserved();
     if (this.#outage.isOn) this.#probe(nowMs);
     else this.#leaseAll();
     return this.#leases > leasesBefore;
@@ -49,7 +52,6 @@ export class Dispatch {
   #leaseAll(): void {
     const { returned } = this.#jobs;
     if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
-    else if (this.#sessions.reserved.size > 0) this.#openReserved();
     this.#share = Math.ceil((returned.count + this.#jobs.fresh.count) / this.#sessions.hungryCount);
     while (this.#sessions.hungryCount > 0 && this.#leaseNext());
   }
@@ -134,25 +136,35 @@ export class Dispatch {
     }
   }
 
-  /** One job, now and then: fresh ones and others by turns, so that a few bad ones cannot hide that all is well. */
+  /** One job, now and then; from all lines by turns, so that a few bad jobs cannot hide that all is well. */
   #probe(nowMs: number): void {
-    if (nowMs < this.#outage.nextProbeMs || this.#sessions.count === 0) return;
+    if (nowMs < this.#outage.nextProbeMs) return;
     const leases = this.#leases;
-    const { returned, fresh } = this.#jobs;
-    this.#probesFresh = fresh.count > 0 && (!returned.hasOrdinary || !this.#probesFresh);
-    if (this.#sessions.hungryCount > 0 && (this.#probesFresh || returned.hasOrdinary)) this.#leaseProbe();
-    else if (returned.inSlave.length > 0) this.#leaseInSlave(1);
-    if (this.#leases > leases) this.#outage.probed(nowMs);
+    this.#share = 1;
+    for (let i = 0; i < probeLines.length && this.#leases === leases; i++) {
+      this.#leaseProbe(probeLines[(this.#probes + i) % probeLines.length]!);
+    }
+    if (this.#leases === leases) return;
+    this.#probes++;
+    this.#outage.probed(nowMs);
   }
 
-  #leaseProbe(): void {
-    const { together } = this.#jobs.returned;
-    this.#share = 1;
-    if (this.#probesFresh) this.#leaseFresh(1);
-    else if (together.length > 0) this.#leaseOne(together, "no");
-    else this.#leaseNext();
+  #leaseProbe(line: (typeof probeLines)[number]): void {
+    const { fresh, returned } = this.#jobs;
+    if (line === "inSlave") {
+      if (returned.inSlave.length > 0) this.#leaseInSlave(1);
+    } else if (this.#sessions.hungryCount === 0) {
+      return;
+    } else if (line === "fresh") {
+      if (fresh.count > 0) this.#leaseFresh(1);
+    } else if (returned[line].length > 0) {
+      this.#leaseOne(returned[line], line === "inWorker" ? "in worker" : "no");
+    }
   }
 }
+
+/** Where probes come from. */
+const probeLines = ["fresh", "together", "due", "inWorker", "inSlave"] as const;
 
 /** The open session with the fewest jobs. */
 function emptiest(sessions: Iterable<Session>): Session | undefined {

@@ -5,9 +5,6 @@ import { bySeq, divide, type Piece } from "./piece.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { LeaseName } from "./types.ts";
 
-/** The line in which a job that came back waits. */
-export type Line = "together" | "due" | "in worker" | "in slave";
-
 /** Jobs that were handed out and are ready again, in four lines. */
 export class Returned {
   /** Lost or released: leased in batches again. */
@@ -20,11 +17,6 @@ export class Returned {
   readonly inSlave = new Queue<Piece>();
   /** How many jobs. */
   count = 0;
-
-  /** Those that a slave with other jobs may get. */
-  get hasOrdinary(): boolean {
-    return this.together.length + this.due.length + this.inWorker.length > 0;
-  }
 
   /** `isDue`: it failed, so that it is to be retried by itself. */
   add(piece: Piece, isDue: boolean): void {

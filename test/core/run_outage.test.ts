@@ -72,3 +72,18 @@ t.test("fatal jobs neither make an outage nor wait for its end", async (t) => {
   t.equal(run.take("bury").flatMap(({ letters }) => letters).length, 150);
   t.equal(run.status.reason, "source slow");
 });
+
+t.test("a job that crashes at each probe does not keep the others from being probed", async (t) => {
+  const run = new TestRun().yield(130).join(1, 101);
+  failAll(run);
+  const probed = new Set<string>();
+  for (let i = 0; i < 60; i++) {
+    for (const lease of run.pass(1_000).leases()) {
+      probed.add(brief([lease])[0]!);
+      if (lease.parts[0]!.seq === 100) run.crash(lease, [100, 101]);
+      else run.throw(lease);
+    }
+  }
+  t.ok(probed.size > 30, `${probed.size} jobs`);
+  t.same(run.take("bury"), []);
+});

@@ -10,6 +10,10 @@ export const mutants: readonly Mutant[] = [
       file: "src/core/slaves.ts",
       find: "      } else this.#jobs.lose(lease, isLost);",
       replace: "      } else void isLost;",
+    }, {
+      file: "src/core/slaves.ts",
+      find: "    const older = this.#sessions.get(lease.session)!;",
+      replace: "    const older = this.#sessions.get(lease.session) ?? ({} as Session);",
     }],
   },
   {
@@ -57,6 +61,46 @@ export const mutants: readonly Mutant[] = [
       file: "src/core/holdings.ts",
       find: "    const crash = { suspects: intersect(suspects, atWorker), reason };",
       replace: "    const crash = { suspects: atWorker, reason };",
+    }],
+  },
+  {
+    name: "a source that reads `last` as inclusive has its first job run again",
+    patches: [{
+      file: "src/core/furthest.ts",
+      find: '      return "last again";',
+      replace: '      return "new";',
+    }],
+  },
+  {
+    name: "a slave that comes back keeps jobs that are leased again",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "    return { lease: name, jobs: seqsOf(pieces) };",
+      replace: "    return { lease: name, jobs };",
+    }],
+  },
+  {
+    name: "a slave forgets answers that no durable state covers",
+    patches: [{
+      file: "src/core/held_lease.ts",
+      find: "    for (const { outcomes } of this.unsaved) this.pending.absorb(outcomes);",
+      replace: "",
+    }],
+  },
+  {
+    name: "a source that threw goes on behind the last job handed out, not the last one yielded",
+    patches: [{
+      file: "src/core/source_state.ts",
+      find: "    this.#openedAfter = this.#furthest.yielded();",
+      replace: "    this.#openedAfter = this.#furthest.handedOut();",
+    }],
+  },
+  {
+    name: "failures of an outage are charged, and probes come from one line only",
+    patches: [{
+      file: "src/core/dispatch.ts",
+      find: "    this.#probes++;",
+      replace: "",
     }],
   },
 ];

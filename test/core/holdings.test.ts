@@ -1,0 +1,206 @@
+import t from "tap";
+import { Holdings, type SliceAnswer } from "../../src/core/holdings.ts";
+import type { Alone } from "../../src/core/types.ts";
+import { blockOf, numberOf } from "./fixture.ts";
+
+const name = (number: number) => ({ masterId: "m1", number });
+
+/** A welcomed slave that holds nothing. */
+function welcomed(): Holdings {
+  const holdings = new Holdings();
+  holdings.welcome("run");
+  holdings.applyKeep([]);
+  return holdings;
+}
+
+function receive(holdings: Holdings, number: number, seq: number, count: number, alone: Alone = "no"): void {
+  const { bytes, ends } = blockOf(seq, count);
+  holdings.receive({ name: name(number), seq, count, attempt: 1, alone, jobs: bytes, ends });
+}
+
+function finish(holdings: Holdings, worker: number, slice: number, answer: Partial<SliceAnswer>): void {
+  holdings.finish(worker, { slice, done: [], skipped: [], failed: [], released: [], ...answer });
+}
+
+const failure = (seq: number) => ({ seq, how: "threw" as const, message: "no", stack: "", durationMs: 1 });
+
+t.test("jobs are given in order, as slices of one lease", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 5);
+  receive(holdings, 2, 5, 2, "in worker");
+  t.equal(holdings.next(), "no");
+  const slice = holdings.give(7, 3)!;
+  t.same([slice.number, slice.seq, slice.count, slice.lease, slice.attempt], [1, 0, 3, name(1), 1]);
+  t.same([0, 1, 2].map((i) => numberOf(slice.jobs.subarray(4 * i))), [0, 1, 2]);
+  t.same([holdings.give(8, 3)!.seq, holdings.give(7, 3)!.number], [3, 2]);
+  t.equal(holdings.next(), null);
+  t.equal(holdings.give(7, 3), null);
+  t.equal(holdings.jobs, 7);
+  t.equal(holdings.at(7), 5);
+});
+
+t.test("how a job is to run is known before it is given", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 1, "in worker");
+  t.equal(holdings.next(), "in worker");
+  t.equal(holdings.give(1, 9)!.alone, "in worker");
+});
+
+t.test("answers gather what ended since the last ones, a lease each", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  receive(holdings, 2, 4, 1);
+  holdings.give(1, 2);
+  holdings.give(1, 2);
+  holdings.give(1, 2);
+  t.same(holdings.takeAnswers(), []);
+  finish(holdings, 1, 1, { done: [0, 1] });
+  finish(holdings, 1, 2, { done: [2, 3], failed: [failure(3)] });
+  finish(holdings, 1, 1, { skipped: [1, 2] });
+  finish(holdings, 1, 3, { done: [4, 5] });
+  t.same(holdings.takeAnswers(), [
+    {
+      number: 1,
+      answer: {
+        lease: name(1),
+        done: [0, 1, 2, 3],
+        skipped: [1, 2],
+        failed: [failure(3)],
+        crash: null,
+        released: [],
+      },
+    },
+    {
+      number: 2,
+      answer: { lease: name(2), done: [4, 5], skipped: [], failed: [], crash: null, released: [] },
+    },
+  ]);
+  t.ok(holdings.isIdle);
+  t.same(holdings.takeAnswers(), [], "once");
+});
+
+t.test("what a worker says of jobs it does not have is ignored", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  holdings.give(1, 2);
+  finish(holdings, 1, 1, { done: [0, 4] });
+  finish(holdings, 1, 1, { done: [0, 2] });
+  finish(holdings, 2, 1, { done: [2, 4] });
+  t.same(holdings.takeAnswers().map(({ answer }) => answer.done), [[0, 2]]);
+  t.equal(holdings.queued, 2);
+});
+
+t.test("answers are said again in the next session, unless a durable state covers them", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  holdings.give(1, 4);
+  finish(holdings, 1, 1, { done: [0, 1] });
+  holdings.takeAnswers();
+  finish(holdings, 1, 1, { done: [1, 2] });
+  holdings.takeAnswers();
+  holdings.covered(1);
+  finish(holdings, 1, 1, { failed: [failure(2)] });
+  t.same(holdings.welcome("run"), []);
+  t.same(holdings.held(), [{ lease: name(1), jobs: [1, 4] }], "done, failed and running");
+  t.same(holdings.takeAnswers(), [], "not before the master said what it keeps");
+  t.same(holdings.applyKeep([{ lease: name(1), jobs: [1, 4] }]), []);
+  const [answer] = holdings.takeAnswers();
+  t.equal(answer!.number, 1, "numbers begin anew");
+  t.same([answer!.answer.done, answer!.answer.failed], [[1, 2], [failure(2)]]);
+});
+
+t.test("what the master does not keep is dropped; what runs of it is aborted and counts no more", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 6);
+  holdings.give(1, 2);
+  holdings.give(2, 2);
+  finish(holdings, 1, 1, { done: [0, 1] });
+  holdings.welcome("run");
+  t.same(holdings.applyKeep([{ lease: name(1), jobs: [1, 3] }]), [{ worker: 2, slice: 1, jobs: [3, 4] }]);
+  t.equal(holdings.queued, 0);
+  t.equal(holdings.running, 2);
+  finish(holdings, 1, 1, { done: [1, 2] });
+  finish(holdings, 2, 1, { done: [2, 4] });
+  t.same(holdings.takeAnswers().map(({ answer }) => answer.done), [[1, 3]]);
+});
+
+t.test("a job that was lost while it ran is not begun again beside itself", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 2);
+  holdings.give(1, 2);
+  holdings.welcome("run");
+  holdings.applyKeep([]);
+  receive(holdings, 2, 0, 3);
+  t.same([holdings.give(2, 9)!.seq, holdings.next()], [2, null]);
+  finish(holdings, 1, 1, { failed: [failure(0)] });
+  t.equal(holdings.give(2, 9)!.seq, 0);
+  holdings.crashed(1, [1, 2], "exited");
+  t.equal(holdings.give(2, 9)!.seq, 1, "nor does its end count");
+  t.same(holdings.takeAnswers(), []);
+});
+
+t.test("when a worker dies, its suspects are named in each of their leases, the rest is queued again", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 3);
+  receive(holdings, 2, 3, 3);
+  holdings.give(1, 3);
+  holdings.give(1, 3);
+  holdings.crashed(1, [2, 4, 90, 91], "exited (3)");
+  const crash = { suspects: [2, 4], reason: "exited (3)" };
+  t.same(holdings.takeAnswers().map(({ answer }) => [answer.lease.number, answer.crash]), [[1, crash], [
+    2,
+    crash,
+  ]]);
+  t.equal(holdings.queued, 4);
+  t.same([holdings.give(2, 9)!.seq, holdings.give(2, 9)!.seq], [0, 4]);
+  finish(holdings, 1, 1, { done: [0, 3] });
+  t.notOk(holdings.hasPending, "its last words are stale");
+});
+
+t.test("two deaths of one lease are two answers", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 2);
+  holdings.give(1, 1);
+  holdings.give(2, 1);
+  holdings.crashed(1, [0, 1], "one");
+  holdings.crashed(2, [1, 2], "two");
+  t.same(holdings.takeAnswers().map(({ number, answer }) => [number, answer.crash!.reason]), [[1, "one"], [
+    2,
+    "two",
+  ]]);
+  holdings.covered(1);
+  t.same(holdings.held(), [{ lease: name(1), jobs: [0, 2] }], "kept until both are covered");
+  holdings.covered(2);
+  t.same(holdings.held(), []);
+});
+
+t.test("a drain hands back what is at no worker, and what workers had not begun", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 6);
+  holdings.give(1, 3);
+  holdings.releaseUntried();
+  finish(holdings, 1, 1, { done: [0, 1], released: [1, 3] });
+  t.same(holdings.takeAnswers().map(({ answer }) => [answer.done, answer.released]), [[[0, 1], [1, 6]]]);
+  t.ok(holdings.isIdle);
+  t.same(holdings.held(), [{ lease: name(1), jobs: [0, 1] }], "what is handed back is not held");
+});
+
+t.test("while it does not drain, what a worker hands back is for another one", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  holdings.give(1, 3);
+  finish(holdings, 1, 1, { released: [1, 3] });
+  t.same([holdings.give(2, 9)!.seq, holdings.running], [1, 4]);
+});
+
+t.test("a master of another run: everything is dropped", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  holdings.give(1, 1);
+  t.same(holdings.welcome("another"), [{ worker: 1, slice: 1, jobs: [0, 1] }]);
+  t.same(holdings.held(), []);
+  finish(holdings, 1, 1, { done: [0, 1] });
+  holdings.applyKeep([]);
+  t.same(holdings.takeAnswers(), []);
+  t.ok(holdings.isIdle);
+});
