@@ -95,12 +95,4 @@ export const mutants: readonly Mutant[] = [
       replace: "    this.#openedAfter = this.#furthest.handedOut();",
     }],
   },
-  {
-    name: "failures of an outage are charged, and probes come from one line only",
-    patches: [{
-      file: "src/core/dispatch.ts",
-      find: "    this.#probes++;",
-      replace: "",
-    }],
-  },
 ];
