@@ -4,8 +4,8 @@ import { BadJob, JobCollector } from "./job_collector.ts";
 import { type JobsIterator, openJobs, returnOf } from "./jobs_iterator.ts";
 import { equalCursors, Neighbours } from "./neighbours.ts";
 import { pluginLog } from "./plugin_log.ts";
-import type { SourceHooks, SourceParts } from "./source.ts";
 import { SourceFault, thrown } from "./source_fault.ts";
+import type { SourceHooks, SourceParts } from "./source_hooks.ts";
 import { nextTurn, Turn } from "./turn.ts";
 import type { Plugin } from "./types.ts";
 

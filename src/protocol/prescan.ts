@@ -57,21 +57,15 @@ const lefts = new Int32Array(cborDepthMax + 1);
 const kinds = new Uint8Array(cborDepthMax + 1);
 
 /**
- * Scans the one item that begins at `at`; returns where it ends. `depthMax` is at most `cborDepthMax`.
+ * Scans the one item that begins at `at`; returns where it ends. `levels` is at most `cborDepthMax`.
  *
  * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
  * functions here.
  *
  * @throws {FrameError} if the item is not acceptable, or reaches beyond `end`.
  */
-export function scanItem(
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-  depthMax: number,
-  itemsMax: number,
-): number {
-  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = itemsMax;
+export function scanItem(bytes: Uint8Array, at: number, end: number, levels: number, items: number): number {
+  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items;
   for (;;) {
     while (left === 0) {
       if (depth === 0) return at;
@@ -95,7 +89,7 @@ export function scanItem(
       if (want === any) throw refused(at, `the tag ${value}`);
       continue;
     }
-    if (--itemsLeft < 0) throw refused(at, `more than ${itemsMax} items`);
+    if (--itemsLeft < 0) throw refused(at, `more than ${items} items`);
     const isKey = kind === inObject && (left & 1) === 0;
     if (isKey && major !== 3) throw refused(at, "a key that is no text");
     left--;
@@ -110,7 +104,7 @@ export function scanItem(
     } else if (major < 6) {
       const inside = major === 4 ? value : value * 2;
       if (inside > end - at) throw refused(at, "more items announced than bytes");
-      if (depth >= depthMax) throw refused(at, `more than ${depthMax} levels`);
+      if (depth >= levels) throw refused(at, `more than ${levels} levels`);
       lefts[depth] = left;
       kinds[depth++] = kind;
       left = inside;
