@@ -33,6 +33,8 @@ export class Answers {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #failureChars = 0;
   #saidCredit = -1;
+  /** The most credit said in this session. */
+  mostCredit = 0;
 
   constructor(options: AnswersOptions) {
     this.#options = options;
@@ -51,14 +53,14 @@ export class Answers {
 
   /** Says all there is to say, if the master takes it. */
   flush(): void {
-    const { holdings, canSend, credit, send } = this.#options;
+    const { holdings, canSend, send } = this.#options;
     this.stop();
     if (!canSend()) return;
     this.#ended = 0;
     this.#failureChars = 0;
     const answers = holdings.takeAnswers();
     if (answers.length === 0) return;
-    this.#saidCredit = credit();
+    this.#saidCredit = this.#promise();
     answers.forEach(({ number, answer }, index) => {
       // Only with the last one may the master lease again: one batch in place of all that ended, not one in place of each.
       const isLast = index === answers.length - 1;
@@ -68,7 +70,8 @@ export class Answers {
 
   /** The credit as `ready` says it. */
   readyCredit(): number {
-    return this.#saidCredit = this.#options.credit();
+    this.mostCredit = 0;
+    return this.#saidCredit = this.#promise();
   }
 
   /** Says the credit if it changed by so much that it matters, and no answer did. */
@@ -77,8 +80,14 @@ export class Answers {
     const isNews = credit === 0 || this.#saidCredit <= 0 ||
       Math.abs(credit - this.#saidCredit) > this.#saidCredit / 5;
     if (credit === this.#saidCredit || !isNews || !this.#options.canSend()) return;
-    this.#saidCredit = credit;
+    this.#saidCredit = this.#promise();
     this.#options.send({ kind: "credit", credit });
+  }
+
+  #promise(): number {
+    const credit = this.#options.credit();
+    this.mostCredit = Math.max(this.mostCredit, credit);
+    return credit;
   }
 
   /** Nothing goes out by itself any more. */

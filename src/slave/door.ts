@@ -54,7 +54,9 @@ export class Door {
 }
 
 function makeFolder(): string | null {
-  const parents = [process.env.XDG_RUNTIME_DIR, tmpdir(), "/tmp", "/dev/shm", "/var/tmp", homedir()];
+  // First where files are memory: workers write notes thousands of times a second.
+  const { XDG_RUNTIME_DIR, TMPDIR } = process.env;
+  const parents = [XDG_RUNTIME_DIR, TMPDIR, "/dev/shm", tmpdir(), "/tmp", "/var/tmp", homedir()];
   for (const parent of parents) {
     if (!parent) continue;
     try {

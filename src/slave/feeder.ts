@@ -5,6 +5,9 @@ import { slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
 
 /** A worker that moved nothing for so long is asked for what it has not begun, if another is free. */
 const stuckMs = 100;
+/** So many times its credit, and some jobs more, are too many for a slave. */
+const overfullTimes = 4;
+const overfullJobs = 16;
 
 /**
  * Hands what the slave holds to its workers, a slice at a time, and says how much more it may hold.
@@ -50,6 +53,14 @@ export class Feeder {
       seat.isWithdrawn = true;
       seat.process.send({ kind: "withdraw" });
     }
+  }
+
+  /**
+   * Whether the slave holds far more than it may by now: the work became slow. What waits is better off with others.
+   */
+  isOverfull(seats: readonly Seat[], nowMs: number): boolean {
+    const credit = this.credit(seats, nowMs);
+    return credit > 0 && this.#holdings.jobs > overfullTimes * credit + overfullJobs;
   }
 
   #giveSlice(takers: readonly Seat[], nowMs: number): boolean {

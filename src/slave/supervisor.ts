@@ -6,6 +6,7 @@ import type { SlaveLink } from "../link/link.ts";
 import type { MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
+import { Inbox } from "./inbox.ts";
 import { workerCommand } from "./self.ts";
 import { pluginName, type Slave, type SlaveOptions, type SlaveResult, type SlaveStatus } from "./slave.ts";
 import { Stopping } from "./stopping.ts";
@@ -47,6 +48,7 @@ export class Supervisor implements Slave {
   readonly #options: SupervisorOptions;
   readonly #holdings = new Holdings();
   readonly #workforce: Workforce;
+  readonly #inbox: Inbox;
   readonly #answers: Answers;
   readonly #stopping: Stopping;
   #uplink: Uplink | null = null;
@@ -67,6 +69,7 @@ export class Supervisor implements Slave {
     this.#options = options;
     this.finished = new Promise((resolve) => this.#resolve = resolve);
     this.#workforce = this.#makeWorkforce();
+    this.#inbox = new Inbox(this.#holdings, this.#workforce.lost);
     this.#answers = new Answers({
       holdings: this.#holdings,
       canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
@@ -131,6 +134,8 @@ export class Supervisor implements Slave {
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
       onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),
       onCapacity: () => this.#answers.sayCredit(),
+      onOverfull: () => this.#onOverfull(),
+      onLostEnded: () => this.#inbox.retry() && this.#workforce.feed(),
       onUnfit: (sentence) => void this.#end(4, sentence),
       mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
       nowMs,
@@ -171,6 +176,7 @@ export class Supervisor implements Slave {
     }
     this.#runId = welcome.runId;
     this.#compare(welcome);
+    this.#inbox.clear();
     this.#workforce.abort(this.#holdings.welcome(welcome.runId));
     if (this.#stopping.why === "master") this.#stopping.end();
     const { args, runId, timeoutMs } = welcome;
@@ -223,10 +229,9 @@ export class Supervisor implements Slave {
       return void this.#uplink!.leave(error instanceof Error ? error.message : String(error));
     }
     const name = { masterId: this.#uplink!.welcome!.masterId, number };
-    this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
+    this.#inbox.receive({ name, seq, count, attempt, alone, jobs, ends });
     if (this.#stopping.why === null) return this.#workforce.feed();
-    this.#holdings.releaseUntried();
-    this.#answers.flush();
+    this.#withdraw();
   }
 
   #onProgress(jobs: number, failureChars: number): void {
@@ -234,7 +239,14 @@ export class Supervisor implements Slave {
     if (this.#stopping.why !== null) setImmediate(() => this.#tick());
   }
 
+  /** The credit shrank, and the master goes by the one before. One that leases beyond any credit knows what it does. */
+  #onOverfull(): void {
+    if (this.#holdings.jobs <= this.#answers.mostCredit) this.#withdraw();
+  }
+
+  /** Hands back what has not begun, here and in workers. */
   #withdraw(): void {
+    this.#inbox.yield();
     this.#holdings.releaseUntried();
     this.#workforce.withdraw();
     this.#answers.flush();

@@ -12,6 +12,8 @@ import { deathReason } from "./suspects.ts";
 
 /** After its process ended, how long a worker's socket may still hold bytes of it. */
 const lateBytesMs = 2_000;
+/** After its socket ended, how long its process may take to. */
+const lateExitMs = 1_000;
 
 /**
  * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
@@ -109,7 +111,7 @@ export class WorkerProcess {
 
   /** It takes bytes as fast as it is given them. */
   get isCongested(): boolean {
-    return this.#link === null || this.#link.isCongested;
+    return !this.isConnected || this.#link!.isCongested;
   }
 
   /** Its hello came over this link. */
@@ -119,8 +121,9 @@ export class WorkerProcess {
     link.onMessage = (message) => this.#hooks.onMessage(message);
     link.onClose = () => {
       this.#isLinkClosed = true;
-      if (this.#exit === null) this.kill();
-      else this.#died();
+      if (this.#exit !== null) return this.#died();
+      // It is exiting, most likely, and how is worth knowing; a process without its socket is of no use otherwise.
+      setTimeout(() => this.kill(), lateExitMs).unref();
     };
   }
 

@@ -1,10 +1,11 @@
-import { countOf } from "../base/range_set.ts";
+import { countOf, rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import type { Abort, Holdings } from "../core/holdings.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { Crew } from "./crew.ts";
 import { Feeder } from "./feeder.ts";
+import { LostJobs } from "./lost_jobs.ts";
 import { Overseer } from "./overseer.ts";
 import { PluginGate } from "./plugin_gate.ts";
 import type { Seat } from "./seat.ts";
@@ -14,6 +15,8 @@ import type { Death } from "./worker_process.ts";
 
 /** Late by more than this, the supervisor reads what its workers said meanwhile before it judges them. */
 const lagMsMax = 500;
+/** Far too many jobs for so long are handed back: one slow job among quick ones is over by then. */
+const overfullMs = 500;
 
 export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;
@@ -29,6 +32,10 @@ export type WorkforceHooks = Readonly<{
   onProgress: (jobs: number, failureChars: number) => void;
   /** The credit may have changed. */
   onCapacity: () => void;
+  /** There is far more to do than the master should have leased to this slave. */
+  onOverfull: () => void;
+  /** Jobs that were lost ended: what waited for them may begin. */
+  onLostEnded: () => void;
   /** The plugin cannot run; the sentence says why. */
   onUnfit: (sentence: string) => void;
   /** Whether jobs may be begun. */
@@ -45,6 +52,8 @@ export class Workforce {
   readonly #overseer: Overseer;
   readonly #gate: PluginGate;
   readonly #runtimes = new Map<Seat, string>();
+  /** Jobs that run on although their lease is lost. */
+  readonly lost = new LostJobs();
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   #crew: Crew | null = null;
   #isLoaded = false;
@@ -53,6 +62,8 @@ export class Workforce {
   #concurrency = 1;
   #tickedAtMs = Infinity;
   #judgesFromMs = 0;
+  /** When the slave last held no more than it should. */
+  #overfullAtMs = 0;
   #isOver = false;
 
   constructor(holdings: Holdings, hooks: WorkforceHooks) {
@@ -130,6 +141,10 @@ export class Workforce {
     for (const seat of this.seats) this.#judge(seat, nowMs);
     this.#feeder.rescue(this.seats, nowMs);
     this.feed();
+    if (!this.#feeder.isOverfull(this.seats, nowMs)) this.#overfullAtMs = nowMs;
+    if (nowMs - this.#overfullAtMs < overfullMs) return;
+    this.#overfullAtMs = nowMs;
+    this.#hooks.onOverfull();
   }
 
   /** Hands back what workers have not begun. */
@@ -140,6 +155,7 @@ export class Workforce {
   /** Fires the signals of jobs whose lease is lost. */
   abort(aborts: readonly Abort[]): void {
     for (const { worker, jobs } of aborts) {
+      this.lost.add(worker, jobs);
       this.seats.find((seat) => seat.id === worker)?.process.send({ kind: "abort", jobs, why: "lost" });
     }
   }
@@ -228,11 +244,17 @@ export class Workforce {
     this.counts.skipped += skipped;
     this.counts.failed += failed;
     this.#holdings.finish(seat.id, answer);
+    this.#endLost(seat, answer);
     this.feed();
     this.#hooks.onProgress(
       ended,
       answer.failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0),
     );
+  }
+
+  #endLost(seat: Seat, { done, skipped, released, failed }: Answer): void {
+    const failures = rangesOf(failed.map(({ seq }) => seq));
+    if (this.lost.ended(seat.id, done, skipped, released, failures)) this.#hooks.onLostEnded();
   }
 
   #judge(seat: Seat, nowMs: number): void {
@@ -253,6 +275,7 @@ export class Workforce {
       this.#holdings.crashed(seat.id, suspects, reason);
     }
     if (this.#isOver) return;
+    if (this.lost.died(seat.id)) this.#hooks.onLostEnded();
     const sentence = this.#gate.died(seat, reason);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
     this.#tell(seat, seat.verdict?.reason ?? reason);

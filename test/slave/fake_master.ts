@@ -19,9 +19,12 @@ export type FakeOptions = {
   heartbeatMs?: number;
   graceMs?: number;
   port?: number;
+  token?: Uint8Array;
   args?: Record<string, string>;
   /** What it lets a slave keep. @default all it names */
   keep?: (held: readonly LeaseJobs[]) => readonly LeaseJobs[];
+  /** Leases released jobs again, as a master does. @default true */
+  releases?: boolean;
   log?: Log;
 };
 
@@ -33,6 +36,10 @@ export class FakeMaster {
   port = 0;
   onSaid: (message: SlaveMessage) => void = () => {};
   closed = 0;
+  readonly #values = new Map<number, unknown>();
+  #beats: ReturnType<typeof setInterval> | undefined;
+  #again = 1_000_000;
+  #isDraining = false;
   #listener: Listener | null = null;
   readonly #options: FakeOptions;
   #waits: { test: (master: FakeMaster) => boolean; resolve: () => void }[] = [];
@@ -52,13 +59,14 @@ export class FakeMaster {
     this.#listener = await listen({
       host: "127.0.0.1",
       port: options.port ?? 0,
-      token: new Uint8Array(32),
+      token: options.token ?? new Uint8Array(32),
       welcome: () => this.#welcome(),
       nowMs: () => performance.now(),
       log: options.log ?? (() => {}),
       onSession: (link, intro) => this.#onSession(link, intro),
     });
     this.port = this.#listener.address.port;
+    this.#beats = setInterval(() => this.link?.tick(performance.now()), 50);
   }
 
   #welcome(): Welcome {
@@ -85,6 +93,7 @@ export class FakeMaster {
         const leases = this.#options.keep?.(message.held) ?? message.held;
         link.send({ kind: "keep", leases });
       }
+      if (message.kind === "answer") this.#leaseAgain(message);
       this.onSaid(message);
       this.#check();
     };
@@ -95,7 +104,14 @@ export class FakeMaster {
     this.#check();
   }
 
+  #leaseAgain({ released }: AnswerMessage): void {
+    if (this.#options.releases === false || this.#isDraining) return;
+    if (this.said.some(({ kind }) => kind === "leaving")) return;
+    for (const seq of numbersOf(released)) this.lease(++this.#again, seq, [this.#values.get(seq)]);
+  }
+
   send(message: MasterMessage): void {
+    if (message.kind === "drain") this.#isDraining = true;
     this.link!.send(message);
   }
 
@@ -106,6 +122,7 @@ export class FakeMaster {
     values: readonly unknown[],
     alone: "no" | "in worker" | "in slave" = "no",
   ): void {
+    values.forEach((value, index) => this.#values.set(seq + index, value));
     const jobs = Buffer.concat(values.map(encode));
     this.send({
       kind: "lease",
@@ -154,6 +171,7 @@ export class FakeMaster {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#beats);
     await this.link?.close("the test is over");
     await this.#listener?.close();
   }

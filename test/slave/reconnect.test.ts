@@ -44,6 +44,30 @@ t.test("a slave waits for its master, says so once, and names what it held to th
   await second.stop();
 });
 
+t.test("a lost job that is leased again waits until its first run here has ended", async (t) => {
+  const master = await FakeMaster.start({ heartbeatMs: 300, keep: () => [] });
+  const slave = slaveOf(master, { procs: 2 });
+  t.teardown(() => slave.kill());
+  await master.until(() => master.isReady);
+  master.lease(1, 0, [{ do: "sleep", ms: 1_500 }]);
+  await master.until(() => slave.status().running === 1);
+  await master.link!.close("bye");
+  await master.until(() =>
+    master.intros.length === 2 && master.said.filter(({ kind }) => kind === "ready").length === 2
+  );
+  const rejoinedMs = performance.now();
+  master.lease(2, 0, [{}]);
+  master.lease(3, 7, [{}]);
+  await master.until(() => master.named("done").length === 1);
+  t.same(master.named("done"), [7], "others go on");
+  await master.until(() => master.named("done").length === 2);
+  t.ok(performance.now() - rejoinedMs > 300, "it waited");
+  t.match(master.answers.at(-1), { lease: { number: 2 }, done: [0, 1] });
+  slave.kill();
+  await slave.finished;
+  await master.stop();
+});
+
 t.test("what a state covers is forgotten", async (t) => {
   const first = await FakeMaster.start({ heartbeatMs: 300 });
   const slave = slaveOf(first);

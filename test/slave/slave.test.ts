@@ -184,6 +184,18 @@ t.test("a master that drains gets everything back, and its next life is joined",
   });
 });
 
+t.test("a slave hands back what it was given for work that has become slow", async (t) => {
+  await withSlave({ releases: false }, {}, async (master) => {
+    for (let lease = 1; lease <= 20; lease++) {
+      master.lease(lease, lease * 500, many(500, {}));
+      await master.until(() => master.named("done").length === lease * 500);
+    }
+    master.lease(21, 50_000, [{ do: "sleep", ms: 1_500 }, ...many(5_000, {})]);
+    await master.until(() => master.named("released").length >= 4_000);
+    t.notOk(master.named("done").includes(50_000), "while the slow one still runs");
+  });
+});
+
 t.test("a plugin that does not load ends the slave before there is a master", async (t) => {
   const lines: Lines = [];
   const slave = slaveOf({ port: 1 }, { pluginPath: here("no_such_file.ts") }, lines);

@@ -1,0 +1,233 @@
+import t from "tap";
+import { countOf, includes } from "../../src/base/range_set.ts";
+import type { Ranges } from "../../src/base/ranges.ts";
+import { watchSlots } from "../../src/base/watchdog.ts";
+import { encode } from "../../src/protocol/codec.ts";
+import type { Result } from "../../src/plugin/invoke.ts";
+import type { JobSignal } from "../../src/plugin/job_signal.ts";
+import type { WorkerMessage } from "../../src/protocol/worker_messages.ts";
+import { type Notes, Runner } from "../../src/worker/runner.ts";
+
+type Answer = Extract<WorkerMessage, { kind: "answer" }>;
+const done: Result = { kind: "done" };
+
+/** Notes that remember what may run, `ahead` jobs at a time. */
+class MemoryNotes implements Notes {
+  running: Ranges = [];
+  from = 0;
+  to = 0;
+  written = 0;
+  readonly ahead: number;
+
+  constructor(ahead: number) {
+    this.ahead = ahead;
+  }
+
+  get isExact(): boolean {
+    return this.from === this.to;
+  }
+
+  coveredTo(next: number): number {
+    return next >= this.from && next < this.to ? this.to : next;
+  }
+
+  cover(running: Ranges, next: number, end: number): void {
+    [this.running, this.from, this.to] = [running, next, Math.min(next + this.ahead, end)];
+    this.written++;
+  }
+
+  settle(running: Ranges): void {
+    [this.running, this.from] = [running, this.to];
+    this.written++;
+  }
+
+  names(seq: number): boolean {
+    return includes(this.running, seq) || (seq >= this.from && seq < this.to);
+  }
+}
+
+type Bench = {
+  runner: Runner;
+  notes: MemoryNotes;
+  said: WorkerMessage[];
+  answers: () => Answer[];
+  ended: () => number;
+  until: (test: () => boolean) => Promise<void>;
+  watch: Float64Array;
+};
+
+function bench(
+  run: (seq: number, signal: JobSignal) => Result | Promise<Result>,
+  { concurrency = 1, timeoutMs = 0, ahead = 7 } = {},
+): Bench {
+  const said: WorkerMessage[] = [];
+  const notes = new MemoryNotes(ahead);
+  const watch = new Float64Array(4);
+  const runner = new Runner({
+    handler: { run: (_job, seq, _attempt, signal) => run(seq, signal) },
+    notes,
+    watch,
+    concurrency,
+    timeoutMs,
+    say: (message) => said.push(message),
+    nowMs: () => performance.now(),
+  });
+  const answers = () => said.filter((message): message is Answer => message.kind === "answer");
+  return {
+    runner,
+    notes,
+    said,
+    answers,
+    watch,
+    ended: () => answers().reduce((sum, { done, failed }) => sum + countOf(done) + failed.length, 0),
+    until: async (test) => {
+      while (!test()) await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+function slice(number: number, seq: number, count: number) {
+  const jobs = new Uint8Array(Buffer.concat(Array.from({ length: count }, () => encode({}))));
+  return { kind: "slice", slice: number, seq, count, attempt: 1, jobs } as const;
+}
+
+t.test("no job begins that is not noted, whether it waits or not", async (t) => {
+  const unnoted: number[] = [];
+  const b = bench((seq) => {
+    if (!b.notes.names(seq)) unnoted.push(seq);
+    return seq % 3 === 0 ? Promise.resolve(done) : done;
+  }, { concurrency: 4 });
+  b.runner.slice(slice(1, 0, 100));
+  b.runner.slice(slice(2, 500, 100));
+  await b.until(() => b.ended() === 200);
+  t.same(unnoted, []);
+  t.ok(b.notes.written < 200, `${b.notes.written} notes for 200 jobs`);
+});
+
+t.test("at most so many run at once, in order", async (t) => {
+  let running = 0;
+  let most = 0;
+  const order: number[] = [];
+  const b = bench(async (seq) => {
+    order.push(seq);
+    most = Math.max(most, ++running);
+    await new Promise((resolve) => setImmediate(resolve));
+    running--;
+    return done;
+  }, { concurrency: 3 });
+  b.runner.slice(slice(1, 0, 50));
+  await b.until(() => b.ended() === 50);
+  t.equal(most, 3);
+  t.same(order, [...Array(50).keys()]);
+  t.same(b.answers().at(-1)!.slice, 1);
+});
+
+t.test("a slice of jobs that wait for nothing is one answer of one range", async (t) => {
+  const b = bench(() => done);
+  b.runner.slice(slice(1, 10, 500));
+  await b.until(() => b.ended() === 500);
+  t.match(b.answers(), [{ slice: 1, done: [10, 510], skipped: [], failed: [], released: [] }]);
+  t.equal(b.answers().length, 1);
+});
+
+t.test("what failed or was skipped is told apart", async (t) => {
+  const failed: Result = { kind: "failed", how: "threw", message: "no", stack: "x".repeat(20_000) };
+  const results: Result[] = [done, failed, { kind: "skipped", reason: "old" }, { kind: "released" }, done];
+  const b = bench((seq) => results[seq]!);
+  b.runner.slice(slice(1, 0, 5));
+  await b.until(() => b.answers().length === 1);
+  const [answer] = b.answers();
+  t.match(answer, {
+    done: [0, 1, 4, 5],
+    skipped: [2, 3],
+    released: [3, 4],
+    failed: [{ seq: 1, how: "threw" }],
+  });
+  t.ok(answer!.failed[0]!.stack.length < 10_000, "a stack is cut");
+});
+
+t.test("withdraw hands back what has not begun", async (t) => {
+  let end: (result: Result) => void = () => {};
+  const b = bench(() => new Promise<Result>((resolve) => end = resolve));
+  b.runner.slice(slice(1, 0, 5));
+  b.runner.slice(slice(2, 5, 5));
+  b.runner.withdraw();
+  t.same(b.answers().map(({ slice, released }) => ({ slice, released })), [
+    { slice: 1, released: [1, 5] },
+    { slice: 2, released: [5, 10] },
+  ]);
+  end(done);
+  await b.until(() => b.ended() === 1);
+  await b.runner.whenIdle();
+});
+
+t.test("abort fires the signals of what runs, and hands back what waits", async (t) => {
+  const signals: JobSignal[] = [];
+  const b = bench((_seq, signal) => {
+    signals.push(signal);
+    return new Promise<Result>(() => {});
+  }, { concurrency: 2 });
+  b.runner.slice(slice(1, 0, 4));
+  b.runner.abort([1, 3], "lost");
+  t.same(signals.map(({ why }) => why), [undefined, "lost"]);
+  t.match(b.answers(), [{ released: [2, 4] }]);
+});
+
+t.test("past the timeout the signal fires and nothing begins until the handler ended", async (t) => {
+  const b = bench(
+    (seq, signal) =>
+      seq > 0 ? done : new Promise<Result>((resolve) => {
+        signal.signal.addEventListener("abort", () => setTimeout(() => resolve(done), 50));
+      }),
+    { timeoutMs: 30 },
+  );
+  b.runner.slice(slice(1, 0, 3));
+  await b.until(() => b.said.some(({ kind }) => kind === "overdue"));
+  t.match(b.answers(), [{ released: [1, 3] }], "what waited is handed back at once");
+  b.runner.slice(slice(2, 10, 2));
+  t.match(b.answers().at(-1), { slice: 2, released: [10, 12] }, "and what comes meanwhile");
+  await b.until(() => b.said.filter(({ kind }) => kind === "overdue").length === 2);
+  t.same(b.said.filter(({ kind }) => kind === "overdue").at(-1), { kind: "overdue", jobs: [] });
+  b.runner.slice(slice(3, 20, 2));
+  await b.until(() => b.answers().some(({ slice }) => slice === 3));
+  t.match(b.answers().at(-1), { slice: 3, done: [20, 22] });
+});
+
+t.test("a handler that blocks past the timeout and returns is charged", async (t) => {
+  const b = bench((seq) => {
+    const untilMs = performance.now() + (seq === 1 ? 40 : 0);
+    while (performance.now() < untilMs);
+    return done;
+  }, { timeoutMs: 20 });
+  b.runner.slice(slice(1, 0, 3));
+  await b.until(() => b.ended() === 3);
+  t.match(b.answers().flatMap(({ failed }) => failed), [{ seq: 1, how: "timed out" }]);
+});
+
+t.test("the last words name what runs, and what may not have been heard", async (t) => {
+  const b = bench((seq) => {
+    if (seq === 3) {
+      const words = b.runner.lastWords();
+      t.match(words, [{ kind: "answer", slice: 1 }], "what ended in this turn");
+      t.same(b.notes.running, [3, 4], "the one on the stack");
+      t.equal(b.watch[watchSlots.onStack], 3);
+    }
+    return done;
+  }, { ahead: 1 });
+  b.runner.slice(slice(1, 0, 5));
+  await b.until(() => b.ended() > 0);
+});
+
+t.test("long synchronous work lets timers and sockets have their turn", async (t) => {
+  const b = bench(() => {
+    const untilMs = performance.now() + 1;
+    while (performance.now() < untilMs);
+    return done;
+  }, { ahead: 1 });
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  b.runner.slice(slice(1, 0, 60));
+  await b.until(() => b.ended() === 60);
+  clearInterval(timer);
+  t.ok(turns >= 4, `${turns} turns in 60 ms of work`);
+});
