@@ -142,6 +142,8 @@ type Prepared = Readonly<{
   terminal: Terminal;
   events: MasterEvents;
   tokenText: string | undefined;
+  /** Where this user's token was made just now. */
+  newTokenPath: string | undefined;
   plugin: LoadedPlugin;
   settings: Settings;
 }>;
@@ -186,14 +188,17 @@ async function prepare(invocation: Invocation): Promise<Prepared> {
     binary: compiledBinary(),
     mayCreate: true,
   });
-  if (token?.isNew) terminal.log("info", `Made a token for this user: ${token.from}`);
   redirectConsole((text) => terminal.relay(text));
   const plugin = await loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master");
   const settings = settle(line, env, plugin.options);
-  return { invocation, words, terminal, events, tokenText: token?.text, plugin, settings };
+  const newTokenPath = token?.isNew ? token.from : undefined;
+  return { invocation, words, terminal, events, tokenText: token?.text, newTokenPath, plugin, settings };
 }
 
-function greet({ invocation, words, terminal, settings }: Prepared, master: Master): void {
+function greet(
+  { invocation, words, terminal, settings, newTokenPath }: Prepared,
+  master: Master,
+): void {
   const { address } = master;
   const lines = greetingLines({
     bound: address,
@@ -204,4 +209,5 @@ function greet({ invocation, words, terminal, settings }: Prepared, master: Mast
   });
   const resumed = resumeLine(master.resumed, master.statePath);
   for (const text of resumed === undefined ? lines : [...lines, resumed]) terminal.say(text);
+  if (newTokenPath !== undefined) terminal.log("info", `Made a token for this user: ${newTokenPath}`);
 }
