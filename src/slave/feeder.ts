@@ -66,11 +66,17 @@ export class Feeder {
   #giveSlice(takers: readonly Seat[], nowMs: number): boolean {
     const free = takers
       .filter((seat) => seat.alone === "no" && !seat.process.isCongested)
-      .map((seat) => ({ seat, room: workerRoom(this.#concurrency(), seat.perMs(nowMs)) - seat.held }))
+      .map((seat) => ({ seat, room: this.#room(seat, nowMs) }))
       .filter(({ room }) => room > 0);
     if (free.length === 0) return false;
     const { seat, room } = free.reduce((best, one) => one.seat.held < best.seat.held ? one : best);
     return this.#give(seat, sliceJobs(room, this.#holdings.queued, free.length), nowMs);
+  }
+
+  /** A worker that was just asked for what it had ahead gets nothing ahead. */
+  #room(seat: Seat, nowMs: number): number {
+    const perMs = seat.isWithdrawn ? 0 : seat.perMs(nowMs);
+    return workerRoom(this.#concurrency(), perMs) - seat.held;
   }
 
   #giveAlone(

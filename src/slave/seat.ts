@@ -83,8 +83,10 @@ export class Seat {
     this.held -= ended + released;
     if (given.left <= 0) this.#given.delete(answer.slice);
     if (this.held === 0) this.alone = "no";
-    this.movedAtMs = nowMs;
-    this.isWithdrawn = false;
+    if (ended > 0 || this.held === 0) {
+      this.movedAtMs = nowMs;
+      this.isWithdrawn = false;
+    }
     if (ended > 0) {
       this.hasAnswered = true;
       this.speed.observe(ended, answer.busyMs);

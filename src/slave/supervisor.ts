@@ -6,7 +6,6 @@ import type { SlaveLink } from "../link/link.ts";
 import type { MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
-import { Inbox } from "./inbox.ts";
 import { workerCommand } from "./self.ts";
 import { pluginName, type Slave, type SlaveOptions, type SlaveResult, type SlaveStatus } from "./slave.ts";
 import { Stopping } from "./stopping.ts";
@@ -48,7 +47,6 @@ export class Supervisor implements Slave {
   readonly #options: SupervisorOptions;
   readonly #holdings = new Holdings();
   readonly #workforce: Workforce;
-  readonly #inbox: Inbox;
   readonly #answers: Answers;
   readonly #stopping: Stopping;
   #uplink: Uplink | null = null;
@@ -69,7 +67,6 @@ export class Supervisor implements Slave {
     this.#options = options;
     this.finished = new Promise((resolve) => this.#resolve = resolve);
     this.#workforce = this.#makeWorkforce();
-    this.#inbox = new Inbox(this.#holdings, this.#workforce.lost);
     this.#answers = new Answers({
       holdings: this.#holdings,
       canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
@@ -135,7 +132,6 @@ export class Supervisor implements Slave {
       onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),
       onCapacity: () => this.#answers.sayCredit(),
       onOverfull: () => this.#onOverfull(),
-      onLostEnded: () => this.#inbox.retry() && this.#workforce.feed(),
       onUnfit: (sentence) => void this.#end(4, sentence),
       mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
       nowMs,
@@ -176,7 +172,6 @@ export class Supervisor implements Slave {
     }
     this.#runId = welcome.runId;
     this.#compare(welcome);
-    this.#inbox.clear();
     this.#workforce.abort(this.#holdings.welcome(welcome.runId));
     if (this.#stopping.why === "master") this.#stopping.end();
     const { args, runId, timeoutMs } = welcome;
@@ -229,7 +224,7 @@ export class Supervisor implements Slave {
       return void this.#uplink!.leave(error instanceof Error ? error.message : String(error));
     }
     const name = { masterId: this.#uplink!.welcome!.masterId, number };
-    this.#inbox.receive({ name, seq, count, attempt, alone, jobs, ends });
+    this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
     if (this.#stopping.why === null) return this.#workforce.feed();
     this.#withdraw();
   }
@@ -246,7 +241,6 @@ export class Supervisor implements Slave {
 
   /** Hands back what has not begun, here and in workers. */
   #withdraw(): void {
-    this.#inbox.yield();
     this.#holdings.releaseUntried();
     this.#workforce.withdraw();
     this.#answers.flush();

@@ -1,11 +1,10 @@
-import { countOf, rangesOf } from "../base/range_set.ts";
+import { countOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import type { Abort, Holdings } from "../core/holdings.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { Crew } from "./crew.ts";
 import { Feeder } from "./feeder.ts";
-import { LostJobs } from "./lost_jobs.ts";
 import { Overseer } from "./overseer.ts";
 import { PluginGate } from "./plugin_gate.ts";
 import type { Seat } from "./seat.ts";
@@ -34,8 +33,6 @@ export type WorkforceHooks = Readonly<{
   onCapacity: () => void;
   /** There is far more to do than the master should have leased to this slave. */
   onOverfull: () => void;
-  /** Jobs that were lost ended: what waited for them may begin. */
-  onLostEnded: () => void;
   /** The plugin cannot run; the sentence says why. */
   onUnfit: (sentence: string) => void;
   /** Whether jobs may be begun. */
@@ -52,8 +49,6 @@ export class Workforce {
   readonly #overseer: Overseer;
   readonly #gate: PluginGate;
   readonly #runtimes = new Map<Seat, string>();
-  /** Jobs that run on although their lease is lost. */
-  readonly lost = new LostJobs();
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   #crew: Crew | null = null;
   #isLoaded = false;
@@ -155,7 +150,6 @@ export class Workforce {
   /** Fires the signals of jobs whose lease is lost. */
   abort(aborts: readonly Abort[]): void {
     for (const { worker, jobs } of aborts) {
-      this.lost.add(worker, jobs);
       this.seats.find((seat) => seat.id === worker)?.process.send({ kind: "abort", jobs, why: "lost" });
     }
   }
@@ -244,17 +238,11 @@ export class Workforce {
     this.counts.skipped += skipped;
     this.counts.failed += failed;
     this.#holdings.finish(seat.id, answer);
-    this.#endLost(seat, answer);
     this.feed();
     this.#hooks.onProgress(
       ended,
       answer.failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0),
     );
-  }
-
-  #endLost(seat: Seat, { done, skipped, released, failed }: Answer): void {
-    const failures = rangesOf(failed.map(({ seq }) => seq));
-    if (this.lost.ended(seat.id, done, skipped, released, failures)) this.#hooks.onLostEnded();
   }
 
   #judge(seat: Seat, nowMs: number): void {
@@ -275,7 +263,6 @@ export class Workforce {
       this.#holdings.crashed(seat.id, suspects, reason);
     }
     if (this.#isOver) return;
-    if (this.lost.died(seat.id)) this.#hooks.onLostEnded();
     const sentence = this.#gate.died(seat, reason);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
     this.#tell(seat, seat.verdict?.reason ?? reason);
