@@ -88,3 +88,10 @@ export class Overseer {
 }
 
 const timedOutReason = "The attempt took longer than --timeout";
+
+/** Each of the numbers in these ranges. */
+export function* numbersOf(ranges: Ranges): Generator<number> {
+  for (let at = 0; at < ranges.length; at += 2) {
+    for (let number = ranges[at]!; number < ranges[at + 1]!; number++) yield number;
+  }
+}

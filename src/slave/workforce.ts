@@ -5,7 +5,7 @@ import type { Abort, Holdings } from "../core/holdings.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { Crew } from "./crew.ts";
 import { Feeder } from "./feeder.ts";
-import { Overseer } from "./overseer.ts";
+import { numbersOf, Overseer } from "./overseer.ts";
 import { PluginGate } from "./plugin_gate.ts";
 import type { Seat } from "./seat.ts";
 import type { Command } from "./self.ts";
@@ -293,9 +293,3 @@ export class Workforce {
 }
 
 const allJobs: Ranges = [0, Number.MAX_SAFE_INTEGER];
-
-function* numbersOf(ranges: Ranges): Generator<number> {
-  for (let at = 0; at < ranges.length; at += 2) {
-    for (let number = ranges[at]!; number < ranges[at + 1]!; number++) yield number;
-  }
-}
