@@ -20,8 +20,8 @@ export class Dispatch {
   readonly #outage: Outage;
   readonly #emit: (effect: Effect) => void;
   #leases = 0;
-  /** How many probes were leased, in all outages. */
-  #probes = 0;
+  /** The line that the next probe comes from, if it can. */
+  #nextLine = 0;
   /** Ready jobs for each session with credit, as the leasing at hand began. */
   #share = 1;
 
@@ -142,11 +142,10 @@ export class Dispatch {
     const leases = this.#leases;
     this.#share = 1;
     for (let i = 0; i < probeLines.length && this.#leases === leases; i++) {
-      this.#leaseProbe(probeLines[(this.#probes + i) % probeLines.length]!);
+      this.#leaseProbe(probeLines[this.#nextLine]!);
+      this.#nextLine = (this.#nextLine + 1) % probeLines.length;
     }
-    if (this.#leases === leases) return;
-    this.#probes++;
-    this.#outage.probed(nowMs);
+    if (this.#leases > leases) this.#outage.probed(nowMs);
   }
 
   #leaseProbe(line: (typeof probeLines)[number]): void {

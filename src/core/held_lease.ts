@@ -39,6 +39,13 @@ export class Outcomes {
     return all;
   }
 
+  /** A worker died; `own` are suspects of this lease. One death is named once, however many slices it hit. */
+  crashed(crash: Crash, own: Ranges): void {
+    const same = this.crashes.find((other) => other.crash === crash);
+    if (same === undefined) this.crashes.push({ crash, own });
+    else same.own = unite(same.own, own);
+  }
+
   /** Takes over what `other` says. */
   absorb(other: Outcomes): void {
     this.done.addAll(other.done.ranges);

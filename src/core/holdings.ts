@@ -208,7 +208,7 @@ export class Holdings {
     const crash = { suspects: intersect(suspects, atWorker), reason };
     for (const slice of slices) {
       const own = this.#end(slice, crash.suspects);
-      if (own.length > 0) slice.held.pending.crashes.push({ crash, own });
+      if (own.length > 0) slice.held.pending.crashed(crash, own);
       this.#handBack(slice.held, this.#end(slice, slice.left.ranges));
       this.#forgetIfDone(slice.held);
     }

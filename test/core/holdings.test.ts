@@ -157,6 +157,16 @@ t.test("when a worker dies, its suspects are named in each of their leases, the 
   t.notOk(holdings.hasPending, "its last words are stale");
 });
 
+t.test("one death that hit two slices of a lease is one answer", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  holdings.give(1, 2);
+  holdings.give(1, 2);
+  holdings.crashed(1, [1, 3], "exited");
+  t.same(holdings.takeAnswers().map(({ answer }) => answer.crash!.suspects), [[1, 3]]);
+  t.equal(holdings.queued, 2);
+});
+
 t.test("two deaths of one lease are two answers", async (t) => {
   const holdings = welcomed();
   receive(holdings, 1, 0, 2);
@@ -183,6 +193,13 @@ t.test("a drain hands back what is at no worker, and what workers had not begun"
   t.same(holdings.takeAnswers().map(({ answer }) => [answer.done, answer.released]), [[[0, 1], [1, 6]]]);
   t.ok(holdings.isIdle);
   t.same(holdings.held(), [{ lease: name(1), jobs: [0, 1] }], "what is handed back is not held");
+  holdings.welcome("run");
+  holdings.applyKeep([{ lease: name(1), jobs: [0, 1] }]);
+  t.same(
+    holdings.takeAnswers().map(({ answer }) => [answer.done, answer.released]),
+    [[[0, 1], []]],
+    "nor said again",
+  );
 });
 
 t.test("while it does not drain, what a worker hands back is for another one", async (t) => {

@@ -29,6 +29,14 @@ t.test("a master that stood still gives nobody up: it reads first what was waiti
   );
 });
 
+t.test("a stall that ends just behind the limit leaves time to read", async (t) => {
+  const run = new TestRun().join(1, 1).passSilently(14_900);
+  run.nowMs += 1_100;
+  run.run.tick(run.nowMs);
+  t.same(run.take("close"), []);
+  t.same(run.say({ kind: "heard", session: 1 }).passSilently(14_000).take("close"), []);
+});
+
 t.test("an event after a stall counts as the overdue timer does", async (t) => {
   const run = new TestRun().join(1, 1).join(2, 1).passSilently(4_000);
   run.nowMs += 60_000;

@@ -60,6 +60,10 @@ t.test("a finished run stays finished until something new is handed out", async 
   t.equal(run.state.complete, true);
 });
 
+t.test("an unfinished run is not complete, though nothing of it is stranded", async (t) => {
+  t.equal(new TestRun({ ...stateAfter(5, true), complete: false }).state.complete, false);
+});
+
 t.test("a run of one job: its first job again is its last job again", async (t) => {
   const run = new TestRun(stateAfter(1, true), {}, 0).yield(2).join(1, 10);
   t.same(brief(run.leases()), ["1:1-2 no"]);

@@ -1,3 +1,4 @@
+import { leaseKey } from "../../src/core/lease_table.ts";
 import type { Alone, DeadLetter, History, LeaseName, RunState, SessionId } from "../../src/core/types.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { silentHeartbeatsMax } from "../../src/base/limits.ts";
@@ -11,7 +12,7 @@ function check(condition: boolean, invariant: string, message: () => string): as
 }
 
 /** Who may run a job. */
-type Right = { session: SessionId; number: number; alone: Alone };
+type Right = { session: SessionId; lease: string; alone: Alone };
 
 /** Of one job, seen from outside: what its handlers did. */
 type Record = { begun: number; threw: number; deaths: number; isHandled: boolean; isFatal: boolean };
@@ -36,25 +37,25 @@ export class Checks {
   }
 
   /** I4: a job is leased to one session at a time. */
-  leased(session: SessionId, { number }: LeaseName, seq: number, alone: Alone): void {
+  leased(session: SessionId, name: LeaseName, seq: number, alone: Alone): void {
     const other = this.#leasedTo.get(seq);
     check(
       other === undefined,
       "I4",
       () => `job ${seq} is leased to session ${session}, but session ${other?.session} has it`,
     );
-    this.#leasedTo.set(seq, { session, number, alone });
+    this.#leasedTo.set(seq, { session, lease: leaseKey(name), alone });
   }
 
   /** An answer of this session names the job. */
-  unleased(session: SessionId, { number }: LeaseName, seq: number): void {
+  unleased(session: SessionId, name: LeaseName, seq: number): void {
     const right = this.#leasedTo.get(seq);
-    if (right?.session === session && right.number === number) this.#leasedTo.delete(seq);
+    if (right?.session === session && right.lease === leaseKey(name)) this.#leasedTo.delete(seq);
   }
 
-  isLeasedTo(session: SessionId, { number }: LeaseName): boolean {
+  isLeasedTo(session: SessionId, name: LeaseName): boolean {
     for (const right of this.#leasedTo.values()) {
-      if (right.session === session && right.number === number) return true;
+      if (right.session === session && right.lease === leaseKey(name)) return true;
     }
     return false;
   }
