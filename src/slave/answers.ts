@@ -4,6 +4,8 @@ import type { SlaveMessage } from "../protocol/messages.ts";
 
 /** Longest a job that ended waits for others to be answered with. */
 const answerMs = 20;
+/** The same while a worker has nothing to do, so that it is not fed crumbs. */
+const hungryMs = 1;
 /**
  * Once this part of what the slave holds has ended, answers go out. Were each slice answered by itself, the leases cut
  * from the credit would be as small, and the slices cut from those smaller yet.
@@ -21,6 +23,7 @@ export type AnswersOptions = Readonly<{
   credit: () => number;
   /** Whether a worker has nothing to do. */
   isHungry: () => boolean;
+  nowMs: () => number;
   send: (message: SlaveMessage) => void;
 }>;
 
@@ -29,6 +32,8 @@ export class Answers {
   readonly #options: AnswersOptions;
   /** Jobs that ended since the answers before. */
   #ended = 0;
+  #sentAtMs = -Infinity;
+  #timerAtMs = 0;
   #immediate: ReturnType<typeof setImmediate> | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #failureChars = 0;
@@ -45,10 +50,24 @@ export class Answers {
     this.#ended += jobs;
     this.#failureChars += failureChars;
     if (this.#failureChars > failureCharsMax) return this.flush();
-    const { holdings, isHungry } = this.#options;
-    if (isHungry() || this.#ended >= holdings.jobs * answerPart) {
-      this.#immediate ??= setImmediate(() => this.flush());
-    } else this.#timer ??= setTimeout(() => this.flush(), answerMs);
+    const waitMs = this.#waitMs();
+    if (waitMs <= 0) this.#immediate ??= setImmediate(() => this.flush());
+    else this.#sendBy(waitMs);
+  }
+
+  /** How long the answers may wait for more. */
+  #waitMs(): number {
+    const { holdings, isHungry, nowMs } = this.#options;
+    if (this.#ended >= holdings.jobs * answerPart) return 0;
+    return isHungry() ? this.#sentAtMs + hungryMs - nowMs() : answerMs;
+  }
+
+  #sendBy(waitMs: number): void {
+    const atMs = this.#options.nowMs() + waitMs;
+    if (this.#timer !== null && this.#timerAtMs <= atMs) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerAtMs = atMs;
+    this.#timer = setTimeout(() => this.flush(), Math.ceil(waitMs));
   }
 
   /** Says all there is to say, if the master takes it. */
@@ -60,6 +79,7 @@ export class Answers {
     this.#failureChars = 0;
     const answers = holdings.takeAnswers();
     if (answers.length === 0) return;
+    this.#sentAtMs = this.#options.nowMs();
     this.#saidCredit = this.#promise();
     answers.forEach(({ number, answer }, index) => {
       // Only with the last one may the master lease again: one batch in place of all that ended, not one in place of each.

@@ -64,19 +64,24 @@ export class Feeder {
   }
 
   #giveSlice(takers: readonly Seat[], nowMs: number): boolean {
+    const share = Math.ceil(this.#holdings.jobs / takers.length);
     const free = takers
       .filter((seat) => seat.alone === "no" && !seat.process.isCongested)
-      .map((seat) => ({ seat, room: this.#room(seat, nowMs) }))
+      .map((seat) => ({ seat, room: this.#room(seat, share, nowMs) }))
       .filter(({ room }) => room > 0);
     if (free.length === 0) return false;
     const { seat, room } = free.reduce((best, one) => one.seat.held < best.seat.held ? one : best);
     return this.#give(seat, sliceJobs(room, this.#holdings.queued, free.length), nowMs);
   }
 
-  /** A worker that was just asked for what it had ahead gets nothing ahead. */
-  #room(seat: Seat, nowMs: number): number {
+  /**
+   * What the worker may get. No more than its share of all the slave holds: else one that came first has everything,
+   * and the others live on crumbs. One that was just asked for what it had ahead gets nothing ahead.
+   */
+  #room(seat: Seat, share: number, nowMs: number): number {
     const perMs = seat.isWithdrawn ? 0 : seat.perMs(nowMs);
-    return workerRoom(this.#concurrency(), perMs) - seat.held;
+    const concurrency = this.#concurrency();
+    return Math.min(workerRoom(concurrency, perMs), Math.max(concurrency, share)) - seat.held;
   }
 
   #giveAlone(

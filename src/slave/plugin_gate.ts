@@ -1,4 +1,7 @@
+import { basename } from "node:path";
+import type { Welcome } from "../protocol/messages.ts";
 import type { Seat } from "./seat.ts";
+import type { SlaveOptions } from "./types.ts";
 
 /** Longest the first worker may take to load the plugin. */
 const loadMs = 30_000;
@@ -39,4 +42,12 @@ export class PluginGate {
     if (this.#isLoaded) return null;
     return `The worker process ended while it loaded the plugin: ${reason}`;
   }
+}
+
+/** The plugin as a slave names it to its master. */
+export function pluginName(
+  options: Pick<SlaveOptions, "pluginPath" | "exportName">,
+  hash: Uint8Array,
+): Welcome["plugin"] {
+  return { name: basename(options.pluginPath), export: options.exportName ?? "default", hash };
 }

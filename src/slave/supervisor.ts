@@ -7,7 +7,7 @@ import type { MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
 import { workerCommand } from "./self.ts";
-import { pluginName } from "./plugin_name.ts";
+import { pluginName } from "./plugin_gate.ts";
 import type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./types.ts";
 import { Stopping } from "./stopping.ts";
 import { Uplink } from "./uplink.ts";
@@ -73,6 +73,7 @@ export class Supervisor implements Slave {
       canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
       credit: () => this.#stopping.why === null ? this.#workforce.credit : 0,
       isHungry: () => this.#workforce.isHungry,
+      nowMs: options.nowMs,
       send: (message) => this.#uplink!.send(message),
     });
     this.#stopping = new Stopping({
