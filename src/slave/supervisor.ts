@@ -56,6 +56,8 @@ export class Supervisor implements Slave {
   #procs = 0;
   /** The run this slave stays with. */
   #runId: string | null = null;
+  /** The latest life of its master that welcomed it. */
+  #epoch = 0;
   /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
   #isKept = false;
   #timer: ReturnType<typeof setInterval> | null = null;
@@ -172,7 +174,12 @@ export class Supervisor implements Slave {
         `This slave belongs to an earlier run, and ${there}: start it again to join that`,
       );
     }
+    if (welcome.epoch < this.#epoch) {
+      this.#options.log("warn", `An earlier master of "${welcome.key}" answers still: it is left alone`);
+      return void this.#uplink!.leave("a later master of this run welcomed this slave");
+    }
     this.#runId = welcome.runId;
+    this.#epoch = welcome.epoch;
     this.#compare(welcome);
     this.#workforce.abort(this.#holdings.welcome(welcome.runId));
     if (this.#stopping.why === "master") this.#stopping.end();

@@ -13,7 +13,10 @@ const lagMsMax = 1_000;
 export type UplinkHooks = Readonly<{
   /** Connects and proves the token; rejects with a `ConnectError` if trying again cannot help. */
   dial: (signal: AbortSignal) => Promise<{ link: SlaveLink; welcome: Welcome }>;
-  /** A master welcomed this slave; the old connection, if any, is gone. The first message sent must be `ready`. */
+  /**
+   * A master welcomed this slave; the old connection, if any, is gone. The first message sent must be `ready`,
+   * unless the slave leaves at once.
+   */
   onWelcome: (welcome: Welcome) => void;
   onMessage: (message: MasterMessage) => void;
   /** More may be sent. */
@@ -180,10 +183,10 @@ export class Uplink {
     this.#quietSinceMs = this.#welcomedAtMs;
     this.#silentAtMs = null;
     this.#hasSaidSo = false;
-    this.#hooks.onWelcome(welcome);
     link.onHeard = () => this.#heard();
     link.onDrain = () => this.#hooks.onDrain();
     link.onClose = (reason) => this.#closed(link, reason);
+    this.#hooks.onWelcome(welcome);
     link.onMessage = (message) => {
       if (this.#link === link) this.#hooks.onMessage(message);
     };

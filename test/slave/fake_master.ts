@@ -15,6 +15,7 @@ export type AnswerMessage = Extract<SlaveMessage, { kind: "answer" }>;
 export type FakeOptions = {
   runId?: string;
   masterId?: string;
+  epoch?: number;
   timeoutMs?: number;
   heartbeatMs?: number;
   graceMs?: number;
@@ -70,12 +71,12 @@ export class FakeMaster {
   }
 
   #welcome(): Welcome {
-    const { runId, masterId, timeoutMs, heartbeatMs, graceMs, args } = this.#options;
+    const { runId, masterId, epoch, timeoutMs, heartbeatMs, graceMs, args } = this.#options;
     return {
       runId: runId ?? "run",
       masterId: masterId ?? "master",
       key: "key",
-      epoch: 1,
+      epoch: epoch ?? 1,
       plugin: { name: "handlers.ts", export: "default", hash: new Uint8Array(32) },
       args: args ?? {},
       timeoutMs: timeoutMs ?? 0,

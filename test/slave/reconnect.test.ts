@@ -98,6 +98,23 @@ t.test("a master of another run is left with 5", async (t) => {
   await second.stop();
 });
 
+t.test("an earlier master of the same run is left alone until a later one answers", async (t) => {
+  const first = await FakeMaster.start({ heartbeatMs: 300, epoch: 2 });
+  const slave = slaveOf(first);
+  t.teardown(() => slave.kill());
+  await first.until(() => first.isReady);
+  await first.stop();
+  const earlier = await FakeMaster.start({ port: first.port, epoch: 1 });
+  await earlier.until(() => earlier.closed > 0);
+  t.same(earlier.said, [], "it is told nothing");
+  await earlier.stop();
+  const later = await FakeMaster.start({ port: first.port, epoch: 3 });
+  await later.until(() => later.isReady);
+  slave.kill();
+  await slave.finished;
+  await later.stop();
+});
+
 t.test("a silent master is dialed anew; jobs and answers are kept until it welcomes", async (t) => {
   const master = await FakeMaster.start({ heartbeatMs: 200 });
   const proxy = await Proxy.start(master.port);
