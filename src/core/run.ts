@@ -112,6 +112,11 @@ export class Run {
     return jobs === 0 || bytes === 0 ? { jobs: 0, bytes: 0 } : { jobs, bytes };
   }
 
+  /** Number, over all starts, of the next job that is taken from the source; a job that it drops has none. */
+  get nextSeq(): number {
+    return this.#jobs.nextSeq;
+  }
+
   /** Bytes of the blocks that jobs not settled keep alive: within a small factor of what `demand` counts. */
   get memoryBytes(): number {
     return this.#jobs.blockBytes;

@@ -220,6 +220,7 @@ export class RunningMaster implements Master {
       onBlock: (block) => this.#driver.apply({ kind: "yielded", block }),
       onEnd: () => this.#driver.apply({ kind: "source ended" }),
       onError: ({ message, fatal }) => this.#driver.apply({ kind: "source failed", message, fatal }),
+      nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),
       log,
     });
   }

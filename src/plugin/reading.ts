@@ -202,9 +202,10 @@ export class Reading {
     const count = this.#collector.count;
     if (count > 0 && !this.#isOver) {
       const block = this.#collector.take();
+      const seq = this.#nextSeq();
       this.#handedOver += count;
       this.#hooks.onBlock(block);
-      this.#warnOfEqualNeighbours(block);
+      this.#warnOfEqualNeighbours(block, this.#nextSeq() > seq);
     }
     this.#askDemand();
   }
@@ -220,9 +221,10 @@ export class Reading {
     return this.#hooks.nextSeq?.() ?? this.#handedOver;
   }
 
-  #warnOfEqualNeighbours(block: Block): void {
+  /** Of a block that was not taken no job has a number. Of one whose first job was dropped, the others have. */
+  #warnOfEqualNeighbours(block: Block, wasTaken: boolean): void {
     const index = this.#neighbours?.findEqual(block) ?? -1;
-    if (index < 0) return;
+    if (index < 0 || !wasTaken) return;
     this.#neighbours = undefined;
     this.#hooks.log("warn", equalCursors(this.#nextSeq() - block.ends.length + index));
   }

@@ -194,6 +194,19 @@ t.test("a job that cannot be sent ends the run, resumable, with what was yielded
   t.ok(savedFinally);
 });
 
+t.test("jobs are numbered over all starts, in warnings and errors too; one that is dropped has no number", async (t) => {
+  const stateDir = t.testdir();
+  const first = await start(t, { getJobs: () => ids(3) }, { stateDir });
+  await (await first.join()).work();
+  await first.master.finished;
+
+  const getJobs = (last: unknown) => [last, { id: 3 }, { id: 3 }, { id: () => 1 }];
+  const { master, join, logged } = await start(t, { getJobs }, { stateDir });
+  t.same(await (await join()).work(), [{ id: 3 }, { id: 3 }], "it reads `last` as inclusive");
+  t.match((await master.finished).outcome, { message: /^getJobs yielded job 5,/ });
+  t.match(logged.filter((line) => /same cursor/.test(line)), [/Jobs 3 and 4 /]);
+});
+
 t.test("both sides name their plugin, and a difference is warned about", async (t) => {
   const { join, event } = await start(t, { getJobs: () => ids(9) });
   await join({ plugin: { name: "other.ts", export: "default", hash: new Uint8Array(32) } });

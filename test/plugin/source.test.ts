@@ -16,6 +16,8 @@ class Taker {
   limit: Readonly<{ jobs: number; bytes: number }> = { jobs: Infinity, bytes: Infinity };
   firstSeq = 0;
   onBlock: () => void = () => {};
+  /** Whether the blocks count. */
+  takes = true;
   readonly over: Promise<Failed | "ended">;
 
   constructor(plugin: AnyPlugin, args: Readonly<Record<string, string>> = {}) {
@@ -29,7 +31,7 @@ class Taker {
       },
       onEnd: () => resolve("ended"),
       onError: (error) => resolve(error),
-      nextSeq: () => this.firstSeq + this.count,
+      nextSeq: () => this.firstSeq + (this.takes ? this.count : 0),
       log: (_level, message) => void this.warnings.push(message),
     });
   }
@@ -427,6 +429,15 @@ t.test("two equal neighbouring cursors are warned about once, with their numbers
   t.match(taker.warnings[0], /^Jobs 1 and 2 have the same cursor/);
   const [, , distinct] = await read({ getJobs: () => [1, 2, 1, 2, 21, 1] as never });
   t.same(distinct.warnings, []);
+});
+
+t.test("equal neighbours that nobody takes are of no account", async (t) => {
+  const taker = new Taker({ getJobs: () => [1, 1] as never });
+  taker.takes = false;
+  taker.source.open(undefined);
+  await taker.over;
+  t.equal(taker.blocks.length, 1);
+  t.same(taker.warnings, []);
 });
 
 t.test("equal neighbours are found across blocks, and by cursor, not by job", async (t) => {
