@@ -1,3 +1,4 @@
+import { headline } from "./headline.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Outage } from "./outage.ts";
 import type { Sessions } from "./sessions.ts";
@@ -31,9 +32,10 @@ export function paceOf(
   idleMs: number,
 ): Pace {
   const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
+  const message = outage.isOn ? outage.message : isSourceFailing ? source.message : null;
   return {
     isStopping,
-    failing: outage.isOn ? outage.message : isSourceFailing ? `getJobs: ${source.message}` : null,
+    failing: message === null ? null : headline(message),
     slaves: sessions.count,
     hungry: sessions.hungryCount,
     inFlight: jobs.leases.count,

@@ -1,6 +1,8 @@
 import type { Block } from "../base/job_span.ts";
 import { sourceRetryMs } from "../base/limits.ts";
+import { printable } from "../base/printable.ts";
 import type { Furthest, Mark } from "./furthest.ts";
+import { headline } from "./headline.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Effect } from "./types.ts";
 
@@ -94,6 +96,18 @@ export class SourceState {
     const pauseMs = sourceRetryMs[this.#failures++];
     this.mode = isFatal || pauseMs === undefined ? "given up" : "waiting";
     if (this.mode === "waiting") this.retryAtMs = nowMs + pauseMs!;
+    this.#warnOfFailure(isFatal, pauseMs);
+  }
+
+  /** The stack is left to the end: a source that is called again shows it in vain. */
+  #warnOfFailure(isFatal: boolean, pauseMs: number | undefined): void {
+    const end = "What it yielded is finished, then the run ends, resumable.";
+    const next = this.mode === "waiting"
+      ? `it is called again in ${pauseMs! / 1_000} s.`
+      : isFatal
+      ? `calling it again cannot help. ${end}`
+      : `it threw ${this.#failures} times without a new job, and is given up. ${end}`;
+    this.#emit({ kind: "warn", message: `${printable(headline(this.message))}; ${next}` });
   }
 
   /** Calls `getJobs` again if it is time. */

@@ -1,4 +1,5 @@
 import t from "tap";
+import { headline } from "../../src/core/headline.ts";
 import type { RunState } from "../../src/core/types.ts";
 import { blockOf, brief, TestRun } from "./fixture.ts";
 
@@ -96,7 +97,56 @@ t.test("a source that throws is opened again after 1, 2, 4, 8 and 16 s, at the l
   t.equal(run.status.reason, "stalled 31s");
   run.say({ kind: "source failed", message: "gone", fatal: false });
   t.same(run.take("end"), [], "what it yielded finishes first");
-  t.equal(run.status.reason, "failing: getJobs: gone");
+  t.equal(run.status.reason, "failing: gone");
+});
+
+t.test("a source that throws is warned about each time, with when it is called again", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  const [lease] = run.leases();
+  const warnings = [];
+  const message = "getJobs threw: gone \u001b[2J\nError: gone\n    at getJobs";
+  for (let i = 0; i < 6; i++) {
+    run.say({ kind: "source failed", message, fatal: false });
+    t.equal(run.status.reason, "failing: getJobs threw: gone \u001b[2J", "whoever shows it makes it safe");
+    warnings.push(...run.take("warn").map(({ message }) => message));
+    run.pass(20_000);
+  }
+  t.same(warnings, [
+    ...[1, 2, 4, 8, 16].map((s) => `getJobs threw: gone \\e[2J; it is called again in ${s} s.`),
+    "getJobs threw: gone \\e[2J; it threw 6 times without a new job, and is given up. " +
+    "What it yielded is finished, then the run ends, resumable.",
+  ]);
+  run.done(lease!);
+  t.same(run.take("end")[0]!.outcome, { kind: "source failed", message }, "with the stack");
+});
+
+t.test("one that cannot be called again is warned about once", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  run.leases();
+  run.say({ kind: "source failed", message: "job 1 cannot be sent", fatal: true });
+  run.say({ kind: "source failed", message: "too late", fatal: true }).pass(60_000);
+  t.match(run.take("warn"), [{ message: /^job 1 cannot be sent; calling it again cannot help\. / }]);
+});
+
+t.test("a stop ends the wait for a source, without a word", async (t) => {
+  const run = new TestRun().say({ kind: "stop" }).say({
+    kind: "source failed",
+    message: "aborted",
+    fatal: false,
+  });
+  t.same(run.take("warn"), []);
+});
+
+t.test("headline() is what a message of many lines says", async (t) => {
+  for (
+    const [message, line] of [
+      ["one", "one"],
+      ["", ""],
+      ["\n\n  one \ntwo", "one"],
+      ["getJobs threw: QueryError: \n\nInvalid query\n    at x", "getJobs threw: QueryError: Invalid query"],
+      ["getJobs threw:", "getJobs threw:"],
+    ] as const
+  ) t.equal(headline(message), line);
 });
 
 t.test("a new job after a failure starts the count anew; an inclusive first job is none", async (t) => {

@@ -10,6 +10,9 @@ export interface SourceHooks {
   onError(message: string): void;
 }
 
+/** What it throws. */
+export const brokenSource = "the source broke";
+
 /** `getJobs` of the simulation: yields the ids from 0 on, in small blocks, now and then late, now and then not. */
 export class SimSource {
   readonly #plan: Plan;
@@ -57,7 +60,7 @@ export class SimSource {
     const { nowMs } = this.#process.world;
     if (nowMs < this.#plan.faultsEndMs && random.perMille(this.#plan.faults.sourceThrows)) {
       this.#isOpen = false;
-      return this.#hooks.onError("the source broke");
+      return this.#hooks.onError(brokenSource);
     }
     if (this.#next >= this.#plan.jobs) {
       this.#isOpen = false;
