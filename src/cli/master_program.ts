@@ -118,7 +118,9 @@ export class MasterProgram {
     return `Stopping: nothing more is handed out, running jobs may take ${grace}. Once more to end at once.`;
   }
 
-  #showError({ error }: MasterResult): void {
+  #showError({ error, outcome }: MasterResult): void {
+    // Whoever is shown no summary is shown the stack of the source here.
+    if (outcome.kind === "source failed" && this.#settings.quiet) this.terminal.log("error", outcome.message);
     if (error === undefined) return;
     const isOurs = error.constructor.name === "StateError";
     this.terminal.log("error", isOurs ? error.message : error.stack ?? error.message);

@@ -36,10 +36,11 @@ export function summaryLines(ending: Ending): string[] {
   return [headline(ending), ...detail(ending), ...counts(ending), ...failures(ending), ...nextStep(ending)];
 }
 
-/** The rest of a message of several lines: the stack. */
-function detail({ outcome }: Ending): string[] {
+/** What the source threw, but for what the headline says of it: the stack. */
+function detail({ outcome, saveError }: Ending): string[] {
   if (outcome.kind !== "source failed") return [];
-  return outcome.message.split("\n").slice(1, 1 + stackLinesShownMax).map((line) => printable(line));
+  const lines = outcome.message.split("\n").slice(0, 1 + stackLinesShownMax).map((line) => printable(line));
+  return saveError === undefined ? lines.slice(1) : lines;
 }
 
 function headline({ outcome, dead, saveError }: Ending): string {

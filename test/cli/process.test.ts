@@ -138,3 +138,18 @@ t.test("a plugin that throws where nobody waits ends a master with its stack", a
   t.equal(code, 1);
   t.match(stderr, /unexpected error[^]*Error: astray\n\s+at /);
 });
+
+t.test("a source that fails for good ends a master with its stack, once, quiet or not", async (t) => {
+  const folder = t.testdir({});
+  writeFileSync(
+    join(folder, "jobs.mjs"),
+    `export const getJobs = () => [1];\nexport function cursor() { throw new Error("no id"); }`,
+  );
+  for (const flags of [[], ["--quiet"]]) {
+    const args = ["master", "jobs.mjs", "--host", "127.0.0.1:0", ...flags];
+    const { stderr, code } = await program(folder, args, { TASKMASTER_TOKEN: secret });
+    t.equal(code, 1);
+    t.match(stderr, /WARN: getJobs yielded job 0, of which cursor\(job\) threw: no id; calling it again/);
+    t.equal(stderr.match(/at cursor \(/g)?.length, 1, stderr);
+  }
+});
