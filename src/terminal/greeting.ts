@@ -41,9 +41,9 @@ export type Resumption = Readonly<{
   complete: boolean;
 }>;
 
-/** Says what is resumed; null stands for a fresh start, of which there is nothing to say. */
+/** Says what is resumed. Of a fresh start there is nothing to say: none (null), or one that handed out nothing. */
 export function resumeLine(resumed: Resumption | null, statePath: string): string | undefined {
-  if (resumed === null) return undefined;
+  if (resumed === null || (resumed.handedOut === 0 && !resumed.complete)) return undefined;
   const { done, skipped, dead, stranded } = resumed;
   const settled = `${done + skipped + dead} jobs settled (${done} done, ${skipped} skipped, ${dead} dead)`;
   if (resumed.complete) {

@@ -51,5 +51,8 @@ t.test("resumeLine() says what an earlier start left", async (t) => {
     resumeLine(resumed, "/d/p.state"),
     "Resuming: 7 jobs settled (5 done, 1 skipped, 1 dead), 3 handed out and unfinished run first. State: /d/p.state",
   );
+  const nothing = { handedOut: 0, done: 0, skipped: 0, dead: 0, stranded: 0, complete: false };
+  t.equal(resumeLine(nothing, "/d/p.state"), undefined, "it was stopped before its first job");
+  t.match(resumeLine({ ...nothing, complete: true }, "/d/p.state"), /^This run was finished: 0 jobs/);
   t.match(resumeLine({ ...resumed, complete: true }, "/d/p.state"), /^This run was finished: 7 .*--reset/);
 });
