@@ -188,7 +188,7 @@ export class Run {
         return this.#slaves.leaving(session);
       case "left":
         this.#saves.version++;
-        return this.#slaves.left(session, event.how, event.at ?? "", nowMs);
+        return this.#slaves.left(session, event.how, event.at, nowMs);
       default:
         return event satisfies never;
     }

@@ -49,7 +49,7 @@ export class Slaves {
       { jobs },
     ) => jobs.length > 0);
     for (const older of [...this.#sessions]) {
-      if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced", "", nowMs);
+      if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced");
     }
     this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll(slaveId));
     this.#emit({ kind: "keep", session: id, leases: kept });
@@ -105,21 +105,26 @@ export class Slaves {
     this.#emit({ kind: "drain", session: session.id });
   }
 
-  /** The connection is gone: what it holds is ready again at once. */
+  /** The connection is gone: what it holds is ready again at once. Only one that closed may charge a job. */
   left(session: Session, how: SessionEnd, at: string, nowMs: number): void {
-    this.#sessions.remove(session);
-    const isLost = how === "closed" || how === "silent";
-    for (const lease of this.#jobs.leases.ofSession(session.id)) {
-      if (how === "closed" && lease.alone === "in slave") {
-        this.#answers.crashWithSlave(lease, { session, nowMs, at });
-      } else this.#jobs.lose(lease, isLost);
+    if (how === "closed") {
+      for (const lease of this.#jobs.leases.ofSession(session.id)) {
+        if (lease.alone === "in slave") this.#answers.crashWithSlave(lease, { session, nowMs, at });
+      }
     }
+    this.#remove(session, how);
   }
 
-  /** Ends a session from our side. */
-  #end(session: Session, how: SessionEnd, at: string, nowMs: number): void {
-    this.left(session, how, at, nowMs);
+  /** Ends a session from our side: nobody is charged for that. */
+  #end(session: Session, how: "silent" | "replaced"): void {
+    this.#remove(session, how);
     this.#emit({ kind: "close", session: session.id, how });
+  }
+
+  #remove(session: Session, how: SessionEnd): void {
+    this.#sessions.remove(session);
+    const isLost = how === "closed" || how === "silent";
+    for (const lease of this.#jobs.leases.ofSession(session.id)) this.#jobs.lose(lease, isLost);
   }
 
   /** Gives up those that were silent for three heartbeats. Returns how many. */
@@ -133,7 +138,7 @@ export class Slaves {
       if (limitMs <= time) silent.push(session);
       else this.#judgeAtMs = Math.min(this.#judgeAtMs, limitMs);
     }
-    for (const session of silent) this.#end(session, "silent", "", nowMs);
+    for (const session of silent) this.#end(session, "silent");
     return silent.length;
   }
 

@@ -120,7 +120,7 @@ export type RunEvent =
   /** The slave drains: it takes nothing new. */
   | Readonly<{ kind: "leaving"; session: SessionId }>
   /** `at` is the wall clock in ISO 8601: a job that ran alone there may be charged. */
-  | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd; at?: string }>
+  | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd; at: string }>
   /** These dead letters are durable. */
   | Readonly<{ kind: "buried"; seqs: Ranges }>
   /** The state captured by the snapshot of this version is durable. */

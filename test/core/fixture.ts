@@ -34,6 +34,9 @@ export function blockOf(first: number, count: number, bytes = 4): Block {
   return { bytes: all, ends: Uint32Array.from({ length: count }, (_, i) => (i + 1) * bytes), cursors: null };
 }
 
+/** What every event says of the time. */
+export const wallClock = "2026-01-01T00:00:00Z";
+
 export function numberOf(job: Uint8Array): number {
   return new DataView(job.buffer, job.byteOffset).getUint32(0);
 }
@@ -76,7 +79,7 @@ export class TestRun {
   answer(session: number, lease: LeaseName, answer: Partial<Answer>): this {
     const number = ++this.#answers;
     const all = { lease, done: [], skipped: [], failed: [], crash: null, released: [], ...answer };
-    return this.say({ kind: "answered", session, number, answer: all, at: "2026-01-01T00:00:00Z" });
+    return this.say({ kind: "answered", session, number, answer: all, at: wallClock });
   }
 
   done(lease: LeaseEffect, jobs: Ranges = seqsOf(lease)): this {
@@ -99,7 +102,7 @@ export class TestRun {
   }
 
   leave(session: number, how: "closed" | "drained" = "closed"): this {
-    return this.say({ kind: "left", session, how, at: "" });
+    return this.say({ kind: "left", session, how, at: wallClock });
   }
 
   /** Lets time pass, as a shell that is never late; all slaves beat meanwhile. */

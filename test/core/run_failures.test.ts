@@ -1,5 +1,5 @@
 import t from "tap";
-import { brief, seqsOf, TestRun } from "./fixture.ts";
+import { brief, seqsOf, TestRun, wallClock } from "./fixture.ts";
 
 t.test("a failed job is retried after its delay, alone in its lease, at another slave", async (t) => {
   const run = new TestRun().yield(3).join(1, 3);
@@ -137,7 +137,18 @@ t.test("a job in flight at two lost sessions runs alone in a slave; its connecti
   const leases = run.leases();
   t.same(brief(leases), ["4:0-1 in slave"]);
   t.equal(run.state.stranded[0]!.history.crashes, 1);
+  t.match(run.state.stranded[0]!.history.attempts, [{ how: "crashed", slave: "s3", at: wallClock }]);
   t.same(brief(run.done(leases[0]!).leases()), ["4:1-2 no"], "then it gets jobs as before");
+});
+
+t.test("a slave that comes back without the job that ran alone in it is not charged", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  run.leases();
+  run.leave(1).join(2, 1).leases();
+  run.leave(2).join(3, 1).leases();
+  run.join(4, 1, [], "s3");
+  t.match(run.take("close"), [{ session: 3, how: "replaced" }]);
+  t.match(run.state.stranded[0]!.history, { crashes: 0, lostSessions: 2, attempts: [] });
 });
 
 t.test("a busy slave is emptied for a job that must be alone in it", async (t) => {

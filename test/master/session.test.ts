@@ -88,7 +88,7 @@ t.test("the core hears of bytes and of the end once the slave has joined, and on
     session.lost("now");
     session.lost("now");
     t.match(told.at(-2), { kind: "heard", session: 1 });
-    t.match(told.at(-1), { kind: "left", session: 1, how });
+    t.match(told.at(-1), { kind: "left", session: 1, how, at: "now" });
   }
   const ended = open();
   ended.receive(ready);

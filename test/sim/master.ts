@@ -215,7 +215,8 @@ export class SimMaster {
     if (!this.#sessions.delete(session.id)) return;
     this.#checks.allowRepeats(this.#checks.sessionEnded(session.id, !session.isLeaving));
     if (session.hasJoined) {
-      this.apply({ kind: "left", session: session.id, how: session.isLeaving ? "drained" : "closed" });
+      const how = session.isLeaving ? "drained" : "closed";
+      this.apply({ kind: "left", session: session.id, how, at: "" });
     }
   }
 

@@ -8,8 +8,8 @@ export const mutants: readonly Mutant[] = [
     name: "no requeue on disconnect",
     patches: [{
       file: "src/core/slaves.ts",
-      find: "      } else this.#jobs.lose(lease, isLost);",
-      replace: "      } else void isLost;",
+      find: "this.#jobs.leases.ofSession(session.id)) this.#jobs.lose(lease, isLost);",
+      replace: "this.#jobs.leases.ofSession(session.id)) void isLost;",
     }, {
       file: "src/core/slaves.ts",
       find: "    const older = this.#sessions.get(lease.session)!;",
