@@ -3,7 +3,7 @@ import { frameStallMs, sendQueueBytesMax, sendQueuePauseBytes, writeStallMs } fr
 import { lingerMs } from "../base/wire_limits.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import type { MasterMessage, SlaveMessage } from "../protocol/messages.ts";
-import { encodeMessage } from "../protocol/parse.ts";
+import { encodeParts } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { Outbox } from "./outbox.ts";
 
@@ -126,7 +126,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   send(message: Out): void {
     if (this.#closedFor !== null) return;
-    this.#outbox.push(encodeMessage(message));
+    this.#outbox.push(encodeParts(message));
     this.#sentAtMs = this.#options.nowMs();
     if (this.isCongested) this.#wasCongested = true;
     if (this.#outbox.queuedBytes > sendQueueBytesMax) {

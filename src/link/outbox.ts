@@ -3,6 +3,8 @@ import { writePieceBytesMax, writePieceBytesMin } from "../base/wire_limits.ts";
 
 /** A piece that left within this long makes the next one larger. */
 const quickMs = 100;
+/** Memory that is kept for pieces: a batch for a fast slave fits, and thousands of links cost little. */
+const keptBytesMax = 128 << 10;
 
 /**
  * What waits to be written to one socket. Frames of one turn of the event loop leave together. One write is under
@@ -13,8 +15,11 @@ export class Outbox {
   readonly #socket: Socket;
   readonly #nowMs: () => number;
   readonly #onProgress: () => void;
-  #frames: Uint8Array[] = [];
-  /** Bytes of the first frame that left already. */
+  /** Frames, or parts of one, in order. */
+  #parts: Uint8Array[] = [];
+  /** Holds what is being written, where it is of several parts: fresh memory would cost more than the copy. */
+  #kept: Uint8Array = new Uint8Array(0);
+  /** Bytes of the first part that left already. */
   #offset = 0;
   #waitingBytes = 0;
   /** Bytes of the write under way; 0 if there is none. */
@@ -40,9 +45,12 @@ export class Outbox {
     return this.#writingBytes > 0 ? this.#beganAtMs : Infinity;
   }
 
-  push(frame: Uint8Array): void {
-    this.#frames.push(frame);
-    this.#waitingBytes += frame.length;
+  /** @param parts One frame, in parts; not to be changed until it has left. */
+  push(parts: readonly Uint8Array[]): void {
+    for (const part of parts) {
+      this.#parts.push(part);
+      this.#waitingBytes += part.length;
+    }
     if (this.#isScheduled || this.#writingBytes > 0) return;
     this.#isScheduled = true;
     queueMicrotask(() => {
@@ -58,7 +66,7 @@ export class Outbox {
 
   /** Writes all that waits, and then the end. */
   end(): void {
-    const rest = this.#take(this.#waitingBytes);
+    const rest = this.#take(this.#waitingBytes, new Uint8Array(this.#waitingBytes));
     this.drop();
     if (rest.length > 0) this.#socket.end(rest);
     else this.#socket.end();
@@ -67,16 +75,23 @@ export class Outbox {
   /** Forgets all that waits; nothing is written any more. */
   drop(): void {
     this.#isOver = true;
-    this.#frames = [];
+    this.#parts = [];
     this.#waitingBytes = 0;
   }
 
   #write(): void {
     if (this.#isOver || this.#writingBytes > 0 || this.#waitingBytes === 0) return;
-    const piece = this.#take(Math.min(this.#waitingBytes, this.#pieceBytes));
+    const length = Math.min(this.#waitingBytes, this.#pieceBytes);
+    const piece = this.#take(length, this.#space(length));
     this.#writingBytes = piece.length;
     this.#beganAtMs = this.#nowMs();
     this.#socket.write(piece, () => this.#written());
+  }
+
+  #space(length: number): Uint8Array {
+    if (length > keptBytesMax) return new Uint8Array(length);
+    if (length > this.#kept.length) this.#kept = new Uint8Array(Math.min(2 * length, keptBytesMax));
+    return this.#kept;
   }
 
   #written(): void {
@@ -87,27 +102,26 @@ export class Outbox {
     this.#onProgress();
   }
 
-  /** Cuts `length` bytes off the front; without a copy if they are of one frame. */
-  #take(length: number): Uint8Array {
-    const first = this.#frames[0];
+  /** Cuts `length` bytes off the front; copied into `space`, unless they are of one part. */
+  #take(length: number, space: Uint8Array): Uint8Array {
+    const first = this.#parts[0];
     if (first && first.length - this.#offset >= length) return this.#advance(length);
-    const bytes = new Uint8Array(length);
     for (let at = 0; at < length;) {
       const part = this.#advance(length - at);
-      bytes.set(part, at);
+      space.set(part, at);
       at += part.length;
     }
-    return bytes;
+    return space.subarray(0, length);
   }
 
-  /** At most `length` bytes of the first frame. */
+  /** At most `length` bytes of the first part. */
   #advance(length: number): Uint8Array {
-    const first = this.#frames[0]!;
+    const first = this.#parts[0]!;
     const part = first.subarray(this.#offset, this.#offset + length);
     this.#offset += part.length;
     this.#waitingBytes -= part.length;
     if (this.#offset === first.length) {
-      this.#frames.shift();
+      this.#parts.shift();
       this.#offset = 0;
     }
     return part;

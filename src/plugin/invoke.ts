@@ -1,6 +1,6 @@
 import type { Log } from "../base/log.ts";
 import { describeError } from "./describe_error.ts";
-import { type Attempted, jobContext, type SharedParts, type Verdict } from "./job_context.ts";
+import { HandlerContext, type SharedParts, type Verdict } from "./job_context.ts";
 import type { JobSignal } from "./job_signal.ts";
 import { pluginLog } from "./plugin_log.ts";
 import type { Plugin } from "./types.ts";
@@ -58,25 +58,29 @@ export class Handler {
    * @param signal Made by the caller, one a job, so that it can fire it while the promise is pending.
    */
   run(job: unknown, seq: number, attempt: number, signal: JobSignal): Result | Promise<Result> {
-    const attempted: Attempted = { verdict: undefined, signal };
+    const context = new HandlerContext(this.#parts, seq, attempt, signal);
     let returned: unknown;
     try {
-      returned = this.#plugin.handleJob!(job, jobContext(this.#parts, seq, attempt, attempted));
-      if (isThenable(returned)) return settle(returned, attempted);
+      returned = this.#plugin.handleJob!(job, context);
+      if (isThenable(returned)) return settle(returned, context, signal);
     } catch (error) {
-      return failure(error, attempted);
+      return failure(error, context, signal);
     }
-    return success(attempted);
+    return success(context, signal);
   }
 }
 
-async function settle(returned: PromiseLike<unknown>, attempted: Attempted): Promise<Result> {
+async function settle(
+  returned: PromiseLike<unknown>,
+  context: HandlerContext,
+  signal: JobSignal,
+): Promise<Result> {
   try {
     await returned;
   } catch (error) {
-    return failure(error, attempted);
+    return failure(error, context, signal);
   }
-  return success(attempted);
+  return success(context, signal);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -85,14 +89,15 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 /** The handler returned. Past `--timeout` the attempt is charged all the same. */
-function success(attempted: Attempted): Result {
-  if (attempted.verdict !== undefined) return ruled(attempted.verdict);
-  return attempted.signal.why === "timed out" ? timedOut(attempted.signal, "") : done;
+function success(context: HandlerContext, signal: JobSignal): Result {
+  const verdict = HandlerContext.verdictOf(context);
+  if (verdict !== undefined) return ruled(verdict);
+  return signal.why === "timed out" ? timedOut(signal, "") : done;
 }
 
 /** The handler threw. */
-function failure(error: unknown, attempted: Attempted): Result {
-  const { verdict, signal } = attempted;
+function failure(error: unknown, context: HandlerContext, signal: JobSignal): Result {
+  const verdict = HandlerContext.verdictOf(context);
   if (verdict !== undefined) return ruled(verdict);
   if (signal.why === "stop" || signal.why === "lost") return released;
   const { message, stack } = describeError(error);

@@ -18,7 +18,7 @@ export interface Context {
   readonly log: PluginLog;
 }
 
-/** What a handler is told besides. */
+/** What a handler is told besides. A copy made with `{ ...ctx }` lacks `signal`, `skip` and `fatal`: pass `ctx` itself on. */
 export interface JobContext<Shared = unknown> extends Context {
   /** Which attempt this is, from 1. */
   readonly attempt: number;

@@ -11,13 +11,20 @@ export { JobValueError } from "./job_value_error.ts";
 
 // The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun
 // and Deno. Records, which are cbor-x's own tags, stay off; so do typed-array tags.
-const cbor = new Encoder({
-  useRecords: false,
-  copyBuffers: true,
-  tagUint8Array: false,
-  variableMapSize: true,
-  // deno-lint-ignore no-explicit-any
-} as any) as unknown as {
+const cbor = coder({ variableMapSize: true });
+
+/** A map's length in two bytes, whatever it is: costs two bytes an object, and saves a fifth of the time. */
+const jobCoder = coder({});
+
+/** Byte strings are views of what is decoded: a lease's jobs are not copied once more. */
+const viewer = coder({ copyBuffers: false });
+
+function coder(options: object): Coder {
+  const all = { useRecords: false, copyBuffers: true, tagUint8Array: false, ...options };
+  return new Encoder(all as never) as unknown as Coder;
+}
+
+type Coder = {
   encode(value: unknown, mode?: number): Uint8Array & { start: number; end: number };
   decode(bytes: Uint8Array): unknown;
   decodeMultiple(bytes: Uint8Array): unknown[];
@@ -65,21 +72,20 @@ export function encode(value: unknown): Uint8Array {
 
 /** As `encode`, behind `room` bytes of zero. */
 export function encodeBehind(value: unknown, room: number): Uint8Array {
-  const { shared, start, end } = encodeShared(value);
-  const bytes = new Uint8Array(room + end - start);
-  bytes.set(shared.subarray(start, end), room);
-  return bytes;
-}
-
-/** Encodes into memory that the next call overwrites: `shared` from `start` to `end`. */
-export function encodeShared(value: unknown): { shared: Uint8Array; start: number; end: number } {
   const shared = cbor.encode(value, inPlace);
-  return { shared, start: shared.start, end: shared.end };
+  const bytes = new Uint8Array(room + shared.end - shared.start);
+  bytes.set(shared.subarray(shared.start, shared.end), room);
+  return bytes;
 }
 
 /** Decodes trusted or pre-scanned bytes. Byte strings are fresh copies. */
 export function decode(bytes: Uint8Array): unknown {
   return cbor.decode(readable(bytes));
+}
+
+/** As `decode`, but byte strings are views of `bytes`, as a rule. */
+export function decodeViews(bytes: Uint8Array): unknown {
+  return (hasByteOrderMark(bytes) ? cbor : viewer).decode(readable(bytes));
 }
 
 /**
@@ -88,9 +94,11 @@ export function decode(bytes: Uint8Array): unknown {
  * @throws {Error} if there are not exactly `count`.
  */
 export function decodeJobs(bytes: Uint8Array, count: number): unknown[] {
-  const jobs = count === 0 && bytes.length === 0 ? [] : cbor.decodeMultiple(readable(bytes));
-  if (jobs.length !== count) throw new Error(`Cannot decode ${count} jobs: there are ${jobs.length}`);
-  return jobs;
+  // As one array: a third quicker than one item after another.
+  const array = new Uint8Array(5 + bytes.length);
+  array.set([0x9a, count >>> 24, count >>> 16, count >>> 8, count]);
+  array.set(bytes, 5);
+  return cbor.decode(readable(array)) as unknown[];
 }
 
 /** U+FEFF in UTF-8. */
@@ -168,11 +176,11 @@ export class JobEncoder {
 
   /** The jobs appended so far, in memory of their own; the encoder is empty afterwards. `cursors` is null. */
   take(): Block {
-    const block = {
-      bytes: this.#bytes.slice(0, this.#byteLength),
-      ends: this.#ends.slice(0, this.#count),
-      cursors: null,
-    };
+    const bytes = new Uint8Array(this.#byteLength);
+    bytes.set(this.#bytes.subarray(0, this.#byteLength));
+    const ends = new Uint32Array(this.#count);
+    ends.set(this.#ends.subarray(0, this.#count));
+    const block = { bytes, ends, cursors: null };
     this.#byteLength = this.#count = 0;
     if (this.#bytes.length > jobBytesMax) this.#bytes = new Uint8Array(1 << 12);
     return block;
@@ -181,16 +189,22 @@ export class JobEncoder {
   /** Encodes behind the last job, without counting it yet. */
   #write(value: unknown): number {
     try {
-      const { shared, start, end } = encodeShared(value);
-      const length = end - start;
-      if (length > jobBytesMax) throw new RangeError(`${length} bytes`);
-      scanItem(shared, start, end, cborDepthMax, cborItemsMax);
-      this.#reserve(length);
-      this.#copy(shared, start, end);
-      return length;
+      return this.#encode(jobCoder, value) || this.#encode(cbor, value);
     } catch (error) {
       throw refusal(value, error);
     }
+  }
+
+  /** Returns the encoded length; 0 if this coder cannot do it: an object has more keys than its two bytes can count. */
+  #encode(coder: Coder, value: unknown): number {
+    const shared = coder.encode(value, inPlace);
+    const { start, end } = shared;
+    const length = end - start;
+    if (length > jobBytesMax) throw new RangeError(`${length} bytes`);
+    if (scanItem(shared, start, end, cborDepthMax, cborItemsMax) !== end) return 0;
+    this.#reserve(length);
+    this.#copy(shared, start, end);
+    return length;
   }
 
   #copy(shared: Uint8Array, start: number, end: number): void {

@@ -73,17 +73,20 @@ export class FrameReader {
     const rest = Math.min(chunk.length - used, end - this.#filled);
     this.#keep(chunk.subarray(used, used + rest));
     if (this.#filled === end) {
-      bodies.push(this.#partial.slice(prefixBytes, end));
+      bodies.push(this.#partial.subarray(prefixBytes, end));
+      this.#partial = new Uint8Array(64);
       this.#filled = 0;
-      if (this.#partial.length > 1 << 16) this.#partial = new Uint8Array(64);
     }
     return used + rest;
   }
 
+  /** Room is made for up to four times what came, and no more than the frame needs. */
   #keep(bytes: Uint8Array): void {
     const filled = this.#filled + bytes.length;
     if (filled > this.#partial.length) {
-      const larger = new Uint8Array(Math.max(filled, this.#partial.length * 2));
+      const head = this.#filled >= prefixBytes ? this.#partial : bytes;
+      const announced = head.length < prefixBytes ? Infinity : prefixBytes + lengthAt(head, 0);
+      const larger = new Uint8Array(Math.max(filled, Math.min(filled * 4, announced)));
       larger.set(this.#partial.subarray(0, this.#filled));
       this.#partial = larger;
     }

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { errorMessageCharsMax } from "../base/limits.ts";
 import {
   creditMax,
@@ -24,7 +25,7 @@ import {
   text,
   whole,
 } from "./checks.ts";
-import { decode, encodeBehind } from "./codec.ts";
+import { decodeViews, encodeBehind } from "./codec.ts";
 import { FrameError } from "./frame_error.ts";
 import { prefixBytes, writePrefix } from "./frames.ts";
 import type {
@@ -149,8 +150,8 @@ const introduction = fields<Introduction>({
 });
 
 /**
- * Each of these pre-scans, decodes and checks one body. What it returns holds just the fields of its type, in
- * memory of its own.
+ * Each of these pre-scans, decodes and checks one body. What it returns holds just the fields of its type; byte
+ * strings are views of the body.
  *
  * @throws {FrameError} in words, whatever the bytes are; the session is to be closed.
  */
@@ -171,10 +172,33 @@ export function parseIntroduction(body: Uint8Array): Introduction {
   return introduction(decodeChecked(body), "introduction");
 }
 
+type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;
+
 /** A whole frame, in memory of its own. */
-export function encodeMessage(
-  message: SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage,
-): Uint8Array {
+export function encodeMessage(message: Message): Uint8Array {
+  return Buffer.concat(encodeParts(message));
+}
+
+/** The same in parts, to be sent one behind the other: jobs are not copied. */
+export function encodeParts(message: Message): Uint8Array[] {
+  if (!("jobs" in message) || !(message.jobs instanceof Uint8Array)) return [framed(message)];
+  const { jobs, ...rest } = message;
+  // The last field is written as an empty byte string, whose one byte makes way for the head of the true one.
+  const empty = framed({ ...rest, jobs: new Uint8Array(0) }).subarray(0, -1);
+  const head = Buffer.concat([empty, stringHead(jobs.length)]);
+  writePrefix(head, head.length - prefixBytes + jobs.length);
+  return [head, jobs];
+}
+
+/** What stands before a byte string in CBOR, in its shortest form. */
+function stringHead(length: number): Uint8Array {
+  if (length < 24) return Uint8Array.of(0x40 | length);
+  if (length < 1 << 8) return Uint8Array.of(0x58, length);
+  if (length < 1 << 16) return Uint8Array.of(0x59, length >>> 8, length);
+  return Uint8Array.of(0x5a, length >>> 24, length >>> 16, length >>> 8, length);
+}
+
+function framed(message: object): Uint8Array {
   const bytes = encodeBehind(message, prefixBytes);
   writePrefix(bytes, bytes.length - prefixBytes);
   return bytes;
@@ -201,7 +225,7 @@ function parser<M extends Kinds>(table: Table<M>): (body: Uint8Array) => M {
 function decodeChecked(body: Uint8Array): unknown {
   prescan(body);
   try {
-    return decode(body);
+    return decodeViews(body);
   } catch (error) {
     throw new FrameError("Cannot decode this message", { cause: error });
   }
