@@ -52,10 +52,7 @@ export class Sessions {
   /** Ends one connection because the core said so. */
   close(id: SessionId, how: SessionEnd): void {
     const session = this.#sessions.get(id);
-    if (session === undefined) return;
-    const reason = endReasons[how];
-    void session.end(reason);
-    this.#forget(session, reason);
+    if (session !== undefined) void this.#end(session, endReasons[how]);
   }
 
   /**
@@ -67,10 +64,8 @@ export class Sessions {
     const reason = isComplete ? "the run is complete" : "the master leaves";
     const ended = [...this.#sessions.values()].map((session) => {
       if (isComplete) session.send({ kind: "dismiss" });
-      return session.end(reason);
+      return this.#end(session, reason);
     });
-    this.#sessions.clear();
-    this.#links.clear();
     await Promise.all(ended);
   }
 
@@ -110,16 +105,26 @@ export class Sessions {
 
   #lose(session: Session, reason: string): void {
     if (session.at === "closed") return;
+    const { hasJoined } = session;
     session.lost(new Date().toISOString());
-    this.#forget(session, reason);
+    this.#forget(session, hasJoined, reason);
   }
 
-  #forget(session: Session, reason: string): void {
-    if (!this.#sessions.delete(session.id)) return;
-    this.#links.delete(session.id);
+  /** Ends a session from our side. Resolves when its connection is gone. */
+  #end(session: Session, reason: string): Promise<void> {
+    const { hasJoined } = session;
+    const ended = session.end(reason);
+    this.#forget(session, hasJoined, reason);
+    return ended;
+  }
+
+  /** Of each that joined it is said once that it left; of one that never said ready, only in the log. */
+  #forget({ id, intro: { name } }: Session, hasJoined: boolean, reason: string): void {
+    if (!this.#sessions.delete(id)) return;
+    this.#links.delete(id);
     const { log, onEvent } = this.#options;
-    log("info", `Slave '${session.intro.name}' left: ${reason}.`);
-    onEvent({ kind: "left", session: session.id, slave: session.intro.name, reason });
+    log("info", `Slave '${name}' left: ${reason}.`);
+    if (hasJoined) onEvent({ kind: "left", session: id, slave: name, reason });
   }
 }
 

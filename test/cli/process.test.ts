@@ -84,7 +84,7 @@ t.test("a run keeps stdout for data, the token for itself, and says how it ended
   t.equal(code, 3, stderr);
   const events = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   t.same(
-    ["started", "listening", "joined", "dead", "status", "ended"].filter((name) =>
+    ["started", "listening", "joined", "left", "dead", "status", "ended"].filter((name) =>
       !events.some(({ event }) => event === name)
     ),
     [],

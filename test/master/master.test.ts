@@ -1,12 +1,26 @@
 import t from "tap";
 import { readFileSync } from "node:fs";
 import { dial } from "../../src/link/dial.ts";
+import type { Master } from "../../src/master/master.ts";
 import { jobsOf } from "./fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
 
 const threw = (seq: number, message = "boom") => (
   { seq, how: "threw", message, stack: "", durationMs: 1 } as const
 );
+
+/** A connection that says nothing more. */
+function connect(master: Master, role: "slave" | "control") {
+  return dial({
+    ...master.address,
+    token,
+    intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test" },
+    role,
+    nowMs: () => performance.now(),
+    log: () => {},
+    signal: new AbortController().signal,
+  });
+}
 
 t.test("a slave joins, does everything, and is dismissed when the run is complete", async (t) => {
   const { master, join, events } = await start(t, { getJobs: () => ids(25) });
@@ -23,7 +37,25 @@ t.test("a slave joins, does everything, and is dismissed when the run is complet
   });
   t.match(result.status, { handedOut: 25, done: 25, dead: 0, stranded: 0 });
   t.match(events.map(({ kind }) => kind), ["saved", "joined"], "saved once before anything else");
-  t.equal(events.at(-1)?.kind, "ended");
+  t.match(events.slice(-2), [{ kind: "left", session: 1, reason: "the run is complete" }, { kind: "ended" }]);
+});
+
+t.test("of each slave that joined it is said once that it left, and of no other", async (t) => {
+  const { master, join, event, events } = await start(t, { getJobs: () => ids(9) }, { heartbeatMs: 60_000 });
+  const [first] = [
+    await join({ name: "first" }),
+    await join({ name: "second" }),
+    await connect(master, "slave"),
+  ];
+  await first.lease();
+  first.link.close("gone");
+  await event("left");
+  master.stop();
+  master.stop();
+  await master.finished;
+  const said = events.filter((event) => event.kind === "left");
+  t.match(said, [{ slave: "first" }, { slave: "second", reason: "the master leaves" }]);
+  t.equal(said.length, 2);
 });
 
 t.test("answers are told to be covered once a checkpoint has them", async (t) => {
@@ -215,15 +247,7 @@ t.test("both sides name their plugin, and a difference is warned about", async (
 
 t.test("a control connection learns the run id, and nothing more", async (t) => {
   const { master, events } = await start(t, { getJobs: () => ids(9) });
-  const { link, welcome } = await dial({
-    ...master.address,
-    token,
-    intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test" },
-    role: "control",
-    nowMs: () => performance.now(),
-    log: () => {},
-    signal: new AbortController().signal,
-  });
+  const { link, welcome } = await connect(master, "control");
   t.equal(welcome.runId, master.runId);
   await new Promise<void>((resolve) => link.onClose = () => resolve());
   t.notOk(events.some(({ kind }) => kind === "joined"));
