@@ -89,14 +89,17 @@ export class Session {
   }
 
   send(message: MasterMessage): void {
-    if (this.#at !== "closed") this.#wire.send(message);
+    if (this.#at === "closed") return;
+    this.#wire.send(message);
+    this.#tellCredit();
   }
 
   lease(effect: LeaseEffect): void {
     if (this.#at === "closed") return;
-    if (this.#wire.isCongested) return this.#handBack(effect);
-    this.#wire.send(toLeaseMessage(effect));
+    if (!this.#wire.isCongested) return this.send(toLeaseMessage(effect));
+    // First, or the core would lease the same jobs to this session again.
     this.#tellCredit();
+    this.#handBack(effect);
   }
 
   /** The link takes bytes again. */

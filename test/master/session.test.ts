@@ -130,3 +130,20 @@ t.test("a congested link gets no lease, and its slave no credit, until it drains
   session.drained();
   t.same(told[2], { kind: "credit", session: 1, credit: 9 });
 });
+
+t.test("whatever fills the link, the core is told no credit, and so before a lease is handed back", async (t) => {
+  const { session, wire, told, receive } = open();
+  receive(ready);
+  told.length = 0;
+  wire.send = () => void (wire.isCongested = true);
+  session.send({ kind: "keep", leases: [] });
+  t.same(told, [{ kind: "credit", session: 1, credit: 0 }], "a long list of leases that are kept");
+
+  const other = open();
+  other.receive(ready);
+  other.told.length = 0;
+  other.wire.isCongested = true;
+  other.session.lease(lease(1, new JobSpan(block(1), 0, 1, 0)));
+  t.match(other.told, [{ kind: "credit", credit: 0 }, { kind: "answered", answer: { released: [0, 1] } }]);
+  t.equal(other.told.length, 2);
+});
