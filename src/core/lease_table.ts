@@ -8,7 +8,7 @@ export type Lease = {
   readonly session: SessionId;
   readonly slaveId: string;
   readonly alone: Alone;
-  /** The jobs not answered, ascending; never empty while the lease is in the table. */
+  /** The jobs not answered, ascending; empty once the lease ended, and only then. */
   pieces: readonly Piece[];
   count: number;
 };
@@ -45,9 +45,11 @@ export class LeaseTable {
     return count;
   }
 
-  /** Takes out those of the named jobs that the lease holds. The whole lease costs nothing a job. */
+  /**
+   * Takes out those of the named jobs that the lease holds; none if it ended. The whole lease costs nothing a job.
+   */
   take(lease: Lease, jobs: Ranges): readonly Piece[] {
-    if (jobs.length === 0) return [];
+    if (jobs.length === 0 || lease.count === 0) return [];
     const isWhole = jobs.length === 2 && jobs[0]! <= lease.pieces[0]!.span.seq &&
       jobs[1]! >= lease.pieces.at(-1)!.span.end;
     const { named, rest } = isWhole ? { named: lease.pieces, rest: [] } : divide(lease.pieces, jobs);

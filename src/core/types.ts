@@ -77,7 +77,10 @@ export type Failure = Readonly<{
   durationMs: number;
 }>;
 
-/** What a slave says of jobs of one lease. All ranges are seqs; each job stands in at most one of them. */
+/**
+ * What a slave says of jobs of one lease. All ranges are seqs; each job stands in at most one of them. One that stands
+ * in several counts for the first: done, skipped, failed, crash, released.
+ */
 export type Answer = Readonly<{
   lease: LeaseName;
   done: Ranges;

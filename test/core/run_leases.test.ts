@@ -74,6 +74,24 @@ t.test("a stale answer changes nothing", async (t) => {
   t.same(run.state, lost, "a session that ended");
 });
 
+t.test("a job that an answer names twice counts for the first field", async (t) => {
+  const run = new TestRun().yield(3).join(1, 3);
+  const [lease] = run.leases();
+  const failed = [0, 0, 2].map((seq) => ({
+    seq,
+    how: "threw" as const,
+    message: "no",
+    stack: "",
+    durationMs: 1,
+  }));
+  const crash = { suspects: [1, 2], reason: "exited" };
+  run.answer(1, lease!.lease, { done: [0, 3], skipped: [0, 3], failed, crash, released: [1, 2] });
+  t.match(run.status, { done: 3, skipped: 0, inFlight: 0, buffered: 0, stranded: 0 });
+  const [next] = run.yield(3).leases();
+  run.answer(1, next!.lease, { done: [3, 4], skipped: [3, 5], released: [0, 99] });
+  t.match(run.status, { done: 4, skipped: 1, inFlight: 0, buffered: 1 });
+});
+
 t.test("a doubled nack is charged once", async (t) => {
   const run = new TestRun().yield(1).join(1, 1);
   const [lease] = run.leases();
