@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { connectionsMax, handshakeMs, handshakesMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { StallWatch } from "../base/stall_watch.ts";
 import { handshakeCrowdedMs, strangerLogMs } from "../base/wire_limits.ts";
 import { nonceBytes, type Role, type Secret } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
@@ -17,6 +18,9 @@ type LobbyOptions = Readonly<{
   onSession(link: MasterLink, intro: Introduction, role: Role): void;
 }>;
 
+/** `sinceMs`: when it connected. The five seconds count from there, however long it waits for its greeting. */
+type Waiting = Readonly<{ socket: Socket; sinceMs: number }>;
+
 /** Between two looks at who waits, while anybody does. */
 const lookMs = 250;
 
@@ -25,17 +29,20 @@ const lookMs = 250;
  *
  *                 room                    proof
  *     WAITING ------------> GREETED -----------------> a session
- *        '---- 5 s -----------'---- 5 s, refused, crowded out
+ *        '---------------------'---- 5 s in all, refused, crowded out
  *
  * At most 64 are greeted at once. The others wait, the newest first in line, for a slave that had to wait long
  * dials anew anyway; while any waits, the oldest greeted one is closed after half a second. So those that never
- * prove anything hold up a real slave by no more than that.
+ * prove anything hold up a real slave by no more than that. Nor can they shut it out: when all places are taken, the
+ * one that waits longest makes room. After a stall of this process nobody is called late at once.
  */
 export class Lobby {
   readonly #options: LobbyOptions;
+  /** And when; in that order. */
+  readonly #greeted = new Map<Arrival, number>();
   /** In order of arrival. */
-  readonly #greeted = new Set<Arrival>();
-  readonly #waiting: { socket: Socket; sinceMs: number }[] = [];
+  readonly #waiting: Waiting[] = [];
+  readonly #stalls = new StallWatch();
   #sessions = 0;
   #isClosed = false;
   /** When each kind of stranger was last logged. */
@@ -48,12 +55,10 @@ export class Lobby {
   /** Takes a new connection. */
   admit(socket: Socket): void {
     socket.on("error", () => {});
-    if (this.#isClosed || this.#greeted.size + this.#waiting.length + this.#sessions >= connectionsMax) {
-      socket.destroy();
-      return;
-    }
-    this.#waiting.push({ socket, sinceMs: this.#options.nowMs() });
-    this.#makeRoom(this.#options.nowMs());
+    if (this.#isClosed || !this.#hasPlace()) return void socket.destroy();
+    const nowMs = this.#options.nowMs();
+    this.#waiting.push({ socket, sinceMs: nowMs });
+    this.#makeRoom(nowMs);
   }
 
   /** The system could not accept a connection. */
@@ -65,46 +70,63 @@ export class Lobby {
   }
 
   tick(nowMs: number): number {
-    for (const arrival of this.#greeted) {
-      if (nowMs < arrival.sinceMs + handshakeMs) break;
-      arrival.refuse("late");
-    }
-    while (this.#waiting[0] && nowMs >= this.#waiting[0].sinceMs + handshakeMs) {
-      this.#waiting.shift()!.socket.destroy();
-    }
+    if (nowMs >= this.#stalls.judgeFrom(nowMs)) this.#endLate(nowMs);
     this.#makeRoom(nowMs);
-    return this.#greeted.size + this.#waiting.length > 0 ? nowMs + lookMs : Infinity;
+    const wakeAtMs = this.#greeted.size + this.#waiting.length > 0 ? nowMs + lookMs : Infinity;
+    this.#stalls.expect(nowMs, wakeAtMs);
+    return wakeAtMs;
   }
 
   close(): void {
     this.#isClosed = true;
     for (const { socket } of this.#waiting.splice(0)) socket.destroy();
-    for (const arrival of this.#greeted) arrival.refuse("ending");
+    for (const arrival of this.#greeted.keys()) arrival.refuse("ending");
+  }
+
+  /** Whether one more can be kept: when all places are taken, the one that waits longest loses its own. */
+  #hasPlace(): boolean {
+    if (this.#greeted.size + this.#waiting.length + this.#sessions < connectionsMax) return true;
+    const oldest = this.#waiting.shift();
+    oldest?.socket.destroy();
+    return oldest !== undefined;
+  }
+
+  #endLate(nowMs: number): void {
+    // Not in order of arrival: the newest are greeted first.
+    for (const arrival of [...this.#greeted.keys()]) {
+      if (nowMs >= arrival.sinceMs + handshakeMs) arrival.refuse("late");
+    }
+    while (this.#waiting[0] && nowMs >= this.#waiting[0].sinceMs + handshakeMs) {
+      this.#waiting.shift()!.socket.destroy();
+    }
   }
 
   #makeRoom(nowMs: number): void {
     while (this.#waiting.length > 0 && this.#greeted.size < handshakesMax) {
-      this.#greet(this.#waiting.pop()!.socket, nowMs);
+      this.#greet(this.#waiting.pop()!, nowMs);
     }
     const [oldest] = this.#greeted;
-    const isCrowded = this.#waiting.length > 0 && oldest && nowMs >= oldest.sinceMs + handshakeCrowdedMs;
+    if (this.#waiting.length === 0 || !oldest) return;
+    const [arrival, greetedAtMs] = oldest;
     // Its end makes room and comes back here.
-    if (isCrowded) oldest.refuse("busy");
+    if (nowMs >= Math.max(greetedAtMs + handshakeCrowdedMs, this.#stalls.judgeFrom(nowMs))) {
+      arrival.refuse("busy");
+    }
   }
 
-  #greet(socket: Socket, nowMs: number): void {
+  #greet({ socket, sinceMs }: Waiting, nowMs: number): void {
     if (socket.destroyed) return;
     const { secret } = this.#options;
     const arrival = new Arrival(
       socket,
-      { secret, nonce: randomBytes(nonceBytes), sinceMs: nowMs },
+      { secret, nonce: randomBytes(nonceBytes), sinceMs },
       (outcome) => {
         this.#greeted.delete(arrival);
         this.#settle(arrival, outcome);
         if (!this.#isClosed) this.#makeRoom(this.#options.nowMs());
       },
     );
-    this.#greeted.add(arrival);
+    this.#greeted.set(arrival, nowMs);
     arrival.greet();
   }
 

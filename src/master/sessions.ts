@@ -1,5 +1,6 @@
 import { silentHeartbeatsMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { StallWatch } from "../base/stall_watch.ts";
 import type { RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { MasterLink } from "../link/link.ts";
 import type { Introduction, SlaveMessage } from "../protocol/messages.ts";
@@ -22,6 +23,7 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #sessions = new Map<SessionId, Session>();
   readonly #links = new Map<SessionId, MasterLink>();
+  readonly #stalls = new StallWatch();
   #count = 0;
   #isOpen = true;
 
@@ -72,14 +74,16 @@ export class Sessions {
   /** Lets each link do what is overdue, and ends those that never said ready. Returns when to wake next. */
   tick(nowMs: number): number {
     const readyMsMax = silentHeartbeatsMax * this.#options.heartbeatMs;
+    const judgeFromMs = this.#stalls.judgeFrom(nowMs);
     let wakeAtMs = Infinity;
     for (const session of [...this.#sessions.values()]) {
       wakeAtMs = Math.min(wakeAtMs, this.#links.get(session.id)?.tick(nowMs) ?? Infinity);
       if (session.at !== "welcomed") continue;
-      const endAtMs = session.welcomedAtMs + readyMsMax;
+      const endAtMs = Math.max(session.welcomedAtMs + readyMsMax, judgeFromMs);
       if (nowMs >= endAtMs) this.close(session.id, "silent");
       else wakeAtMs = Math.min(wakeAtMs, endAtMs);
     }
+    this.#stalls.expect(nowMs, wakeAtMs);
     return wakeAtMs;
   }
 
