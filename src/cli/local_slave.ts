@@ -6,7 +6,7 @@ import { LineStream } from "./plugin_console.ts";
 export type LocalSlaveOptions = Readonly<{
   /** The words behind `slave`. */
   args: readonly string[];
-  tokenText: string | undefined;
+  tokenText: string;
   /** Takes what it and its workers print, a line at a time. */
   onLine: (line: string) => void;
   /** It ended for a reason that a new one would meet too: its exit code is the run's. */
@@ -18,6 +18,13 @@ export type LocalSlaveOptions = Readonly<{
 const restartMs = 1_000;
 /** How long a slave may take to leave, before it is told to, and once it was told. */
 const leaveMs = 10_000;
+/** What would lead it to another master or another token than those of the run. */
+const misleading: readonly string[] = [
+  "TASKMASTER_HOST",
+  "TASKMASTER_LISTEN",
+  "TASKMASTER_INSECURE",
+  "TASKMASTER_TOKEN_FILE",
+];
 /** Exit codes that a new start cannot mend: usage, plugin, connection. */
 const hopelessCodes: readonly number[] = [2, 4, 5];
 
@@ -65,10 +72,7 @@ export class LocalSlave {
       // Its stdout has nothing to say: events are the master's.
       stdio: ["ignore", "ignore", "pipe"],
       windowsHide: true,
-      env: {
-        ...childEnvironment("slave"),
-        ...(tokenText === undefined ? {} : { TASKMASTER_TOKEN: tokenText }),
-      },
+      env: slaveEnvironment(tokenText),
     });
     this.#child = child;
     child.stderr.pipe(new LineStream(onLine));
@@ -95,4 +99,11 @@ export class LocalSlave {
     await Promise.race([this.#exited, late]);
     clearTimeout(timer);
   }
+}
+
+/** The environment of this run's slave, which has the run's token. */
+function slaveEnvironment(tokenText: string): NodeJS.ProcessEnv {
+  const environment = childEnvironment("slave");
+  for (const name of misleading) delete environment[name];
+  return { ...environment, TASKMASTER_TOKEN: tokenText };
 }

@@ -9,7 +9,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const program = await startMasterProgram(invocation);
   const slave = new LocalSlave({
     args: slaveArgs(invocation, program),
-    tokenText: program.tokenText,
+    tokenText: program.tokenText!, // `run` has no --insecure
     onLine: (line) => program.terminal.relay(line),
     onHopeless: (exitCode) => program.fail(exitCode),
     log: program.terminal.log,
