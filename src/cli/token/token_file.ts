@@ -3,6 +3,7 @@ import { type FileHandle, link, mkdir, open, realpath, unlink } from "node:fs/pr
 import { dirname, join, sep } from "node:path";
 import { ConnectError } from "../../base/errors.ts";
 
+const elsewhere = "Name another file with --token-file, or put the token itself into TASKMASTER_TOKEN.";
 /** Longest token file: a secret is one line. */
 const fileBytesMax = 4_096;
 
@@ -30,7 +31,7 @@ export async function readTokenFile(
     if (error instanceof ConnectError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw new ConnectError(`Cannot read the token file ${path}: ${message}.`, { cause: error });
+    throw new ConnectError(`Cannot read the token file ${path}: ${message}. ${elsewhere}`, { cause: error });
   } finally {
     await file?.close();
   }
@@ -70,11 +71,22 @@ async function isExempt(path: string, credentialsFolder: string | undefined): Pr
  * not at all, and of many processes at once exactly one makes it.
  *
  * @returns whether it was this call that made the file.
+ * @throws {ConnectError} if it cannot be made.
  */
 export async function createTokenFile(path: string, text: string): Promise<boolean> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const temporary = join(folder, `.taskmaster-token-${randomBytes(6).toString("hex")}`);
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    return await writeOnce(path, text);
+  } catch (error) {
+    throw new ConnectError(
+      `Cannot make the token file ${path}: ${(error as Error).message}. ${elsewhere}`,
+      { cause: error },
+    );
+  }
+}
+
+async function writeOnce(path: string, text: string): Promise<boolean> {
+  const temporary = join(dirname(path), `.taskmaster-token-${randomBytes(6).toString("hex")}`);
   try {
     const file = await open(temporary, "wx", 0o600);
     try {
@@ -87,9 +99,7 @@ export async function createTokenFile(path: string, text: string): Promise<boole
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw new ConnectError(`Cannot make the token file ${path}: ${(error as Error).message}.`, {
-      cause: error,
-    });
+    throw error;
   } finally {
     await unlink(temporary).catch(() => {});
   }
