@@ -1,3 +1,4 @@
+import { TaskmasterError } from "../base/errors.ts";
 import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
@@ -7,7 +8,7 @@ import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
 import { masterStatusLine } from "../terminal/status_line.ts";
-import { summaryLines } from "../terminal/summary.ts";
+import { type Ending, incompleteLines, summaryLines } from "../terminal/summary.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Invocation } from "./invocation.ts";
 import { confirmReset } from "./confirm_reset.ts";
@@ -83,8 +84,7 @@ export class MasterProgram {
     const exitCode = this.#failure ?? exitCodeOf(result, this.#signal);
     this.#over(exitCode);
     this.terminal.close();
-    this.#showError(result);
-    for (const text of this.#summary(result)) this.terminal.say(text);
+    this.#showEnd(result);
     this.#events.ended(result, exitCode);
     return exitCode;
   }
@@ -118,24 +118,35 @@ export class MasterProgram {
     return `Stopping: nothing more is handed out, running jobs may take ${grace}. Once more to end at once.`;
   }
 
-  #showError({ error, outcome }: MasterResult): void {
-    // Whoever is shown no summary is shown the stack of the source here.
-    if (outcome.kind === "source failed" && this.#settings.quiet) this.terminal.log("error", outcome.message);
-    if (error === undefined) return;
-    const isOurs = error.constructor.name === "StateError";
-    this.terminal.log("error", isOurs ? error.message : error.stack ?? error.message);
+  #showEnd(result: MasterResult): void {
+    const fault = faultOf(result);
+    if (fault !== undefined) this.terminal.log("error", fault.stack ?? fault.message);
+    const ending = this.#ending(result);
+    if (!this.#settings.quiet) return summaryLines(ending).forEach((line) => this.terminal.say(line));
+    // Why it is not complete is told to whoever wants to hear of nothing else.
+    const level = result.outcome.kind === "stopped" && result.savedFinally ? "warn" : "error";
+    for (const line of incompleteLines(ending)) this.terminal.log(level, line);
   }
 
-  #summary({ outcome, status, elapsedMs, savedFinally, error, deadPath }: MasterResult): string[] {
-    return summaryLines({
+  #ending(result: MasterResult): Ending {
+    const { outcome, status, elapsedMs, savedFinally, error, deadPath } = result;
+    const fault = faultOf(result);
+    const isUnsaved = !savedFinally && fault === undefined;
+    return {
       ...status,
       outcome,
       elapsedMs,
-      saveError: savedFinally ? undefined : error?.message ?? "it was not written",
+      saveError: isUnsaved ? error?.message ?? "it was not written" : undefined,
+      fault: fault?.message,
       deadPath,
       resumeCommand: resumeCommand(programWords(this.#invocation.env), this.#invocation.argv),
-    });
+    };
   }
+}
+
+/** What ended the run, unless it is an error that a person can mend. */
+function faultOf({ error }: MasterResult): Error | undefined {
+  return error instanceof TaskmasterError ? undefined : error;
 }
 
 type Prepared = Readonly<{

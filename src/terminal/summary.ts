@@ -10,6 +10,8 @@ export type Ending = Readonly<{
     | Readonly<{ kind: "source failed"; message: string }>;
   /** Set if the last state could not be saved. */
   saveError: string | undefined;
+  /** Set if the program itself was at fault: nothing was saved since, on purpose. */
+  fault: string | undefined;
   handedOut: number;
   done: number;
   skipped: number;
@@ -36,14 +38,23 @@ export function summaryLines(ending: Ending): string[] {
   return [headline(ending), ...detail(ending), ...counts(ending), ...failures(ending), ...nextStep(ending)];
 }
 
-/** What the source threw, but for what the headline says of it: the stack. */
-function detail({ outcome, saveError }: Ending): string[] {
-  if (outcome.kind !== "source failed") return [];
-  const lines = outcome.message.split("\n").slice(0, 1 + stackLinesShownMax).map((line) => printable(line));
-  return saveError === undefined ? lines.slice(1) : lines;
+/** Why a run ended before it was complete, and what to do next: for whoever is shown no summary. None if it is complete. */
+export function incompleteLines(ending: Ending): string[] {
+  const next = nextStep(ending);
+  return next.length === 0 ? [] : [headline(ending), ...detail(ending), ...next];
 }
 
-function headline({ outcome, dead, saveError }: Ending): string {
+/** What the source threw, but for what the headline says of it: the stack. */
+function detail({ outcome, saveError, fault }: Ending): string[] {
+  if (outcome.kind !== "source failed") return [];
+  const lines = outcome.message.split("\n").slice(0, 1 + stackLinesShownMax).map((line) => printable(line));
+  return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
+}
+
+function headline({ outcome, dead, saveError, fault }: Ending): string {
+  if (fault !== undefined) {
+    return `Ended by a fault of the program, as of the last save: ${printable(fault.split("\n")[0]!, 1_000)}`;
+  }
   if (saveError !== undefined) {
     return `Ended, and the state could not be saved: ${printable(saveError, 1_000)}`;
   }
@@ -88,8 +99,8 @@ function failures({ failures, dead, deadPath }: Ending): string[] {
   ];
 }
 
-function nextStep({ outcome, saveError, resumeCommand }: Ending): string[] {
-  if (outcome.kind === "complete" && saveError === undefined) return [];
+function nextStep({ outcome, saveError, fault, resumeCommand }: Ending): string[] {
+  if (outcome.kind === "complete" && saveError === undefined && fault === undefined) return [];
   return [`Resume with: ${resumeCommand}`];
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
 import { version } from "../../src/base/version.ts";
@@ -112,6 +112,34 @@ t.test("a run keeps stdout for data, the token for itself, and says how it ended
   });
 });
 
+t.test("a run's slave has the token and the address of the run, whatever the environment says", async (t) => {
+  const folder = t.testdir({ "other.token": "0ther".repeat(8) });
+  writeFileSync(
+    join(folder, "jobs.mjs"),
+    "export const getJobs = () => [1, 2];\nexport function handleJob() {}",
+  );
+  chmodSync(join(folder, "other.token"), 0o600);
+  writeFileSync(join(folder, "own.token"), secret, { mode: 0o600 });
+  const args = ["run", "jobs.mjs", "--procs", "1", "--host", "127.0.0.1:0", "--token-file", "own.token"];
+  const { stderr, code } = await program(folder, args, {
+    TASKMASTER_INSECURE: "1",
+    TASKMASTER_TOKEN_FILE: "other.token",
+    TASKMASTER_HOST: "127.0.0.1:9",
+    TASKMASTER_LISTEN: "127.0.0.1:9",
+  });
+  t.equal(code, 0, stderr);
+  t.match(stderr, /= 2 done/);
+});
+
+t.test("a folder for settings that is none is said in a sentence", async (t) => {
+  const folder = t.testdir({ config: "a file", "jobs.mjs": "export const getJobs = () => [];" });
+  const { stderr, code } = await program(folder, ["master", "jobs.mjs"], {
+    XDG_CONFIG_HOME: join(folder, "config"),
+  });
+  t.equal(code, 5);
+  t.match(stderr, /^taskmaster: Cannot make the token file .*--token-file.*TASKMASTER_TOKEN\.\n$/);
+});
+
 t.test("a master stopped at its first line exits 130 with the command that resumes", async (t) => {
   const folder = t.testdir({});
   writeFileSync(join(folder, "jobs.mjs"), plugin);
@@ -151,5 +179,6 @@ t.test("a source that fails for good ends a master with its stack, once, quiet o
     t.equal(code, 1);
     t.match(stderr, /WARN: getJobs yielded job 0, of which cursor\(job\) threw: no id; calling it again/);
     t.equal(stderr.match(/at cursor \(/g)?.length, 1, stderr);
+    t.match(stderr, /Ended: getJobs yielded job 0[^]*Resume with: .* master jobs\.mjs/);
   }
 });

@@ -1,9 +1,10 @@
 import t from "tap";
-import { type Ending, summaryLines } from "../../src/terminal/summary.ts";
+import { type Ending, incompleteLines, summaryLines } from "../../src/terminal/summary.ts";
 
 const ending: Ending = {
   outcome: { kind: "complete", ignoredLast: false },
   saveError: undefined,
+  fault: undefined,
   handedOut: 10,
   done: 10,
   skipped: 0,
@@ -70,4 +71,22 @@ t.test("summaryLines() shows why the source failed, with its stack", async (t) =
   t.same(lines.slice(0, 3), ["Ended: getJobs threw: no db\\e[2J", "Error: no db", "    at getJobs"]);
   const unsaved = summaryLines({ ...ending, outcome: { kind: "source failed", message }, saveError: "full" });
   t.same(unsaved.slice(1, 4), ["getJobs threw: no db\\e[2J", "Error: no db", "    at getJobs"]);
+});
+
+t.test("summaryLines() does not blame the state for a fault of the program", async (t) => {
+  const lines = summaryLines({ ...ending, outcome: { kind: "stopped" }, fault: "no such lease\nmore" });
+  t.equal(lines[0], "Ended by a fault of the program, as of the last save: no such lease");
+  t.match(lines.at(-1), /^Resume with: /);
+});
+
+t.test("incompleteLines() says why, and what to do next; nothing of a complete run", async (t) => {
+  t.same(incompleteLines({ ...ending, dead: 3 }), []);
+  t.same(
+    incompleteLines({ ...ending, outcome: { kind: "source failed", message: "getJobs threw\n    at x" } }),
+    [
+      "Ended: getJobs threw",
+      "    at x",
+      "Resume with: taskmaster master posts.ts",
+    ],
+  );
 });
