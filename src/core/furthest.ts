@@ -20,6 +20,8 @@ export class Furthest {
   readonly #jobs: Jobs;
   readonly #loaded: Mark | null;
   #firstJobHash: Uint8Array | null;
+  /** Known in the start that yielded it. */
+  #firstCursor: Uint8Array | null = null;
   #latest: { span: JobSpan; mark: Mark } | null = null;
 
   constructor(state: RunState | null, jobs: Jobs, digest: RunSettings["digest"]) {
@@ -51,12 +53,20 @@ export class Furthest {
   /** Compares the first job of a block with the one after which the source was opened, null on a fresh start. */
   recognize(block: Block, openedAfter: Mark | null): FirstJob {
     const first = this.#markOf(new JobSpan(block, 0, 1, 0));
-    if (this.#jobs.nextSeq === 0) this.#firstJobHash = first.jobHash;
+    if (this.#jobs.nextSeq === 0) {
+      this.#firstJobHash = first.jobHash;
+      this.#firstCursor = first.cursor;
+    }
     if (openedAfter === null) return "new";
     if (isEqual(first.cursor, openedAfter.cursor) && isEqual(first.jobHash, openedAfter.jobHash)) {
       return "last again";
     }
-    return this.#firstJobHash !== null && isEqual(first.jobHash, this.#firstJobHash) ? "first again" : "new";
+    return this.#isFirstOfRun(first) ? "first again" : "new";
+  }
+
+  #isFirstOfRun({ cursor, jobHash }: Mark): boolean {
+    if (this.#firstJobHash === null || !isEqual(jobHash, this.#firstJobHash)) return false;
+    return this.#firstCursor === null || isEqual(cursor, this.#firstCursor);
   }
 
   #markOf(span: JobSpan): Mark {

@@ -15,11 +15,11 @@ import type { Effect } from "./types.ts";
  *     |  | failed
  *     |  v
  *   WAITING ----------> GIVEN UP
- *             fatal, or five times without a new job
+ *     fatal, or five times without a new job
  *
  * - OPEN: `getJobs` was called, and may yield.
  * - WAITING: it threw; it is called again at `retryAtMs`, with the cursor of the last job it yielded.
- * - GIVEN UP: what it yielded finishes, then the run ends.
+ * - GIVEN UP: what it yielded finishes, then the run ends. Also from OPEN: it threw after new jobs, and started over.
  * - ENDED: it has no more jobs.
  * - CLOSED: whatever it still yields is ignored.
  */
@@ -39,6 +39,8 @@ export class SourceState {
   #openedAfter: Mark | null;
   /** Whether the next job is the first since it was opened. */
   #isFirst = true;
+  /** Whether it yielded a new job in this start. */
+  #hasYielded = false;
   #failures = 0;
 
   /** Opens the source. */
@@ -55,35 +57,48 @@ export class SourceState {
   yielded(block: Block): void {
     if (this.mode !== "open" || block.ends.length === 0) return;
     const from = this.#isFirst ? this.#takeFirst(block) : 0;
-    if (from >= block.ends.length || this.ignoredLast) return;
+    if (from >= block.ends.length) return;
+    this.#hasYielded = true;
     this.#failures = 0;
     this.#jobs.yielded(block, from);
   }
 
-  /** Returns where the new jobs of the block begin. */
+  /** Returns where the jobs of the block that are to run begin. */
   #takeFirst(block: Block): number {
     this.#isFirst = false;
     switch (this.#furthest.recognize(block, this.#openedAfter)) {
       case "last again":
         return 1;
       case "first again":
-        this.#startsOver();
-        return 0;
+        return this.#startsOver() ? 0 : Infinity;
       case "new":
         return 0;
     }
   }
 
-  #startsOver(): void {
-    if (this.#wasComplete && this.#jobs.unsettled === 0) {
+  /** Returns whether its jobs run again: once a start at most, for one that throws midway would never come further. */
+  #startsOver(): boolean {
+    if (this.#hasYielded) this.#giveUpStartingOver();
+    else if (this.#wasComplete && this.#jobs.unsettled === 0) {
       this.ignoredLast = true;
       this.close();
-      return;
+    } else {
+      this.#emit({
+        kind: "warn",
+        message: `${startedOver}, so jobs that are done run again. ${advice}, or use --reset to start over.`,
+      });
+      return true;
     }
-    const message =
-      "getJobs ignores `last`: its first job is the run's first job again, so jobs that are done run " +
-      "again. Let getJobs(last) begin at `last`, or use --reset to start over.";
-    this.#emit({ kind: "warn", message });
+    return false;
+  }
+
+  #giveUpStartingOver(): void {
+    this.mode = "given up";
+    const threw = this.message;
+    const fault = `${startedOver}, after it threw`;
+    this.message = `${fault}. ${advice}.\n${threw}`;
+    this.#emit({ kind: "warn", message: `${fault}, and is given up: ${printable(headline(threw))}. ${advice}. ${end}` });
+    this.#emit({ kind: "close source" });
   }
 
   ended(): void {
@@ -101,7 +116,6 @@ export class SourceState {
 
   /** The stack is left to the end: a source that is called again shows it in vain. */
   #warnOfFailure(isFatal: boolean, pauseMs: number | undefined): void {
-    const end = "What it yielded is finished, then the run ends, resumable.";
     const next = this.mode === "waiting"
       ? `it is called again in ${pauseMs! / 1_000} s.`
       : isFatal
@@ -129,3 +143,7 @@ export class SourceState {
     if (wasOpen) this.#emit({ kind: "close source" });
   }
 }
+
+const startedOver = "getJobs ignores `last`: its first job is the run's first job again";
+const advice = "Let getJobs(last) begin at `last`";
+const end = "What it yielded is finished, then the run ends, resumable.";

@@ -120,6 +120,69 @@ t.test("a source that throws is warned about each time, with when it is called a
   t.same(run.take("end")[0]!.outcome, { kind: "source failed", message }, "with the stack");
 });
 
+/** The source throws, is opened again, and then yields the run's first jobs, whatever `last` it was given. */
+function startOver(run: TestRun): TestRun {
+  run.say({ kind: "source failed", message: "getJobs threw: gone\n    at getJobs", fatal: false }).pass(20_000);
+  return run.say({ kind: "yielded", block: blockOf(0, 2) });
+}
+
+t.test("a source that throws midway and then starts over is given up: it would never end", async (t) => {
+  const run = startOver(new TestRun().yield(3).join(1, 1));
+  t.same(run.run.demand(), { jobs: 0, bytes: 0 });
+  t.equal(run.status.buffered, 3, "what it yields again is dropped");
+  const effects = run.run.takeEffects();
+  t.match(effects.map(({ kind }) => kind).join(), /keep,warn,open source,warn,close source,lease$/);
+  const first = "getJobs ignores `last`: its first job is the run's first job again, after it threw";
+  const advice = "Let getJobs(last) begin at `last`.";
+  t.same(effects.filter(({ kind }) => kind === "warn")[1], {
+    kind: "warn",
+    message: `${first}, and is given up: getJobs threw: gone. ${advice} ` +
+      "What it yielded is finished, then the run ends, resumable.",
+  });
+  t.same(run.pass(60_000).take("open source"), []);
+  run.answer(1, { masterId: "m1", number: 1 }, { done: [0, 1] });
+  for (const seq of [1, 2]) run.done(run.leases()[0]!, [seq, seq + 1]);
+  const message = `${first}. ${advice}\ngetJobs threw: gone\n    at getJobs`;
+  t.same(run.take("end")[0]!.outcome, { kind: "source failed", message });
+  t.equal(run.state.complete, false);
+});
+
+t.test("a resumed run runs again what a source that ignores `last` yields, but once", async (t) => {
+  const run = new TestRun({ ...stateAfter(5, true), complete: false });
+  startOver(run);
+  t.equal(run.status.buffered, 2, "nothing was yielded before it threw");
+  startOver(run);
+  t.equal(run.status.buffered, 2);
+  t.match(run.take("warn").at(-1)!.message, /given up/);
+});
+
+t.test("a finished run that has new jobs is not finished, though its source then starts over", async (t) => {
+  const run = new TestRun(stateAfter(5, true)).yield(1).join(1, 1);
+  run.done(run.leases()[0]!);
+  startOver(run);
+  t.match(run.take("end")[0]!.outcome, { kind: "source failed" });
+  t.equal(run.state.complete, false);
+});
+
+t.test("a finished run whose source throws before it starts over is finished still", async (t) => {
+  t.same(startOver(new TestRun(stateAfter(5, true))).take("end")[0]!.outcome, {
+    kind: "complete",
+    ignoredLast: true,
+  });
+});
+
+t.test("jobs that are all alike are told apart by their cursors", async (t) => {
+  const alike = (cursor: number) => ({
+    kind: "yielded" as const,
+    block: { ...blockOf(7, 1), cursors: { bytes: Uint8Array.of(cursor), ends: Uint32Array.of(1) } },
+  });
+  const run = new TestRun().say(alike(1)).say(alike(2));
+  run.say({ kind: "source failed", message: "gone", fatal: false }).pass(20_000).say(alike(3));
+  t.equal(run.status.buffered, 3);
+  run.say({ kind: "source failed", message: "gone", fatal: false }).pass(20_000).say(alike(1));
+  t.equal(run.status.buffered, 3, "this one started over");
+});
+
 t.test("one that cannot be called again is warned about once", async (t) => {
   const run = new TestRun().yield(1).join(1, 1);
   run.leases();
