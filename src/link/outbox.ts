@@ -3,8 +3,10 @@ import { writePieceBytesMax, writePieceBytesMin } from "../base/wire_limits.ts";
 
 /** A piece that left within this long makes the next one larger. */
 const quickMs = 100;
-/** Memory that is kept for pieces: a batch for a fast slave fits, and thousands of links cost little. */
-const keptBytesMax = 128 << 10;
+/** Parts as long as this are written as they are; shorter ones together, copied. */
+const largePartBytes = 32 << 10;
+/** Most bytes written together, in memory that is kept: fresh memory would cost more than the copy. */
+const togetherBytesMax = 64 << 10;
 
 /**
  * What waits to be written to one socket. Frames of one turn of the event loop leave together. One write is under
@@ -17,8 +19,8 @@ export class Outbox {
   readonly #onProgress: () => void;
   /** Frames, or parts of one, in order. */
   #parts: Uint8Array[] = [];
-  /** Holds what is being written, where it is of several parts: fresh memory would cost more than the copy. */
-  #kept: Uint8Array = new Uint8Array(0);
+  /** Holds what is being written, where it is of several parts. */
+  #together: Uint8Array = new Uint8Array(0);
   /** Bytes of the first part that left already. */
   #offset = 0;
   #waitingBytes = 0;
@@ -66,7 +68,8 @@ export class Outbox {
 
   /** Writes all that waits, and then the end. */
   end(): void {
-    const rest = this.#take(this.#waitingBytes, new Uint8Array(this.#waitingBytes));
+    const rest = new Uint8Array(this.#waitingBytes);
+    this.#fill(rest);
     this.drop();
     if (rest.length > 0) this.#socket.end(rest);
     else this.#socket.end();
@@ -81,17 +84,10 @@ export class Outbox {
 
   #write(): void {
     if (this.#isOver || this.#writingBytes > 0 || this.#waitingBytes === 0) return;
-    const length = Math.min(this.#waitingBytes, this.#pieceBytes);
-    const piece = this.#take(length, this.#space(length));
+    const piece = this.#next(Math.min(this.#waitingBytes, this.#pieceBytes));
     this.#writingBytes = piece.length;
     this.#beganAtMs = this.#nowMs();
     this.#socket.write(piece, () => this.#written());
-  }
-
-  #space(length: number): Uint8Array {
-    if (length > keptBytesMax) return new Uint8Array(length);
-    if (length > this.#kept.length) this.#kept = new Uint8Array(Math.min(2 * length, keptBytesMax));
-    return this.#kept;
   }
 
   #written(): void {
@@ -102,16 +98,28 @@ export class Outbox {
     this.#onProgress();
   }
 
-  /** Cuts `length` bytes off the front; copied into `space`, unless they are of one part. */
-  #take(length: number, space: Uint8Array): Uint8Array {
-    const first = this.#parts[0];
-    if (first && first.length - this.#offset >= length) return this.#advance(length);
-    for (let at = 0; at < length;) {
-      const part = this.#advance(length - at);
+  /** At most `bytesMax` bytes off the front: of a large part, or of the small ones before the next large one. */
+  #next(bytesMax: number): Uint8Array {
+    const large = this.#parts.findIndex((part) => part.length >= largePartBytes);
+    if (large === 0 || this.#parts.length === 1) return this.#advance(bytesMax);
+    const parts = large < 0 ? this.#parts : this.#parts.slice(0, large);
+    const bytes = parts.reduce((sum, part) => sum + part.length, -this.#offset);
+    const length = Math.min(bytes, bytesMax, togetherBytesMax);
+    if (length > this.#together.length) {
+      this.#together = new Uint8Array(Math.min(2 * length, togetherBytesMax));
+    }
+    const piece = this.#together.subarray(0, length);
+    this.#fill(piece);
+    return piece;
+  }
+
+  /** Moves as many bytes from the front as there is room for. */
+  #fill(space: Uint8Array): void {
+    for (let at = 0; at < space.length;) {
+      const part = this.#advance(space.length - at);
       space.set(part, at);
       at += part.length;
     }
-    return space.subarray(0, length);
   }
 
   /** At most `length` bytes of the first part. */

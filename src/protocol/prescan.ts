@@ -154,7 +154,7 @@ function wantOf(tag: number): number {
 const proto = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f];
 
 function isProto(bytes: Uint8Array, at: number): boolean {
-  return proto.every((unit, index) => bytes[at + index] === unit);
+  return bytes[at] === proto[0] && proto.every((unit, index) => bytes[at + index] === unit);
 }
 
 function refused(at: number, what: string): FrameError {
