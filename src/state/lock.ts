@@ -52,7 +52,9 @@ export async function takeLock(disk: Disk, files: StateFiles, options: LockOptio
 async function takeSocket(disk: Disk, files: StateFiles, options: LockOptions, holder: () => Holder) {
   const name = socketName(await disk.stat(files.dir, { bigint: true }), files.key);
   const lock = await holdSocket(name, holder);
-  if (lock === null) throw lockedError(files, (await askHolder(name)) ?? (await readNote(disk, files.lock)));
+  if (lock === null) {
+    throw lockedError(files, await askHolder(name) ?? await readNote(disk, files.lock).catch(() => null));
+  }
   try {
     await checkNote(disk, files, options, holder());
     return lock.release;

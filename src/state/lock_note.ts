@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { StateError } from "../base/errors.ts";
 import { type Disk, errorCode, errorText, removeFile } from "./disk.ts";
 import { type Holder, isSamePlace, parseHolder } from "./holder.ts";
+import { openOwn } from "./read_state_file.ts";
 import type { StateFiles } from "./state_files.ts";
 
 export function lockedError(files: StateFiles, holder: Holder | null): StateError {
@@ -15,13 +16,18 @@ export function lockedError(files: StateFiles, holder: Holder | null): StateErro
   );
 }
 
-/** Null if there is none that can be read; it is for people, and the lock does not hang on it. */
+/**
+ * Null if there is none, or it is no note: it is for people, and the lock does not hang on it.
+ *
+ * @throws {StateError} if it is a symbolic link, no file, or not readable.
+ */
 export async function readNote(disk: Disk, path: string): Promise<Holder | null> {
+  const file = await openOwn(disk, path);
+  if (file === null) return null;
   try {
-    const file = await disk.open(path, "r");
-    return parseHolder(await file.readFile("utf8").finally(() => file.close()));
-  } catch {
-    return null;
+    return parseHolder(await file.readFile("utf8"));
+  } finally {
+    await file.close();
   }
 }
 

@@ -1,7 +1,17 @@
 import t from "tap";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
@@ -230,6 +240,23 @@ t.test("C3: a folder that takes no file, no rename or no sync is refused before 
     }
   }
 });
+
+for (const isKernelLock of [true, false]) {
+  t.test(`a link or a pipe in the place of the note is refused, not followed (kernel: ${isKernelLock})`, async (t) => {
+    const dir = folder(t), target = join(folder(t), "target"), lock = join(dir, "posts.lock");
+    // One that would be taken for a running master, if it were followed.
+    writeFileSync(target, JSON.stringify({ ...await thisHolder("10.9.9.9:5050"), host: "web2" }));
+    symlinkSync(target, lock);
+    await t.rejects(open(dir, { isKernelLock }), { name: "StateError", message: /symbolic link/ });
+    t.equal(readlinkSync(lock), target, "and left in its place");
+    unlinkSync(lock);
+    execFileSync("mkfifo", [lock]);
+    await t.rejects(open(dir, { isKernelLock }), { name: "StateError", message: /it is no file/ });
+    unlinkSync(lock);
+    await (await open(dir, { isKernelLock })).close();
+    t.pass("the key is free");
+  });
+}
 
 t.test("a note that is none is read as none", async (t) => {
   const good = { host: "a", bootId: "", space: "", pid: 7, pidStart: "", address: null };
