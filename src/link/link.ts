@@ -42,6 +42,8 @@ export type LinkOptions<In> = Readonly<{
   nowMs: () => number;
   /** Bytes that came behind the handshake. */
   received?: Uint8Array;
+  /** Bytes queued at which the connection is ended, beside a message that found nothing queued. @default 8 MiB */
+  queueBytesMax?: number;
 }>;
 
 type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;
@@ -72,6 +74,8 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   #onMessage: ((message: In) => void) | null = null;
   #onClose: ((reason: string) => void) | null = null;
   #wasCongested = false;
+  /** Length of the latest message that found nothing queued: one alone may be as long as a frame. */
+  #firstBytes = 0;
   #sentAtMs: number;
   #heardAtMs: number;
   /** As `#heardAtMs`, but later by the lag of this process. */
@@ -126,11 +130,14 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   send(message: Out): void {
     if (this.#closedFor !== null) return;
+    const isFirst = this.#outbox.queuedBytes === 0;
     this.#outbox.push(encodeParts(message));
+    const { queuedBytes } = this.#outbox;
     this.#sentAtMs = this.#options.nowMs();
+    if (isFirst) this.#firstBytes = queuedBytes;
     if (this.isCongested) this.#wasCongested = true;
-    if (this.#outbox.queuedBytes > sendQueueBytesMax) {
-      this.#fail(`it takes no bytes: ${this.#outbox.queuedBytes} are queued`);
+    if (queuedBytes > (this.#options.queueBytesMax ?? sendQueueBytesMax) + this.#firstBytes) {
+      this.#fail(`it takes no bytes: ${queuedBytes} are queued`);
     }
   }
 

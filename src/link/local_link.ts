@@ -14,7 +14,10 @@ export type LocalLinkOptions = Readonly<{
   heartbeatMs?: number;
 }>;
 
-/** The end of `side` over a connected Unix socket or pipe; no handshake, for its folder is the user's own. */
+/**
+ * The end of `side` over a connected Unix socket or pipe; no handshake, for its folder is the user's own. However much
+ * is queued, it is not given up: a supervisor always reads, and a worker reads once its handler lets it.
+ */
 export function localLink(socket: Socket, side: "supervisor", options: LocalLinkOptions): SupervisorLink;
 export function localLink(socket: Socket, side: "worker", options: LocalLinkOptions): WorkerLink;
 export function localLink(
@@ -27,6 +30,7 @@ export function localLink(
     return new SocketLink<WorkerMessage, SupervisorMessage>(socket, {
       parse: parseWorkerMessage,
       heartbeatMs: Infinity,
+      queueBytesMax: Infinity,
       nowMs,
     });
   }
@@ -34,6 +38,7 @@ export function localLink(
   return new SocketLink<SupervisorMessage, WorkerMessage>(socket, {
     parse: parseSupervisorMessage,
     heartbeatMs,
+    queueBytesMax: Infinity,
     nowMs,
   });
 }

@@ -35,9 +35,11 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
     record: note === undefined ? undefined : { path: note, offset: recordOffset, watch },
   });
   const socket = connect(environment.address);
+  let isClosed = false;
   const link = localLink(socket, "worker", { nowMs, heartbeatMs: beatMs });
   const session = new WorkerSession({
     send: (message) => link.send(message),
+    hasUnsent: () => isClosed || link.queuedBytes > 0,
     leave: (code) => {
       void link.close("the worker leaves").then(() => process.exit(code));
     },
@@ -48,7 +50,10 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
     log: options.log ?? stderrLog,
   });
   link.onMessage = (message) => session.receive(message);
-  link.onClose = () => session.orphaned();
+  link.onClose = () => {
+    isClosed = true;
+    session.orphaned();
+  };
   setInterval(() => link.tick(nowMs()), beatMs);
   session.hello(environment.secret);
   return await new Promise<never>(() => {});

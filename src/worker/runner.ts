@@ -36,6 +36,8 @@ export type RunnerOptions = Readonly<{
   /** Longest one attempt may take; 0 if there is no such limit. */
   timeoutMs: number;
   say: (message: WorkerMessage) => void;
+  /** Whether something that was said has not left this process yet. */
+  hasUnsent: () => boolean;
   nowMs: () => number;
 }>;
 
@@ -62,7 +64,7 @@ export class Runner {
   #isTurnOver = false;
   /** Since when there are jobs to run; -1 while there are none. */
   #busyAtMs = -1;
-  /** Said in this turn: perhaps not yet written to the socket. */
+  /** Said in this turn, or since the socket took all there was: perhaps not yet written to it. */
   #said: WorkerMessage[] = [];
   readonly #answerAlarm = new Alarm(() => this.#answer(true));
   readonly #settleAlarm = new Alarm(() => this.#settle());
@@ -117,7 +119,7 @@ export class Runner {
       onStack >= 0 ? [onStack, onStack + 1] : this.#running.ranges,
       this.#options.nowMs(),
     );
-    return [...this.#said, ...this.#slices.map((slice) => slice.takeAnswer(0))];
+    return [...this.#said, ...this.#slices.flatMap((slice) => slice.takeAnswers(0))];
   }
 
   /** Begins jobs until the turn is over, there is no room, or nothing is queued. */
@@ -194,7 +196,7 @@ export class Runner {
   #endTurn(): void {
     const mustGoOn = this.#isTurnOver;
     this.#turnAtMs = -1;
-    this.#said = [];
+    if (!this.#options.hasUnsent()) this.#said = [];
     this.#answer(false);
     if (mustGoOn) this.#pump();
     else if (this.#running.size > 0 && !this.#options.notes.isExact) {
@@ -211,7 +213,7 @@ export class Runner {
     for (const slice of this.#slices) {
       if (slice.endedAtMs === Infinity) continue;
       if (isDue || isHungry || slice.isOver || slice.isAnswerLarge || nowMs >= slice.endedAtMs + answerMs) {
-        this.#say(slice.takeAnswer(this.#takeBusyMs(nowMs)));
+        for (const answer of slice.takeAnswers(this.#takeBusyMs(nowMs))) this.#say(answer);
       } else isWaiting = true;
     }
     this.#slices = this.#slices.filter((slice) => !slice.isOver);

@@ -7,7 +7,7 @@ import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messag
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
 export type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 
-/** Text of failures kept before they are answered; a slice of failing jobs must not make a frame of megabytes. */
+/** Text of failures in one answer, if they are several: failing jobs must not make a frame of megabytes. */
 const failureCharsMax = 256 << 10;
 
 /**
@@ -112,18 +112,27 @@ export class SliceRun {
     return false;
   }
 
-  /** What ended since the answer before. */
-  takeAnswer(busyMs: number): SliceAnswer {
+  /** What ended since the answers before: one, or more where much failed at once. */
+  takeAnswers(busyMs: number): SliceAnswer[] {
     if (this.#scattered.length > 0) this.#done.addAll(rangesOf(this.#scattered));
-    const answer: SliceAnswer = {
+    const [failed, ...more] = partsOf(this.#failed);
+    const first: SliceAnswer = {
       kind: "answer",
       slice: this.number,
       done: this.#done.ranges,
       skipped: rangesOf(this.#skipped),
-      failed: this.#failed,
+      failed: failed ?? [],
       released: this.#released.ranges,
       busyMs,
     };
+    const rest = more.map((failed) => ({
+      ...first,
+      done: [],
+      skipped: [],
+      failed,
+      released: [],
+      busyMs: 0,
+    }));
     this.#done.clear();
     this.#released.clear();
     this.#scattered = [];
@@ -131,10 +140,26 @@ export class SliceRun {
     this.#failed = [];
     this.#failureChars = 0;
     this.endedAtMs = Infinity;
-    return answer;
+    return [first, ...rest];
   }
 
   #ended(nowMs: number): void {
     if (nowMs < this.endedAtMs) this.endedAtMs = nowMs;
   }
+}
+
+/** Cuts failures where their text exceeds what one answer may hold. */
+function partsOf(failed: readonly Failure[]): Failure[][] {
+  const parts: Failure[][] = [];
+  let chars = Infinity;
+  for (const failure of failed) {
+    const more = failure.message.length + failure.stack.length;
+    if (chars + more > failureCharsMax) {
+      parts.push([]);
+      chars = 0;
+    }
+    parts.at(-1)!.push(failure);
+    chars += more;
+  }
+  return parts;
 }

@@ -12,10 +12,12 @@ import { noNotes, StartNotes } from "./start_notes.ts";
 /** What a worker exits with when something threw outside of any job. */
 const brokenExitCode = 70;
 /** A worker without a supervisor ends itself after this long, if nothing else does. */
-const orphanMs = 1_000;
+const orphanMs = 500;
 
 export type WorkerSessionOptions = Readonly<{
   send: (message: WorkerMessage) => void;
+  /** Whether something that was sent has not left this process yet. */
+  hasUnsent: () => boolean;
   /** Sends what is queued, then ends the process. */
   leave: (exitCode: number) => void;
   nowMs: () => number;
@@ -35,9 +37,13 @@ export type WorkerSessionOptions = Readonly<{
 export class WorkerSession {
   readonly #options: WorkerSessionOptions;
   #loaded: LoadedPlugin | null = null;
+  /** The one call of `setup`, from its begin. */
+  #isSetUp = false;
+  #timeoutMs = 0;
   #handler: Handler | null = null;
   #runner: Runner | null = null;
   #isLeaving = false;
+  #isOrphaned = false;
 
   constructor(options: WorkerSessionOptions) {
     this.#options = options;
@@ -46,10 +52,10 @@ export class WorkerSession {
     process.on("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
   }
 
-  /** The connection is gone. Without a supervisor nobody wants the results, or what was left to say. */
+  /** The connection is gone. If the supervisor is not, it reads the last words. */
   orphaned(): void {
-    if (this.#isLeaving) return;
-    this.#isLeaving = true;
+    if (this.#isLeaving || this.#isOrphaned) return;
+    this.#isOrphaned = true;
     // The watchdog is to find the supervisor dead first: it clears up behind it.
     setTimeout(() => process.exit(1), process.platform === "win32" ? 0 : orphanMs);
   }
@@ -83,14 +89,27 @@ export class WorkerSession {
 
   /** The first one prepares the plugin; later ones, of a master that was started anew, change the timeout. */
   async #setup(message: Extract<SupervisorMessage, { kind: "setup" }>): Promise<void> {
-    const { args, concurrency, timeoutMs } = message;
-    if (this.#runner !== null) return this.#runner.setTimeout(timeoutMs);
-    const { nowMs, watch, notePath, send, log } = this.#options;
+    const { args, concurrency } = message;
+    this.#timeoutMs = message.timeoutMs;
+    if (this.#isSetUp) return this.#runner?.setTimeout(this.#timeoutMs);
+    this.#isSetUp = true;
+    const { nowMs, watch, notePath, send, hasUnsent, log } = this.#options;
     const handler = new Handler(this.#loaded!.plugin, { args, log });
     await handler.setup();
     this.#handler = handler;
     const notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
-    this.#runner = new Runner({ handler, notes, watch, concurrency, timeoutMs, say: send, nowMs });
+    // Another master may have come meanwhile.
+    const timeoutMs = this.#timeoutMs;
+    this.#runner = new Runner({
+      handler,
+      notes,
+      watch,
+      concurrency,
+      timeoutMs,
+      say: send,
+      hasUnsent,
+      nowMs,
+    });
     send({ kind: "prepared" });
   }
 
@@ -136,8 +155,12 @@ export class WorkerSession {
     const { lastPath } = this.#options;
     if (this.#isLeaving || lastPath === undefined) return;
     this.#isLeaving = true;
-    const words = [...this.#runner?.lastWords() ?? [], ...more].map(encodeMessage);
-    if (words.length > 0) writeFileSync(lastPath, Buffer.concat(words), { mode: 0o600 });
+    try {
+      const words = [...this.#runner?.lastWords() ?? [], ...more].map(encodeMessage);
+      if (words.length > 0) writeFileSync(lastPath, Buffer.concat(words), { mode: 0o600 });
+    } catch {
+      // The folder is gone, or the disk full: what was not heard runs again.
+    }
   }
 }
 

@@ -234,6 +234,15 @@ t.test("a slow reader: onDrain tells when to go on", async (t) => {
   await house.close();
 });
 
+t.test("one message that finds nothing queued may be longer than 8 MiB", async (t) => {
+  const { house, raw, session } = await entered();
+  raw.socket.pause();
+  session.link.send(lease(9 << 20));
+  session.link.send(lease(1 << 20));
+  t.same(session.closed.all, []);
+  await house.close();
+});
+
 t.test("a queue over 8 MiB ends the session at once", async (t) => {
   const { house, raw, session } = await entered();
   raw.socket.pause();

@@ -45,3 +45,28 @@ t.test("supervisor and worker speak over a Unix socket; only the worker beats", 
     link.send({ kind: "hello", pid: 1, secret: "s", runtime: "test" });
   }
 });
+
+t.test("a local link is not given up however much is queued", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tm-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const server = createServer();
+  const accepted = new Promise<Socket>((resolve) => server.once("connection", resolve));
+  await new Promise<void>((resolve) => server.listen(join(folder, "s"), resolve));
+  const link = localLink(connect(join(folder, "s")), "worker", { nowMs: () => 0 });
+  const reasons: string[] = [];
+  link.onClose = (reason) => reasons.push(reason);
+  const supervisor = localLink(await accepted, "supervisor", { nowMs: () => 0 });
+  let count = 0;
+  const heard = new Promise<void>((resolve) => {
+    supervisor.onMessage = () => {
+      if (++count === 1_600) resolve();
+    };
+  });
+  const message = "x".repeat(16_000);
+  for (let sent = 0; sent < 1_600; sent++) link.send({ kind: "broken", message });
+  t.ok(link.queuedBytes > 20_000_000, "all of it in one turn");
+  t.same(reasons, []);
+  await heard;
+  await Promise.all([link.close("over"), supervisor.close("over")]);
+  server.close();
+});

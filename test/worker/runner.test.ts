@@ -58,7 +58,7 @@ type Bench = {
 
 function bench(
   run: (seq: number, signal: JobSignal) => Result | Promise<Result>,
-  { concurrency = 1, timeoutMs = 0, ahead = 7 } = {},
+  { concurrency = 1, timeoutMs = 0, ahead = 7, hasUnsent = (): boolean => false } = {},
 ): Bench {
   const said: WorkerMessage[] = [];
   const notes = new MemoryNotes(ahead);
@@ -70,6 +70,7 @@ function bench(
     concurrency,
     timeoutMs,
     say: (message) => said.push(message),
+    hasUnsent,
     nowMs: () => performance.now(),
   });
   const answers = () => said.filter((message): message is Answer => message.kind === "answer");
@@ -144,6 +145,27 @@ t.test("what failed or was skipped is told apart", async (t) => {
     failed: [{ seq: 1, how: "threw" }],
   });
   t.ok(answer!.failed[0]!.stack.length < 10_000, "a stack is cut");
+});
+
+t.test("a burst of failures is told in parts, and what has not left is among the last words", async (t) => {
+  let end: () => void = () => {};
+  const ended = new Promise<void>((resolve) => end = resolve);
+  const failed: Result = { kind: "failed", how: "threw", message: "no", stack: "x".repeat(4_000) };
+  let isUnsent = true as boolean;
+  const b = bench(() => ended.then(() => failed), { concurrency: 1_500, hasUnsent: () => isUnsent });
+  b.runner.slice(slice(1, 0, 1_500));
+  end();
+  await b.until(() => b.ended() === 1_500);
+  const sizes = b.answers().map(({ failed }) => failed.reduce((sum, { stack }) => sum + stack.length, 0));
+  t.ok(sizes.length > 10 && Math.max(...sizes) <= 256 << 10, `parts of ${sizes}`);
+  t.same(new Set(b.answers().flatMap(({ failed }) => failed.map(({ seq }) => seq))).size, 1_500, "each once");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(b.runner.lastWords().length, sizes.length, "the socket took nothing yet");
+  isUnsent = false;
+  b.runner.slice(slice(2, 2_000, 1));
+  await b.until(() => b.ended() === 1_501);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.same(b.runner.lastWords(), [], "it took all");
 });
 
 t.test("withdraw hands back what has not begun", async (t) => {
