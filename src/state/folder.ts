@@ -65,19 +65,25 @@ export async function proveWritable(disk: Disk, files: StateFiles): Promise<void
   }
 }
 
+/** Who takes a dead master's lock away sets it aside for a moment only. */
+const asideMsMax = 3_600_000;
+
 /**
- * Removes what a save that was cut short left behind.
+ * Removes what a save or a takeover that was cut short left behind.
  *
  * @throws {StateError} if one of these names is a symbolic link.
  */
 export async function sweepTemporaries(disk: Disk, files: StateFiles): Promise<void> {
   const name = files.key.replaceAll(".", "\\.");
   const temporary = new RegExp(`^${name}\\.(state|state\\.prev|lock)\\.tmp(\\.[0-9a-f]{8})?$`);
+  const aside = new RegExp(`^${name}\\.lock\\.dead\\.[0-9a-f]{8}$`);
   for (const entry of await disk.readdir(files.dir)) {
-    if (!temporary.test(entry)) continue;
+    if (!temporary.test(entry) && !aside.test(entry)) continue;
     const path = join(files.dir, entry);
     const stat = await disk.lstat(path).catch(() => null);
     if (stat?.isSymbolicLink()) throw linkError(path);
-    if (stat !== null) await removeFile(disk, path);
+    // A fresh one may be another start's, which may have to put it back.
+    if (stat === null || (aside.test(entry) && Date.now() < stat.ctimeMs + asideMsMax)) continue;
+    await removeFile(disk, path);
   }
 }

@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { StateError, UsageError } from "../../src/base/errors.ts";
+import { type Disk, nodeDisk } from "../../src/state/disk.ts";
 import { readState } from "../../src/state/read_state.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_header.ts";
 import { stateVersion } from "../../src/state/migrate.ts";
@@ -140,6 +141,20 @@ t.test("D2: leftover temporary files are removed, files of other keys are not", 
   t.same(leftovers.filter((name) => names.includes(name)), []);
   t.same(others.filter((name) => !names.includes(name)), []);
   await store.close();
+});
+
+t.test("a dead master's lock that was set aside is removed once it is old", async (t) => {
+  const dir = folder(t), aside = join(dir, "posts.lock.dead.0123abcd");
+  writeFileSync(aside, "");
+  await (await open(dir)).close();
+  t.ok(existsSync(aside), "another start may be about to put it back");
+  const lstat = async (path: string) => {
+    const stat = await nodeDisk.lstat(path);
+    stat.ctimeMs -= 3_600_000;
+    return stat;
+  };
+  await (await open(dir, { disk: { ...nodeDisk, lstat } as Disk })).close();
+  t.notOk(existsSync(aside));
 });
 
 t.test("D3: written by a newer version: refused, though the one before is good", async (t) => {
