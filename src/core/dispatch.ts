@@ -1,5 +1,5 @@
 import type { Queue } from "../base/queue.ts";
-import { leaseBytesMax } from "../base/run_limits.ts";
+import { leaseBytesMax, probeMs } from "../base/run_limits.ts";
 import { nextAttempt, untried } from "./history.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Lease } from "./lease_table.ts";
@@ -42,11 +42,19 @@ export class Dispatch {
   /** Returns whether anything was leased. */
   run(nowMs: number): boolean {
     const leasesBefore = this.#leases;
-    const { reserved } = this.#sessions;
-    if (reserved.size > 0 && this.#jobs.returned.inSlave.length === 0) this.#openReserved();
+    this.#openReserved();
     if (this.#outage.isOn) this.#probe(nowMs);
     else this.#leaseAll();
     return this.#leases > leasesBefore;
+  }
+
+  /** When to be run for a probe; Infinity if there is nothing to probe, or nobody to probe with. */
+  nextProbeMs(nowMs: number): number {
+    const { fresh, returned } = this.#jobs;
+    const { hungryCount, reserved } = this.#sessions;
+    if (fresh.count + returned.count === 0 || hungryCount + reserved.size === 0) return Infinity;
+    // A probe that is due is leased at once; if it cannot be, an event says when it can.
+    return this.#outage.nextProbeMs > nowMs ? this.#outage.nextProbeMs : nowMs + probeMs;
   }
 
   #leaseAll(): void {
@@ -128,9 +136,11 @@ export class Dispatch {
     }
   }
 
-  /** Opens sessions again whose job was taken back by the slave that had it before. */
+  /** Opens sessions again whose job was taken back by the slave that had it before, or that want no more jobs. */
   #openReserved(): void {
+    const hasJobs = this.#jobs.returned.inSlave.length > 0;
     for (const session of [...this.#sessions.reserved]) {
+      if (hasJobs && session.credit > 0) continue;
       const leases = this.#jobs.leases.ofSession(session.id);
       if (!leases.some(({ alone }) => alone === "in slave")) this.#sessions.change(session, { mode: "open" });
     }

@@ -251,8 +251,7 @@ export class Run {
       this.#jobs.retries.nextMs,
       this.#source.retryAtMs,
       this.#graceEndsMs,
-      // Without a session there is nobody to probe with: the next one that joins is asked at once.
-      this.#sessions.hungryCount > 0 ? Math.max(nowMs + 1, this.#outage.nextProbeMs) : Infinity,
+      this.#dispatch.nextProbeMs(nowMs),
     );
   }
 

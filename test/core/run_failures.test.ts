@@ -164,6 +164,19 @@ t.test("a busy slave is emptied for a job that must be alone in it", async (t) =
   t.same(brief(run.leases()), ["3:0-1 in slave"]);
 });
 
+t.test("a slave that was to run a job alone and then wants no more is let go", async (t) => {
+  const run = new TestRun().yield(3).join(1, 2);
+  const [two] = run.leases();
+  for (const session of [2, 3]) {
+    run.join(session, 1).leases();
+    run.leave(session);
+  }
+  t.same(run.leases(), [], "it is to be empty first");
+  run.say({ kind: "credit", session: 1, credit: 0 }).done(two!);
+  t.same(run.leases(), [], "it has no credit");
+  t.same(brief(run.join(4, 1).leases()), ["4:2-3 in slave"]);
+});
+
 t.test("silence or a drain charges nobody, not even alone in a slave", async (t) => {
   const run = new TestRun().yield(1).join(1, 1);
   run.leases();

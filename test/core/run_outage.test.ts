@@ -1,9 +1,12 @@
 import t from "tap";
+import { lostSessionsMax } from "../../src/base/limits.ts";
+import type { RunState } from "../../src/core/types.ts";
 import { brief, TestRun, type TestRun as Run } from "./fixture.ts";
 
-/** So many jobs of a batch fail. */
+/** Whatever is leased in batches fails. */
 function failAll(run: Run): void {
   for (const lease of run.leases()) {
+    if (lease.alone === "in slave") continue;
     for (const { seq, end } of lease.parts) {
       for (let each = seq; each < end; each++) run.throw(lease, "no database", each);
     }
@@ -31,6 +34,47 @@ t.test("after 100 failures in a row nothing is charged, and one probe a second i
   t.equal(run.state.stranded.filter(({ history }) => history.failures > 1).length, 0, "nothing is charged");
   run.pass(1_000).done(run.leases()[0]!);
   t.ok(run.leases().length > 0, "the first success ends it");
+});
+
+/** A state with one job that is to be alone in its slave. */
+function stateWithOneForASlave(): RunState {
+  const run = new TestRun().yield(1);
+  for (let session = 1; session <= lostSessionsMax; session++) {
+    run.join(session, 1).leases();
+    run.leave(session);
+  }
+  return run.state;
+}
+
+t.test("while nothing is ready, there is no wake for a probe", async (t) => {
+  const run = new TestRun(null, { backoffMs: 60_000 }).yield(100).join(1, 100);
+  failAll(run);
+  t.equal(run.run.tick(0), 1_000);
+  t.equal(run.pass(1_000).leases().length, 1, "the only ready one");
+  t.equal(run.pass(1_500).run.tick(2_500), 7_500, "a heartbeat");
+});
+
+t.test("a probe that is due and cannot be leased is no reason to wake each millisecond", async (t) => {
+  const run = new TestRun(null, { backoffMs: 60_000 }).yield(100).join(1, 100);
+  failAll(run);
+  run.say({ kind: "credit", session: 1, credit: 0 });
+  t.equal(run.pass(1_500).run.tick(1_500), 6_500, "nobody has credit");
+  run.say({ kind: "credit", session: 1, credit: 1 });
+  t.equal(run.run.tick(1_500), 2_500);
+  t.equal(run.leases().length, 1);
+});
+
+t.test("a slave that is reserved is probed with in time", async (t) => {
+  const run = new TestRun(stateWithOneForASlave(), { backoffMs: 60_000, reclaimMs: 0 }).yield(100);
+  failAll(run.join(1, 100).join(2, 100));
+  t.equal(run.status.reason, "failing: no database");
+  const [probe] = run.leave(1).pass(1_000).leases();
+  t.same(run.pass(1_000).leases(), [], "the one left is reserved, and is not empty");
+  run.yield(1).join(3, 1);
+  t.same(brief(run.pass(100).leases()), ["3:101-102 no"]);
+  run.leave(3, "drained").throw(probe!);
+  t.equal(run.run.tick(run.nowMs), 3_100);
+  t.same(brief(run.pass(1_000).leases()), ["2:0-1 in slave"]);
 });
 
 t.test("one job that fails for ever is no outage", async (t) => {
