@@ -8,6 +8,8 @@ export const stateSpansPerPiece = 128;
 export const deadLetterShownChars = 4 << 10;
 /** Dead letters are written in groups of about this many bytes: one write each, bounded memory. */
 export const deadLetterGroupBytes = 8 << 20;
+/** How much of the dead letters a start looks at: more than are written between two states. */
+export const lastLettersBytes = 64 << 20;
 /** Longest wait for the holder of a lock to say who it is; it may be stopped. */
 export const lockAnswerMs = 1_000;
 /** How often the state of a master that may run elsewhere is looked at. */

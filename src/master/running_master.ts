@@ -172,7 +172,10 @@ export class RunningMaster implements Master {
 
   #makeDriver(): Driver {
     return new Driver(this.#run, {
-      carryOut: (effect) => carryOut(effect, this.#hands),
+      carryOut: (effect) => {
+        if (effect.kind === "lease") this.#saving.handedOut(effect.parts);
+        carryOut(effect, this.#hands);
+      },
       onTurn: (nowMs, wakeAtMs) => {
         this.#source.pull();
         this.#timer.wakeBy(Math.min(wakeAtMs, this.#saving.tickCheckpoints(nowMs)));

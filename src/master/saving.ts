@@ -1,14 +1,16 @@
 import { StateError } from "../base/errors.ts";
+import type { JobSpan } from "../base/job_span.ts";
 import type { Log } from "../base/log.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
 import type { StateStore } from "../state/store.ts";
 import { Burials } from "./burials.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { LateLetters, loadLateLetters } from "./late_letters.ts";
 import { monotonicMs } from "./timer.ts";
 
 export type SavingOptions = Readonly<{
-  store: Pick<StateStore, "save" | "bury">;
+  store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
   checkpointMs: number;
   snapshot: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
@@ -24,21 +26,37 @@ export type SavingOptions = Readonly<{
 export class Saving {
   readonly #checkpoints: Checkpoints;
   readonly #burials: Burials;
+  readonly #store: SavingOptions["store"];
+  #late = new LateLetters();
 
-  constructor({ store, onLost, wakeBy, log, ...parts }: SavingOptions) {
+  constructor({ store, onLost, onBuried, wakeBy, log, ...parts }: SavingOptions) {
     const isFinal = (error: unknown) => error instanceof StateError;
     const shared = { isFinal, onFinal: onLost, wakeBy, nowMs: monotonicMs, log };
-    this.#burials = new Burials({ ...shared, ...parts, write: (letters) => store.bury(letters) });
-    this.#checkpoints = new Checkpoints({ ...shared, ...parts, save: (state) => store.save(state) });
+    this.#store = store;
+    this.#burials = new Burials({
+      ...shared,
+      write: (letters) => store.bury(letters),
+      onBuried: (letters, seqs) => {
+        this.#late.buried(seqs);
+        onBuried(letters, seqs);
+      },
+    });
+    this.#checkpoints = new Checkpoints({ ...shared, ...parts, save: (state) => this.#save(state) });
+  }
+
+  /** These jobs are handed out. */
+  handedOut(spans: readonly JobSpan[]): void {
+    this.#late.compare(spans);
   }
 
   bury(letters: readonly DeadLetter[]): void {
     this.#burials.bury(letters);
   }
 
-  /** @throws what the save throws. */
-  saveFirst(): Promise<void> {
-    return this.#checkpoints.saveFirst();
+  /** @throws what the save throws; {StateError} if the dead letters cannot be read. */
+  async saveFirst(): Promise<void> {
+    this.#late = await loadLateLetters(this.#store);
+    await this.#checkpoints.saveFirst();
   }
 
   /** Null once what is in memory is durable; else the error. */
@@ -65,5 +83,15 @@ export class Saving {
   async close(): Promise<void> {
     this.#checkpoints.close();
     await Promise.all([this.#checkpoints.idle(), this.#burials.close()]);
+  }
+
+  /** Letters are taken back first: if we die in between, their jobs run again, and what comes of it is on record. */
+  async #save(state: RunState): Promise<void> {
+    const settled = this.#late.settledIn(state);
+    if (settled.length > 0) {
+      await this.#store.handled(settled);
+      this.#late.takenBack(settled);
+    }
+    await this.#store.save(state);
   }
 }

@@ -4,7 +4,7 @@ import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { deadLetterGroupBytes } from "../base/state_limits.ts";
 import type { DeadLetter } from "../core/types.ts";
-import { deadLetterLine } from "./dead_letter_line.ts";
+import { deadLetterLine, handledLine } from "./dead_letter_line.ts";
 import { type Disk, errorCode, errorText } from "./disk.ts";
 import { syncFolder } from "./folder.ts";
 import { linkError } from "./read_state_file.ts";
@@ -42,12 +42,25 @@ export class DeadLetterFile {
    * @throws {StateError} if the file is a symbolic link, or no file.
    */
   async append(letters: readonly DeadLetter[]): Promise<void> {
-    if (letters.length === 0) return;
+    if (letters.length > 0) await this.#append(letters, deadLetterLine);
+  }
+
+  /**
+   * Takes the letters of these jobs back: they are done after all. Resolves when that is durable.
+   *
+   * @throws as `append`.
+   */
+  async takeBack(seqs: readonly number[]): Promise<void> {
+    if (seqs.length > 0) await this.#append(seqs, handledLine);
+  }
+
+  async #append<T>(items: readonly T[], line: (item: T, time: string) => string): Promise<void> {
     const { disk, path, dir, nowIso } = this.#options;
+    const time = nowIso();
     try {
       const file = await this.#open();
       try {
-        for (const group of groups(letters, nowIso())) await this.#write(file, group);
+        for (const group of groups(items, (item) => line(item, time))) await this.#write(file, group);
         await file.sync();
       } finally {
         await file.close();
@@ -127,11 +140,11 @@ function isJson(line: Uint8Array): boolean {
 }
 
 /** Lines of about as many bytes as one write should have. */
-function* groups(letters: readonly DeadLetter[], time: string): Generator<Uint8Array> {
+function* groups<T>(items: readonly T[], line: (item: T) => string): Generator<Uint8Array> {
   const encoder = new TextEncoder();
   let text = "";
-  for (const letter of letters) {
-    text += deadLetterLine(letter, time);
+  for (const item of items) {
+    text += line(item);
     if (text.length < deadLetterGroupBytes) continue;
     yield encoder.encode(text);
     text = "";

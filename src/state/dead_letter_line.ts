@@ -10,6 +10,11 @@ export function deadLetterLine({ seq, job, history }: DeadLetter, time: string):
   return `${head.slice(0, -1)},"job":${shown(job)},"cbor":"${Buffer.from(job).toString("base64")}"}\n`;
 }
 
+/** A line that takes the letter of a job back, newline included. `time` as above. */
+export function handledLine(seq: number, time: string): string {
+  return `${JSON.stringify({ seq, handled: time })}\n`;
+}
+
 function attemptFields({ how, message, stack, slave, durationMs, at }: Attempt) {
   return { how, error: message, stack, slave, durationMs, at };
 }

@@ -82,5 +82,5 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
     nowIso: () => new Date().toISOString(),
     log,
   });
-  return { identity, epoch, loaded: loaded?.state ?? null, path: files.state, writer, dead };
+  return { identity, epoch, loaded: loaded?.state ?? null, path: files.state, disk, writer, dead };
 }

@@ -45,27 +45,39 @@ export type DeadLetters = Readonly<{
 export async function readDeadLetters(path: string, disk: Disk = nodeDisk): Promise<DeadLetters> {
   const letters = new Map<number, DeadLetterRecord>();
   let damagedLines = 0;
-  const file = await openOwn(disk, path);
-  if (file === null) return { letters: [], damagedLines };
-  try {
-    for await (const line of linesOf(file)) {
-      const parsed = parseLine(line);
-      if (parsed === null) damagedLines += 1;
-      else if ("handled" in parsed) letters.delete(parsed.seq);
-      else letters.set(parsed.seq, parsed);
-    }
-  } finally {
-    await file.close();
+  for await (const line of deadLetterLines(path, disk)) {
+    if (line === null) damagedLines += 1;
+    else if ("handled" in line) letters.delete(line.seq);
+    else letters.set(line.seq, line);
   }
   return { letters: [...letters.values()].sort((a, b) => a.seq - b.seq), damagedLines };
 }
 
+/**
+ * Each line of the file in turn; null is one that is no dead letter. If the file is longer than `bytesMax`, only its
+ * end is read: the first line may be the rest of one, and null.
+ */
+export async function* deadLetterLines(
+  path: string,
+  disk: Disk,
+  bytesMax = Infinity,
+): AsyncGenerator<DeadLetterRecord | Handled | null> {
+  const file = await openOwn(disk, path);
+  if (file === null) return;
+  try {
+    const { size } = await file.stat();
+    for await (const line of linesOf(file, Math.max(0, size - bytesMax))) yield parseLine(line);
+  } finally {
+    await file.close();
+  }
+}
+
 /** Split at newlines only: `readline` splits at U+2028 too, which may stand within a line. */
-async function* linesOf(file: FileHandle): AsyncGenerator<string> {
+async function* linesOf(file: FileHandle, from: number): AsyncGenerator<string> {
   const chunk = new Uint8Array(64 << 10);
   const decoder = new TextDecoder();
   let rest: string[] = [];
-  for (let position = 0;;) {
+  for (let position = from;;) {
     const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
     if (bytesRead === 0) break;
     position += bytesRead;

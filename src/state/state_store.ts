@@ -1,7 +1,9 @@
 import { StateError } from "../base/errors.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
 import type { DeadLetterFile } from "./dead_letter_file.ts";
+import type { Disk } from "./disk.ts";
 import type { Identity } from "./identity.ts";
+import { lastLetters } from "./last_letters.ts";
 import type { Lock } from "./lock.ts";
 import type { StateWriter } from "./state_writer.ts";
 
@@ -30,6 +32,14 @@ export interface StateStore {
    * @throws {StateError} if the file cannot be used at all.
    */
   bury(letters: readonly DeadLetter[]): Promise<void>;
+  /**
+   * The jobs, by seq, of the dead letters on record that were appended last, if their seq is wanted.
+   *
+   * @throws {StateError} if the file cannot be used at all.
+   */
+  lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array>>;
+  /** Takes the dead letters of these jobs back. Resolves when that is durable. @throws as `bury`. */
+  handled(seqs: readonly number[]): Promise<void>;
   /** Says in `<key>.lock` where this master can be reached. */
   setAddress(address: string): Promise<void>;
   /** Waits for what is being written, frees the lock. Idempotent. */
@@ -41,6 +51,7 @@ export type StoreParts = Readonly<{
   epoch: number;
   loaded: RunState | null;
   path: string;
+  disk: Disk;
   writer: StateWriter;
   dead: DeadLetterFile;
   lock: Lock;
@@ -84,11 +95,25 @@ export class OpenStore implements StateStore {
     await saved;
   }
 
-  async bury(letters: readonly DeadLetter[]): Promise<void> {
+  bury(letters: readonly DeadLetter[]): Promise<void> {
+    return this.#append(() => this.#parts.dead.append(letters));
+  }
+
+  handled(seqs: readonly number[]): Promise<void> {
+    return this.#append(() => this.#parts.dead.takeBack(seqs));
+  }
+
+  async #append(append: () => Promise<void>): Promise<void> {
     this.#checkOpen("bury");
-    const buried = this.#burying.then(() => this.#parts.dead.append(letters));
-    this.#burying = buried.catch(() => {});
-    await buried;
+    const appended = this.#burying.then(append);
+    this.#burying = appended.catch(() => {});
+    await appended;
+  }
+
+  async lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array>> {
+    this.#checkOpen("read the dead letters of");
+    const { disk, dead } = this.#parts;
+    return await lastLetters(dead.path, disk, isWanted);
   }
 
   async setAddress(address: string): Promise<void> {

@@ -13,7 +13,8 @@ import {
 import { join } from "node:path";
 import type { DeadLetter } from "../../src/core/types.ts";
 import { decode, encode } from "../../src/protocol/codec.ts";
-import { readDeadLetters } from "../../src/state/read_dead_letters.ts";
+import { nodeDisk } from "../../src/state/disk.ts";
+import { deadLetterLines, readDeadLetters } from "../../src/state/read_dead_letters.ts";
 import { jobJson } from "../../src/state/job_json.ts";
 import { SaveError } from "../../src/state/save_error.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
@@ -72,6 +73,45 @@ t.test("the last line of a seq counts, and `handled` takes one back", async (t) 
   t.equal(damagedLines, 0);
   await store.bury([letter(2)]);
   t.equal((await readDeadLetters(store.deadPath)).letters.length, 3, "buried once more");
+  await store.close();
+});
+
+t.test("letters are taken back by a line of their own", async (t) => {
+  const store = await open(folder(t));
+  await store.bury([letter(1), letter(2), letter(3)]);
+  await store.handled([]);
+  await store.handled([3, 1]);
+  t.match(lines(store.deadPath).slice(3), [{ seq: 3, handled: /^\d{4}-.*Z$/ }, { seq: 1 }]);
+  t.same((await readDeadLetters(store.deadPath)).letters.map(({ seq }) => seq), [2]);
+  await store.close();
+  await t.rejects(store.handled([2]), /its store is closed/);
+});
+
+t.test("the jobs of the last letters, of the seqs that are wanted", async (t) => {
+  const store = await open(folder(t));
+  const last = async () => [...await store.lastLetters((seq) => seq > 1)];
+  t.same(await last(), [], "there is no file");
+  await store.bury([letter(1), letter(2), letter(3), letter(4)]);
+  await store.bury([letter(2, "again")]);
+  await store.handled([3]);
+  t.same(await last(), [[2, encode("again")], [4, encode({ id: 4 })]]);
+  await store.close();
+});
+
+t.test("of a long file only the end is read", async (t) => {
+  const store = await open(folder(t));
+  await store.bury([letter(1), letter(2)]);
+  const { size } = statSync(store.deadPath);
+  const linesOf = async (bytesMax: number) => {
+    const read = [];
+    for await (const line of deadLetterLines(store.deadPath, nodeDisk, bytesMax)) {
+      read.push(line?.seq ?? null);
+    }
+    return read;
+  };
+  t.same(await linesOf(size), [1, 2]);
+  t.same(await linesOf(size - 1), [null, 2]);
+  t.same(await linesOf(10), [null]);
   await store.close();
 });
 
