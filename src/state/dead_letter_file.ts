@@ -10,7 +10,7 @@ import { syncFolder } from "./folder.ts";
 import { linkError } from "./read_state_file.ts";
 import { SaveError } from "./save_error.ts";
 
-const appendFlags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) |
+const appendFlags = constants.O_RDWR | constants.O_APPEND | (constants.O_NOFOLLOW ?? 0) |
   (constants.O_NONBLOCK ?? 0);
 const newline = 0x0a;
 
@@ -36,6 +36,26 @@ export class DeadLetterFile {
   }
 
   /**
+   * Proves that it can be opened to append to it, if it is there, before a letter needs it.
+   *
+   * @throws {StateError} if it cannot.
+   */
+  async check(): Promise<void> {
+    try {
+      await (await this.#open(appendFlags)).close();
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return;
+      if (error instanceof StateError) throw error;
+      throw new StateError(
+        `Cannot write dead letters to "${this.path}": ${
+          errorText(error)
+        }. Make it writable, or move it away.`,
+        { cause: error },
+      );
+    }
+  }
+
+  /**
    * Resolves when all of them are durable.
    *
    * @throws {SaveError} if not all were written; some may have been, and the last line of a seq counts.
@@ -58,7 +78,7 @@ export class DeadLetterFile {
     const { disk, path, dir, nowIso } = this.#options;
     const time = nowIso();
     try {
-      const file = await this.#open();
+      const file = await this.#open(appendFlags | constants.O_CREAT);
       try {
         for (const group of groups(items, (item) => line(item, time))) await this.#write(file, group);
         await file.sync();
@@ -73,10 +93,10 @@ export class DeadLetterFile {
   }
 
   /** Opened anew each time, so that a file that was moved away or deleted is made again. */
-  async #open(): Promise<FileHandle> {
+  async #open(flags: number): Promise<FileHandle> {
     const { disk, path } = this.#options;
     if (!constants.O_NOFOLLOW && await isLink(disk, path)) throw linkError(path);
-    const file = await disk.open(path, appendFlags, 0o600).catch((error: unknown) => {
+    const file = await disk.open(path, flags, 0o600).catch((error: unknown) => {
       throw errorCode(error) === "ELOOP" ? linkError(path) : error;
     });
     if ((await file.stat()).isFile()) return file;

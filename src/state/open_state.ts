@@ -82,5 +82,6 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
     nowIso: () => new Date().toISOString(),
     log,
   });
+  await dead.check();
   return { identity, epoch, loaded: loaded?.state ?? null, path: files.state, disk, writer, dead };
 }

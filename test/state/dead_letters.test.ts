@@ -1,9 +1,12 @@
 import t from "tap";
 import fc from "fast-check";
+import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   readFileSync,
+  rmdirSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -180,15 +183,39 @@ t.test("deleted or moved away while running: made again", async (t) => {
   await store.close();
 });
 
-t.test("a symbolic link, or a folder, in its place is refused for good", async (t) => {
-  const dir = folder(t), target = join(folder(t), "target");
+t.test("a symbolic link in its place is refused for good, whenever it comes", async (t) => {
+  const dir = folder(t), target = join(folder(t), "target"), path = join(dir, "posts.dead.ndjson");
   writeFileSync(target, "precious");
-  symlinkSync(target, join(dir, "posts.dead.ndjson"));
+  symlinkSync(target, path);
+  await t.rejects(open(dir), { name: "StateError", message: /symbolic link/ });
+  await t.rejects(readDeadLetters(path), /symbolic link/);
+  unlinkSync(path);
   const store = await open(dir);
+  symlinkSync(target, path);
   await t.rejects(store.bury([letter(1)]), { name: "StateError", message: /symbolic link/ });
-  await t.rejects(readDeadLetters(store.deadPath), /symbolic link/);
   t.equal(readFileSync(target, "utf8"), "precious");
   await store.close();
+});
+
+t.test("a start proves that it can append, before a letter needs it", async (t) => {
+  const dir = folder(t), path = join(dir, "posts.dead.ndjson");
+  mkdirSync(path);
+  await t.rejects(open(dir), { name: "StateError", message: /move it away/ });
+  rmdirSync(path);
+  execFileSync("mkfifo", [path]);
+  await t.rejects(open(dir), { name: "StateError", message: /it is no file/ });
+  unlinkSync(path);
+  await (await open(dir)).close();
+  t.notOk(existsSync(path), "none is made");
+
+  const fake = new FakeDisk();
+  fake.put("/d/posts.dead.ndjson", new Uint8Array());
+  fake.onStep = (step, path) => {
+    if (step === "open old" && path.endsWith(".ndjson") && fake.get(path)) throw systemError("EACCES");
+  };
+  await t.rejects(openFake(fake), { name: "StateError", message: /EACCES.*Make it writable/ });
+  await (await openFake(fake, { reset: true })).close();
+  t.pass("one that is set aside is not asked");
 });
 
 t.test("a full disk: nothing torn stays, and the next append succeeds", async (t) => {
