@@ -7,11 +7,10 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, JobContext, Summary } from "../mod.ts";
 
 type Post = { id: number; author_id: number; title: string; body: string };
-type Shared = { db: DatabaseSync; write: StatementSync };
+type Shared = { db?: DatabaseSync; write?: StatementSync };
 
 /**
  * All posts behind `last`, page by page in the order of the primary key: memory stays the same however many
@@ -39,23 +38,14 @@ export function* getJobs(last: number | undefined, { args, log }: Context): Gene
 /** What `last` will be: unique, and no post appears behind it later. */
 export const cursor = (post: Post): number => post.id;
 
-/** Opens one connection for each worker process. */
-export async function setup({ args }: Context): Promise<Shared> {
-  const path = pathOf(args);
-  // The master may still be making the sample blog.
-  for (let tries = 0; args.file === undefined && !existsSync(path) && tries < 100; tries++) await sleep(100);
-  const db = open(path);
-  // An upsert: a job can run again after a crash, and then finds its own row.
-  const write = db.prepare(`
-    INSERT INTO cards (post_id, title, author, words, excerpt, tags)
-    SELECT ?1, ?2, name, ?4, ?5, (SELECT group_concat(tag, ', ') FROM post_tags WHERE post_id = ?1)
-    FROM authors WHERE id = ?3
-    ON CONFLICT (post_id) DO UPDATE SET title = excluded.title, author = excluded.author,
-      words = excluded.words, excerpt = excluded.excerpt, tags = excluded.tags`);
-  return { db, write };
+/** One connection for each worker process, opened at its first job: by then `getJobs` has made the sample blog. */
+export function setup(): Shared {
+  return {};
 }
 
-export function handleJob(post: Post, { shared, skip }: JobContext<Shared>): void {
+export function handleJob(post: Post, { args, shared, skip }: JobContext<Shared>): void {
+  shared.db ??= open(pathOf(args));
+  shared.write ??= writeTo(shared.db);
   const words = post.body.split(/\s+/).filter(Boolean);
   const excerpt = words.slice(0, 20).join(" ");
   const { changes } = shared.write.run(post.id, post.title, post.author_id, words.length, excerpt);
@@ -63,11 +53,21 @@ export function handleJob(post: Post, { shared, skip }: JobContext<Shared>): voi
 }
 
 export function teardown({ shared }: { shared: Shared }): void {
-  shared.db.close();
+  shared.db?.close();
 }
 
 export function onFinish(summary: Summary, { args, log }: Context): void {
   if (summary.complete) log.info(`The cards are in the table \`cards\` of ${pathOf(args)}`);
+}
+
+/** An upsert: a job can run again after a crash, and then finds its own row. */
+function writeTo(db: DatabaseSync): StatementSync {
+  return db.prepare(`
+    INSERT INTO cards (post_id, title, author, words, excerpt, tags)
+    SELECT ?1, ?2, name, ?4, ?5, (SELECT group_concat(tag, ', ') FROM post_tags WHERE post_id = ?1)
+    FROM authors WHERE id = ?3
+    ON CONFLICT (post_id) DO UPDATE SET title = excluded.title, author = excluded.author,
+      words = excluded.words, excerpt = excluded.excerpt, tags = excluded.tags`);
 }
 
 function pathOf(args: Context["args"]): string {
@@ -77,7 +77,9 @@ function pathOf(args: Context["args"]): string {
 /** Several processes write to the file at once: WAL lets readers go on, and a writer waits for its turn. */
 function open(path: string): DatabaseSync {
   if (!existsSync(path)) {
-    throw new Error(`There is no ${path} on this machine: start taskmaster in its folder, or say file=PATH`);
+    throw new Error(
+      `There is no ${path} on this machine: an SQLite file is for one machine. Start taskmaster in its folder, or say file=PATH`,
+    );
   }
   const db = new DatabaseSync(path);
   db.exec("PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");

@@ -25,6 +25,8 @@ export type Task = Readonly<{
   stopAfter?: number;
   /** Reads the source only. */
   isMasterOnly?: boolean;
+  /** Handled rather than what the source yields, as on a machine of its own. */
+  jobs?: readonly unknown[];
 }>;
 
 export type Outcome = Readonly<{
@@ -46,8 +48,14 @@ async function drive(plugin: Plugin, task: Task): Promise<Outcome> {
   let error: string | undefined;
   try {
     // Together, as `taskmaster run` starts them.
-    const [blocks] = await Promise.all([readBlocks(plugin, task, log), handler?.setup()]);
-    outcome.jobs = blocks.flatMap((block) => decodeJobs(block.bytes, block.ends.length));
+    const [blocks] = await Promise.all([
+      task.jobs === undefined ? readBlocks(plugin, task, log) : [],
+      handler?.setup(),
+    ]);
+    outcome.jobs = [
+      ...task.jobs ?? [],
+      ...blocks.flatMap((block) => decodeJobs(block.bytes, block.ends.length)),
+    ];
     const cursor = blocks.map(lastCursor).at(-1);
     if (cursor) outcome.last = Buffer.from(cursor).toString("base64");
     for (const [seq, job] of outcome.jobs.entries()) {

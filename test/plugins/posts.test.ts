@@ -46,12 +46,20 @@ t.test("posts.ts is idempotent, and skips a post whose author is gone", async (t
 t.test("posts.ts says what to do where its file is missing", async (t) => {
   const folder = t.testdir();
   const { error, results } = await driven("bun", plugin, folder, { args: { file: "gone.sqlite" } });
-  t.match(
-    error,
-    /There is no .*gone\.sqlite on this machine: start taskmaster in its folder, or say file=PATH$/,
-  );
+  t.match(error, missing);
   t.same([results, readdirSync(folder)], [[], []], "and makes none");
 });
+
+t.test("posts.ts fails a job, not its worker, on a machine without the file", async (t) => {
+  const folder = t.testdir();
+  const post = { id: 1, author_id: 1, title: "One", body: "hello" };
+  const task = { args: { file: "gone.sqlite" }, jobs: [post] };
+  const { error, results } = await driven("bun", plugin, folder, task);
+  t.match([error, results, readdirSync(folder)], [undefined, [{ kind: "failed", message: missing }], []]);
+});
+
+const missing =
+  /There is no .*gone\.sqlite on this machine: .* Start taskmaster in its folder, or say file=PATH$/;
 
 const blog = `
   CREATE TABLE authors (id INTEGER PRIMARY KEY, name TEXT);
