@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Log } from "../base/log.ts";
 import { childEnvironment, slaveCommand } from "../slave/self.ts";
-import { LineStream } from "./plugin_console.ts";
+import { LineStream } from "./line_stream.ts";
 
 export type LocalSlaveOptions = Readonly<{
   /** The words behind `slave`. */
