@@ -1,3 +1,4 @@
+import type { Faults } from "./faults.ts";
 import type { CommandName, OptionName } from "./options.ts";
 
 /** A command line, read but not yet judged by value. */
@@ -20,6 +21,7 @@ export type Invocation = Readonly<{
   tokenText: string | undefined;
   /** Whether a process of ours started this one. */
   isChild: boolean;
+  faults: Faults;
 }>;
 
 /** Carries a command out; resolves with the exit code. */

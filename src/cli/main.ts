@@ -3,6 +3,7 @@ import { startWatchdog } from "../base/watchdog.ts";
 import { type Generation, takeGeneration } from "../slave/self.ts";
 import { lineOverStatus } from "../terminal/screen.ts";
 import { readCommandLine } from "./command_line.ts";
+import { Faults } from "./faults.ts";
 import { loadCommand } from "./load_command.ts";
 
 /**
@@ -18,19 +19,20 @@ export async function main(argv: readonly string[]): Promise<number> {
     refuseRecursion(generation, argv);
     if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
     if (generation === "slave") startWatchdog({ parentPid });
-    endOnFault();
+    const faults = new Faults(report);
     const line = readCommandLine(argv);
     const command = await loadCommand(line.command);
-    return await command({ line, argv, env: process.env, tokenText, isChild: generation !== "first" });
+    return await command({
+      line,
+      argv,
+      env: process.env,
+      tokenText,
+      isChild: generation !== "first",
+      faults,
+    });
   } catch (error) {
     return report(error);
   }
-}
-
-/** A fault in what nobody waits for, ours or the plugin's, ends the program as any other does. */
-function endOnFault(): void {
-  process.on("uncaughtException", (error) => process.exit(report(error)));
-  process.on("unhandledRejection", (error) => process.exit(report(error)));
 }
 
 /** A child that does not come out as what it was started as would start children for ever. */

@@ -6,6 +6,8 @@ import type { EventWriter } from "../terminal/events.ts";
 /** Says on stdout, for `--json`, what happens at a master. */
 export class MasterEvents {
   readonly #writer: EventWriter | null;
+  /** What happened before `started`, which is to come first. */
+  #held: MasterEvent[] | null = [];
 
   /** Null: nothing is to be said. */
   constructor(writer: EventWriter | null) {
@@ -16,9 +18,13 @@ export class MasterEvents {
     const { runId, resumed, statePath } = master;
     this.#writer?.write({ event: "started", key, runId, resumed, statePath });
     this.#writer?.write({ event: "listening", address: formatAddress(master.address), ...master.address });
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const event of held) this.happened(event);
   }
 
   happened(event: MasterEvent): void {
+    if (this.#held !== null) return void this.#held.push(event);
     switch (event.kind) {
       case "joined":
         return this.#writer?.write({

@@ -3,6 +3,7 @@ import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
+import { describeError } from "../plugin/describe_error.ts";
 import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
@@ -13,6 +14,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 import type { Invocation } from "./invocation.ts";
 import { confirmReset } from "./confirm_reset.ts";
 import { exitCodeOf, type StopSignal } from "./exit_code.ts";
+import { HeldLog } from "./held_log.ts";
 import { MasterEvents } from "./master_events.ts";
 import { masterOptions } from "./master_options.ts";
 import { openTerminal } from "./open_terminal.ts";
@@ -62,6 +64,7 @@ export class MasterProgram {
     this.#invocation = parts.invocation;
     this.#events = parts.events;
     this.#progress = this.#startProgress();
+    parts.invocation.faults.handleBy((error) => this.#astray(error));
     this.#over = onSignals({
       stop: (signal, count) => this.#stop(signal, count),
       show: () => this.#progress.show(),
@@ -70,8 +73,22 @@ export class MasterProgram {
 
   /** Stops the run because it cannot go on; this is what the program exits with. */
   fail(exitCode: number): void {
-    this.#failure ??= exitCode;
-    this.master.stop();
+    // A second stop would not wait.
+    if (this.#failure !== undefined) return;
+    this.#failure = exitCode;
+    if (this.#signal === undefined) this.master.stop();
+  }
+
+  /** A fault that nobody waits for, such as a rejected promise of the plugin: the run ends, but it is saved. */
+  #astray(error: unknown): undefined {
+    const { message, stack } = describeError(error);
+    const isFirst = this.#failure === undefined;
+    this.terminal.log(
+      isFirst ? "error" : "debug",
+      `Stopping, since nobody caught what was thrown: ${message}`,
+    );
+    if (isFirst) { for (const line of stack.split("\n").slice(1)) this.terminal.log("error", line); }
+    this.fail(1);
   }
 
   /** Waits for the end, says how it was, and resolves with the exit code. */
@@ -171,20 +188,26 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
   const { words, terminal, events, plugin, settings, tokenText } = parts;
   const name = runName(settings, plugin.path);
   await confirmReset(settings, name);
-  const master = await startMaster(masterOptions(settings, {
-    line: invocation.line,
-    plugin,
-    args: words.args,
-    name,
-    tokenText,
-    log: terminal.log,
-    onEvent: (event) => events.happened(event),
-  }));
-  // Whoever reads the first line may send a signal at once.
-  const program = new MasterProgram(parts, master);
-  greet(parts, master);
-  events.started(master, name.key);
-  return program;
+  // A slave may join while the first save is under way.
+  const held = new HeldLog(terminal.log);
+  try {
+    const master = await startMaster(masterOptions(settings, {
+      line: invocation.line,
+      plugin,
+      args: words.args,
+      name,
+      tokenText,
+      log: held.log,
+      onEvent: (event) => events.happened(event),
+    }));
+    // Whoever reads the first line may send a signal at once.
+    const program = new MasterProgram(parts, master);
+    greet(parts, master);
+    events.started(master, name.key);
+    return program;
+  } finally {
+    held.letGo();
+  }
 }
 
 /** All that comes before the plugin's own code, and the plugin. */
@@ -209,14 +232,14 @@ async function prepare(invocation: Invocation): Promise<Prepared> {
 }
 
 function greet(
-  { invocation, words, terminal, settings, newTokenPath }: Prepared,
+  { invocation, words, terminal, plugin, settings, newTokenPath }: Prepared,
   master: Master,
 ): void {
   const { address } = master;
   const lines = greetingLines({
     bound: address,
     reachable: { host: reachableHost(address.host), port: address.port },
-    plugin: words.path,
+    plugin: plugin.isWhole ? `${words.path}:${plugin.exportName}` : words.path,
     isInsecure: settings.insecure,
     mayJoin: invocation.line.command === "master",
   });

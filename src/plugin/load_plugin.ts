@@ -17,6 +17,8 @@ export type LoadedPlugin = Readonly<{
   path: string;
   /** The export that was named; "default" if none was. */
   exportName: string;
+  /** Whether that export was named and is a whole plugin: a slave must then be told its name too. */
+  isWhole?: boolean;
   /** SHA-256 of the file. */
   hash: Uint8Array;
   plugin: Plugin;
@@ -59,6 +61,7 @@ export async function loadPlugin(
     name: basename(absolute),
     path: absolute,
     exportName: exportName ?? "default",
+    isWhole: exportName !== undefined && typeof exports[exportName] === "object",
     hash: new Uint8Array(createHash("sha256").update(bytes).digest()),
     plugin,
     options: plugin.options ?? {},

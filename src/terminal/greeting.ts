@@ -5,7 +5,7 @@ export type Greeting = Readonly<{
   /** Where the master really listens, and where others reach it. */
   bound: Address;
   reachable: Address;
-  /** The plugin's path as it was typed. */
+  /** The plugin as a slave is to name it: its path as it was typed, and its export if that is a whole plugin. */
   plugin: string;
   isInsecure: boolean;
   /** Whether other slaves are expected to join. */

@@ -195,3 +195,11 @@ t.test("pickPlugin() says what was found instead", (t) => {
   }
   t.end();
 });
+
+t.test("loadPlugin() tells a whole plugin from a function that was named", async (t) => {
+  const text = "export const whole = { getJobs: () => [1] };\nexport const getJobs = () => [2];\n";
+  const file = join(t.testdir({ "two.mjs": text }), "two.mjs");
+  for (const [exportName, isWhole] of [["whole", true], ["getJobs", false], [undefined, false]] as const) {
+    t.equal((await loadPlugin(file, exportName, "master")).isWhole, isWhole);
+  }
+});
