@@ -14,7 +14,7 @@ import {
 // the README: jobs whose answer had not arrived, and after a master's death those of the last checkpoint interval.
 
 /** Heartbeat of the scenarios: silence is noticed after three of them. */
-const heartbeat = ["--heartbeat", "200ms"];
+const heartbeat = ["--heartbeat", "500ms"];
 
 t.test("a slave killed in mid-run costs nothing but its unanswered jobs", async (t) => {
   const scenario = new Scenario();
