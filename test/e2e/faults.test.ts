@@ -128,7 +128,7 @@ t.test("a master stopped for longer than the limit gives nobody up", async (t) =
   scenario.slave(port, ["--procs", "2"]);
   await until(() => scenario.records().ended.size > jobs / 5, "a fifth of the jobs ended");
   master.signal("SIGSTOP");
-  // the stop itself is the event: five times the limit
+  // the stop itself is the event: twice the limit
   await new Promise((resolve) => setTimeout(resolve, 3000));
   master.signal("SIGCONT");
   t.equal(await master.ended, 0, master.stderr);

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { binary, portOf, processesOf, Scenario } from "./harness.ts";
+import { binary, portOf, processesOf, root, runtimes, Scenario } from "./harness.ts";
 
 const plugin = `
 export function* getJobs(last: number = -1) { for (let id = last + 1; id < 1000; id++) yield id; }
@@ -50,4 +50,15 @@ t.test("a master and two slaves of the binary", async (t) => {
   t.same(records.lost(2000), []);
   t.equal(records.repeated, 0);
   t.same(processesOf(scenario.folder), [], "nothing is left running");
+});
+
+t.test("the lines of a file, with the plugin that comes along", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const file = join(scenario.folder, "words.txt");
+  writeFileSync(file, Array.from({ length: 20_000 }, (_, line) => `line ${line}\n`).join(""));
+  const words = [join(root, "plugins", "lines.ts"), `file=${file}`, "--state-dir", scenario.folder];
+  const run = scenario.start(runtimes.binary, ["run", ...words, "--host", "127.0.0.1:0"]);
+  t.equal(await run.ended, 0, run.stderr);
+  t.match(run.stderr, /20000 = 20000 done \+ 0 skipped \+ 0 dead \+ 0 stranded/);
 });
