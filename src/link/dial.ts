@@ -1,16 +1,28 @@
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { ConnectError } from "../base/errors.ts";
+import { handshakeBytesMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import { dialMs } from "../base/wire_limits.ts";
+import { dialMs, nameCharsMax } from "../base/wire_limits.ts";
 import { encode } from "../protocol/codec.ts";
-import { encodeRefusal, nonceBytes, OtherVersionError, type Role, Secret } from "../protocol/handshake.ts";
+import {
+  encodeRefusal,
+  headerBytes,
+  macBytes,
+  nonceBytes,
+  OtherVersionError,
+  type Role,
+  Secret,
+} from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { parseMasterMessage } from "../protocol/parse.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
 import { SlaveHandshake } from "./slave_handshake.ts";
 
 export { RefusedError } from "./slave_handshake.ts";
+
+/** What is left of AUTH for its info: beside its head stand a nonce, a MAC and the role, which is one byte. */
+const infoBytesMax = handshakeBytesMax - headerBytes - nonceBytes - macBytes - 1;
 
 export type DialOptions = Readonly<{
   host: string;
@@ -29,6 +41,7 @@ export type DialOptions = Readonly<{
  * Connects to a master and proves the token, both ways; 15 s in all.
  *
  * @throws {RefusedError} if trying again cannot help: another token or version. Its `final` is true.
+ * @throws {ConnectError} if the plugin's names are too long to introduce this slave.
  * @throws {Error} if it may: refused or reset connection, a busy master, none in time.
  */
 export function dial(options: DialOptions): Promise<Joined> {
@@ -50,7 +63,7 @@ function converse(
     secret: new Secret(options.token),
     role: options.role,
     nonce: randomBytes(nonceBytes),
-    info: encode(options.intro),
+    info: toInfo(options.intro, where),
   });
   const socket = connect({ host: options.host, port: options.port, noDelay: true });
   const timer = setTimeout(
@@ -94,6 +107,24 @@ function converse(
 
   options.signal.addEventListener("abort", onAbort, { once: true });
   socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError);
+}
+
+/**
+ * AUTH's info. A name for people is cut where all would be too long; the plugin's is needed to compare.
+ *
+ * @throws {ConnectError} if that does not help.
+ */
+function toInfo(intro: Introduction, where: string): Uint8Array {
+  const chars = [...intro.name.slice(0, nameCharsMax)];
+  for (;; chars.pop()) {
+    const info = encode({ ...intro, name: chars.join("") });
+    if (info.length <= infoBytesMax) return info;
+    if (chars.length > 0) continue;
+    throw new ConnectError(
+      `Cannot join ${where}: this slave's introduction has ${info.length} bytes, and a master reads at most ` +
+        `${infoBytesMax} before the proof; give the plugin's file or export a shorter name`,
+    );
+  }
 }
 
 function slaveLink(socket: Socket, options: DialOptions, welcome: Welcome, received: Uint8Array): SlaveLink {

@@ -10,7 +10,7 @@ import {
   Secret,
 } from "../../src/protocol/handshake.ts";
 import { encode } from "../../src/protocol/codec.ts";
-import { welcome } from "../protocol/samples.ts";
+import { introduction, welcome } from "../protocol/samples.ts";
 import { openHouse, token } from "./harness.ts";
 
 const secret = new Secret(token);
@@ -162,6 +162,25 @@ t.test("what is no master at all is named, and may be tried again", async (t) =>
   await t.rejects(house.dial({ port: mute.port }), { message: /ended before the welcome/ });
   mute.close();
   await t.rejects(house.dial({ port: mute.port }), { message: /ECONNREFUSED/ });
+  await house.close();
+});
+
+t.test("a name for people is cut where an introduction would be too long", async (t) => {
+  const house = await openHouse();
+  const { hash } = introduction.plugin!;
+  const plugin = { name: `${"p".repeat(252)}.ts`, export: "iterPosts", hash };
+  for (const name of ["x".repeat(300), "\u{1f600}".repeat(128)]) {
+    const { link } = await house.dial({ intro: { ...introduction, name, plugin } });
+    const { intro } = await house.sessions.next();
+    t.same(intro.plugin, plugin, "the plugin's is whole");
+    t.ok(intro.name.length > 100 && name.startsWith(intro.name), `${intro.name.length} of ${name.length}`);
+    await link.close("done");
+  }
+  const endless = { name: "\u{1f600}".repeat(128), export: "\u{1f600}".repeat(128), hash };
+  await t.rejects(house.dial({ intro: { ...introduction, plugin: endless } }), {
+    name: "ConnectError",
+    message: /at most 941 .* a shorter name/,
+  });
   await house.close();
 });
 
