@@ -1,4 +1,5 @@
 import type { Log } from "../base/log.ts";
+import { rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { DeadLetter } from "../core/types.ts";
 
@@ -64,7 +65,7 @@ export class Burials {
       await this.#options.write(letters);
       this.#failures = 0;
       this.#retryAtMs = -Infinity;
-      this.#options.onBuried(letters, toRanges(letters.map(({ seq }) => seq)));
+      this.#options.onBuried(letters, rangesOf(letters.map(({ seq }) => seq)));
     } catch (error) {
       this.#waiting = [...letters, ...this.#waiting];
       this.#failed(error);
@@ -82,13 +83,4 @@ export class Burials {
       } s.`,
     );
   }
-}
-
-function toRanges(seqs: readonly number[]): Ranges {
-  const ranges: number[] = [];
-  for (const seq of seqs.toSorted((a, b) => a - b)) {
-    if (ranges.at(-1) === seq) ranges[ranges.length - 1] = seq + 1;
-    else ranges.push(seq, seq + 1);
-  }
-  return ranges;
 }

@@ -1,6 +1,7 @@
 import type { JobSpan } from "../base/job_span.ts";
 import { includes, RangeSet } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 import type { RunState } from "../core/types.ts";
 import type { StateStore } from "../state/store.ts";
 
@@ -24,7 +25,7 @@ export class LateLetters {
     for (const span of spans) {
       for (let { seq } = span; seq < span.end; seq++) {
         const job = this.#jobs.get(seq);
-        if (job !== undefined && !isEqual(job, span.job(seq))) this.#jobs.delete(seq);
+        if (job !== undefined && !isSameBytes(job, span.job(seq))) this.#jobs.delete(seq);
       }
     }
   }
@@ -64,8 +65,4 @@ function openIn({ handedOut, stranded }: RunState): (seq: number) => boolean {
   const spans = stranded.map(({ span }) => span).sort((a, b) => a.seq - b.seq);
   for (const { seq, end } of spans) seqs.add(seq, end);
   return (seq) => seq >= handedOut || seqs.has(seq);
-}
-
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

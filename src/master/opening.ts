@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { sha256 } from "../base/digest.ts";
 import { ConnectError } from "../base/errors.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
 import type { RunSettings, RunState } from "../core/types.ts";
@@ -21,7 +21,7 @@ export function openRunState(options: MasterOptions): Promise<StateStore> {
     identity: {
       plugin: plugin.name,
       exportName: plugin.exportName,
-      args: sorted(args),
+      args,
       pluginHash: plugin.hash,
     },
     newRunId: newId,
@@ -43,13 +43,17 @@ export async function listenSomewhere(options: ListenOptions, portFallback: bool
   }
 }
 
-export function toWelcome(options: MasterOptions, store: StateStore, masterId: string): Welcome {
+export function toWelcome(
+  options: MasterOptions,
+  { runId, epoch }: Pick<StateStore, "runId" | "epoch">,
+  masterId: string,
+): Welcome {
   const { plugin, args, key, timeoutMs, heartbeatMs, graceMs } = options;
   return {
-    runId: store.runId,
+    runId,
     masterId,
     key,
-    epoch: store.epoch,
+    epoch,
     plugin: { name: plugin.name, export: plugin.exportName, hash: plugin.hash },
     args,
     timeoutMs,
@@ -73,12 +77,4 @@ export function toResumed(state: RunState | null): Resumed | null {
 function isPortTaken(error: unknown): boolean {
   return error instanceof ConnectError &&
     (error.cause as NodeJS.ErrnoException | undefined)?.code === "EADDRINUSE";
-}
-
-function sorted(args: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(args).sort(([a], [b]) => a < b ? -1 : 1));
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash("sha256").update(bytes).digest());
 }

@@ -1,3 +1,5 @@
+import { isSameBytes } from "../base/same_bytes.ts";
+
 /** A plugin as both sides name it to each other. */
 export type PluginName = Readonly<{ name: string; hash: Uint8Array }>;
 
@@ -11,10 +13,6 @@ export function pluginDifference(own: PluginName, other: PluginName | null): str
   if (other.name !== own.name) {
     return `runs the plugin '${other.name}', this master '${own.name}': is that meant?`;
   }
-  if (isSame(own.hash, other.hash)) return null;
+  if (isSameBytes(own.hash, other.hash)) return null;
   return `runs another version of '${own.name}' than this master: copy the plugin to it again, unless that is meant.`;
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -16,7 +16,7 @@ export const headerBytes = 18;
 /** Who connects: a slave, or `status` and `ctl`. */
 export type Role = "slave" | "control";
 
-/** Why a master refuses. What each means to a person is `refusalText`'s. */
+/** Why a master refuses. What each means to a person is said by the slave's half of the handshake. */
 export type RefusalCode = "token" | "version" | "malformed" | "busy" | "late" | "ending";
 
 type Header = Readonly<{ type: number; insecure: boolean; version: number; length: number }>;

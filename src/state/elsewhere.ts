@@ -2,11 +2,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { foreignLookMs } from "../base/state_limits.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 import type { Disk } from "./disk.ts";
 import type { Holder } from "./holder.ts";
 import { readHeader } from "./read_state_file.ts";
 import type { StateFiles } from "./state_files.ts";
-import { encodeHeader, isSame } from "./state_header.ts";
+import { encodeHeader } from "./state_header.ts";
 
 export type ElsewhereOptions = Readonly<{
   /** How long the state must stay as it is: three heartbeats. */
@@ -44,7 +45,7 @@ export async function watchElsewhere(
   const before = await look(disk, files.state);
   for (const endMs = performance.now() + watchMs; performance.now() < endMs;) {
     await pause(Math.min(foreignLookMs, Math.max(1, endMs - performance.now())));
-    if (!isSame(before, await look(disk, files.state))) {
+    if (!isSameBytes(before, await look(disk, files.state))) {
       throw elsewhereError(files, who, "it is saving its state");
     }
   }

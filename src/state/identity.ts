@@ -7,7 +7,7 @@ export type Identity = Readonly<{
   /** The plugin's base name, without its path. */
   plugin: string;
   exportName: string;
-  /** The `name=value` words, sorted by name. */
+  /** The `name=value` words. */
   args: Readonly<Record<string, string>>;
   /** SHA-256 of the plugin's file; a change is only warned about. */
   pluginHash: Uint8Array;

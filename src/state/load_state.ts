@@ -1,10 +1,10 @@
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 import type { Disk } from "./disk.ts";
 import { DamageError } from "./fields.ts";
 import { readHeader, type ReadState, readStateFile } from "./read_state_file.ts";
 import type { StateFiles } from "./state_files.ts";
-import { isSame } from "./state_header.ts";
 
 /** A loaded state, and from which of the two files. */
 export type LoadedState =
@@ -58,7 +58,7 @@ async function epochOfDamaged(
   const header = await readHeader(disk, files.state);
   // The one before it can be a master behind, by one.
   if (header === null) return prev.header.epoch + 1;
-  if (isSame(header.runTag, prev.header.runTag)) return Math.max(header.epoch, prev.header.epoch);
+  if (isSameBytes(header.runTag, prev.header.runTag)) return Math.max(header.epoch, prev.header.epoch);
   throw hopeless(files, damage, `"${files.prev}" is of another run`);
 }
 

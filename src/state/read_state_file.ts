@@ -1,13 +1,15 @@
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { StateError } from "../base/errors.ts";
+import { sha256 } from "../base/digest.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 import type { Disk } from "./disk.ts";
 import { errorCode, errorText } from "./disk.ts";
 import { DamageError } from "./fields.ts";
 import { migrate, stateVersion } from "./migrate.ts";
 import { decodeBody, parseBody } from "./parse_body.ts";
 import type { StateContents } from "./state_body.ts";
-import { decodeHeader, headerBytes, isSame, runTag, sha256, type StateHeader } from "./state_header.ts";
+import { decodeHeader, headerBytes, runTag, type StateHeader } from "./state_header.ts";
 
 export type ReadState = StateContents & Readonly<{ header: StateHeader; savedAtMs: number }>;
 
@@ -90,9 +92,9 @@ export function parseStateFile(bytes: Uint8Array, path: string): StateContents &
   if (body.length !== header.bodyBytes) {
     throw new DamageError(`its body has ${body.length} bytes instead of ${header.bodyBytes}`);
   }
-  if (!isSame(sha256(body), header.bodyHash)) throw new DamageError("its checksum does not hold");
+  if (!isSameBytes(sha256(body), header.bodyHash)) throw new DamageError("its checksum does not hold");
   const contents = parseBody(migrate(decodeBody(body), header.version));
-  if (!isSame(runTag(contents.identity.runId), header.runTag)) {
+  if (!isSameBytes(runTag(contents.identity.runId), header.runTag)) {
     throw new DamageError("its header is of another run");
   }
   return { ...contents, header };

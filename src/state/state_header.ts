@@ -1,4 +1,5 @@
-import { createHash } from "node:crypto";
+import { sha256 } from "../base/digest.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 
 /** What stands before the body; see docs/state-file.md. Its layout is the same in all versions. */
 export type StateHeader = Readonly<{
@@ -33,8 +34,10 @@ export function encodeHeader(header: StateHeader): Uint8Array {
 
 /** Null if these are not the bytes of a header, or a bit of them changed. */
 export function decodeHeader(bytes: Uint8Array): StateHeader | null {
-  if (bytes.length < headerBytes || !isSame(bytes.subarray(0, magic.length), magic)) return null;
-  if (!isSame(sha256(bytes.subarray(0, hashedBytes)), bytes.subarray(hashedBytes, headerBytes))) return null;
+  if (bytes.length < headerBytes || !isSameBytes(bytes.subarray(0, magic.length), magic)) return null;
+  if (!isSameBytes(sha256(bytes.subarray(0, hashedBytes)), bytes.subarray(hashedBytes, headerBytes))) {
+    return null;
+  }
   const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes);
   return {
     version: view.getUint32(8),
@@ -48,12 +51,4 @@ export function decodeHeader(bytes: Uint8Array): StateHeader | null {
 
 export function runTag(runId: string): Uint8Array {
   return sha256(new TextEncoder().encode(runId)).subarray(0, 16);
-}
-
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash("sha256").update(bytes).digest();
-}
-
-export function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -4,6 +4,7 @@ import type { FileHandle } from "node:fs/promises";
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { stateStepBytes } from "../base/state_limits.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 import { type Disk, errorCode, errorText, removeFile } from "./disk.ts";
 import { syncFolder } from "./folder.ts";
 import { gather } from "./gather.ts";
@@ -12,7 +13,7 @@ import { readHeader } from "./read_state_file.ts";
 import { SaveError } from "./save_error.ts";
 import { bodyParts, type StateContents } from "./state_body.ts";
 import type { StateFiles } from "./state_files.ts";
-import { encodeHeader, headerBytes, isSame, runTag, type StateHeader } from "./state_header.ts";
+import { encodeHeader, headerBytes, runTag, type StateHeader } from "./state_header.ts";
 
 /** Exclusive, so that a link in its place is refused. */
 const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
@@ -122,11 +123,11 @@ export class StateWriter {
 
   #checkOlder(there: StateHeader): void {
     const { files, runId, epoch } = this.#options;
-    const who = isSame(there.runTag, runTag(runId))
+    const who = isSameBytes(there.runTag, runTag(runId))
       ? "another master took this run over"
       : "it is of another run now";
-    const isOlder = there.epoch < epoch || (there.epoch === epoch && isSame(there.writer, this.#writer));
-    if (isSame(there.runTag, runTag(runId)) && isOlder) return;
+    const isOlder = there.epoch < epoch || (there.epoch === epoch && isSameBytes(there.writer, this.#writer));
+    if (isSameBytes(there.runTag, runTag(runId)) && isOlder) return;
     throw new StateError(
       `Cannot save "${files.state}": ${who} (epoch ${there.epoch}, this master's is ${epoch}). Nothing of it was changed; ` +
         `let that one go on.`,
@@ -159,7 +160,7 @@ async function headerThere(disk: Disk, path: string): Promise<StateHeader | null
 }
 
 function isSameHeader(a: StateHeader, b: StateHeader): boolean {
-  return isSame(encodeHeader(a), encodeHeader(b));
+  return isSameBytes(encodeHeader(a), encodeHeader(b));
 }
 
 async function linkOrCopy(disk: Disk, from: string, to: string): Promise<void> {

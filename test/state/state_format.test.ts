@@ -1,6 +1,7 @@
 import t from "tap";
 import fc from "fast-check";
 import { createHash } from "node:crypto";
+import { sha256 } from "../../src/base/digest.ts";
 import { JobSpan } from "../../src/base/job_span.ts";
 import type { History, RunState, Stranded } from "../../src/core/types.ts";
 import { decode, encode } from "../../src/protocol/codec.ts";
@@ -11,7 +12,7 @@ import { migrate, stateVersion } from "../../src/state/migrate.ts";
 import { decodeBody, parseBody } from "../../src/state/parse_body.ts";
 import { parseStateFile } from "../../src/state/read_state_file.ts";
 import { bodyParts } from "../../src/state/state_body.ts";
-import { decodeHeader, encodeHeader, headerBytes, runTag, sha256 } from "../../src/state/state_header.ts";
+import { decodeHeader, encodeHeader, headerBytes, runTag } from "../../src/state/state_header.ts";
 import { purpose, someStranded, spanOf, stateOf, untouched } from "./fixtures.ts";
 
 const identity: Identity = { ...purpose, runId: "run-1" };
