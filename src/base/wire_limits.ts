@@ -16,6 +16,10 @@ export const creditMax = 10_000_000;
 export const durationMsMax = 2_147_483_647;
 /** SHA-256. */
 export const hashBytes = 32;
+/** Arguments of a run. */
+export const argsMax = 1_000;
+/** The value of one of them. */
+export const argCharsMax = 1 << 16;
 /** WELCOME as a whole; only the arguments of a run can make it long. */
 export const welcomeBytesMax = 1 << 20;
 /** Shortest token: 128 bits. */
