@@ -59,7 +59,7 @@ function hostText(command: CommandName): string {
 
 function forms(command: CommandName): string {
   const host = environmentName("host", command);
-  return "Durations: 500ms, 30s, 5m. Sizes: 64MiB. Every option has an environment variable (--size-bytes: TASKMASTER_SIZE_BYTES" +
+  return "Durations: 500ms, 30s, 5m. Sizes: 64MiB. Every option but --reset and --force has an environment variable (--size-bytes: TASKMASTER_SIZE_BYTES" +
     `${
       host === undefined ? "" : `; --host: ${host}`
     }); a flag beats it, and it beats the plugin's \`options\`.`;

@@ -29,7 +29,7 @@ import { onSignals } from "./signals.ts";
 import { resolveToken } from "./token/token.ts";
 
 /** The last field of the last status line. */
-const endings = { complete: "finished", stopped: "stopped", "source failed": "getJobs threw" } as const;
+const endings = { complete: "finished", stopped: "stopped", "source failed": "source failed" } as const;
 
 /** What lives and ends with a master. */
 export type Companion = Readonly<{

@@ -14,8 +14,9 @@ export type Option = Readonly<{
   default?: string;
   /** A default in words, where it is not a value. */
   defaultText?: string;
-  /** Smallest number, milliseconds or bytes. */
+  /** Smallest and largest number, milliseconds or bytes. */
   min?: number;
+  max?: number;
   choices?: readonly string[];
   commands: readonly CommandName[];
   /** May stand in a plugin's `options` export. */
@@ -92,6 +93,7 @@ export const options = {
     value: "N",
     example: "4",
     min: 1,
+    max: 4_096,
     commands: atSlave,
     inPlugin: true,
     defaultText: "number of CPUs",
@@ -103,6 +105,7 @@ export const options = {
     default: "1",
     example: "100",
     min: 1,
+    max: 100_000,
     commands: atSlave,
     inPlugin: true,
     help: "jobs in progress at once in each worker process",
@@ -250,8 +253,12 @@ export const optionRows: readonly (readonly [OptionName, Option])[] = Object.ent
   Option,
 ][];
 
+/** For one start only: left in the environment, it would start every resume over. */
+const flagsOnly: readonly OptionName[] = ["reset", "force"];
+
 /** The variable that sets an option for a command. */
 export function environmentName(name: OptionName, command: CommandName): string | undefined {
+  if (flagsOnly.includes(name)) return undefined;
   if (name === "host") {
     return command === "master" ? "TASKMASTER_LISTEN" : command === "run" ? undefined : "TASKMASTER_HOST";
   }

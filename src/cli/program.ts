@@ -1,9 +1,11 @@
 import { basename, delimiter, dirname, join, relative } from "node:path";
+import { selfCommand } from "../slave/self.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */
 export function compiledBinary(): string | undefined {
-  // A compiled binary's entry is in a file system inside of it: /$bunfs/root/... or B:\~BUN\root\...
-  return /^(?:\/\$bunfs\/|[A-Z]:[\\/]~BUN[\\/])/.test(process.argv[1] ?? "") ? process.execPath : undefined;
+  // A runtime needs to be told what to run.
+  const { command, args } = selfCommand([]);
+  return args.length === 0 ? command : undefined;
 }
 
 /** The words a person types to start this program again, as it was started: for commands to copy. */

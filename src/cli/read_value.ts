@@ -23,13 +23,13 @@ export function readValue(option: Option, text: string, hostMissing: Address): V
     case "choice":
       return option.choices?.includes(text) ? text : undefined;
     case "address":
-      return parseAddress(text, hostMissing);
+      return isNumber(text) ? undefined : parseAddress(text, hostMissing);
     case "count":
-      return atLeast(option.min, /^\d{1,15}$/.test(text) ? Number(text) : undefined);
+      return within(option, Number.MAX_SAFE_INTEGER, /^\d{1,15}$/.test(text) ? Number(text) : undefined);
     case "duration":
-      return atLeast(option.min, within(parseDuration(text), msMax));
+      return within(option, msMax, parseDuration(text));
     case "size":
-      return atLeast(option.min, within(parseSize(text), Number.MAX_SAFE_INTEGER));
+      return within(option, Number.MAX_SAFE_INTEGER, parseSize(text));
   }
 }
 
@@ -47,23 +47,33 @@ export function expectedForm(option: Option): string {
     case "address":
       return "a host, a port or both: h, :p, h:p or [v6]:p";
     case "count":
-      return `a whole number of at least ${option.min ?? 0}`;
+      return option.max === undefined
+        ? `a whole number of at least ${option.min ?? 0}`
+        : `a whole number from ${option.min ?? 0} to ${option.max}`;
     case "duration":
-      return `a duration of at least ${option.min ?? 0}ms, with its unit (ms, s, m, h, d)`;
+      return `a duration from ${option.min ?? 0}ms to ${msMax / 86_400_000}d, with its unit (ms, s, m, h, d)`;
     case "size":
-      return "a size in bytes, KiB, MiB or GiB";
+      return `a size of at least ${option.min ?? 0}, in bytes, KiB, MiB or GiB`;
   }
 }
 
-/** Longest timer that every runtime keeps: a longer one fires at once. */
-const msMax = 2 ** 31 - 1;
-
-function within(value: number | undefined, max: number): number | undefined {
-  return value !== undefined && value <= max ? value : undefined;
+/** More on what was meant, as a sentence behind the others; empty if nothing can be guessed. */
+export function hintOn(option: Option, text: string): string {
+  if (option.kind !== "address") return "";
+  if (isNumber(text)) return ` A port alone is written :${text}.`;
+  return text.endsWith(":0") ? " Port 0, for any free one, is for masters only." : "";
 }
 
-function atLeast(min = 0, value: number | undefined): number | undefined {
-  return value !== undefined && value >= min ? value : undefined;
+/** A host of digits is an address in a form that nobody means. */
+function isNumber(text: string): boolean {
+  return /^\d+$/.test(text);
+}
+
+/** In whole days, the longest timer that every runtime keeps (2^31 ms): a longer one fires at once. */
+const msMax = 24 * 86_400_000;
+
+function within({ min = 0, max }: Option, maxOfAll: number, value: number | undefined): number | undefined {
+  return value !== undefined && value >= min && value <= (max ?? maxOfAll) ? value : undefined;
 }
 
 function readSwitch(text: string): boolean | undefined {

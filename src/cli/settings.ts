@@ -10,7 +10,7 @@ import {
   optionRows,
   type Settings,
 } from "./options.ts";
-import { expectedForm, readValue, type Value } from "./read_value.ts";
+import { expectedForm, hintOn, readValue, type Value } from "./read_value.ts";
 import { suggest } from "./suggest.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -85,7 +85,11 @@ function readPlugins(name: OptionName, option: Option, own: unknown, command: Co
 }
 
 function read(option: Option, text: string, command: CommandName): Value | undefined {
-  return readValue(option, text, hostDefault(command));
+  const value = readValue(option, text, hostDefault(command));
+  // Whoever connects needs to know where to.
+  return option.kind === "address" && command === "slave" && (value as Address | undefined)?.port === 0
+    ? undefined
+    : value;
 }
 
 function absent(option: Option): Value | undefined {
@@ -97,7 +101,9 @@ function usage(who: string, text: string, option: Option, example: string): Usag
 }
 
 function sentence(who: string, text: string, option: Option, example: string): string {
-  return `${who} cannot be "${printable(text, 80)}": it takes ${expectedForm(option)}, such as ${example}.`;
+  return `${who} cannot be "${printable(text, 80)}": it takes ${expectedForm(option)}, such as ${example}.${
+    hintOn(option, text)
+  }`;
 }
 
 function fail(error: Error): never {

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { Log } from "../base/log.ts";
 import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../slave/slave.ts";
 import { EventWriter } from "../terminal/events.ts";
+import { slaveGreetingLines } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
 import { slaveStatusLine } from "../terminal/status_line.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -69,8 +70,14 @@ export class SlaveProgram {
       binary: compiledBinary(),
       mayCreate: false,
     });
+    const address = settings.host ?? hostDefault("slave");
+    if (!isChild) {
+      for (const text of slaveGreetingLines(address.host, settings.insecure)) {
+        terminal.say(text);
+      }
+    }
     return new SlaveProgram(terminal, settings, isChild, {
-      ...(settings.host ?? hostDefault("slave")),
+      ...address,
       pluginPath: resolve(words.path),
       exportName: words.exportName,
       token: token === undefined ? null : tokenBytes(token.text),
@@ -94,9 +101,19 @@ export class SlaveProgram {
     this.#progress.stop();
     this.#terminal.close();
     if (exitCode === 0 && !this.#isChild) this.#terminal.say(`Ended: ${result.reason}`);
-    else if (exitCode !== 0) this.#terminal.log("error", result.reason);
+    else if (exitCode !== 0) this.#showFailure(result.reason);
     this.#events?.write({ event: "ended", ...this.#slave.status(), reason: result.reason, exitCode });
     return exitCode;
+  }
+
+  /** What `setup` threw comes with its stack. */
+  #showFailure(reason: string): void {
+    for (const line of reason.split("\n")) this.#terminal.log("error", line);
+    if (!reason.startsWith("setup failed")) return;
+    this.#terminal.log(
+      "error",
+      "No job was taken. Mend `setup`, or what it needs on this machine, and start again.",
+    );
   }
 
   #exitCode({ exitCode }: SlaveResult): number {

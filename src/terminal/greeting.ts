@@ -1,6 +1,9 @@
 import { type Address, formatAddress, isLoopback } from "../base/address.ts";
 import { shellQuote } from "./shell_quote.ts";
 
+const notEncrypted =
+  "Connections are authenticated at connect; not encrypted, not protected against tampering";
+
 export type Greeting = Readonly<{
   /** Where the master really listens, and where others reach it. */
   bound: Address;
@@ -26,9 +29,15 @@ export function greetingLines({ bound, reachable, plugin, isInsecure, mayJoin }:
   if (mayJoin) lines.push(`Join with: ${shellQuote(join)}`);
   if (isInsecure) lines.push("Insecure: no token is asked for, whoever can connect can take jobs");
   else if (!isLoopback(bound.host)) {
-    lines.push("Connections are authenticated at connect; not encrypted, not protected against tampering");
+    lines.push(notEncrypted);
   }
   return lines;
+}
+
+/** A slave's first lines, of a connection to this host: what its connection is worth. */
+export function slaveGreetingLines(host: string, isInsecure: boolean): string[] {
+  if (isInsecure) return ["Insecure: no token proves the master, whoever listens there can hand out jobs"];
+  return isLoopback(host) ? [] : [notEncrypted];
 }
 
 /** What an earlier start left. */

@@ -61,6 +61,20 @@ t.test("settle() takes a plugin's bare numbers as milliseconds and bytes", async
   });
 });
 
+t.test("settle() takes --reset and --force of the command line alone", async (t) => {
+  const env = { TASKMASTER_RESET: "1", TASKMASTER_FORCE: "1" };
+  t.match(settle(run(), env), { reset: false, force: false });
+  t.match(settle(run("--reset", "--force"), env), { reset: true, force: true });
+});
+
+t.test("settle() refuses port 0 for whoever connects", async (t) => {
+  t.throws(() => settle(readCommandLine(["slave", "x.ts", "--host", "web1:0"]), {}), {
+    name: "UsageError",
+    message: /Port 0.*masters only/,
+  });
+  t.equal(settle(readCommandLine(["master", "x.ts", "--host", ":0"]), {}).host?.port, 0);
+});
+
 t.test("settle() does not read what is of another command", async (t) => {
   t.equal(settle(readCommandLine(["slave", "x.ts"]), { TASKMASTER_SIZE: "nonsense" }).size, 10_000);
 });
@@ -88,7 +102,25 @@ const bad:
         /--timeout cannot be "30".*unit.*--timeout=30s/,
         "UsageError",
       ],
-      ["a duration no timer can keep", ["--timeout", "30d"], {}, {}, /--timeout/, "UsageError"],
+      [
+        "a duration no timer can keep",
+        ["--timeout", "100d"],
+        {},
+        {},
+        /--timeout.* from 1ms to 24d,/,
+        "UsageError",
+      ],
+      ["too many processes", ["--procs", "5000"], {}, {}, /--procs.* from 1 to 4096,/, "UsageError"],
+      ["too many jobs at once", ["--concurrency=100001"], {}, {}, / from 1 to 100000,/, "UsageError"],
+      ["no bytes", ["--size-bytes", "0"], {}, {}, /--size-bytes.* of at least 1, in bytes/, "UsageError"],
+      [
+        "a host that is a port",
+        ["--host", "5050"],
+        {},
+        {},
+        / A port alone is written :5050\.$/,
+        "UsageError",
+      ],
       [
         "a size of another kind",
         ["--size-bytes", "64M"],
@@ -124,9 +156,9 @@ const bad:
       [
         "a bad switch variable",
         [],
-        { TASKMASTER_RESET: "maybe" },
+        { TASKMASTER_JSON: "maybe" },
         {},
-        /^TASKMASTER_RESET.*TASKMASTER_RESET=1/,
+        /^TASKMASTER_JSON.*TASKMASTER_JSON=1/,
         "UsageError",
       ],
       [
@@ -176,9 +208,11 @@ for (
   });
 }
 
-t.test("every option has a variable, and none is shared", async (t) => {
-  const names = optionRows.map(([name]) => environmentName(name, "slave"));
-  t.equal(new Set(names).size, optionRows.length);
+t.test("every option but two has a variable, and none is shared", async (t) => {
+  const names = optionRows.map(([name]) => environmentName(name, "slave")).filter((name) =>
+    name !== undefined
+  );
+  t.equal(new Set(names).size, optionRows.length - 2);
   t.equal(environmentName("size-bytes", "run"), "TASKMASTER_SIZE_BYTES");
   t.notOk(names.includes("TASKMASTER_TOKEN"), "the secret has no option");
 });

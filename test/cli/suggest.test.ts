@@ -1,7 +1,7 @@
 import t from "tap";
 import { suggest } from "../../src/cli/suggest.ts";
 
-const known = ["run", "master", "slave", "state", "status-interval", "size"];
+const known = ["run", "master", "slave", "state", "status-interval", "size", "grace"];
 const table: readonly (readonly [string, string | undefined])[] = [
   ["rnu", "run"],
   ["matser", "master"],
@@ -11,6 +11,8 @@ const table: readonly (readonly [string, string | undefined])[] = [
   ["status-intervall", "status-interval"],
   ["mast", "master"],
   ["sizes", "size"],
+  ["rate", undefined],
+  ["hosts", undefined],
   ["x", undefined],
   ["r", undefined],
   ["frobnicate", undefined],

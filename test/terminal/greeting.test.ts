@@ -1,5 +1,5 @@
 import t from "tap";
-import { greetingLines, resumeLine } from "../../src/terminal/greeting.ts";
+import { greetingLines, resumeLine, slaveGreetingLines } from "../../src/terminal/greeting.ts";
 
 const greeting = {
   bound: { host: "0.0.0.0", port: 5050 },
@@ -55,4 +55,10 @@ t.test("resumeLine() says what an earlier start left", async (t) => {
   t.equal(resumeLine(nothing, "/d/p.state"), undefined, "it was stopped before its first job");
   t.match(resumeLine({ ...nothing, complete: true }, "/d/p.state"), /^This run was finished: 0 jobs/);
   t.match(resumeLine({ ...resumed, complete: true }, "/d/p.state"), /^This run was finished: 7 .*--reset/);
+});
+
+t.test("slaveGreetingLines() says what a connection is worth", async (t) => {
+  t.same(slaveGreetingLines("127.0.0.1", false), []);
+  t.match(slaveGreetingLines("10.0.0.5", false), [/not encrypted, not protected against tampering/]);
+  t.match(slaveGreetingLines("127.0.0.1", true), [/^Insecure/]);
 });
