@@ -89,15 +89,20 @@ export class Outcomes {
  * yet answered (`pending`), answered but not yet known to be saved (`unsaved`), or forgotten.
  */
 export class HeldLease {
-  readonly lease: ReceivedLease;
+  readonly lease: Omit<ReceivedLease, "jobs" | "ends">;
+  /** Grows with the leases of a slave, in the order in which they came. */
+  readonly place: number;
+  #encoded: Pick<ReceivedLease, "jobs" | "ends"> | null;
   readonly queued: RangeSet;
   readonly running = new RangeSet();
   pending = new Outcomes();
   /** What each answer of this session said of this lease, oldest first. */
   unsaved: { number: number; outcomes: Outcomes }[] = [];
 
-  constructor(lease: ReceivedLease) {
+  constructor({ jobs, ends, ...lease }: ReceivedLease, place: number) {
     this.lease = lease;
+    this.place = place;
+    this.#encoded = { jobs, ends };
     this.queued = new RangeSet([lease.seq, lease.seq + lease.count]);
   }
 
@@ -112,9 +117,15 @@ export class HeldLease {
     return this.queued.isEmpty && this.running.isEmpty && this.pending.isEmpty && this.unsaved.length === 0;
   }
 
-  /** The encoded jobs `from` up to, not including, `to`; a view. */
+  /** Lets go of the encoded jobs if none can run any more: an outcome may wait long for a durable state. */
+  letGo(): void {
+    if (this.queued.isEmpty && this.running.isEmpty) this.#encoded = null;
+  }
+
+  /** The encoded jobs `from` up to, not including, `to`, which are queued or running; a view. */
   bytes(from: number, to: number): Uint8Array {
-    const { seq, ends, jobs } = this.lease;
+    const { seq } = this.lease;
+    const { ends, jobs } = this.#encoded!;
     const start = from === seq ? 0 : ends[from - seq - 1]!;
     return jobs.subarray(start, ends[to - seq - 1]!);
   }
@@ -133,15 +144,12 @@ export class HeldLease {
     while (this.unsaved.length > 0 && this.unsaved[0]!.number <= through) this.unsaved.shift();
   }
 
-  /** In a new session: keeps only these jobs, and says again what is not known to be saved. Returns jobs to abort. */
-  keep(seqs: Ranges): Ranges {
+  /** In a new session: keeps only these jobs, and says again what is not known to be saved. */
+  keep(seqs: Ranges): void {
     for (const { outcomes } of this.unsaved) this.pending.absorb(outcomes);
     this.unsaved = [];
     this.pending.retain(seqs);
     this.queued.retainAll(seqs);
-    const lost = new RangeSet(this.running.ranges);
-    lost.removeAll(seqs);
     this.running.retainAll(seqs);
-    return lost.ranges;
   }
 }

@@ -1,6 +1,7 @@
-import { intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
+import { countOf, intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { HeldLease, type ReceivedLease } from "./held_lease.ts";
+import { HeldQueue } from "./held_queue.ts";
 import type { Alone, Answer, Failure, LeaseJobs, LeaseName } from "./types.ts";
 
 /** Consecutive jobs of one lease for one worker. `number` counts the slices of that worker from 1. */
@@ -27,8 +28,11 @@ export type SliceAnswer = Readonly<{
 /** Jobs of a worker whose signal is to fire. */
 export type Abort = Readonly<{ worker: number; slice: number; jobs: Ranges }>;
 
-/** A slice at a worker. `left` are its jobs that have not ended; `lost` those that ended mattering. */
-type GivenSlice = { number: number; held: HeldLease; left: RangeSet; lost: RangeSet };
+/**
+ * A slice at a worker. `left` are its jobs that have not ended; `lost` those that ended mattering. `isReleased`: what
+ * the worker does not begin goes back to the master.
+ */
+type GivenSlice = { number: number; held: HeldLease; left: RangeSet; lost: RangeSet; isReleased: boolean };
 
 /**
  * What a slave holds: the ledger of its supervisor. It is pure: it hears what arrived, from the master and from
@@ -52,10 +56,15 @@ type GivenSlice = { number: number; held: HeldLease; left: RangeSet; lost: Range
  */
 export class Holdings {
   #runId = "";
+  /** All leases; nearly all of them may but wait for a durable state. */
   #leases = new Map<string, HeldLease>();
+  readonly #queue = new HeldQueue();
+  /** Leases with something to say. */
+  readonly #pending = new Set<HeldLease>();
+  #received = 0;
+  #running = 0;
   /** Per worker its slices, by number. */
   #workers = new Map<number, { given: number; slices: Map<number, GivenSlice> }>();
-  #isDraining = false;
   /** Jobs that are lost and still run. */
   readonly #lost = new RangeSet();
   /** Between the end of a session and `applyKeep` in the next one nothing is said and nothing lent. */
@@ -64,28 +73,22 @@ export class Holdings {
 
   /** Jobs queued or running, what `credit` bounds. */
   get jobs(): number {
-    return this.queued + this.running;
+    return this.queued + this.#running;
   }
 
   /** Jobs at no worker. */
   get queued(): number {
-    let count = 0;
-    for (const held of this.#leases.values()) count += held.queued.count;
-    return count;
+    return this.#queue.count;
   }
 
   /** Jobs at workers and not lost. */
   get running(): number {
-    let count = 0;
-    for (const held of this.#leases.values()) count += held.running.count;
-    return count;
+    return this.#running;
   }
 
   /** Whether there is something to say to the master. */
   get hasPending(): boolean {
-    if (!this.#isKept) return false;
-    for (const held of this.#leases.values()) if (!held.pending.isEmpty) return true;
-    return false;
+    return this.#isKept && this.#pending.size > 0;
   }
 
   /** Nothing is queued, running or pending: a draining slave may leave. */
@@ -94,14 +97,14 @@ export class Holdings {
   }
 
   /**
-   * The welcome of a new session came: it drains only if it is told so again. If it is of another run, everything
-   * is dropped; returns what to abort.
+   * The welcome of a new session came: jobs are released only if that is said again. If it is of another run,
+   * everything is dropped; returns what to abort.
    */
   welcome(runId: string): readonly Abort[] {
     const aborts = runId === this.#runId ? [] : this.#keepOnly(new Map());
     this.#runId = runId;
     this.#isKept = false;
-    this.#isDraining = false;
+    for (const slice of this.#slices()) slice.isReleased = false;
     return aborts;
   }
 
@@ -119,37 +122,34 @@ export class Holdings {
     return this.#keepOnly(new Map(leases.map(({ lease, jobs }) => [keyOf(lease), jobs])));
   }
 
+  /** A lease that is held already is ignored: a name is used once. */
   receive(lease: ReceivedLease): void {
-    this.#leases.set(keyOf(lease.name), new HeldLease(lease));
+    const key = keyOf(lease.name);
+    if (this.#leases.has(key)) return;
+    const held = new HeldLease(lease, ++this.#received);
+    this.#leases.set(key, held);
+    this.#queue.push(held);
   }
 
   /** How the jobs that `give` would give next are to run; null if there are none. */
   next(): Alone | null {
-    for (const held of this.#leases.values()) if (this.#canBegin(held)) return held.lease.alone;
-    return null;
+    return this.#queue.first(this.#lost)?.lease.alone ?? null;
   }
 
-  /** The oldest queued jobs, at most `jobsMax` of them, all of one lease; null if there are none to begin now. */
+  /**
+   * The oldest queued jobs, at most `jobsMax` of them, all of one lease; null if there are none to begin now. A job
+   * that still runs, though its lease is lost, is not begun again beside itself.
+   */
   give(worker: number, jobsMax: number): Slice | null {
-    for (const held of this.#leases.values()) {
-      if (this.#canBegin(held)) return this.#give(held, worker, jobsMax);
-    }
-    return null;
-  }
-
-  /** A job that still runs, though its lease is lost, is not begun again beside itself. */
-  #canBegin(held: HeldLease): boolean {
-    if (held.queued.isEmpty) return false;
-    return this.#lost.isEmpty || subtract(held.queued.ranges, this.#lost.ranges).length > 0;
-  }
-
-  #give(held: HeldLease, worker: number, jobsMax: number): Slice {
-    const [from, to] = new RangeSet(subtract(held.queued.ranges, this.#lost.ranges)).takeFirst(jobsMax);
-    held.queued.removeAll([from, to]);
+    const held = this.#queue.first(this.#lost);
+    if (held === null) return null;
+    const [from, to] = this.#queue.take(held, jobsMax, this.#lost);
     held.running.add(from, to);
+    this.#running += to - from;
     const state = this.#worker(worker);
     const number = ++state.given;
-    state.slices.set(number, { number, held, left: new RangeSet([from, to]), lost: new RangeSet() });
+    const left = new RangeSet([from, to]);
+    state.slices.set(number, { number, held, left, lost: new RangeSet(), isReleased: false });
     const { name, attempt, alone } = held.lease;
     return { number, lease: name, seq: from, count: to - from, attempt, alone, jobs: held.bytes(from, to) };
   }
@@ -163,7 +163,7 @@ export class Holdings {
 
   /**
    * A worker's answer. What it names and does not have is ignored, as is what became of lost jobs. Jobs not begun
-   * are queued again, or released if the slave drains.
+   * are queued again, or released if that was said.
    */
   finish(worker: number, answer: SliceAnswer): void {
     const state = this.#worker(worker);
@@ -175,9 +175,9 @@ export class Holdings {
     for (const failure of answer.failed) {
       if (this.#end(slice, [failure.seq, failure.seq + 1]).length > 0) pending.failed.push(failure);
     }
-    this.#handBack(slice.held, this.#end(slice, answer.released));
+    this.#handBack(slice, this.#end(slice, answer.released));
     if (slice.left.isEmpty) state.slices.delete(slice.number);
-    this.#forgetIfDone(slice.held);
+    this.#note(slice.held);
   }
 
   /** Ends jobs of a slice; returns those that count: that it had, and that were not lost. */
@@ -189,11 +189,14 @@ export class Holdings {
     slice.lost.removeAll(lost);
     this.#lost.removeAll(lost);
     slice.held.running.removeAll(ended);
+    this.#running -= countOf(ended);
     return ended;
   }
 
-  #handBack(held: HeldLease, jobs: Ranges): void {
-    (this.#isDraining ? held.pending.released : held.queued).addAll(jobs);
+  #handBack({ held, isReleased }: GivenSlice, jobs: Ranges): void {
+    if (jobs.length === 0) return;
+    if (isReleased) held.pending.released.addAll(jobs);
+    else this.#queue.handBack(held, jobs);
   }
 
   /**
@@ -209,17 +212,17 @@ export class Holdings {
     for (const slice of slices) {
       const own = this.#end(slice, crash.suspects);
       if (own.length > 0) slice.held.pending.crashed(crash, own);
-      this.#handBack(slice.held, this.#end(slice, slice.left.ranges));
-      this.#forgetIfDone(slice.held);
+      this.#handBack(slice, this.#end(slice, slice.left.ranges));
+      this.#note(slice.held);
     }
   }
 
-  /** The slave drains: what is at no worker is handed back, as is, from now on, what workers had not begun. */
+  /** Hands back what is at no worker, and later what workers have now and do not begin. What comes later is kept. */
   releaseUntried(): void {
-    this.#isDraining = true;
-    for (const held of this.#leases.values()) {
-      held.pending.released.addAll(held.queued.ranges);
-      held.queued.clear();
+    for (const slice of this.#slices()) slice.isReleased = true;
+    for (const { held, jobs } of this.#queue.takeAll()) {
+      held.pending.released.addAll(jobs);
+      this.#note(held);
     }
   }
 
@@ -227,10 +230,8 @@ export class Holdings {
   takeAnswers(): { number: number; answer: Answer }[] {
     if (!this.#isKept) return [];
     const answers: { number: number; answer: Answer }[] = [];
-    for (const held of this.#leases.values()) {
-      if (held.pending.isEmpty) continue;
-      answers.push(...held.takeAnswers(() => ++this.#answered));
-    }
+    for (const held of this.#pending) answers.push(...held.takeAnswers(() => ++this.#answered));
+    this.#pending.clear();
     return answers;
   }
 
@@ -238,12 +239,16 @@ export class Holdings {
   covered(through: number): void {
     for (const held of this.#leases.values()) {
       held.covered(through);
-      this.#forgetIfDone(held);
+      this.#note(held);
     }
   }
 
   #keepOnly(kept: ReadonlyMap<string, Ranges>): Abort[] {
     for (const [key, held] of this.#leases) held.keep(kept.get(key) ?? []);
+    this.#queue.reset(this.#leases.values());
+    this.#running = 0;
+    this.#pending.clear();
+    for (const held of this.#leases.values()) this.#running += held.running.count;
     const aborts: Abort[] = [];
     for (const [worker, { slices }] of this.#workers) {
       for (const slice of slices.values()) {
@@ -253,8 +258,12 @@ export class Holdings {
         if (jobs.length > 0) aborts.push({ worker, slice: slice.number, jobs });
       }
     }
-    for (const held of [...this.#leases.values()]) this.#forgetIfDone(held);
+    for (const held of this.#leases.values()) this.#note(held);
     return aborts;
+  }
+
+  *#slices(): IterableIterator<GivenSlice> {
+    for (const { slices } of this.#workers.values()) yield* slices.values();
   }
 
   #worker(worker: number): { given: number; slices: Map<number, GivenSlice> } {
@@ -263,7 +272,10 @@ export class Holdings {
     return state;
   }
 
-  #forgetIfDone(held: HeldLease): void {
+  /** Jobs of a lease ended, or were saved. */
+  #note(held: HeldLease): void {
+    if (!held.pending.isEmpty) this.#pending.add(held);
+    held.letGo();
     if (held.isForgotten) this.#leases.delete(keyOf(held.lease.name));
   }
 }

@@ -202,7 +202,68 @@ t.test("a drain hands back what is at no worker, and what workers had not begun"
   );
 });
 
-t.test("while it does not drain, what a worker hands back is for another one", async (t) => {
+t.test("jobs are handed back once: what comes later stays here", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 4);
+  holdings.give(1, 2);
+  holdings.releaseUntried();
+  receive(holdings, 2, 4, 3);
+  holdings.give(2, 2);
+  finish(holdings, 1, 1, { done: [0, 1], released: [1, 2] });
+  finish(holdings, 2, 1, { done: [4, 5], released: [5, 6] });
+  t.same(holdings.takeAnswers().map(({ answer }) => [answer.done, answer.released]), [
+    [[0, 1], [1, 4]],
+    [[4, 5], []],
+  ]);
+  t.same([holdings.give(2, 9)!.seq, holdings.jobs], [5, 2]);
+});
+
+t.test("in a new session nothing is handed back unless that is said again", async (t) => {
+  const holdings = welcomed();
+  receive(holdings, 1, 0, 2);
+  holdings.give(1, 2);
+  holdings.releaseUntried();
+  holdings.welcome("run");
+  holdings.applyKeep([{ lease: name(1), jobs: [0, 2] }]);
+  finish(holdings, 1, 1, { done: [0, 1], released: [1, 2] });
+  t.equal(holdings.give(2, 9)!.seq, 1);
+});
+
+t.test("jobs that a worker did not begin are back in the place of their lease", async (t) => {
+  const holdings = welcomed();
+  for (const seq of [0, 2, 4]) receive(holdings, seq, seq, 2);
+  for (let i = 0; i < 2; i++) holdings.give(1, 2);
+  finish(holdings, 1, 2, { released: [3, 4] });
+  finish(holdings, 1, 1, { released: [0, 2] });
+  t.same([1, 2, 3, 4].map(() => holdings.give(2, 1)!.seq), [0, 1, 3, 4]);
+  t.same([holdings.queued, holdings.running], [1, 5]);
+});
+
+t.test("how many jobs are queued and running holds through all that happens to them", async (t) => {
+  const holdings = welcomed();
+  const counts = () => [holdings.queued, holdings.running, holdings.jobs];
+  receive(holdings, 1, 0, 6);
+  receive(holdings, 1, 0, 6);
+  t.same(counts(), [6, 0, 6], "a name is used once");
+  holdings.give(1, 2);
+  holdings.give(2, 2);
+  t.same(counts(), [2, 4, 6]);
+  finish(holdings, 1, 1, { done: [0, 9] });
+  holdings.crashed(2, [2, 3], "exited");
+  t.same(counts(), [3, 0, 3]);
+  holdings.give(1, 2);
+  holdings.welcome("run");
+  t.ok(holdings.jobs === 3 && !holdings.hasPending);
+  holdings.applyKeep([{ lease: name(1), jobs: [1, 4] }]);
+  t.same(counts(), [0, 1, 1], "4 is lost while it runs");
+  t.ok(holdings.hasPending, "1 and 2 ended");
+  finish(holdings, 1, 2, { done: [3, 5] });
+  t.same(counts(), [0, 0, 0]);
+  t.same(holdings.takeAnswers().map(({ answer }) => answer.done), [[1, 2, 3, 4]]);
+  t.notOk(holdings.hasPending);
+});
+
+t.test("while it is not to hand back, what a worker hands back is for another one", async (t) => {
   const holdings = welcomed();
   receive(holdings, 1, 0, 4);
   holdings.give(1, 3);
