@@ -1,6 +1,9 @@
 import type { Session } from "./sessions.ts";
 import type { SessionId } from "./types.ts";
 
+/** States on their way to the disk at most: what an older one covers is covered by the ones behind it, too. */
+const capturedMax = 8;
+
 /** Which answers each state that is on its way to the disk covers. */
 export class Saves {
   /** Grows with every change of what a state says. */
@@ -20,6 +23,7 @@ export class Saves {
     }
     this.#captured = this.#captured.filter(({ version }) => version !== this.version);
     this.#captured.push({ version: this.version, answered });
+    if (this.#captured.length > capturedMax) this.#captured.shift();
   }
 
   /** The state of this version is durable: returns which answers that covers. */
