@@ -65,9 +65,10 @@ export class Answers {
   #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Witness): void {
     const isSole = countOf(suspects) === 1;
     for (const piece of this.#jobs.leases.take(lease, suspects)) {
-      if (this.#outage.isOn) this.#jobs.handBack([piece]);
-      else if (isSole) this.#charge(piece, crashedAlone(piece.history, attempt("crashed", reason, by)), by);
-      else this.#jobs.handBack([piece], crashedInCompany);
+      const { history } = piece;
+      if (!isSole) this.#jobs.suspect(piece, this.#outage.isOn ? history : crashedInCompany(history));
+      else if (this.#outage.isOn) this.#jobs.handBack([piece]);
+      else this.#charge(piece, crashedAlone(history, attempt("crashed", reason, by)), by);
     }
   }
 

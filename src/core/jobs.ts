@@ -161,12 +161,15 @@ export class Jobs {
     return count;
   }
 
-  /** LEASED or HELD -> READY: handed back untried, or failed or died without a charge. Nobody holds them now. */
-  handBack(pieces: readonly Piece[], history?: (before: History) => History): void {
-    for (const piece of pieces) {
-      const after = history === undefined ? piece : this.#changed(piece, history(piece.history));
-      this.returned.add({ ...after, holder: null }, false);
-    }
+  /** LEASED -> READY: handed back untried, or failed without a charge. Nobody holds them now. */
+  handBack(pieces: readonly Piece[]): void {
+    for (const piece of pieces) this.returned.add({ ...piece, holder: null }, false);
+  }
+
+  /** LEASED -> READY: jobs that may have been running when their worker died, in company. They run again. */
+  suspect(piece: Piece, history: History): void {
+    this.counters.repeated += piece.span.count;
+    this.handBack([this.#changed(piece, history)]);
   }
 
   /** LEASED -> READY: the session was lost. The slave may come back and name them. */

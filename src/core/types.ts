@@ -53,7 +53,7 @@ export type RunState = Readonly<{
   skipped: number;
   /** Dead letters, over all starts. */
   dead: number;
-  /** Jobs leased more than once without having failed: hand-outs repeated after a loss. */
+  /** Runs repeated though nothing failed: jobs leased again after a loss, and suspects of a death in company. */
   repeated: number;
   /** The furthest job ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
   last: Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }> | null;

@@ -113,6 +113,7 @@ t.test("several suspects are not charged, and each runs alone; who crashes then 
   const [one, two] = run.leases();
   t.same(brief([one!, two!]), ["1:1-2 in worker", "1:2-3 in worker"]);
   run.done(one!).crash(two!, [2, 3]);
+  t.equal(run.status.repeated, 2, "the suspects run again; who crashed alone failed");
   t.equal(run.state.stranded[0]!.history.crashes, 2);
   run.pass(60_000).crash(run.leases()[0]!, [2, 3]);
   t.equal(run.take("bury")[0]!.letters[0]!.seq, 2, "the third crash");
