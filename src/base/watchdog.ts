@@ -23,7 +23,7 @@ export type WatchdogOptions = Readonly<{
 
 /**
  * Starts a thread that ends this process within a second of its parent's death, also while the main thread loops:
- * SIGKILL, since nobody is left to tell. Its source is text, for a compiled binary has no file to load it from.
+ * SIGKILL to its process group, since nobody is left to tell. Its source is text, for a compiled binary has no file to load it from.
  * It also records which handler call has been on the stack for some 100 ms, so that a call that never returns
  * is known by its job.
  *
@@ -62,6 +62,8 @@ function checkParent() {
       break;
     } catch {}
   }
+  // What handlers started goes too: it is in the group that this process leads, if it leads one.
+  try { process.kill(-process.pid, "SIGKILL"); } catch {}
   process.kill(process.pid, "SIGKILL");
 }
 setInterval(() => {

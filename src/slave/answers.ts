@@ -14,7 +14,7 @@ const answerPart = 1 / 4;
 /** Text of failures at which answers go out whatever the time: what is coalesced must fit a frame. */
 const failureCharsMax = 1 << 20;
 /** Most text of failures in one answer; beyond it stacks are left out. */
-const answerCharsMax = 4 << 20;
+const answerCharsMax = 2 << 20;
 
 export type AnswersOptions = Readonly<{
   holdings: Holdings;
@@ -38,6 +38,8 @@ export class Answers {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #failureChars = 0;
   #saidCredit = -1;
+  /** Taken from the ledger, and not sent: the connection takes no more for now. */
+  #unsent: ReturnType<Holdings["takeAnswers"]> = [];
   /** The most credit said in this session. */
   mostCredit = 0;
 
@@ -70,26 +72,35 @@ export class Answers {
     this.#timer = setTimeout(() => this.flush(), Math.ceil(waitMs));
   }
 
-  /** Says all there is to say, if the master takes it. */
+  /** Whether all that the ledger gave was sent. */
+  get isAllSent(): boolean {
+    return this.#unsent.length === 0;
+  }
+
+  /** Says all there is to say, as far as the master takes it; the rest once the connection has drained. */
   flush(): void {
     const { holdings, canSend, send } = this.#options;
     this.stop();
     if (!canSend()) return;
     this.#ended = 0;
     this.#failureChars = 0;
-    const answers = holdings.takeAnswers();
-    if (answers.length === 0) return;
+    this.#unsent.push(...holdings.takeAnswers());
+    if (this.#unsent.length === 0) return;
     this.#sentAtMs = this.#options.nowMs();
     this.#saidCredit = this.#promise();
-    answers.forEach(({ number, answer }, index) => {
+    let sent = 0;
+    while (sent < this.#unsent.length && canSend()) {
+      const { number, answer } = this.#unsent[sent++]!;
       // Only with the last one may the master lease again: one batch in place of all that ended, not one in place of each.
-      const isLast = index === answers.length - 1;
+      const isLast = sent === this.#unsent.length;
       send({ kind: "answer", number, credit: isLast ? this.#saidCredit : 0, ...fitting(answer) });
-    });
+    }
+    this.#unsent = this.#unsent.slice(sent);
   }
 
-  /** The credit as `ready` says it. */
+  /** The credit as `ready` says it, the first word of a session: what was not sent in the one before is pending again. */
   readyCredit(): number {
+    this.#unsent = [];
     this.mostCredit = 0;
     return this.#saidCredit = this.#promise();
   }
@@ -119,10 +130,14 @@ export class Answers {
   }
 }
 
+/** How much text these failures are. */
+export function charsOf(failed: Answer["failed"]): number {
+  return failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0);
+}
+
 /** Thousands of failures with their stacks, saved up over an outage, would not fit a frame. */
 function fitting(answer: Answer): Answer {
-  const chars = answer.failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0);
-  if (chars <= answerCharsMax) return answer;
+  if (charsOf(answer.failed) <= answerCharsMax) return answer;
   const messageChars = Math.floor(answerCharsMax / answer.failed.length);
   const failed = answer.failed.map((failure) => ({
     ...failure,

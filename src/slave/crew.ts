@@ -27,12 +27,16 @@ export type CrewHooks = Readonly<{
 /** The workers of a slave: as many as it wants, each replaced when it dies. */
 export class Crew {
   readonly #hooks: CrewHooks;
-  readonly #door: Door;
+  /** Where workers come in. */
+  #door: Door;
+  /** Where those did that came before the folder was lost. */
+  #doorsBefore: Door[] = [];
+  #isMoving = false;
   readonly #seats = new Map<number, Seat>();
   readonly #processes = new Map<number, WorkerProcess>();
   #started = 0;
   #wanted = 0;
-  /** Deaths in a row of workers that had not ended a job. */
+  /** Deaths in a row of workers that had not ended a job, or were not even started. */
   #earlyDeaths = 0;
   #startAtMs = 0;
   #isOver = false;
@@ -49,11 +53,6 @@ export class Crew {
     }, hooks.log);
     crew = new Crew(door, hooks);
     return crew;
-  }
-
-  /** Whether workers can note what they begin. */
-  get hasNotes(): boolean {
-    return this.#door.folder !== null;
   }
 
   /** Those that live. */
@@ -76,7 +75,7 @@ export class Crew {
   kill(): void {
     this.#isOver = true;
     for (const process of this.#processes.values()) process.kill();
-    this.#door.close();
+    this.#closeDoors();
   }
 
   /** Asks all to end; resolves when all have, by force after `limitMs`. Nobody is replaced. */
@@ -91,13 +90,50 @@ export class Crew {
       await Promise.all([...this.#processes.values()].map((process) => process.dead));
     }
     clearTimeout(timer);
-    this.#door.close();
+    this.#closeDoors();
+  }
+
+  #closeDoors(): void {
+    for (const door of [this.#door, ...this.#doorsBefore]) door.close();
   }
 
   #fill(): void {
-    while (!this.#isOver && this.#seats.size < this.#wanted && this.#hooks.nowMs() >= this.#startAtMs) {
-      this.#start();
+    while (this.#mayStart()) {
+      try {
+        if (!this.#door.isThere) throw new Error("their folder is gone");
+        this.#start();
+      } catch (error) {
+        void this.#move(error instanceof Error ? error.message : String(error));
+      }
     }
+  }
+
+  #mayStart(): boolean {
+    if (this.#isOver || this.#isMoving || this.#seats.size >= this.#wanted) return false;
+    return this.#hooks.nowMs() >= this.#startAtMs;
+  }
+
+  /** New workers meet their supervisor elsewhere; those that live have their connections and notes. */
+  async #move(why: string): Promise<void> {
+    const { log } = this.#hooks;
+    this.#isMoving = true;
+    this.#pause();
+    log("warn", `Workers cannot be started as before (${why}): making a new folder for them`);
+    try {
+      const door = await Door.open((socket) => this.#greet(socket), log);
+      this.#doorsBefore.push(this.#door);
+      this.#door = door;
+      if (this.#isOver) door.close();
+    } catch (error) {
+      log("error", `Workers cannot be started: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    this.#isMoving = false;
+  }
+
+  /** The next start waits, twice as long as the one before. */
+  #pause(): void {
+    this.#startAtMs = this.#hooks.nowMs() + Math.min(firstPauseMs * 2 ** this.#earlyDeaths, pauseMsMax);
+    this.#earlyDeaths++;
   }
 
   #start(): void {
@@ -117,11 +153,7 @@ export class Crew {
     this.#seats.delete(seat.id);
     this.#processes.delete(seat.id);
     if (seat.hasAnswered || seat.verdict !== null) this.#earlyDeaths = 0;
-    else {
-      const pauseMs = Math.min(firstPauseMs * 2 ** this.#earlyDeaths, pauseMsMax);
-      this.#earlyDeaths++;
-      this.#startAtMs = this.#hooks.nowMs() + pauseMs;
-    }
+    else this.#pause();
     this.#hooks.onDied(seat, death);
     this.#fill();
   }

@@ -1,12 +1,14 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import { noteFileBytes } from "../base/start_note.ts";
 
 /** Longest path of a Unix socket on every system, with room to spare. */
 const socketPathCharsMax = 100;
+const isWindows = process.platform === "win32";
 
 /**
  * Where the workers of one slave meet their supervisor: a socket, and a folder for their notes, both of this user
@@ -46,6 +48,11 @@ export class Door {
     return this.folder === null ? null : join(this.folder, `${worker}.${what}`);
   }
 
+  /** Whether the folder, if any, is still there: a logout may have taken it away. */
+  get isThere(): boolean {
+    return this.folder === null || existsSync(this.folder);
+  }
+
   /** Idempotent, and synchronous as far as files go. */
   close(): void {
     this.#server.close();
@@ -54,28 +61,33 @@ export class Door {
 }
 
 function makeFolder(): string | null {
-  // First where files are memory: workers write notes thousands of times a second.
-  const { XDG_RUNTIME_DIR, TMPDIR } = process.env;
-  const parents = [XDG_RUNTIME_DIR, TMPDIR, "/dev/shm", tmpdir(), "/tmp", "/var/tmp", homedir()];
+  // What a logout clears comes last: a slave may go on without its user.
+  const parents = [tmpdir(), "/tmp", "/var/tmp", homedir(), process.env.XDG_RUNTIME_DIR, "/dev/shm"];
   for (const parent of parents) {
-    if (!parent) continue;
-    try {
-      const folder = mkdtempSync(join(parent, "taskmaster-"));
-      if (join(folder, "s").length > socketPathCharsMax && process.platform !== "win32") {
-        rmSync(folder, { recursive: true });
-        continue;
-      }
-      chmodSync(folder, 0o700);
-      return folder;
-    } catch {
-      // The next one, then.
-    }
+    if (!parent || (join(parent, "taskmaster-123456/s").length > socketPathCharsMax && !isWindows)) continue;
+    const folder = makeFolderIn(parent);
+    if (folder !== null) return folder;
   }
   return null;
 }
 
+/** Null if it cannot be made, or not hold notes. */
+function makeFolderIn(parent: string): string | null {
+  let folder: string | null = null;
+  try {
+    folder = mkdtempSync(join(parent, "taskmaster-"));
+    chmodSync(folder, 0o700);
+    writeFileSync(join(folder, "0.note"), new Uint8Array(noteFileBytes), { mode: 0o600 });
+    rmSync(join(folder, "0.note"));
+    return folder;
+  } catch {
+    if (folder !== null) rmSync(folder, { recursive: true, force: true });
+    return null;
+  }
+}
+
 function socketAddress(folder: string | null): string {
   const name = `taskmaster-${randomBytes(12).toString("hex")}`;
-  if (process.platform === "win32") return `\\\\.\\pipe\\${name}`;
+  if (isWindows) return `\\\\.\\pipe\\${name}`;
   return folder === null ? `\0${name}` : join(folder, "s");
 }

@@ -29,7 +29,7 @@ export class Feeder {
     const takers = seats.filter((seat) => seat.takesJobs);
     for (;;) {
       const next = this.#holdings.next();
-      if (next === null || takers.some((seat) => seat.alone === "in slave")) return;
+      if (next === null || seats.some((seat) => seat.alone === "in slave")) return;
       const isGiven = next === "no"
         ? this.#giveSlice(takers, nowMs)
         : this.#giveAlone(next, takers, seats, nowMs);

@@ -1,14 +1,17 @@
 import { basename } from "node:path";
+import type { Log } from "../base/log.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import type { Seat } from "./seat.ts";
 import type { SlaveOptions } from "./types.ts";
 
 /** Longest the first worker may take to load the plugin. */
 const loadMs = 30_000;
+/** A `setup` that runs for so long may never end. */
+const setupMs = 30_000;
 
 /**
  * Decides whether the plugin is fit to run, before any job is taken: until one worker was prepared, a plugin that
- * does not load, or whose `setup` throws, ends the slave. Later on it only ends that worker.
+ * does not load, or whose `setup` throws or ends its process, ends the slave. Later on it only ends that worker.
  */
 export class PluginGate {
   readonly #startedAtMs: number;
@@ -35,10 +38,23 @@ export class PluginGate {
     } s: move slow work from its top level into setup()`;
   }
 
+  /** Warns, once for each worker, if its `setup` takes so long that it may never end. */
+  watch(seats: readonly Seat[], nowMs: number, log: Log): void {
+    for (const seat of seats) {
+      if (seat.state !== "preparing" || nowMs - seat.setupAtMs < setupMs) continue;
+      seat.setupAtMs = Infinity;
+      const { pid } = seat.process;
+      log("warn", `setup has run for ${setupMs / 1000} s: until it ends, this worker takes no jobs`, { pid });
+    }
+  }
+
   /** A sentence that ends the slave, if this worker's death does. */
   died(seat: Seat, reason: string): string | null {
     if (this.#isPrepared) return null;
     if (seat.isUnloadable) return reason;
+    if (seat.state === "preparing" && seat.verdict === null) {
+      return `setup ended the process (${reason.replace(/^handler /, "")})`;
+    }
     if (this.#isLoaded) return null;
     return `The worker process ended while it loaded the plugin: ${reason}`;
   }
@@ -50,4 +66,20 @@ export function pluginName(
   hash: Uint8Array,
 ): Welcome["plugin"] {
   return { name: basename(options.pluginPath), export: options.exportName ?? "default", hash };
+}
+
+/** Says which plugin the master runs, and warns if it is not this one. */
+export function compareWith({ key, plugin: theirs }: Welcome, mine: Welcome["plugin"], log: Log): void {
+  log("info", `Joined "${key}": the master runs ${theirs.name}, this slave ${mine.name}`);
+  if (mine.name !== theirs.name) {
+    log("warn", `The master runs another plugin: ${theirs.name}, not ${mine.name}`);
+  } else if (Buffer.compare(mine.hash, theirs.hash) !== 0) {
+    log("warn", `The master's copy of ${mine.name} differs from this one: bring both up to date`);
+  }
+}
+
+/** A plugin's own setting, if it is a whole number from 1. */
+export function wholeOption(value: unknown): number | undefined {
+  const number = typeof value === "string" ? Number(value) : value;
+  return Number.isSafeInteger(number) && (number as number) >= 1 ? number as number : undefined;
 }

@@ -29,6 +29,8 @@ export class Seat {
   readonly process: SeatProcess;
   readonly speed = new Speed();
   state: "starting" | "loaded" | "preparing" | "ready" = "starting";
+  /** Since when `setup` runs without a warning of it; Infinity if it does not. */
+  setupAtMs = Infinity;
   readonly startedAtMs: number;
   /** Jobs given and not ended. */
   held = 0;
@@ -72,13 +74,10 @@ export class Seat {
     this.held += slice.count;
   }
 
-  /**
-   * Takes note of an answer; `ended` of its jobs were run, `released` were not. False if that slice is over: the last
-   * words of a process repeat what may not have been read.
-   */
-  answered(answer: WorkerAnswer, ended: number, released: number, nowMs: number): boolean {
+  /** Takes note of an answer that is no repetition; `ended` of its jobs were run, `released` were not. */
+  answered(answer: WorkerAnswer, ended: number, released: number, nowMs: number): void {
     const given = this.#given.get(answer.slice);
-    if (given === undefined) return false;
+    if (given === undefined) return;
     given.left -= ended + released;
     this.held -= ended + released;
     if (given.left <= 0) this.#given.delete(answer.slice);
@@ -91,7 +90,6 @@ export class Seat {
       this.hasAnswered = true;
       this.speed.observe(ended, answer.busyMs);
     }
-    return true;
   }
 
   /** The latest slice a job is in; 0 if in none. */

@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** How to start a process: a program and its arguments. */
 export type Command = Readonly<{ command: string; args: readonly string[] }>;
@@ -13,15 +14,17 @@ const tokenVariable = "TASKMASTER_TOKEN";
 export type Generation = "first" | "slave" | "worker";
 
 /**
- * This program again, with other arguments: the compiled binary itself, or the runtime with the entry script.
+ * This program again, with other arguments: the compiled binary itself, or the runtime with `mod.ts`. Not with
+ * `process.argv[1]`: that may be a script that imports this program.
  *
- * Decided by `process.argv[1]`: with `--bytecode`, `import.meta.url` in a compiled binary is the path of the source,
- * and a program that goes by it would start itself for ever.
+ * Whether it is compiled is decided by `process.argv[1]`: with `--bytecode`, `import.meta.url` in a compiled binary is
+ * the path of the source, and a program that goes by it would start itself for ever.
  */
 export function selfCommand(args: readonly string[]): Command {
-  const script = process.argv[1] ?? "";
   const command = process.execPath;
-  if (isCompiled(script, command)) return { command, args };
+  if (isCompiled(process.argv[1] ?? "", command)) return { command, args };
+  const entry = new URL("../../mod.ts", import.meta.url);
+  const script = entry.protocol === "file:" ? fileURLToPath(entry) : entry.href;
   if (process.versions.deno !== undefined) return { command, args: ["run", "-A", script, ...args] };
   const flags = process.execArgv.filter((flag) => !flag.startsWith("--inspect"));
   return { command, args: [...flags, script, ...args] };
@@ -59,6 +62,15 @@ export function takeGeneration(): Readonly<{ generation: Generation; parentPid: 
   delete process.env[parentVariable];
   const isChild = generation === "slave" || generation === "worker";
   return { generation: isChild ? generation : "first", parentPid };
+}
+
+/** A worker whose entry script came out as another program would start slaves, and so itself, for ever. */
+export function refuseWithinWorker(): void {
+  if (process.env[generationVariable] !== "worker") return;
+  throw new Error(
+    "Cannot start a slave: this process was started as a worker of one. " +
+      "Start slaves where a worker does not come by, or by the command `taskmaster slave`.",
+  );
 }
 
 /** Bun's and Deno's compiled binaries hold the entry script in a file system of their own. */

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { version } from "../base/version.ts";
 import { dial } from "../link/dial.ts";
 import type { Introduction, Welcome } from "../protocol/messages.ts";
+import { refuseWithinWorker } from "./self.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { Slave, SlaveOptions, SlaveResult } from "./types.ts";
 
@@ -11,8 +12,11 @@ export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./types.ts";
 /**
  * Runs the handlers of a plugin for a master: one connection, and worker processes that it watches. Connects for ever.
  * Signals are the caller's: the first should call `drain`, the second `kill`.
+ *
+ * @throws {Error} in a process that was started as a worker.
  */
 export function startSlave(options: SlaveOptions): Slave {
+  refuseWithinWorker();
   const slaveId = randomUUID();
   return new Supervisor({
     ...options,
@@ -33,8 +37,8 @@ export function startSlave(options: SlaveOptions): Slave {
 }
 
 /** As `startSlave`, for those who need nothing but its end. */
-export function runSlave(options: SlaveOptions): Promise<SlaveResult> {
-  return startSlave(options).finished;
+export async function runSlave(options: SlaveOptions): Promise<SlaveResult> {
+  return await startSlave(options).finished;
 }
 
 function introduce(

@@ -8,8 +8,10 @@ export type StoppingHooks = Readonly<{
   abort: () => void;
   /** End what runs by force. */
   kill: () => void;
-  /** Whether nothing runs and all was said. */
-  isDone: () => boolean;
+  /** Whether nothing runs. */
+  isIdle: () => boolean;
+  /** Whether all was handed back or said, as far as the master took it. */
+  isSaid: () => boolean;
   done: (why: "signal" | "master") => void;
 }>;
 
@@ -17,8 +19,10 @@ export type StoppingHooks = Readonly<{
  * How a slave stops.
  *
  *     NOT --- begin ---> FINISHING --- grace over ---> ABORTED --- 1 s ---> KILLED
- *      ^                    '----------- nothing runs ----'-------------------'---> done
+ *      ^                    '--- nothing runs, all said ---'-------------------'---> done
  *      '--- end: the master that asked is gone, and there is another
+ *
+ * Past the grace, a slave that was told to stop by a signal does not wait for a master to say the rest to.
  */
 export class Stopping {
   readonly #hooks: StoppingHooks;
@@ -54,7 +58,8 @@ export class Stopping {
   tick(nowMs: number): void {
     const why = this.#why;
     if (why === null || this.#stage === "done") return;
-    if (this.#hooks.isDone()) {
+    const isPatient = why === "master" || (this.#stage === "finishing" && nowMs < this.#untilMs);
+    if (this.#hooks.isIdle() && (!isPatient || this.#hooks.isSaid())) {
       this.#stage = "done";
       return this.#hooks.done(why);
     }

@@ -2,36 +2,21 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { ConnectError } from "../base/errors.ts";
 import { Holdings } from "../core/holdings.ts";
-import type { SlaveLink } from "../link/link.ts";
 import type { MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
 import { workerCommand } from "./self.ts";
-import { pluginName } from "./plugin_gate.ts";
-import type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./types.ts";
+import { compareWith, pluginName, wholeOption } from "./plugin_gate.ts";
+import type { Slave, SlaveResult, SlaveStatus, SupervisorOptions } from "./types.ts";
 import { Stopping } from "./stopping.ts";
 import { Uplink } from "./uplink.ts";
 import { type Loaded, Workforce } from "./workforce.ts";
 
-/** How often the supervisor looks at deadlines. */
+/** How often the supervisor looks at deadlines, at least. */
 const tickMs = 100;
 /** Longest a slave that leaves waits for `teardown` of its workers. */
 const teardownMs = 10_000;
 const graceMsDefault = 30_000;
-
-export type SupervisorOptions =
-  & SlaveOptions
-  & Readonly<{
-    dial: (
-      plugin: Welcome["plugin"],
-      procs: number,
-      runtime: string,
-      signal: AbortSignal,
-    ) => Promise<{ link: SlaveLink; welcome: Welcome }>;
-    nowMs: () => number;
-    /** In [0, 1). */
-    random: () => number;
-  }>;
 
 /**
  * One slave: joins the ledger of what it holds, its workers and its connection.
@@ -60,7 +45,9 @@ export class Supervisor implements Slave {
   #epoch = 0;
   /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
   #isKept = false;
-  #timer: ReturnType<typeof setInterval> | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  /** When a beat is due. */
+  #beatAtMs = Infinity;
   #isEnded = false;
   #saidState = "";
   #resolve: (result: SlaveResult) => void = () => {};
@@ -82,11 +69,12 @@ export class Supervisor implements Slave {
       withdraw: () => this.#withdraw(),
       abort: () => this.#workforce.abortAll(),
       kill: () => this.#workforce.killBusy(),
-      isDone: () => this.#workforce.isIdle && this.#holdings.isIdle,
+      isIdle: () => this.#workforce.isIdle,
+      isSaid: () => this.#holdings.isIdle && this.#answers.isAllSent,
       done: (why) => void this.#stopped(why),
     });
     process.on("exit", this.#onExit);
-    this.#timer = setInterval(() => this.#tick(), tickMs);
+    this.#setTimer();
     this.#workforce.start().catch((error) => void this.#end(1, `Cannot start workers: ${error.message}`));
   }
 
@@ -145,7 +133,12 @@ export class Supervisor implements Slave {
 
   /** The plugin is fit: the other workers may start, and a master be asked for jobs. */
   #onLoaded(loaded: Loaded, runtime: string): void {
-    const { dial, random, nowMs, log, concurrency, procs } = this.#options;
+    const { dial, random, nowMs, log, concurrency, procs, checkOptions } = this.#options;
+    try {
+      checkOptions?.(loaded.options);
+    } catch (error) {
+      return void this.#end(4, error instanceof Error ? error.message : String(error));
+    }
     this.#hash = new Uint8Array(loaded.hash);
     this.#concurrency = concurrency ?? wholeOption(loaded.options.concurrency) ?? 1;
     this.#procs = procs ?? wholeOption(loaded.options.procs) ?? availableParallelism();
@@ -180,26 +173,18 @@ export class Supervisor implements Slave {
     }
     this.#runId = welcome.runId;
     this.#epoch = welcome.epoch;
-    this.#compare(welcome);
+    compareWith(welcome, pluginName(this.#options, this.#hash), this.#options.log);
     this.#workforce.abort(this.#holdings.welcome(welcome.runId));
-    if (this.#stopping.why === "master") this.#stopping.end();
+    if (this.#stopping.why === "master") {
+      this.#stopping.end();
+      this.#workforce.want(this.#procs);
+    }
     const { args, runId, timeoutMs } = welcome;
     this.#workforce.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
     this.#uplink!.send({ kind: "ready", credit: this.#answers.readyCredit(), held: this.#holdings.held() });
     if (this.#stopping.why === "signal") this.#uplink!.send({ kind: "leaving" });
-    this.#tellState();
-  }
-
-  #compare(welcome: Welcome): void {
-    const { log } = this.#options;
-    const mine = pluginName(this.#options, this.#hash);
-    const theirs = welcome.plugin;
-    log("info", `Joined "${welcome.key}": the master runs ${theirs.name}, this slave ${mine.name}`);
-    if (mine.name !== theirs.name) {
-      log("warn", `The master runs another plugin: ${theirs.name}, not ${mine.name}`);
-    } else if (Buffer.compare(mine.hash, theirs.hash) !== 0) {
-      log("warn", `The master's copy of ${mine.name} differs from this one: bring both up to date`);
-    }
+    this.#tick();
+    this.#setTimer();
   }
 
   #onMessage(message: MasterMessage): void {
@@ -255,10 +240,21 @@ export class Supervisor implements Slave {
     this.#answers.flush();
   }
 
+  /** Ticks from now on. A master may want beats more often than deadlines are looked at. */
+  #setTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#isEnded) return;
+    const waitMs = Math.max(1, Math.min(tickMs, Math.ceil(this.#beatAtMs - this.#options.nowMs())));
+    this.#timer = setTimeout(() => {
+      this.#tick();
+      this.#setTimer();
+    }, waitMs);
+  }
+
   #tick(): void {
     if (this.#isEnded) return;
     const nowMs = this.#options.nowMs();
-    this.#uplink?.tick(nowMs);
+    this.#beatAtMs = this.#uplink?.tick(nowMs) ?? Infinity;
     this.#workforce.tick(nowMs);
     this.#answers.sayCredit();
     this.#stopping.tick(nowMs);
@@ -269,14 +265,14 @@ export class Supervisor implements Slave {
   async #stopped(why: "signal" | "master"): Promise<void> {
     this.#answers.flush();
     if (why === "signal") return await this.#end(0, "Drained");
-    await this.#uplink?.leave("the master drains");
+    await this.#uplink?.rest("the master drains");
   }
 
   /** The one way out. */
   async #end(exitCode: SlaveResult["exitCode"], reason: string): Promise<void> {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    if (this.#timer !== null) clearInterval(this.#timer);
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#answers.stop();
     const gone = this.#uplink?.close(reason);
     if (exitCode !== 0) this.#workforce.kill();
@@ -293,10 +289,4 @@ export class Supervisor implements Slave {
     this.#saidState = state;
     this.#options.onState?.(this.status());
   }
-}
-
-/** A plugin's own setting, if it is a whole number from 1. */
-function wholeOption(value: unknown): number | undefined {
-  const number = typeof value === "string" ? Number(value) : value;
-  return Number.isSafeInteger(number) && (number as number) >= 1 ? number as number : undefined;
 }

@@ -1,4 +1,6 @@
 import type { Log } from "../base/log.ts";
+import type { SlaveLink } from "../link/link.ts";
+import type { Welcome } from "../protocol/messages.ts";
 import type { Command } from "./self.ts";
 import type { UplinkState } from "./uplink.ts";
 
@@ -17,6 +19,8 @@ export type SlaveOptions = Readonly<{
   concurrency: number | undefined;
   /** How long a stop waits for running jobs; undefined: what the master says. */
   graceMs: number | undefined;
+  /** Called with the `options` of the plugin; throws a sentence that ends the slave if they are wrong. */
+  checkOptions?: (options: Readonly<Record<string, unknown>>) => void;
   /** How to start a worker. @default this program with the word `worker` */
   command?: Command;
   /** Added to the environment of each worker. */
@@ -25,6 +29,21 @@ export type SlaveOptions = Readonly<{
   /** Called when `status()` changed in `state`. */
   onState?: (status: SlaveStatus) => void;
 }>;
+
+/** What a supervisor needs beside: tests put other clocks and connections in their place. */
+export type SupervisorOptions =
+  & SlaveOptions
+  & Readonly<{
+    dial: (
+      plugin: Welcome["plugin"],
+      procs: number,
+      runtime: string,
+      signal: AbortSignal,
+    ) => Promise<{ link: SlaveLink; welcome: Welcome }>;
+    nowMs: () => number;
+    /** In [0, 1). */
+    random: () => number;
+  }>;
 
 /** For a status line. */
 export type SlaveStatus = Readonly<{

@@ -7,6 +7,8 @@ import { Pauses } from "./reconnect.ts";
 
 /** Until a master said otherwise. */
 const heartbeatMsDefault = 5_000;
+/** A master that drained this slave is left alone for so many heartbeats: it drains others still, or ends. */
+const restHeartbeats = 2;
 /** After this process itself was late by more, the master is not judged until it could be heard. */
 const lagMsMax = 1_000;
 
@@ -58,6 +60,7 @@ export class Uplink {
   #quietSinceMs = 0;
   #tickedAtMs = Infinity;
   #hasSaidSo = false;
+  #isResting = false;
   #isOver = false;
 
   constructor(hooks: UplinkHooks) {
@@ -94,9 +97,13 @@ export class Uplink {
 
   /** Ends this connection, for now: after a pause it dials again. */
   async leave(reason: string): Promise<void> {
-    const link = this.#link;
-    if (link === null) return;
-    await link.close(reason);
+    await this.#link?.close(reason);
+  }
+
+  /** As `leave`, but the pause is long: the master asked for it. */
+  async rest(reason: string): Promise<void> {
+    this.#isResting = true;
+    await this.leave(reason);
   }
 
   /** Ends it for good; resolves when what was sent has left. */
@@ -107,16 +114,18 @@ export class Uplink {
     await this.#link?.close(reason);
   }
 
-  tick(nowMs: number): void {
+  /** Does what is overdue; returns when a beat is due, at the latest. */
+  tick(nowMs: number): number {
     const lagMs = nowMs - this.#tickedAtMs;
     this.#tickedAtMs = nowMs;
-    this.#link?.tick(nowMs);
-    if (this.#isOver) return;
+    const wakeMs = this.#link?.tick(nowMs) ?? Infinity;
+    if (this.#isOver) return wakeMs;
     if (nowMs >= this.#dialAtMs) this.#dial();
-    if (this.#link === null) return;
+    if (this.#link === null) return Infinity;
     // What came while this process was stopped is still in the socket: read it before judging.
     if (lagMs > lagMsMax) this.#quietSinceMs = nowMs;
     this.#judge(nowMs);
+    return wakeMs;
   }
 
   #judge(nowMs: number): void {
@@ -166,7 +175,12 @@ export class Uplink {
   }
 
   #pause(): void {
-    if (!this.#isOver) this.#dialAtMs = this.#hooks.nowMs() + this.#pauses.next(this.#heartbeatMs);
+    if (this.#isOver) return;
+    const pauseMs = this.#isResting
+      ? restHeartbeats * this.#heartbeatMs
+      : this.#pauses.next(this.#heartbeatMs);
+    this.#isResting = false;
+    this.#dialAtMs = this.#hooks.nowMs() + pauseMs;
   }
 
   #connected(link: SlaveLink, welcome: Welcome): void {

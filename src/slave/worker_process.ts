@@ -13,7 +13,7 @@ import { deathReason } from "./suspects.ts";
 /** After its process ended, how long a worker's socket may still hold bytes of it. */
 const lateBytesMs = 2_000;
 /** After its socket ended, how long its process may take to. */
-const lateExitMs = 1_000;
+const lateExitMs = 2_000;
 
 /**
  * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
@@ -28,7 +28,8 @@ export interface WorkerLink {
   onClose: (reason: string) => void;
 }
 
-export type Death = Readonly<{ reason: string; note: StartNote | null }>;
+/** `hasNotes`: it could note what it began, so a null note means that nothing began. */
+export type Death = Readonly<{ reason: string; note: StartNote | null; hasNotes: boolean }>;
 
 export type WorkerHooks = Readonly<{
   onMessage: (message: WorkerMessage) => void;
@@ -43,7 +44,7 @@ export type WorkerHooks = Readonly<{
  *     SPAWNED -- hello --> CONNECTED
  *        '---------------------'------- exit, and end of its socket ---> DEAD
  *
- * What it said before it died is read to the end before the death is told: answers in its socket, then its last words.
+ * The process leads a group of its own. What it said before it died is read to the end before the death is told: answers in its socket, then its last words.
  */
 export class WorkerProcess {
   readonly id: number;
@@ -52,6 +53,7 @@ export class WorkerProcess {
   readonly #hooks: WorkerHooks;
   readonly #notePath: string | null;
   readonly #lastPath: string | null;
+  readonly #hasNotes: boolean;
   #noteFd = -1;
   #link: WorkerLink | null = null;
   #isLinkClosed = false;
@@ -61,6 +63,7 @@ export class WorkerProcess {
   readonly dead: Promise<void>;
   #resolveDead: () => void = () => {};
 
+  /** @throws {Error} if no note can be written: the folder is gone, or its disk full. */
   constructor(
     id: number,
     door: Door,
@@ -73,6 +76,7 @@ export class WorkerProcess {
     this.dead = new Promise((resolve) => this.#resolveDead = resolve);
     this.#notePath = door.path(id, "note");
     this.#lastPath = door.path(id, "last");
+    this.#hasNotes = this.#notePath !== null;
     if (this.#notePath !== null) {
       writeFileSync(this.#notePath, new Uint8Array(noteFileBytes), { mode: 0o600 });
       this.#noteFd = openSync(this.#notePath, "r");
@@ -131,8 +135,16 @@ export class WorkerProcess {
     if (this.isConnected) this.#link!.send(message);
   }
 
+  /** With all that its handlers started, unless that has left its process group. */
   kill(): void {
-    if (this.#exit === null) this.#child.kill("SIGKILL");
+    if (this.#exit !== null) return;
+    try {
+      // There is a group of that number only if the worker leads it.
+      if (this.pid > 0) process.kill(-this.pid, "SIGKILL");
+    } catch {
+      // It leads none; and there are none on Windows.
+    }
+    this.#child.kill("SIGKILL");
   }
 
   /** What may be running in it; of a process that lives on, a glance. */
@@ -158,7 +170,7 @@ export class WorkerProcess {
     const note = this.readNote();
     if (this.#noteFd >= 0) closeSync(this.#noteFd);
     this.#noteFd = -1;
-    this.#hooks.onDied({ reason: this.#exit!, note });
+    this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.#hasNotes });
     this.#resolveDead();
   }
 

@@ -3,6 +3,7 @@ import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import type { Abort, Holdings } from "../core/holdings.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { charsOf } from "./answers.ts";
 import { Crew } from "./crew.ts";
 import { Feeder } from "./feeder.ts";
 import { numbersOf, Overseer } from "./overseer.ts";
@@ -72,7 +73,7 @@ export class Workforce {
   /** Starts the first worker. @throws {Error} if there is no way for workers to connect. */
   async start(): Promise<void> {
     const { command, env, nowMs, log } = this.#hooks;
-    const crew = await Crew.open({
+    this.#crew = await Crew.open({
       command,
       env,
       onHello: (seat, runtime) => this.#onHello(seat, runtime),
@@ -81,9 +82,8 @@ export class Workforce {
       nowMs,
       log,
     });
-    this.#crew = crew;
-    if (this.#isOver) crew.kill();
-    else crew.want(1);
+    if (this.#isOver) this.#crew.kill();
+    else this.#crew.want(1);
   }
 
   get seats(): readonly Seat[] {
@@ -131,6 +131,7 @@ export class Workforce {
     if (lagMs > lagMsMax) this.#judgesFromMs = nowMs + 2 * lagMsMax;
     const sentence = this.#gate.late(nowMs);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
+    this.#gate.watch(this.seats, nowMs, this.#hooks.log);
     this.#crew?.tick();
     if (nowMs < this.#judgesFromMs) return;
     for (const seat of this.seats) this.#judge(seat, nowMs);
@@ -161,8 +162,9 @@ export class Workforce {
     }
   }
 
-  /** Ends workers that run something, by force: their jobs are handed back, nobody is charged. */
+  /** Ends workers that run something, by force: their jobs are handed back, nobody is charged. None is replaced. */
   killBusy(): void {
+    this.#crew?.want(0);
     for (const seat of this.seats) {
       if (seat.held === 0) continue;
       seat.verdict = { timedOut: [], suspects: [], reason: "stopped" };
@@ -196,10 +198,8 @@ export class Workforce {
         this.feed();
         return this.#hooks.onCapacity();
       case "unloadable":
-        seat.isUnloadable = true;
-        seat.lastSentence = message.message;
-        return;
       case "broken":
+        seat.isUnloadable ||= message.kind === "unloadable";
         seat.lastSentence = message.message;
         return;
       case "overdue":
@@ -226,23 +226,26 @@ export class Workforce {
 
   #prepare(seat: Seat): void {
     if (this.#setup === null || seat.state === "starting") return;
-    if (seat.state === "loaded") seat.state = "preparing";
+    if (seat.state === "loaded") {
+      seat.state = "preparing";
+      seat.setupAtMs = this.#hooks.nowMs();
+    }
     seat.process.send(this.#setup);
   }
 
   #onAnswer(seat: Seat, answer: Answer): void {
+    const before = this.#holdings.at(seat.id);
+    this.#holdings.finish(seat.id, answer);
+    // The last words of a process repeat what may not have been read.
+    if (this.#holdings.at(seat.id) === before) return;
     const [done, skipped, failed] = [countOf(answer.done), countOf(answer.skipped), answer.failed.length];
     const ended = done + skipped + failed;
-    if (!seat.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs())) return;
+    seat.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs());
     this.counts.done += done;
     this.counts.skipped += skipped;
     this.counts.failed += failed;
-    this.#holdings.finish(seat.id, answer);
     this.feed();
-    this.#hooks.onProgress(
-      ended,
-      answer.failed.reduce((sum, { message, stack }) => sum + message.length + stack.length, 0),
-    );
+    this.#hooks.onProgress(ended, charsOf(answer.failed));
   }
 
   #judge(seat: Seat, nowMs: number): void {
@@ -259,7 +262,7 @@ export class Workforce {
     const reason = seat.lastSentence ?? death.reason;
     if (seat.verdict !== null) this.#execute(seat, seat.verdict);
     else {
-      const suspects = this.#crew!.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs;
+      const suspects = death.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs;
       this.#holdings.crashed(seat.id, suspects, reason);
     }
     if (this.#isOver) return;

@@ -6,7 +6,7 @@ import { Handler } from "../plugin/invoke.ts";
 import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
 import { encodeMessage } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
-import { Runner } from "./runner.ts";
+import { type Notes, Runner } from "./runner.ts";
 import { noNotes, StartNotes } from "./start_notes.ts";
 
 /** What a worker exits with when something threw outside of any job. */
@@ -36,6 +36,8 @@ export type WorkerSessionOptions = Readonly<{
  */
 export class WorkerSession {
   readonly #options: WorkerSessionOptions;
+  /** Opened at the start: the file may be gone by the time of `setup`, but not for who has it open. */
+  readonly #notes: Notes;
   #loaded: LoadedPlugin | null = null;
   /** The one call of `setup`, from its begin. */
   #isSetUp = false;
@@ -46,7 +48,9 @@ export class WorkerSession {
   #isOrphaned = false;
 
   constructor(options: WorkerSessionOptions) {
+    const { notePath, watch } = options;
     this.#options = options;
+    this.#notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
     process.on("exit", () => this.#lastWords());
     process.on("uncaughtException", (error) => this.#broken("uncaught exception", error));
     process.on("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
@@ -93,16 +97,15 @@ export class WorkerSession {
     this.#timeoutMs = message.timeoutMs;
     if (this.#isSetUp) return this.#runner?.setTimeout(this.#timeoutMs);
     this.#isSetUp = true;
-    const { nowMs, watch, notePath, send, hasUnsent, log } = this.#options;
+    const { nowMs, watch, send, hasUnsent, log } = this.#options;
     const handler = new Handler(this.#loaded!.plugin, { args, log });
     await handler.setup();
     this.#handler = handler;
-    const notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
     // Another master may have come meanwhile.
     const timeoutMs = this.#timeoutMs;
     this.#runner = new Runner({
       handler,
-      notes,
+      notes: this.#notes,
       watch,
       concurrency,
       timeoutMs,

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 
 /** What the jobs of the tests do: each says so itself. */
@@ -20,6 +21,9 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
       while (performance.now() < until);
       return;
     }
+    case "child":
+      writeFileSync(`${job.mark}.pid`, String(spawn("sleep", ["60"], { stdio: "ignore" }).pid));
+      for (;;);
     case "sleep":
       return await sleep(job.ms!);
     case "obey":

@@ -1,6 +1,13 @@
 import t from "tap";
 import { layNote, readNote, recordOffset } from "../../src/base/start_note.ts";
+import { Holdings } from "../../src/core/holdings.ts";
+import type { SlaveMessage } from "../../src/protocol/messages.ts";
+import { Answers } from "../../src/slave/answers.ts";
+import { Feeder } from "../../src/slave/feeder.ts";
 import { Pauses } from "../../src/slave/reconnect.ts";
+import { Seat } from "../../src/slave/seat.ts";
+import { workerCommand } from "../../src/slave/self.ts";
+import { startSlave } from "../../src/slave/slave.ts";
 import { slaveCredit, sliceJobs, Speed, workerRoom } from "../../src/slave/speed.ts";
 import { deathReason, suspectsOf } from "../../src/slave/suspects.ts";
 
@@ -78,4 +85,78 @@ t.test("notes are read as they were written; a record of another note is old", a
 t.test("a death is told in words", async (t) => {
   t.equal(deathReason(3, null), "handler exited (3)");
   t.equal(deathReason(null, "SIGSEGV"), "killed by SIGSEGV");
+});
+
+t.test("a worker is started with this program's own entry, whoever imports it", async (t) => {
+  t.match(workerCommand().args.slice(-2), [/[/\\]mod\.ts$/, "worker"]);
+  process.env.TASKMASTER_GENERATION = "worker";
+  t.teardown(() => delete process.env.TASKMASTER_GENERATION);
+  const options = { pluginPath: "", exportName: undefined, host: "", port: 1, token: null, log: () => {} };
+  const rest = { procs: 1, concurrency: 1, graceMs: undefined };
+  t.throws(() => startSlave({ ...options, ...rest }), /started as a worker/);
+});
+
+t.test("while an overdue job has the slave for itself, no other worker is given one", async (t) => {
+  const holdings = new Holdings();
+  holdings.welcome("run");
+  holdings.applyKeep([]);
+  const lease = (number: number, alone: "no" | "in slave") =>
+    holdings.receive({
+      name: { masterId: "master", number },
+      seq: number,
+      count: 1,
+      attempt: 1,
+      alone,
+      jobs: new Uint8Array(1),
+      ends: new Uint32Array([1]),
+    });
+  const seats = [1, 2].map((id) => {
+    const process = { pid: id, isCongested: false, send: () => {}, kill: () => {}, readNote: () => null };
+    const seat = new Seat(id, process, 0);
+    seat.state = "ready";
+    return seat;
+  });
+  const feeder = new Feeder(holdings, () => 1);
+  lease(1, "in slave");
+  lease(2, "no");
+  feeder.feed(seats, 0);
+  t.same(seats.map(({ held }) => held), [1, 0]);
+  seats[0]!.setOverdue([1, 2], 10);
+  feeder.feed(seats, 20);
+  t.same(seats.map(({ held }) => held), [1, 0], "also once it is overdue");
+});
+
+t.test("answers go out while the connection takes them, the rest once it has drained", async (t) => {
+  const failure = { seq: 1, how: "threw", message: "", stack: "x".repeat(700_000), durationMs: 1 } as const;
+  const answerOf = (number: number) => ({
+    number,
+    answer: {
+      lease: { masterId: "master", number },
+      done: [],
+      skipped: [],
+      failed: [failure],
+      crash: null,
+      released: [],
+    },
+  });
+  const given = [Array.from({ length: 20 }, (_, index) => answerOf(index + 1)), [answerOf(21)], [], []];
+  const sent: SlaveMessage[] = [];
+  let room = 3;
+  const answers = new Answers({
+    holdings: { jobs: 0, takeAnswers: () => given.shift()! } as unknown as Holdings,
+    canSend: () => sent.length < room,
+    credit: () => 5,
+    isHungry: () => false,
+    nowMs: () => 0,
+    send: (message) => sent.push(message),
+  });
+  answers.flush();
+  t.equal(sent.length, 3, "no more than it takes");
+  t.notOk(answers.isAllSent);
+  room = 100;
+  answers.flush();
+  const said = sent.flatMap((message) => message.kind === "answer" ? [message] : []);
+  t.same(said.map(({ number }) => number), Array.from({ length: 21 }, (_, index) => index + 1), "in order");
+  t.same(said.map(({ credit }) => credit), [...Array(20).fill(0), 5], "credit with the last");
+  t.ok(answers.isAllSent);
 });

@@ -174,10 +174,12 @@ t.test("a master that drains gets everything back, and its next life is joined",
     await master.until(() => slave.status().running > 0);
     master.send({ kind: "drain" });
     await master.until(() => master.closed === 1);
+    const closedMs = performance.now();
     t.same([master.named("done"), master.named("released")], [[0], [1, 2]]);
     await master.until(() =>
       master.intros.length === 2 && master.said.filter(({ kind }) => kind === "ready").length === 2
     );
+    t.ok(performance.now() - closedMs >= 590, "after two heartbeats");
     t.equal(master.intros[0]!.slaveId, master.intros[1]!.slaveId, "the same slave");
     master.lease(2, 1, [{}, {}]);
     await master.until(() => master.named("done").length === 3);
