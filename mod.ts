@@ -13,4 +13,11 @@ export { runSlave, startSlave } from "./src/slave/slave.ts";
 export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./src/slave/slave.ts";
 export { main } from "./src/cli/main.ts";
 
+if (import.meta.main === undefined && process.argv[1] === import.meta.filename) {
+  // Only Node before 24.2 does not say which module is the main one.
+  process.stderr.write(
+    `taskmaster: Node ${process.version} is too old to run the source: take 24.2 or later.\n`,
+  );
+  process.exitCode = 2;
+}
 if (import.meta.main) void main(process.argv.slice(2)).then(exit);
