@@ -1,5 +1,5 @@
 import t from "tap";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
 // The rules of docs/architecture.md that no other tool checks.
@@ -100,4 +100,25 @@ t.test("the core and the protocol are blind: no clock, chance, I/O or promise", 
 t.test("the documented tree names every source file", async (t) => {
   const documented = read("docs/architecture.md");
   t.same(sources.filter((file) => !documented.includes(file.split("/").at(-1)!)), []);
+});
+
+t.test("the documented tree names no file that is gone", async (t) => {
+  let folder = "";
+  for (const line of read("docs/architecture.md").split("\n")) {
+    folder = /^### `(src\/[\w/]+)`/.exec(line)?.[1] ?? (line.startsWith("#") ? "" : folder);
+    const name = folder === "" ? undefined : /^\| `([\w.]+\.ts)` \|/.exec(line)?.[1];
+    if (name !== undefined && !sources.includes(join(folder, name))) t.fail(`${folder}/${name} is gone`);
+  }
+});
+
+t.test("what documents link to is there", async (t) => {
+  const documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].concat(
+    readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => join("docs", name)),
+  );
+  for (const document of documents) {
+    for (const [, link] of read(document).matchAll(/\]\((?!\w+:|#)([^)#\s]+)[^)]*\)/g)) {
+      const path = resolve(root, dirname(document), link!);
+      if (!existsSync(path)) t.fail(`${document} links to ${link}, which is not there`);
+    }
+  }
 });
