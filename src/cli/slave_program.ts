@@ -84,6 +84,7 @@ export class SlaveProgram {
       procs: chosen.procs,
       concurrency: chosen.concurrency,
       graceMs: chosen.grace,
+      checkOptions: (options) => void settle(line, env, options),
       // Workers log by themselves.
       env: {
         TASKMASTER_LOG_LEVEL: settings.quiet ? "warn" : settings["log-level"],
