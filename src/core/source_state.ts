@@ -97,7 +97,10 @@ export class SourceState {
     const threw = this.message;
     const fault = `${startedOver}, after it threw`;
     this.message = `${fault}. ${advice}.\n${threw}`;
-    this.#emit({ kind: "warn", message: `${fault}, and is given up: ${printable(headline(threw))}. ${advice}. ${end}` });
+    this.#emit({
+      kind: "warn",
+      message: `${fault}, and is given up: ${printable(headline(threw))}. ${advice}. ${end}`,
+    });
     this.#emit({ kind: "close source" });
   }
 

@@ -122,7 +122,9 @@ t.test("a source that throws is warned about each time, with when it is called a
 
 /** The source throws, is opened again, and then yields the run's first jobs, whatever `last` it was given. */
 function startOver(run: TestRun): TestRun {
-  run.say({ kind: "source failed", message: "getJobs threw: gone\n    at getJobs", fatal: false }).pass(20_000);
+  run.say({ kind: "source failed", message: "getJobs threw: gone\n    at getJobs", fatal: false }).pass(
+    20_000,
+  );
   return run.say({ kind: "yielded", block: blockOf(0, 2) });
 }
 
