@@ -131,3 +131,14 @@ t.test("beats go out in time, also below the tick", async (t) => {
     t.ok(beats() - before >= 18, `${beats() - before} beats in 1.5 s`);
   });
 });
+
+t.test("a burst of failures with long stacks is told to the end", async (t) => {
+  const options = { pluginPath: here("burst.ts"), concurrency: 2_500 };
+  await withSlave({ releases: false }, options, async (master, slave) => {
+    master.lease(1, 0, Array.from({ length: 2_500 }, () => ({})));
+    await master.until(() => master.failed.length === 2_500 || master.crashes.length > 0);
+    t.same(master.crashes, []);
+    t.equal(new Set(master.failed.map(({ seq }) => seq)).size, 2_500, "each once");
+    t.equal(slave.status().crashes, 0, "no worker was lost");
+  });
+});
