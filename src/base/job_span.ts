@@ -35,7 +35,10 @@ export class JobSpan {
 
   /** The encoded jobs, a view. */
   get bytes(): Uint8Array {
-    return this.block.bytes.subarray(offset(this.block.ends, this.from), offset(this.block.ends, this.from + this.count));
+    return this.block.bytes.subarray(
+      offset(this.block.ends, this.from),
+      offset(this.block.ends, this.from + this.count),
+    );
   }
 
   get byteLength(): number {
