@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-export const root = resolve(import.meta.dirname, "..");
+export const root = resolve(import.meta.dirname!, "..");
 const binary = join(root, "dist", "taskmaster");
 
 /** What a run of bench/plugins/empty.ts measured. */

@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Target, targets } from "./targets.ts";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname!, "..");
 const dist = join(root, "dist");
 
 const always = [

@@ -7,7 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { join, resolve } from "node:path";
 
-const root = resolve(import.meta.dirname, "..");
+const root = resolve(import.meta.dirname!, "..");
 const deno = join(root, "node_modules", ".bin", "deno");
 const includes = process.argv.slice(2).flatMap((plugin) => ["--include", plugin]);
 const args = [

@@ -22,7 +22,7 @@ import { stateFiles } from "../../src/state/state_files.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { folder, listen, open, openFake, stateOf } from "./fixtures.ts";
 
-const root = resolve(import.meta.dirname, "../..");
+const root = resolve(import.meta.dirname!, "../..");
 const bin = (name: string) => join(root, "node_modules/.bin", name);
 const runtimes: Record<string, readonly string[]> = { bun: [bin("bun")], deno: [bin("deno"), "run", "-A"] };
 
