@@ -10,7 +10,8 @@ import { Outbox } from "./outbox.ts";
 /** Typed messages over one connection. Judging a peer's silence is the owner's. */
 export interface Link<In, Out> {
   /** Queues a message; those of one turn of the event loop leave in one write. Ignored once closed. */
-  send(message: Out): void;
+  /** @param jobs What `jobs` of the message are, in parts that nobody changes; its own are then not looked at. */
+  send(message: Out, jobs?: readonly Uint8Array[]): void;
   /** Bytes sent and not yet taken by the system. */
   readonly queuedBytes: number;
   /** Whether so much is queued that the owner should pause; `onDrain` says when to go on. */
@@ -128,10 +129,10 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     if (isFirst && reason !== null) queueMicrotask(() => handler(reason));
   }
 
-  send(message: Out): void {
+  send(message: Out, jobs?: readonly Uint8Array[]): void {
     if (this.#closedFor !== null) return;
     const isFirst = this.#outbox.queuedBytes === 0;
-    this.#outbox.push(encodeParts(message));
+    this.#outbox.push(encodeParts(message, jobs));
     const { queuedBytes } = this.#outbox;
     this.#sentAtMs = this.#options.nowMs();
     if (isFirst) this.#firstBytes = queuedBytes;

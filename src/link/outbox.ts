@@ -4,9 +4,9 @@ import { writePieceBytesMax, writePieceBytesMin } from "../base/wire_limits.ts";
 /** A piece that left within this long makes the next one larger. */
 const quickMs = 100;
 /** Parts as long as this are written as they are; shorter ones together, copied. */
-const largePartBytes = 32 << 10;
+const largePartBytes = 128 << 10;
 /** Most bytes written together, in memory that is kept: fresh memory would cost more than the copy. */
-const togetherBytesMax = 64 << 10;
+const togetherBytesMax = 256 << 10;
 
 /**
  * What waits to be written to one socket. Frames of one turn of the event loop leave together. One write is under

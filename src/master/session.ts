@@ -1,4 +1,3 @@
-import type { JobSpan } from "../base/job_span.ts";
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { Introduction, MasterMessage, SlaveMessage } from "../protocol/messages.ts";
 
@@ -6,7 +5,7 @@ export type LeaseEffect = Extract<Effect, { kind: "lease" }>;
 
 /** What a session needs of its link. */
 export interface Wire {
-  send(message: MasterMessage): void;
+  send(message: MasterMessage, jobs?: readonly Uint8Array[]): void;
   close(reason: string): Promise<void>;
   readonly isCongested: boolean;
   readonly peer: string;
@@ -88,15 +87,20 @@ export class Session {
     if (this.hasJoined) this.#tell({ kind: "heard", session: this.id });
   }
 
-  send(message: MasterMessage): void {
+  send(message: MasterMessage, jobs?: readonly Uint8Array[]): void {
     if (this.#at === "closed") return;
-    this.#wire.send(message);
+    this.#wire.send(message, jobs);
     this.#tellCredit();
   }
 
   lease(effect: LeaseEffect): void {
     if (this.#at === "closed") return;
-    if (!this.#wire.isCongested) return this.send(toLeaseMessage(effect));
+    if (!this.#wire.isCongested) {
+      return this.send(
+        toLeaseMessage(effect),
+        effect.parts.map(({ bytes }) => bytes),
+      );
+    }
     // First, or the core would lease the same jobs to this session again.
     this.#tellCredit();
     this.#handBack(effect);
@@ -167,6 +171,9 @@ export class Session {
   }
 }
 
+/** In place of the jobs, which are sent as the parts they are. */
+const inParts = new Uint8Array(0);
+
 function toLeaseMessage({ lease, parts, attempt, alone }: LeaseEffect): MasterMessage {
   const count = parts.reduce((sum, part) => sum + part.count, 0);
   return {
@@ -176,18 +183,6 @@ function toLeaseMessage({ lease, parts, attempt, alone }: LeaseEffect): MasterMe
     count,
     attempt,
     alone,
-    jobs: joined(parts),
+    jobs: inParts,
   };
-}
-
-/** The encoded jobs of all parts: a view if there is only one. */
-function joined(parts: readonly JobSpan[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!.bytes;
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part.bytes, at);
-    at += part.byteLength;
-  }
-  return bytes;
 }

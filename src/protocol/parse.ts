@@ -179,15 +179,21 @@ export function encodeMessage(message: Message): Uint8Array {
   return Buffer.concat(encodeParts(message));
 }
 
-/** The same in parts, to be sent one behind the other: jobs are not copied. */
-export function encodeParts(message: Message): Uint8Array[] {
+/**
+ * The same in parts, to be sent one behind the other: jobs are not copied.
+ *
+ * @param jobs What `jobs` of a lease or slice are, in parts; the message's own are then not looked at.
+ */
+export function encodeParts(message: Message, jobs?: readonly Uint8Array[]): readonly Uint8Array[] {
   if (!("jobs" in message) || !(message.jobs instanceof Uint8Array)) return [framed(message)];
-  const { jobs, ...rest } = message;
+  const parts = jobs ?? [message.jobs];
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const { jobs: _, ...rest } = message;
   // The last field is written as an empty byte string, whose one byte makes way for the head of the true one.
   const empty = framed({ ...rest, jobs: new Uint8Array(0) }).subarray(0, -1);
-  const head = Buffer.concat([empty, stringHead(jobs.length)]);
-  writePrefix(head, head.length - prefixBytes + jobs.length);
-  return [head, jobs];
+  const head = Buffer.concat([empty, stringHead(length)]);
+  writePrefix(head, head.length - prefixBytes + length);
+  return [head, ...parts];
 }
 
 /** What stands before a byte string in CBOR, in its shortest form. */

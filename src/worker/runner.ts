@@ -11,8 +11,8 @@ import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
 /** Longest stretch of synchronous work before sockets and timers get their turn. */
 const turnMs = 5;
-/** The same once a slice ended, so that its answer goes out. */
-const shortTurnMs = 1;
+/** The same once a slice ended, so that its answer goes out while the next one runs. */
+const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
 const answerMs = 20;
 /** When jobs run and none begins for this long, the note is made exact. */
