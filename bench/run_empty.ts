@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -30,7 +30,8 @@ export function runEmpty(shape: string, jobs: number, procs: number): Report {
     execute(binary, ["run", ...words, ...options], folder);
     const report: Report = JSON.parse(readFileSync(path, "utf8"));
     if (report.jobs !== jobs) throw new Error(`taskmaster handled ${report.jobs} jobs of ${jobs}.`);
-    Object.assign(report.peakMiB, JSON.parse(readFileSync(`${path}.slave`, "utf8")));
+    const worker = readdirSync(folder).find((name) => name.includes(".worker-"))!;
+    Object.assign(report.peakMiB, JSON.parse(readFileSync(join(folder, worker), "utf8")));
     return report;
   } finally {
     rmSync(folder, { recursive: true });

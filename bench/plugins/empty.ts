@@ -21,7 +21,7 @@ export function handleJob(): void {}
 export function teardown(ctx: Context): void {
   if (ctx.args.report === undefined) return;
   const peakMiB = { supervisor: peakOf(process.ppid), worker: peakOf(process.pid) };
-  writeFileSync(`${ctx.args.report}.slave`, JSON.stringify(peakMiB));
+  writeFileSync(`${ctx.args.report}.worker-${process.pid}`, JSON.stringify(peakMiB));
 }
 
 export function onFinish(summary: Summary, ctx: Context): void {
