@@ -110,7 +110,6 @@ async function answerAll(port: number, credit: number, jobsMax: number): Promise
     },
     role: "slave",
     nowMs: () => performance.now(),
-    log: () => {},
     signal: new AbortController().signal,
   });
   link.onMessage = (message) => {

@@ -9,7 +9,7 @@ import { paceOf, reasonOf } from "./reason.ts";
 import { Saves } from "./saves.ts";
 import { Sessions } from "./sessions.ts";
 import { Slaves } from "./slaves.ts";
-import { stateOf } from "./snapshot.ts";
+import { stateOf } from "./capture.ts";
 import { SourceState } from "./source_state.ts";
 import { settledOf, statusOf } from "./status.ts";
 import type { Effect, Outcome, RunEvent, RunSettings, RunState, RunStatus } from "./types.ts";
@@ -123,7 +123,7 @@ export class Run {
   }
 
   /** All that a resume needs, as of now. Say `saved` with the version once it is durable. */
-  snapshot(): { version: number; state: RunState } {
+  capture(): { version: number; state: RunState } {
     this.#saves.captured(this.#sessions);
     const complete = this.#outcome?.kind === "complete" || this.#isStillComplete;
     const state = stateOf(this.#jobs, this.#furthest, complete);

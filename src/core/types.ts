@@ -126,7 +126,7 @@ export type RunEvent =
   | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd; at: string }>
   /** These dead letters are durable. */
   | Readonly<{ kind: "buried"; seqs: Ranges }>
-  /** The state captured by the snapshot of this version is durable. */
+  /** The state captured as this version is durable. */
   | Readonly<{ kind: "saved"; version: number }>
   /** Stop handing out, wait for what runs (at most the grace), end. A second one ends at once. */
   | Readonly<{ kind: "stop" }>;

@@ -2,7 +2,6 @@ import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { ConnectError } from "../base/errors.ts";
 import { handshakeBytesMax } from "../base/limits.ts";
-import type { Log } from "../base/log.ts";
 import { dialMs, nameCharsMax } from "../base/wire_limits.ts";
 import { encode } from "../protocol/codec.ts";
 import {
@@ -32,7 +31,6 @@ export type DialOptions = Readonly<{
   intro: Introduction;
   role: Role;
   nowMs: () => number;
-  log: Log;
   /** Aborting it gives the attempt up. */
   signal: AbortSignal;
 }>;

@@ -75,8 +75,8 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   #onMessage: ((message: In) => void) | null = null;
   #onClose: ((reason: string) => void) | null = null;
   #wasCongested = false;
-  /** Length of the latest message that found nothing queued: one alone may be as long as a frame. */
-  #firstBytes = 0;
+  /** The longest message of those queued: one may be as long as a frame, whatever the limit of the queue. */
+  #longestBytes = 0;
   #sentAtMs: number;
   #heardAtMs: number;
   /** As `#heardAtMs`, but later by the lag of this process. */
@@ -131,13 +131,13 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   send(message: Out, jobs?: readonly Uint8Array[]): void {
     if (this.#closedFor !== null) return;
-    const isFirst = this.#outbox.queuedBytes === 0;
+    const before = this.#outbox.queuedBytes;
     this.#outbox.push(encodeParts(message, jobs));
     const { queuedBytes } = this.#outbox;
     this.#sentAtMs = this.#options.nowMs();
-    if (isFirst) this.#firstBytes = queuedBytes;
+    this.#longestBytes = Math.max(before === 0 ? 0 : this.#longestBytes, queuedBytes - before);
     if (this.isCongested) this.#wasCongested = true;
-    if (queuedBytes > (this.#options.queueBytesMax ?? sendQueueBytesMax) + this.#firstBytes) {
+    if (queuedBytes - this.#longestBytes > (this.#options.queueBytesMax ?? sendQueueBytesMax)) {
       this.#fail(`it takes no bytes: ${queuedBytes} are queued`);
     }
   }

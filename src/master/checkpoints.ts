@@ -10,7 +10,7 @@ const finalPauseMs = 300;
 
 export type CheckpointsOptions = Readonly<{
   /** Null if there is none to be had any more. */
-  snapshot: () => { version: number; state: RunState } | null;
+  capture: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
   /** Resolves when the state is durable. */
   save: (state: RunState) => Promise<void>;
@@ -96,10 +96,10 @@ export class Checkpoints {
   }
 
   async #save(): Promise<void> {
-    const { snapshot, save, onSaved, nowMs, checkpointMs } = this.#options;
+    const { capture, save, onSaved, nowMs, checkpointMs } = this.#options;
     const startedMs = nowMs();
     this.#dueAtMs = startedMs + checkpointMs;
-    const taken = snapshot();
+    const taken = capture();
     if (taken === null) throw new Error("the run has ended by a fault of the program");
     const { version, state } = taken;
     await save(state);

@@ -1,7 +1,6 @@
 import { hostname } from "node:os";
 import { parseAddress } from "../base/address.ts";
 import { handshakeMs } from "../base/limits.ts";
-import type { Log } from "../base/log.ts";
 import { dial } from "../link/dial.ts";
 import { newId } from "./ids.ts";
 import { monotonicMs } from "./timer.ts";
@@ -12,7 +11,6 @@ export type AliveOptions = Readonly<{
   /** The run that the state on disk is of; null if that cannot be read: then a master of this key counts. */
   runId: () => Promise<string | null>;
   key: string;
-  log: Log;
 }>;
 
 /**
@@ -22,7 +20,7 @@ export type AliveOptions = Readonly<{
 export async function isMasterAlive(address: string, options: AliveOptions): Promise<boolean> {
   const parsed = parseAddress(address, { host: "127.0.0.1", port: 0 });
   if (parsed === undefined || parsed.port === 0) return false;
-  const { token, version, log } = options;
+  const { token, version } = options;
   const { link, welcome } = await dial({
     ...parsed,
     token,
@@ -36,7 +34,6 @@ export async function isMasterAlive(address: string, options: AliveOptions): Pro
     },
     role: "control",
     nowMs: monotonicMs,
-    log,
     signal: AbortSignal.timeout(handshakeMs),
   });
   void link.close("it was told which run that is");

@@ -29,7 +29,7 @@ export function openRunState(options: MasterOptions): Promise<StateStore> {
     force,
     log,
     watchMs: silentHeartbeatsMax * heartbeatMs,
-    isAlive: (address) => isMasterAlive(address, { token, version, runId, key, log }),
+    isAlive: (address) => isMasterAlive(address, { token, version, runId, key }),
   });
 }
 

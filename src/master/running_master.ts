@@ -200,7 +200,7 @@ export class RunningMaster implements Master {
     return new Saving({
       store: this.#store,
       checkpointMs,
-      snapshot: () => this.#driver.ask(() => this.#run.snapshot(), null),
+      capture: () => this.#driver.ask(() => this.#run.capture(), null),
       isDirty: () => this.#driver.ask(() => this.#run.isDirty(), false),
       onSaved: (version, tookMs) => {
         this.#driver.apply({ kind: "saved", version });

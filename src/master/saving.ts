@@ -12,7 +12,7 @@ import { monotonicMs } from "./timer.ts";
 export type SavingOptions = Readonly<{
   store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
   checkpointMs: number;
-  snapshot: () => { version: number; state: RunState } | null;
+  capture: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
   onSaved: (version: number, tookMs: number) => void;
   onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;

@@ -30,7 +30,6 @@ export function startSlave(options: SlaveOptions): Slave {
         intro: introduce(slaveId, plugin, procs, runtime),
         role: "slave",
         nowMs: () => performance.now(),
-        log: options.log,
         signal,
       }),
   });

@@ -1,3 +1,4 @@
+import type { Resumed } from "../master/types.ts";
 import { type Address, formatAddress, isLoopback } from "../base/address.ts";
 import { shellQuote } from "./shell_quote.ts";
 
@@ -40,18 +41,8 @@ export function slaveGreetingLines(host: string, isInsecure: boolean): string[] 
   return isLoopback(host) ? [] : [notEncrypted];
 }
 
-/** What an earlier start left. */
-export type Resumption = Readonly<{
-  handedOut: number;
-  done: number;
-  skipped: number;
-  dead: number;
-  stranded: number;
-  complete: boolean;
-}>;
-
 /** Says what is resumed. Of a fresh start there is nothing to say: none (null), or one that handed out nothing. */
-export function resumeLine(resumed: Resumption | null, statePath: string): string | undefined {
+export function resumeLine(resumed: Resumed | null, statePath: string): string | undefined {
   if (resumed === null || (resumed.handedOut === 0 && !resumed.complete)) return undefined;
   const { done, skipped, dead, stranded } = resumed;
   const settled = `${done + skipped + dead} jobs settled (${done} done, ${skipped} skipped, ${dead} dead)`;

@@ -141,7 +141,7 @@ export class TestRun {
   }
 
   get state(): RunState {
-    return this.run.snapshot().state;
+    return this.run.capture().state;
   }
 }
 

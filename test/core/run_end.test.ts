@@ -83,12 +83,12 @@ t.test("answers are covered once a state that knows them is durable", async (t) 
   const run = new TestRun().yield(4).join(1, 2);
   const [one] = run.leases();
   run.done(one!, [0, 1]);
-  const { version } = run.run.snapshot();
+  const { version } = run.run.capture();
   run.done(one!, [1, 2]);
   t.ok(run.run.isDirty());
   t.same(run.say({ kind: "saved", version }).take("covered"), [{ kind: "covered", session: 1, through: 1 }]);
   t.ok(run.run.isDirty(), "the second answer came after it");
-  const later = run.run.snapshot();
+  const later = run.run.capture();
   t.same(run.say({ kind: "saved", version: later.version }).take("covered"), [
     { kind: "covered", session: 1, through: 2 },
   ]);
@@ -98,10 +98,10 @@ t.test("answers are covered once a state that knows them is durable", async (t) 
 
 t.test("a stale answer is covered, too: its slave may forget it", async (t) => {
   const run = new TestRun().join(1, 2);
-  run.say({ kind: "saved", version: run.run.snapshot().version });
+  run.say({ kind: "saved", version: run.run.capture().version });
   run.answer(1, { masterId: "m0", number: 1 }, { done: [0, 1] });
   t.ok(run.run.isDirty());
-  t.same(run.say({ kind: "saved", version: run.run.snapshot().version }).take("covered")[0]!.through, 1);
+  t.same(run.say({ kind: "saved", version: run.run.capture().version }).take("covered")[0]!.through, 1);
 });
 
 t.test("status says why the run is not faster", async (t) => {

@@ -55,7 +55,7 @@ while (run.status(nowMs).settled < jobs) {
     run.apply({ kind: "answered", session, number, answer, at: "" }, nowMs);
   }
   run.tick(nowMs);
-  if (nowMs % 1000 === 0) run.apply({ kind: "saved", version: run.snapshot().version }, nowMs);
+  if (nowMs % 1000 === 0) run.apply({ kind: "saved", version: run.capture().version }, nowMs);
 }
 const seconds = (performance.now() - startMs) / 1000;
 console.log(

@@ -1,14 +1,5 @@
 import t from "tap";
-import {
-  portOf,
-  probe,
-  processesOf,
-  type Program,
-  randomFrom,
-  runtimes,
-  Scenario,
-  until,
-} from "./harness.ts";
+import { portOf, processesOf, type Program, randomFrom, runtimes, Scenario, until } from "./harness.ts";
 
 // Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of
 // the README: jobs whose answer had not arrived, and after a master's death those of the last checkpoint interval.
@@ -69,24 +60,11 @@ for (const reading of ["exclusive", "inclusive"]) {
   });
 }
 
-t.test("run, killed with its slave at random moments and started again", async (t) => {
+t.test("run, killed again and again in mid-run: its slave ends too, and the next start goes on", async (t) => {
   const scenario = new Scenario();
   t.teardown(() => scenario.end());
   const jobs = 3000;
-  const start = () =>
-    scenario.start(runtimes.binary, [
-      "run",
-      probe,
-      `dir=${scenario.folder}`,
-      `jobs=${jobs}`,
-      "pause=1",
-      "--state-dir",
-      scenario.folder,
-      "--host",
-      "127.0.0.1:0",
-      "--procs",
-      "2",
-    ]);
+  const start = () => scenario.run([`jobs=${jobs}`, "pause=1"]);
   let run: Program = start();
   for (let kill = 0; kill < 3; kill++) {
     const moment = scenario.records().ended.size + 300;
@@ -141,20 +119,7 @@ t.test("Ctrl-C, then the same command again", async (t) => {
   const scenario = new Scenario();
   t.teardown(() => scenario.end());
   const jobs = 2000;
-  const start = () =>
-    scenario.start(runtimes.binary, [
-      "run",
-      probe,
-      `dir=${scenario.folder}`,
-      `jobs=${jobs}`,
-      "pause=2",
-      "--state-dir",
-      scenario.folder,
-      "--host",
-      "127.0.0.1:0",
-      "--procs",
-      "2",
-    ]);
+  const start = () => scenario.run([`jobs=${jobs}`, "pause=2"]);
   const first = start();
   await until(() => scenario.records().ended.size > jobs / 4, "a quarter of the jobs ended");
   first.signal("SIGINT");

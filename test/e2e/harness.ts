@@ -108,6 +108,12 @@ export class Scenario {
     ]);
   }
 
+  /** Master and slave in one, with two workers and the probe plugin. */
+  run(words: readonly string[]): Program {
+    const place = [`dir=${this.folder}`, "--state-dir", this.folder, "--host", "127.0.0.1:0", "--procs", "2"];
+    return this.start(runtimes.binary, ["run", probe, ...place, ...words]);
+  }
+
   slave(port: number, words: readonly string[] = [], command = runtimes.binary): Program {
     return this.start(command, ["slave", probe, "--host", `127.0.0.1:${port}`, ...words]);
   }

@@ -88,7 +88,6 @@ export async function openHouse(key: Uint8Array | null = token): Promise<House> 
         intro: introduction,
         role: "slave",
         nowMs: clock.now,
-        log: () => {},
         signal: new AbortController().signal,
         ...options,
       }),

@@ -33,7 +33,7 @@ function bench(state = empty) {
   const saves: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   const saved: number[] = [], warnings: string[] = [], wakes: number[] = [], finals: unknown[] = [];
   const checkpoints = new Checkpoints({
-    snapshot: () => ({ version: core.version, state }),
+    capture: () => ({ version: core.version, state }),
     isDirty: () => core.isDirty,
     save: () => new Promise((resolve, reject) => saves.push({ resolve, reject })),
     onSaved: (version) => saved.push(version),
@@ -57,7 +57,7 @@ t.test("saves every checkpoint while dirty, one save at a time", async (t) => {
   t.equal(saves.length, 1, "the first is still under way");
   saves[0]!.resolve();
   await checkpoints.idle();
-  t.same(saved, [1], "the version of the snapshot, not the one of now");
+  t.same(saved, [1], "the version of the capture, not the one of now");
   t.same(wakes, [1_000], "due already");
   checkpoints.tick(1_500);
   t.equal(saves.length, 2);

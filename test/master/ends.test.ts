@@ -97,7 +97,7 @@ t.test("whether a master of this run is alive is asked at its address", async (t
   const { master } = await start(t, { getJobs: () => ids(9) });
   const { host, port } = master.address;
   const ask = (runId: string | null, key = "test") =>
-    isMasterAlive(`${host}:${port}`, { token, version: "0", runId: async () => runId, key, log: () => {} });
+    isMasterAlive(`${host}:${port}`, { token, version: "0", runId: async () => runId, key });
   t.equal(await ask(master.runId), true);
   t.equal(await ask(null), true, "a state that cannot be read: the key decides");
   t.equal(await ask("another"), false);
@@ -108,7 +108,6 @@ t.test("whether a master of this run is alive is asked at its address", async (t
       version: "0",
       runId: async () => null,
       key: "test",
-      log: () => {},
     }),
     false,
   );

@@ -55,7 +55,6 @@ export class FakeSlave {
       intro: { slaveId, name, version: "0", procs: 1, plugin, runtime: "test" },
       role: "slave",
       nowMs: () => performance.now(),
-      log: () => {},
       signal: new AbortController().signal,
     });
     const slave = new FakeSlave(link, welcome, credit);

@@ -121,7 +121,7 @@ t.test("a letter is taken back before the state is saved, and not saved without"
       },
     },
     checkpointMs: 1,
-    snapshot: () => ({ version: 1, state }),
+    capture: () => ({ version: 1, state }),
     isDirty: () => false,
     onSaved: () => {},
     onBuried: () => {},

@@ -17,7 +17,6 @@ function connect(master: Master, role: "slave" | "control") {
     intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test" },
     role,
     nowMs: () => performance.now(),
-    log: () => {},
     signal: new AbortController().signal,
   });
 }

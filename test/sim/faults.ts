@@ -68,7 +68,7 @@ function sayStale(simulation: Simulation, master: SimMaster): void {
 
 /** All jobs are done, says a session that does not hold them. */
 function forged({ world: { random } }: Simulation, master: SimMaster, session: SessionId): Answer {
-  const foreign = master.run.snapshot().state.stranded.filter(({ lease }) => {
+  const foreign = master.run.capture().state.stranded.filter(({ lease }) => {
     return lease !== null && !master.sessionHolds(session, lease.name);
   });
   const lease = foreign.length > 0
@@ -80,7 +80,7 @@ function forged({ world: { random } }: Simulation, master: SimMaster, session: S
 }
 
 function summary(master: SimMaster): string {
-  const { stranded, ...counters } = master.run.snapshot().state;
+  const { stranded, ...counters } = master.run.capture().state;
   return JSON.stringify([
     { ...counters, last: null },
     stranded.map(({ span, history, lease }) => [span.seq, span.count, history, lease]),

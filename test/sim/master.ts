@@ -153,7 +153,7 @@ export class SimMaster {
   #checkpoint(): void {
     if (this.#isSaving || !this.run.isDirty() || this.#outcome !== null) return;
     this.#isSaving = true;
-    const { version, state } = this.run.snapshot();
+    const { version, state } = this.run.capture();
     this.#disk.save(this.process, state, () => {
       this.apply({ kind: "saved", version });
       this.process.after(this.#plan.checkpointMs, () => {
@@ -168,7 +168,7 @@ export class SimMaster {
   #finish(): void {
     if (this.#outcome === null || this.#isSaving || this.#burying > 0) return;
     this.#isSaving = true;
-    const { state } = this.run.snapshot();
+    const { state } = this.run.capture();
     this.#disk.save(this.process, state, () => this.#onEnd(this.#outcome!, state));
   }
 

@@ -36,13 +36,13 @@ export const mutants: readonly Mutant[] = [
   {
     name: "leased jobs count as settled in a state",
     patches: [{
-      file: "src/core/snapshot.ts",
+      file: "src/core/capture.ts",
       find: "  const { handedOut, done, skipped, dead } = jobs.counters;\n  const stranded = jobs.strand();",
       replace: "  const { handedOut, skipped, dead } = jobs.counters;\n" +
         "  const stranded = jobs.strand().filter(({ lease }) => lease === null);\n" +
         "  const done = handedOut - skipped - dead - stranded.reduce((sum, { span }) => sum + span.count, 0);",
     }, {
-      file: "src/core/snapshot.ts",
+      file: "src/core/capture.ts",
       find: "    ...jobs.counters,",
       replace: "    ...jobs.counters,\n    done,",
     }],
