@@ -101,7 +101,7 @@ t.test("a master stopped for longer than the limit gives nobody up", async (t) =
   const scenario = new Scenario();
   t.teardown(() => scenario.end());
   const jobs = 3000;
-  const master = scenario.master([`jobs=${jobs}`, "pause=2", ...heartbeat]);
+  const master = scenario.master([`jobs=${jobs}`, "pause=2", ...heartbeat, "--json"]);
   const port = await portOf(master);
   scenario.slave(port, ["--procs", "2"]);
   await until(() => scenario.records().ended.size > jobs / 5, "a fifth of the jobs ended");
@@ -113,6 +113,8 @@ t.test("a master stopped for longer than the limit gives nobody up", async (t) =
   const records = scenario.records();
   t.same(records.lost(jobs), []);
   t.equal(records.repeated, 0);
+  // A slave that was given up comes back and keeps its jobs: the records alone would not show it.
+  t.equal(master.stdout.match(/"event":"joined"/g)?.length, 1, "its slave never had to come back");
 });
 
 t.test("Ctrl-C, then the same command again", async (t) => {
