@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -151,6 +151,7 @@ export class Scenario {
       program.signal("SIGKILL");
       await program.ended;
     }
+    for (const pid of processesOf(this.folder)) process.kill(Number(pid), "SIGKILL");
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -196,11 +197,18 @@ export class Records {
   }
 }
 
-/** Processes whose command line names this folder: what a scenario must not leave behind. */
+/** Pids of the processes of a scenario, children of children too: its folder is in the environment of each. */
 export function processesOf(folder: string): string[] {
-  return spawnSync("pgrep", ["-af", folder], { encoding: "utf8" }).stdout.split("\n").filter((line) =>
-    line !== "" && !line.includes("pgrep")
-  );
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && belongsTo(name, folder));
+}
+
+function belongsTo(pid: string, folder: string): boolean {
+  try {
+    // a process that has ended and was not waited for has no environment any more
+    return readFileSync(`/proc/${pid}/environ`, "latin1").includes(`HOME=${folder}\0`);
+  } catch {
+    return false;
+  }
 }
 
 /** Waits until a condition holds that only the disk can tell; rejects after half a minute. */
