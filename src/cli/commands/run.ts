@@ -14,7 +14,11 @@ export async function run(invocation: Invocation): Promise<number> {
     onHopeless: (exitCode) => program.fail(exitCode),
     log: program.terminal.log,
   });
-  return await program.finish({ ended: (isComplete) => slave.end(isComplete), hurried: () => slave.kill() });
+  return await program.finish({
+    // A finished run that is started again may end before its slave has joined: then nobody dismissed that one.
+    ended: (isComplete) => slave.end(isComplete && program.master.status().settledNow > 0),
+    hurried: () => slave.kill(),
+  });
 }
 
 /** Flags of a run that are its slave's; what came by the environment reaches it by the environment. */
