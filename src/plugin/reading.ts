@@ -117,11 +117,11 @@ export class Reading {
     while (!this.#isOver) {
       if (!this.#hasRoom()) await this.#makeRoom();
       else if (this.#pullSome(iterator)) return;
-      else if (this.#hasRoom()) await this.#letOthersRun();
+      else await this.#letOthersRun();
     }
   }
 
-  /** Pulls until the block is full or the turn is spent; says whether the iterator ended. */
+  /** Pulls until the block is full, so that it is on its way while the next one is made, or the turn is spent. */
   #pullSome(iterator: Iterator<unknown>): boolean {
     do {
       let step: IteratorResult<unknown>;

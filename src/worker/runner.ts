@@ -198,7 +198,8 @@ export class Runner {
     this.#turnAtMs = -1;
     if (!this.#options.hasUnsent()) this.#said = [];
     this.#answer(false);
-    if (mustGoOn) this.#pump();
+    // the answers leave in a microtask, and must not wait for what begins now
+    if (mustGoOn) queueMicrotask(() => this.#pump());
     else if (this.#running.size > 0 && !this.#options.notes.isExact) {
       const nowMs = this.#options.nowMs();
       this.#settleAlarm.setBy(nowMs + settleMs, nowMs);

@@ -459,3 +459,21 @@ t.test("equal neighbours are found across blocks, and by cursor, not by job", as
   t.match(taker.warnings, [/^Jobs 0 and 1 /]);
   t.equal(taker.warnings.length, 1, "once, however many there are");
 });
+
+t.test("a full block may leave before the next one is made", async (t) => {
+  let turns = 0;
+  const turnsAtBlock: number[] = [];
+  const taker = new Taker({
+    getJobs: () => Array.from({ length: 10_000 }, (_, id) => id) as never,
+  });
+  const count = (): void => {
+    turns++;
+    if (turnsAtBlock.length < 3) setImmediate(count);
+  };
+  taker.onBlock = () => turnsAtBlock.push(turns);
+  setImmediate(count);
+  taker.source.open(undefined);
+  await taker.over;
+  t.equal(new Set(turnsAtBlock).size, turnsAtBlock.length, `blocks at the turns ${turnsAtBlock}`);
+  t.ok(turnsAtBlock.length >= 3);
+});

@@ -253,3 +253,23 @@ t.test("long synchronous work lets timers and sockets have their turn", async (t
   clearInterval(timer);
   t.ok(turns >= 4, `${turns} turns in 60 ms of work`);
 });
+
+t.test("what a slice did leaves before the next slice begins", async (t) => {
+  let hasLeft = false;
+  const hadLeft: boolean[] = [];
+  const b = bench((seq) => {
+    if (seq === 1) hadLeft.push(hasLeft);
+    const untilMs = performance.now() + 1;
+    while (performance.now() < untilMs);
+    return done;
+  });
+  // as the socket writes: in a microtask after the message
+  b.said.push = (message) => {
+    queueMicrotask(() => hasLeft = true);
+    return Array.prototype.push.call(b.said, message);
+  };
+  b.runner.slice(slice(1, 0, 1));
+  b.runner.slice(slice(2, 1, 1));
+  await b.until(() => b.ended() === 2);
+  t.same(hadLeft, [true]);
+});
