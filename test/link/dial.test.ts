@@ -6,6 +6,7 @@ import {
   encodeHello,
   encodeRefusal,
   encodeWelcome,
+  readGreeting,
   type RefusalCode,
   Secret,
 } from "../../src/protocol/handshake.ts";
@@ -117,6 +118,23 @@ t.test("a master that does not prove the token gets no slave", async (t) => {
   );
   rogue.close();
   open.close();
+  await house.close();
+});
+
+t.test("no two attempts have the same nonce, so that no WELCOME is of use twice", async (t) => {
+  const nonces = new Set<string>();
+  const { port, close } = await impostor((socket) => {
+    socket.write(encodeHello(new Uint8Array(32), secret));
+    socket.once("data", (auth: Uint8Array) => {
+      const read = readGreeting(auth, auth.length)?.greeting;
+      if (read?.kind === "auth") nonces.add(Buffer.from(read.nonce).toString("hex"));
+      socket.end(encodeRefusal("busy"));
+    });
+  });
+  const house = await openHouse();
+  for (let dials = 0; dials < 5; dials++) await t.rejects(house.dial({ port }), /as many connections/);
+  t.equal(nonces.size, 5);
+  close();
   await house.close();
 });
 

@@ -14,6 +14,15 @@ t.test("a connection that proves the token gets a WELCOME, and is a session", as
   await house.close();
 });
 
+t.test("no two greetings have the same nonce, so that no AUTH is of use twice", async (t) => {
+  const house = await openHouse();
+  const hellos = await Promise.all(
+    Array.from({ length: 20 }, async () => await (await house.knock()).bytes(50)),
+  );
+  t.equal(new Set(hellos.map((hello) => Buffer.from(hello).toString("hex"))).size, 20);
+  await house.close();
+});
+
 t.test("AUTH may come one byte at a time", async (t) => {
   const house = await openHouse();
   const raw = await house.knock();

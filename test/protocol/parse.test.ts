@@ -188,6 +188,15 @@ t.test("numbers in 64 bits, as other encoders write them, are numbers", async (t
   });
 });
 
+t.test("no message is decoded before it was scanned", async (t) => {
+  const bomb = new Uint8Array(1 << 20).fill(0x81);
+  const array = Uint8Array.of(0x9b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff);
+  for (const [what, , parse] of parsers) {
+    t.throws(() => parse(bomb), { name: "FrameError", message: /more than 32 levels/ }, what);
+    t.throws(() => parse(array), { name: "FrameError", message: /more items announced/ }, what);
+  }
+});
+
 t.test("whatever the bytes are, nothing but FrameError is thrown", async (t) => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 40 }),
