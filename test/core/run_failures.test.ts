@@ -192,4 +192,7 @@ t.test("silence or a drain charges nobody, not even alone in a slave", async (t)
     lostSessions: 3,
     attempts: [],
   });
+  run.join(4, 1).leases();
+  run.leave(4, "drained");
+  t.match(run.state.stranded[0]!.history, { crashes: 0, attempts: [] }, "it left by itself");
 });

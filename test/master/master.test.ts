@@ -2,6 +2,7 @@ import t from "tap";
 import { readFileSync } from "node:fs";
 import { dial } from "../../src/link/dial.ts";
 import type { Master } from "../../src/master/master.ts";
+import { readState } from "../../src/state/read_state.ts";
 import { jobsOf } from "./fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
 
@@ -138,6 +139,8 @@ t.test("a stop waits for what runs, saves, and does not dismiss", async (t) => {
   t.match(result.status, { done: 3, handedOut: 3, stranded: 0 });
   await slave.closed;
   t.notOk(slave.messages.some(({ kind }) => kind === "dismiss"));
+  const { state } = await readState(result.statePath);
+  t.match(state, { done: 3, handedOut: 3, stranded: [] }, "the state on disk says the same");
 });
 
 t.test("a second stop ends at once, and what ran is stranded", async (t) => {
