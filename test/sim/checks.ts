@@ -1,5 +1,13 @@
 import { leaseKey } from "../../src/core/lease_table.ts";
-import type { Alone, DeadLetter, History, LeaseName, RunState, SessionId } from "../../src/core/types.ts";
+import type {
+  Alone,
+  DeadLetter,
+  History,
+  LeaseName,
+  Outcome,
+  RunState,
+  SessionId,
+} from "../../src/core/types.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { silentHeartbeatsMax } from "../../src/base/limits.ts";
 import { idOfJob } from "./wire.ts";
@@ -45,6 +53,11 @@ export class Checks {
       () => `job ${seq} is leased to session ${session}, but session ${other?.session} has it`,
     );
     this.#leasedTo.set(seq, { session, lease: leaseKey(name), alone });
+  }
+
+  /** A slave never runs a job beside itself. */
+  runsOnce(id: number, isRunning: boolean): void {
+    check(!isRunning, "I4", () => `job ${id} is begun at a slave where it still runs`);
   }
 
   /** An answer of this session names the job. */
@@ -158,7 +171,13 @@ export class Checks {
     this.dead.set(seq, letter);
   }
 
-  /** The run says it is complete: I1, I2. */
+  /** I1: what is on its way to the dead letters is not settled, and a full disk may keep it from getting there. */
+  ended(outcome: Outcome, stranded: number): void {
+    const isHonest = outcome.kind !== "complete" || stranded === 0;
+    check(isHonest, "I1", () => `complete, but ${stranded} jobs are not settled yet`);
+  }
+
+  /** The last state of a complete run: I1, I2. */
   complete(state: RunState, jobs: number): void {
     for (let id = 0; id < jobs; id++) {
       check(

@@ -244,6 +244,7 @@ export class SimMaster {
         if (effect.message.startsWith(brokenSource)) return;
         throw new Error(effect.message);
       case "end":
+        this.#checks.ended(effect.outcome, this.run.status(this.#world.nowMs).stranded);
         this.#outcome = effect.outcome;
         return this.#finish();
     }

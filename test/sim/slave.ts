@@ -68,6 +68,10 @@ export class SimSlave {
     this.around.slaveDied(this);
   }
 
+  isRunning(id: number): boolean {
+    return this.#workers.some((worker) => worker.isRunning(id));
+  }
+
   /** Kills one worker, for a reason that is none of the jobs'. */
   killWorker(): void {
     if (this.#workers.length > 0) this.crashed(this.around.world.random.pick(this.#workers), "killed");

@@ -44,6 +44,10 @@ export class SimWorker {
     this.#beginNext();
   }
 
+  isRunning(id: number): boolean {
+    return [...this.#running].some((job) => job.id === id);
+  }
+
   /** Dies; returns what was running. */
   die(): Ranges {
     this.#isAlive = false;
@@ -83,6 +87,7 @@ export class SimWorker {
   #begin(job: Job): void {
     const { around } = this.#slave;
     const { world, plan, checks } = around;
+    checks.runsOnce(job.id, this.#slave.isRunning(job.id));
     this.#running.add(job);
     checks.record(job.id).begun++;
     world.trace.note("begin", this.#slave.number, this.number, job.seq);
