@@ -1,0 +1,267 @@
+import { endToEnd, type Mutant, quickTest, simulation, test } from "./mutant.ts";
+
+/** The core: leases, charges, resume. */
+export const coreMutants: readonly Mutant[] = [
+  {
+    name: "no requeue on disconnect",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "this.#jobs.leases.ofSession(session.id)) this.#jobs.lose(lease, isLost);",
+      replace: "this.#jobs.leases.ofSession(session.id)) void isLost;",
+    }, {
+      file: "src/core/slaves.ts",
+      find: "    const older = this.#sessions.get(lease.session)!;",
+      replace: "    const older = this.#sessions.get(lease.session) ?? ({} as Session);",
+    }],
+    checks: [simulation, endToEnd("a slave killed in mid-run costs nothing but its unanswered jobs")],
+  },
+  {
+    name: "an answer is applied without a look at whose lease it is",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "if (lease === undefined || lease.session !== session.id) return;",
+      replace: "if (lease === undefined) return;",
+    }],
+    checks: [simulation, test("core/run_leases", "a stale answer changes nothing")],
+  },
+  {
+    name: "a job is settled as dead before its dead letter is durable",
+    patches: [{
+      file: "src/core/jobs.ts",
+      find: "    return { seq, job: piece.span.job(seq).slice(), history: piece.history };",
+      replace: "    const letter = { seq, job: piece.span.job(seq).slice(), history: piece.history };\n" +
+        "    this.buried(seq);\n    return letter;",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "leased jobs count as settled in a state",
+    patches: [{
+      file: "src/core/capture.ts",
+      find: "  const { handedOut, done, skipped, dead } = jobs.counters;\n  const stranded = jobs.strand();",
+      replace: "  const { handedOut, skipped, dead } = jobs.counters;\n" +
+        "  const stranded = jobs.strand().filter(({ lease }) => lease === null);\n" +
+        "  const done = handedOut - skipped - dead - stranded.reduce((sum, { span }) => sum + span.count, 0);",
+    }, {
+      file: "src/core/capture.ts",
+      find: "    ...jobs.counters,",
+      replace: "    ...jobs.counters,\n    done,",
+    }],
+    checks: [simulation, endToEnd("a master killed at random moments and started again (exclusive plugin)")],
+  },
+  {
+    name: "no grace after the master itself stood still",
+    patches: [{
+      file: "src/core/patience.ts",
+      find: "    if (late <= lateMs) return;",
+      replace: "    if (late <= lateMs || late > lateMs) return;",
+    }],
+    checks: [simulation, endToEnd("a master stopped for longer than the limit gives nobody up")],
+  },
+  {
+    name: "a worker's death is charged to jobs that had not begun",
+    patches: [{
+      file: "src/core/holdings.ts",
+      find: "    const crash = { suspects: intersect(suspects, atWorker), reason };",
+      replace: "    const crash = { suspects: atWorker, reason };",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "a source that reads `last` as inclusive has its first job run again",
+    patches: [{
+      file: "src/core/furthest.ts",
+      find: '      return "last again";',
+      replace: '      return "new";',
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "a slave that comes back keeps jobs that are leased again",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "    return { lease: name, jobs: seqsOf(pieces) };",
+      replace: "    return { lease: name, jobs };",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "a slave forgets answers that no durable state covers",
+    patches: [{
+      file: "src/core/held_lease.ts",
+      find: "    for (const { outcomes } of this.unsaved) this.pending.absorb(outcomes);",
+      replace: "",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "a source that threw goes on behind the last job handed out, not the last one yielded",
+    patches: [{
+      file: "src/core/source_state.ts",
+      find: "    this.#openedAfter = this.#furthest.yielded();",
+      replace: "    this.#openedAfter = this.#furthest.handedOut();",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "a retry goes to the slave at which the job failed, though another has credit",
+    patches: [{
+      file: "src/core/sessions.ts",
+      find: 'if (avoid === "" || session.slaveId !== avoid) return session;',
+      replace: "if (avoid !== session.id.toString()) return session;",
+    }],
+    checks: [
+      test(
+        "core/run_failures",
+        "a failed job is retried after its delay, alone in its lease, at another slave",
+      ),
+    ],
+  },
+  {
+    name: "of several suspects each is charged for the death",
+    patches: [{
+      file: "src/core/answers.ts",
+      find: "const isSole = countOf(suspects) === 1;",
+      replace: "const isSole = countOf(suspects) > 0;",
+    }],
+    checks: [
+      simulation,
+      test(
+        "core/run_failures",
+        "several suspects are not charged, and each runs alone; who crashes then is charged twice",
+      ),
+    ],
+  },
+  {
+    name: "a job that fails is retried for ever",
+    patches: [{
+      file: "src/core/history.ts",
+      find: "return history.failures >= failuresMax || history.crashes >= crashesMax ||",
+      replace: "return failuresMax < 0 || history.crashes >= crashesMax ||",
+    }],
+    checks: [
+      simulation,
+      test(
+        "core/run_failures",
+        "without an attempt left a job is buried, and settled once its letter is durable",
+      ),
+    ],
+  },
+  {
+    name: "a job that kills every worker is retried for ever",
+    patches: [{
+      file: "src/core/history.ts",
+      find: "return history.failures >= failuresMax || history.crashes >= crashesMax ||",
+      replace: "return history.failures >= failuresMax || crashesMax < 0 ||",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "an outage is charged to the jobs it hits",
+    patches: [{
+      file: "src/core/outage.ts",
+      find: "    this.#isOn = true;",
+      replace: "    this.#isOn = false;",
+    }],
+    checks: [quickTest("core/run_outage", "a thousand jobs through ten seconds of outage: no dead letter")],
+  },
+  {
+    name: "a slave that left by itself is charged for the job that ran alone in it",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: 'if (how === "closed") {',
+      replace: 'if (how !== "replaced") {',
+    }],
+    checks: [test("core/run_failures", "silence or a drain charges nobody, not even alone in a slave")],
+  },
+  {
+    name: "a slave gets more jobs than its credit",
+    patches: [{
+      file: "src/core/dispatch.ts",
+      find: "return Math.min(credit - held, Math.max(this.#share, credit >> 4));",
+      replace: "return Math.max(this.#share, credit - held);",
+    }],
+    checks: [
+      test(
+        "core/run_leases",
+        "a batch is cut when it is leased, as large as the credit, over block boundaries",
+      ),
+    ],
+  },
+  {
+    name: "the buffer's cap does not count leased jobs",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "this.#settings.jobsMax - this.#jobs.unsettled",
+      replace: "this.#settings.jobsMax - this.#jobs.fresh.count",
+    }],
+    checks: [
+      quickTest(
+        "core/run_leases",
+        "demand is what the caps leave, in jobs and in bytes, error text included",
+      ),
+    ],
+  },
+  {
+    name: "answers count as saved that came after the state was captured",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "      session.covered = through;\n",
+      replace: "      session.covered = session.answered;\n",
+    }, {
+      file: "src/core/run.ts",
+      find: 'this.#effects.push({ kind: "covered", session: id, through });',
+      replace: 'this.#effects.push({ kind: "covered", session: id, through: session.covered });',
+    }],
+    checks: [test("core/run_end", "answers are covered once a state that knows them is durable")],
+  },
+  {
+    name: "a run is complete while dead letters are on their way to the disk",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "if (this.#jobs.unsettled > 0) return null;",
+      replace: "if (this.#jobs.unsettled - this.#jobs.burying > 0) return null;",
+    }],
+    checks: [simulation],
+  },
+  {
+    name: "a slave that comes back after its lease was lost gets nothing back",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find:
+        "const pieces = [...reclaims.take(name, slaveId, jobs), ...returned.reclaim(name, slaveId, jobs)];",
+      replace: "const pieces = [...reclaims.take(name, slaveId, jobs)];\n    void returned;",
+    }],
+    checks: [test("core/run_sessions", "of a lost lease a slave gets back what is not leased again")],
+  },
+  {
+    name: "a stop does not wait for what runs",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "return isQuiet || nowMs >= this.#graceEndsMs",
+      replace: "return isQuiet || nowMs >= 0",
+    }],
+    checks: [test("core/run_end", "a stop closes the source, drains, and waits for what runs")],
+  },
+  {
+    name: "a finished run whose source ignores `last` runs everything again",
+    patches: [{
+      file: "src/core/source_state.ts",
+      find: "      this.ignoredLast = true;\n      this.close();",
+      replace: "      return true;",
+    }],
+    checks: [test("core/run_source", "a finished run whose source starts over hands out nothing")],
+  },
+  {
+    name: "a worker begins a lost job again beside its first run",
+    patches: [{
+      file: "src/core/holdings.ts",
+      find: "this.#lost.addAll(jobs);\n        if",
+      replace: "if",
+    }],
+    checks: [
+      simulation,
+      test("core/holdings", "a job that was lost while it ran is not begun again beside itself"),
+    ],
+  },
+];

@@ -1,0 +1,282 @@
+import { endToEnd, type Mutant, quickTest, test } from "./mutant.ts";
+
+/** State, dead letters, lock: what must outlive any death. */
+export const fileMutants: readonly Mutant[] = [
+  {
+    name: "the state is written in place",
+    patches: [{
+      file: "src/state/state_writer.ts",
+      find: "const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL |",
+      replace: "const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC |",
+    }, {
+      file: "src/state/state_writer.ts",
+      find: 'const temporary = `${files.state}.tmp.${randomBytes(4).toString("hex")}`;',
+      replace: "const temporary = files.state;",
+    }, {
+      file: "src/state/state_writer.ts",
+      find: "      await disk.rename(temporary, files.state);\n",
+      replace: "",
+    }],
+    checks: [
+      quickTest(
+        "state/crash",
+        "killed at any step of two saves: the old or the new state loads, never an older one",
+      ),
+    ],
+  },
+  {
+    name: "the state is moved away before the new one takes its place",
+    patches: [{
+      file: "src/state/state_writer.ts",
+      find: "    await disk.link(from, to);",
+      replace: "    await disk.rename(from, to);",
+    }],
+    checks: [test("state/crash", "the state is never absent between two saves")],
+  },
+  {
+    name: "the state is renamed into place before it is synced",
+    patches: [{
+      file: "src/state/state_writer.ts",
+      find: "      await writeAll(file, encodeHeader(header), 0);\n      await file.sync();",
+      replace: "      await writeAll(file, encodeHeader(header), 0);",
+    }],
+    checks: [
+      quickTest(
+        "state/crash",
+        "a power cut at any step: the same, whatever was written of what was not synced",
+      ),
+    ],
+  },
+  {
+    name: "a state is reported durable before its folder is synced",
+    patches: [{
+      file: "src/state/state_writer.ts",
+      find: "      await syncFolder(disk, files.dir);\n",
+      replace: "",
+    }],
+    checks: [
+      test("state/crash", "a power cut at any step: the same, whatever was written of what was not synced"),
+    ],
+  },
+  {
+    name: "dead letters are reported durable before they are synced",
+    patches: [{
+      file: "src/state/dead_letter_file.ts",
+      find: "        await file.sync();\n",
+      replace: "",
+    }],
+    checks: [
+      quickTest(
+        "state/crash",
+        "a power cut at any step of a bury: what was reported is there, and the next line is whole",
+      ),
+    ],
+  },
+  {
+    name: "the next dead letter is run together with a torn line",
+    patches: [{
+      file: "src/state/dead_letter_file.ts",
+      find: "    await file.truncate(size - tail.length);\n    return size - tail.length;",
+      replace: "    return size;",
+    }],
+    checks: [
+      test(
+        "state/dead_letters",
+        "a torn last line is taken away by the next append; a whole one gets its newline",
+      ),
+    ],
+  },
+  {
+    name: "a reset takes `.prev` away last",
+    patches: [{
+      file: "src/state/reset.ts",
+      find: "  await removeFile(disk, files.prev);\n  await syncFolder(disk, files.dir);\n",
+      replace: "",
+    }, {
+      file: "src/state/reset.ts",
+      find: "await moveAside(disk, path, time);\n  await syncFolder(disk, files.dir);",
+      replace:
+        "await moveAside(disk, path, time);\n  await removeFile(disk, files.prev);\n  await syncFolder(disk, files.dir);",
+    }],
+    checks: [
+      test(
+        "state/crash",
+        "a power cut at any step of a reset: the earlier run or a new one, never a mix",
+      ),
+    ],
+  },
+  {
+    name: "`.prev` is ignored where the state is damaged",
+    patches: [{
+      file: "src/state/load_state.ts",
+      find: "const prev = await attempt(disk, files.prev);",
+      replace: "const prev = await attempt(disk, `${files.prev}.none`);",
+    }],
+    checks: [test("state/open_state", "D1: damaged in any way, the one before is used, with a warning")],
+  },
+  {
+    name: "a damaged state is a fresh start",
+    patches: [{
+      file: "src/state/load_state.ts",
+      find: "if (state === null && prev === null) return null;",
+      replace: "if (prev === null) return null;",
+    }],
+    checks: [
+      quickTest("state/open_state", "D1: damaged, and none before it that is good: refused, never from zero"),
+    ],
+  },
+  {
+    name: "`.prev` may be of another run",
+    patches: [{
+      file: "src/state/load_state.ts",
+      find: "if (isSameBytes(header.runTag, prev.header.runTag))",
+      replace: "if (isSameBytes(header.runTag, header.runTag))",
+    }],
+    checks: [test("state/open_state", "D1: the one before is never that of another run")],
+  },
+  {
+    name: "the checksum of a state is not looked at",
+    patches: [{
+      file: "src/state/read_state_file.ts",
+      find: "if (!isSameBytes(sha256(body), header.bodyHash))",
+      replace: "if (!isSameBytes(sha256(body), sha256(body)))",
+    }],
+    checks: [test("state/state_format", "any flipped bit is noticed")],
+  },
+  {
+    name: "whose state is there is not looked at before it is replaced",
+    patches: [{
+      file: "src/state/state_writer.ts",
+      find: "if (await this.#isOursThere()) await this.#keepPrevious();",
+      replace: "if (this.#seen !== null) await this.#keepPrevious();",
+    }],
+    checks: [
+      quickTest(
+        "state/open_state",
+        "C6: a higher epoch, the same by another master, or another run in the file ends this master",
+      ),
+    ],
+  },
+  {
+    name: "the epoch of a start is that of the master before",
+    patches: [{
+      file: "src/state/open_state.ts",
+      find: "const epoch = (loaded?.epochSeen ?? 0) + 1;",
+      replace: "const epoch = loaded?.epochSeen ?? 1;",
+    }],
+    checks: [test("state/open_state", "what was saved is loaded, under the next epoch")],
+  },
+  {
+    name: "the lock is not taken",
+    patches: [{
+      file: "src/state/lock.ts",
+      find: "  if (lock === null) {",
+      replace: '  if (lock === null && name === "") {',
+    }, {
+      file: "src/state/lock.ts",
+      find: "    return lock.release;",
+      replace: "    return async () => await lock?.release();",
+    }, {
+      file: "src/state/lock.ts",
+      find: "    await lock.release();\n    throw error;",
+      replace: "    await lock?.release();\n    throw error;",
+    }, {
+      file: "src/state/lock.ts",
+      find: "await isRunning(note)) throw lockedError",
+      replace: "await isRunning(note) && note.pid < 0) throw lockedError",
+    }],
+    checks: [
+      quickTest("state/lock", "C4: the first is stopped, not dead: refused by kernel"),
+      test("state/lock", "I10: of many at once, one survives (kernel)"),
+      endToEnd("two masters with one key: the second is refused, naming the first"),
+    ],
+  },
+  {
+    name: "a save is skipped when one is under way, instead of following it",
+    patches: [{
+      file: "src/state/state_store.ts",
+      find: "const saved = this.#saving.then(() => writer.save({ identity, state }));",
+      replace: "const saved = writer.save({ identity, state });",
+    }],
+    checks: [test("state/open_state", "one save at a time, in order")],
+  },
+  {
+    name: "a start does not prove that it can save",
+    patches: [{
+      file: "src/state/open_state.ts",
+      find: "    await proveWritable(disk, files);\n",
+      replace: "    void proveWritable;\n",
+    }],
+    checks: [
+      test(
+        "state/lock",
+        "C3: a folder that takes no file, no rename or no sync is refused before anything is loaded",
+      ),
+    ],
+  },
+  {
+    name: "the state forgets a job before its dead letter is written",
+    patches: [{
+      file: "src/master/burials.ts",
+      find: "    try {\n      await this.#options.write(letters);",
+      replace:
+        "    try {\n      this.#options.onBuried(letters, rangesOf(letters.map(({ seq }) => seq)));\n      await this.#options.write(letters);",
+    }],
+    checks: [
+      quickTest(
+        "master/burials",
+        "a full disk is tried again, later each time, and nothing counts as buried meanwhile",
+      ),
+    ],
+  },
+  {
+    name: "a state is told saved before it is",
+    patches: [{
+      file: "src/master/checkpoints.ts",
+      find: "    await save(state);\n    const tookMs",
+      replace: "    onSaved(version, 0);\n    await save(state);\n    const tookMs",
+    }],
+    checks: [test("master/checkpoints", "a failed save warns and is tried again")],
+  },
+  {
+    name: "the last save is that of the last checkpoint",
+    patches: [{
+      file: "src/master/checkpoints.ts",
+      find: "    await this.#saving;\n    for (let tries",
+      replace:
+        "    await this.#saving;\n    if (!this.#options.isDirty() || this.#failures === 0) return null;\n    for (let tries",
+    }],
+    checks: [
+      test("master/master", "a stop waits for what runs, saves, and does not dismiss"),
+      endToEnd("Ctrl-C, then the same command again"),
+    ],
+  },
+  {
+    name: "letters of jobs that are done after all are never taken back",
+    patches: [{
+      file: "src/master/saving.ts",
+      find: "if (settled.length > 0) {",
+      replace: "if (settled.length < 0) {",
+    }],
+    checks: [
+      test(
+        "master/late_letters",
+        "letters that the state knows nothing of are taken back once their jobs are done",
+      ),
+    ],
+  },
+  {
+    name: "a letter is taken back whose seq is another job now",
+    patches: [{
+      file: "src/master/late_letters.ts",
+      find: "job !== undefined && !isSameBytes(job, span.job(seq))",
+      replace: "job !== undefined && job.length < 0",
+    }],
+    checks: [
+      test(
+        "master/late_letters",
+        "letters stay of a job that dies again, and of a seq that is another job now",
+      ),
+    ],
+  },
+];

@@ -1,0 +1,81 @@
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { runProgram } from "./run_program.ts";
+import type { Patch } from "./mutant.ts";
+
+export const root = resolve(import.meta.dirname ?? ".", "../..");
+/** All that a check may need. */
+const parts = ["src", "test", "compile", "plugins", "docs", "mod.ts", "package.json", "tsconfig.json"];
+const compileMsMax = 60_000;
+
+/** The source with patches, in a folder of its own: the working tree is never touched. */
+export class PatchedCopy {
+  readonly folder = mkdtempSync(join(tmpdir(), "taskmaster-mutant-"));
+  /** Of the programs that run there. What they leave is found by their `TMPDIR`, or by a `HOME` in it. */
+  readonly env: NodeJS.ProcessEnv;
+
+  readonly #onExit = () => this.end();
+
+  constructor(patches: readonly Patch[]) {
+    process.on("exit", this.#onExit);
+    const bin = join(root, "node_modules", ".bin");
+    const tmp = join(this.folder, "tmp");
+    this.env = { PATH: `${bin}:${process.env.PATH}`, HOME: tmp, TMPDIR: tmp };
+    try {
+      mkdirSync(tmp);
+      for (const part of parts) cpSync(join(root, part), join(this.folder, part), { recursive: true });
+      symlinkSync(join(root, "node_modules"), join(this.folder, "node_modules"));
+      for (const patch of patches) {
+        const path = join(this.folder, patch.file);
+        writeFileSync(path, patched(readFileSync(path, "utf8"), patch));
+      }
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  /** Makes `dist/taskmaster` of the copy. */
+  async compile(): Promise<void> {
+    const { code, output } = await runProgram(["bun", "compile/compile.ts"], {
+      cwd: this.folder,
+      env: this.env,
+      limitMs: compileMsMax,
+    });
+    if (code !== 0) throw new Error(`Cannot compile the patched copy:\n${output}`);
+  }
+
+  /** Removes it, and ends whatever a broken version left running. */
+  end(): void {
+    process.off("exit", this.#onExit);
+    for (const pid of this.#processes()) process.kill(pid, "SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #processes(): number[] {
+    return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "latin1").includes(`=${this.folder}/tmp`);
+      } catch {
+        return false;
+      }
+    });
+  }
+}
+
+/** @throws {Error} unless `find` stands there exactly once. */
+export function patched(text: string, { file, find, replace }: Patch): string {
+  const around = text.split(find);
+  if (around.length === 2) return around.join(replace);
+  throw new Error(`Cannot patch ${file}: ${around.length - 1} places read ${JSON.stringify(find)}`);
+}

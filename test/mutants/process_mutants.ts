@@ -1,0 +1,179 @@
+import { endToEnd, type Mutant, quickTest, test } from "./mutant.ts";
+
+/** Master, slave and worker as processes, and what the program says at its end. */
+export const processMutants: readonly Mutant[] = [
+  {
+    name: "a slave joins another run",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "if (this.#runId !== null && this.#runId !== welcome.runId) {",
+      replace: 'if (this.#runId !== null && welcome.runId === "") {',
+    }],
+    checks: [test("slave/reconnect", "a master of another run is left with 5")],
+  },
+  {
+    name: "a slave goes back to an earlier master of its run",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "if (welcome.epoch < this.#epoch) {",
+      replace: "if (welcome.epoch < 0) {",
+    }],
+    checks: [
+      test("slave/reconnect", "an earlier master of the same run is left alone until a later one answers"),
+    ],
+  },
+  {
+    name: "a silent master is waited for for ever",
+    patches: [{
+      file: "src/slave/uplink.ts",
+      find: "      this.#dialAtMs = nowMs;\n",
+      replace: "",
+    }],
+    checks: [
+      test("slave/reconnect", "a silent master is dialed anew; jobs and answers are kept until it welcomes"),
+    ],
+  },
+  {
+    name: "timeouts are ignored",
+    patches: [{
+      file: "src/slave/overseer.ts",
+      find: "if (timeoutMs === 0 || seat.held === 0",
+      replace: "if (timeoutMs >= 0 || seat.held === 0",
+    }],
+    checks: [
+      test("slave/slave", "an endless loop is killed at the timeout and charged; its neighbours are not"),
+      endToEnd("a job that does this each time: loop"),
+    ],
+  },
+  {
+    name: "a handler's signal does not fire at the timeout",
+    patches: [{
+      file: "src/worker/running_jobs.ts",
+      find: "if (nowMs < job.startedMs + this.timeoutMs) break;",
+      replace: "if (nowMs >= 0) break;",
+    }],
+    checks: [
+      test("worker/runner", "past the timeout the signal fires and nothing begins until the handler ended"),
+    ],
+  },
+  {
+    name: "no watchdog: workers outlive a supervisor that was killed",
+    patches: [{
+      file: "src/base/watchdog.ts",
+      find: "  if (process.ppid === parentPid) return;",
+      replace: "  if (parentPid !== 0) return;",
+    }],
+    checks: [
+      test("slave/reconnect", "a supervisor that is killed leaves nothing running, loops or not"),
+      endToEnd("run, killed again and again in mid-run: its slave ends too, and the next start goes on"),
+    ],
+  },
+  {
+    name: "what runs is not noted: all jobs of a dead worker are suspects",
+    patches: [{
+      file: "src/slave/workforce.ts",
+      find: "death.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs",
+      replace: 'death.hasNotes && death.reason === "" ? suspectsOf(death.note, this.#concurrency) : allJobs',
+    }],
+    checks: [test("slave/slave", "process.exit in a handler costs its job, not its neighbours")],
+  },
+  {
+    name: "a job begins before it is noted",
+    patches: [{
+      file: "src/worker/runner.ts",
+      find:
+        "    if (notes.coveredTo(slice.next) === slice.next) {\n      notes.cover(this.#running.ranges, slice.next, slice.end, startMs);\n    }\n",
+      replace: "    void startMs;\n",
+    }],
+    checks: [test("worker/runner", "no job begins that is not noted, whether it waits or not")],
+  },
+  {
+    name: "a job that was aborted by a stop is charged",
+    patches: [{
+      file: "src/plugin/invoke.ts",
+      find: 'if (signal.why === "stop" || signal.why === "lost") return released;',
+      replace: 'if (signal.why === "lost") return released;',
+    }],
+    checks: [
+      quickTest("plugin/invoke", "what is thrown after an abort by stop or lost lease costs nothing"),
+      test("slave/slave", "past the grace what runs is aborted, then ended, and handed back uncharged"),
+    ],
+  },
+  {
+    name: "a drained slave keeps what it has not begun",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "    this.#holdings.releaseUntried();\n",
+      replace: "",
+    }],
+    checks: [test("slave/slave", "a drained slave finishes what runs and hands back the rest")],
+  },
+  {
+    name: "a slave leaves with answers untold",
+    patches: [{
+      file: "src/slave/stopping.ts",
+      find: "if (this.#hooks.isIdle() && (!isPatient || this.#hooks.isSaid())) {",
+      replace: "if (this.#hooks.isIdle()) {",
+    }],
+    checks: [
+      test(
+        "slave/endings",
+        "a drained slave whose master is gone ends after the grace, whatever it has to say",
+      ),
+    ],
+  },
+  {
+    name: "workers inherit the token",
+    patches: [{
+      file: "src/slave/self.ts",
+      find: 'if (generation === "worker") delete environment[tokenVariable];',
+      replace: 'if (generation !== "worker") delete environment[tokenVariable];',
+    }, {
+      file: "src/worker/main.ts",
+      find: "  delete process.env.TASKMASTER_TOKEN;\n",
+      replace: "",
+    }],
+    checks: [test("slave/slave", "plugin code never sees the token")],
+  },
+  {
+    name: "a source yields as fast as it can, whatever the demand",
+    patches: [{
+      file: "src/plugin/reading.ts",
+      find: "return this.#jobsLeft > 0 && this.#bytesLeft > 0;",
+      replace: "return this.#jobsLeft > -1_000 && this.#bytesLeft > 0;",
+    }],
+    checks: [
+      test("plugin/source", "a sync source yields no more than the demand in jobs, and goes on at pull"),
+    ],
+  },
+  {
+    name: "token files that others can read are taken",
+    patches: [{
+      file: "src/cli/token/token_file.ts",
+      find: "if ((mode & 0o077) !== 0 && !await",
+      replace: 'if ((mode & 0o077) !== 0 && credentialsFolder === "" && !await',
+    }],
+    checks: [test("cli/token", "resolveToken() refuses a file of mode 640")],
+  },
+  {
+    name: "a run with dead letters exits 0",
+    patches: [{
+      file: "src/cli/exit_code.ts",
+      find: "return result.status.dead > 0 ? 3 : 0;",
+      replace: "return result.status.dead < 0 ? 3 : 0;",
+    }],
+    checks: [
+      quickTest("cli/exit_code", "exitCodeOf() a run that is complete with dead letters"),
+      endToEnd("a job that does this each time: throw"),
+    ],
+  },
+  {
+    name: "a failed last save exits as if it had succeeded",
+    patches: [{
+      file: "src/cli/exit_code.ts",
+      find: "if (!result.savedFinally) return 6;",
+      replace: "if (!result.savedFinally && result.error) return 6;",
+    }],
+    checks: [test("cli/exit_code", "exitCodeOf() a run that is not saved")],
+  },
+];

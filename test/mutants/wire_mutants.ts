@@ -1,0 +1,227 @@
+import { type Mutant, quickTest, test } from "./mutant.ts";
+
+/** Handshake, frames, sessions: the network is hostile. */
+export const wireMutants: readonly Mutant[] = [
+  {
+    name: "the token is not checked",
+    patches: [{
+      file: "src/link/arrival.ts",
+      find: "if (!holds || insecure !== secret.isInsecure) {",
+      replace: "if (insecure !== secret.isInsecure) {\n      void holds;",
+    }],
+    checks: [
+      quickTest("link/dial", "another token is refused for good, and the sentence says what to do"),
+    ],
+  },
+  {
+    name: "a slave does not check its master's proof",
+    patches: [{
+      file: "src/link/slave_handshake.ts",
+      find: 'if (!secret.holds(mac, "master", proof, body) || insecure',
+      replace: "if (mac.length < proof.slaveNonce.length || insecure",
+    }],
+    checks: [test("link/dial", "a master that does not prove the token gets no slave")],
+  },
+  {
+    name: "the MAC is compared on a prefix",
+    patches: [{
+      file: "src/protocol/handshake.ts",
+      find: "return timingSafeEqual(mac, this.mac(side, proof, payload));",
+      replace: "return timingSafeEqual(mac.subarray(0, 16), this.mac(side, proof, payload).subarray(0, 16));",
+    }],
+    checks: [quickTest("protocol/handshake", "any flipped bit of AUTH or WELCOME is refused")],
+  },
+  {
+    name: "both sides have one label: a proof can be reflected",
+    patches: [{
+      file: "src/protocol/handshake.ts",
+      find: "    new TextEncoder().encode(side),",
+      replace: '    new TextEncoder().encode(side && "side"),',
+    }],
+    checks: [
+      quickTest(
+        "protocol/handshake",
+        "a proof is of one side, one role, one pair of nonces, one certificate and one token",
+      ),
+    ],
+  },
+  {
+    name: "the role is not proved: a slave may be turned into a control connection",
+    patches: [{
+      file: "src/protocol/handshake.ts",
+      find: "    Uint8Array.of(roles.indexOf(proof.role)),\n    payload,",
+      replace: "    payload,",
+    }],
+    checks: [
+      test(
+        "protocol/handshake",
+        "a proof is of one side, one role, one pair of nonces, one certificate and one token",
+      ),
+    ],
+  },
+  {
+    name: "the nonce of HELLO is always the same: AUTH can be replayed",
+    patches: [{
+      file: "src/link/lobby.ts",
+      find: "nonce: randomBytes(nonceBytes), sinceMs",
+      replace: "nonce: randomBytes(nonceBytes).fill(0), sinceMs",
+    }],
+    checks: [
+      quickTest("link/listen", "no two greetings have the same nonce, so that no AUTH is of use twice"),
+    ],
+  },
+  {
+    name: "the nonce of AUTH is always the same: WELCOME can be replayed",
+    patches: [{
+      file: "src/link/dial.ts",
+      find: "nonce: randomBytes(nonceBytes),",
+      replace: "nonce: randomBytes(nonceBytes).fill(0),",
+    }],
+    checks: [
+      test("link/dial", "no two attempts have the same nonce, so that no WELCOME is of use twice"),
+    ],
+  },
+  {
+    name: "an introduction is decoded before its MAC held",
+    patches: [{
+      file: "src/link/arrival.ts",
+      find: "    const holds = secret.holds",
+      replace: "    const intro = parseIntroduction(info);\n    const holds = secret.holds",
+    }, {
+      file: "src/link/arrival.ts",
+      find: "    const intro = parseIntroduction(info);\n    this.#settle",
+      replace: "    this.#settle",
+    }],
+    checks: [test("link/listen", "whatever is wrong with the proof, the reply is the same")],
+  },
+  {
+    name: "who never proves anything is never closed",
+    patches: [{
+      file: "src/link/lobby.ts",
+      find: "if (nowMs >= arrival.sinceMs + handshakeMs) arrival",
+      replace: "if (nowMs < arrival.sinceMs) arrival",
+    }],
+    checks: [
+      test("link/listen", "connect and close, connect and hold: no noise, and the held one ends after 5 s"),
+    ],
+  },
+  {
+    name: "any number of strangers is greeted at once",
+    patches: [{
+      file: "src/link/lobby.ts",
+      find: "this.#greeted.size < handshakesMax) {",
+      replace: "this.#greeted.size < 100 * handshakesMax) {",
+    }],
+    checks: [
+      test("link/listen", "at most 64 are greeted at once; a crowd holds a real slave up for half a second"),
+    ],
+  },
+  {
+    name: "no pre-scan",
+    patches: [{
+      file: "src/protocol/parse.ts",
+      find: "  prescan(body);\n",
+      replace: "  void prescan;\n",
+    }],
+    checks: [quickTest("protocol/parse", "no message is decoded before it was scanned")],
+  },
+  {
+    name: "a frame may announce any length",
+    patches: [{
+      file: "src/protocol/frames.ts",
+      find: "if (length <= frameBytesMax) return length;",
+      replace: "if (length <= 256 * frameBytesMax) return length;",
+    }],
+    checks: [quickTest("protocol/frames", "a frame over 16 MiB is refused from its four bytes")],
+  },
+  {
+    name: "memory is allocated for what a frame announces",
+    patches: [{
+      file: "src/protocol/frames.ts",
+      find: "Math.max(filled, Math.min(filled * 4, announced))",
+      replace: "Math.max(filled, Math.min(announced, frameBytesMax))",
+    }],
+    checks: [test("protocol/frames", "memory grows with what came, not with what is announced")],
+  },
+  {
+    name: "a frame that stands still is waited for for ever",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "if (nowMs >= frameEndsMs) this.#fail",
+      replace: "if (nowMs >= frameEndsMs + 1e9) this.#fail",
+    }],
+    checks: [
+      test("link/link", "a frame that began and stands still ends after 30 s; bytes that trickle keep it"),
+    ],
+  },
+  {
+    name: "a reader that takes nothing is waited for for ever",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "if (nowMs >= this.#outbox.progressedAtMs + writeStallMs) this.#fail",
+      replace: "if (nowMs >= this.#outbox.progressedAtMs + 1e9) this.#fail",
+    }],
+    checks: [
+      test(
+        "link/link",
+        "a reader that stopped: congestion, then a write deadline of 10 s; its neighbour does not notice",
+      ),
+    ],
+  },
+  {
+    name: "a queue grows without bound",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "(this.#options.queueBytesMax ?? sendQueueBytesMax)",
+      replace: "1e3 * (this.#options.queueBytesMax ?? sendQueueBytesMax)",
+    }],
+    checks: [test("link/link", "a queue over 8 MiB ends the session at once")],
+  },
+  {
+    name: "a process that was stopped blames its peers",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "    if (lagMs < lagMsMin) return;",
+      replace: "    if (lagMs < lagMsMin || lagMs > 0) return;",
+    }],
+    checks: [test("link/link", "a master that was stopped for a minute blames nobody for it")],
+  },
+  {
+    name: "no beats",
+    patches: [{
+      file: "src/link/link.ts",
+      find: 'if (this.#outbox.queuedBytes === 0) this.send({ kind: "beat" } as Out);',
+      replace: 'if (this.#outbox.queuedBytes < 0) this.send({ kind: "beat" } as Out);',
+    }],
+    checks: [test("link/link", "a beat is sent after one heartbeat without sending")],
+  },
+  {
+    name: "a bad message is skipped instead of costing its session",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "      this.#fail(error instanceof Error ? error.message : String(error));",
+      replace: "      void error;",
+    }],
+    checks: [test("link/link", "bad bytes cost the session, nothing else, and what came before them counts")],
+  },
+  {
+    name: "messages may come in any order",
+    patches: [{
+      file: "src/master/session.ts",
+      find: 'if ((message.kind === "ready") === this.hasJoined && message.kind !== "beat") {',
+      replace: 'if ((message.kind === "ready") === this.hasJoined && this.#at === "leaving") {',
+    }],
+    checks: [test("master/session", "a message out of place costs the session")],
+  },
+  {
+    name: "a congested slave is leased more",
+    patches: [{
+      file: "src/master/session.ts",
+      find: "    if (!this.#wire.isCongested) {",
+      replace: "    if (this.#credit >= 0) {",
+    }],
+    checks: [
+      test("master/session", "a congested link gets no lease, and its slave no credit, until it drains"),
+    ],
+  },
+];
