@@ -1,4 +1,6 @@
 import t from "tap";
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { portOf, processesOf, type Program, randomFrom, runtimes, Scenario, until } from "./harness.ts";
 
 // Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of
@@ -75,6 +77,25 @@ t.test("run, killed again and again in mid-run: its slave ends too, and the next
     run = start();
   }
   t.equal(await run.ended, 0, run.stderr);
+  t.same(scenario.records().lost(jobs), []);
+});
+
+t.test("jobs that take longer than a checkpoint: those in flight when everything is killed run again", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const jobs = 40;
+  const start = () => scenario.run([`jobs=${jobs}`, "pause=3000", "--concurrency", "10"]);
+  const savedAtMs = () => statSync(join(scenario.folder, "probe.state")).mtimeMs;
+  const first = start();
+  await until(() => scenario.records().begun.size > jobs / 2, "a second round of jobs began");
+  const beganMs = Date.now();
+  await until(() => savedAtMs() > beganMs, "a checkpoint that has them");
+  first.signal("SIGKILL");
+  await first.ended;
+  await until(() => processesOf(scenario.folder).length === 0, "slave and workers ended with the master");
+  t.ok(scenario.records().lost(jobs).length > 0, "the kill hit running jobs");
+  const second = start();
+  t.equal(await second.ended, 0, second.stderr);
   t.same(scenario.records().lost(jobs), []);
 });
 

@@ -47,7 +47,12 @@ export const coreMutants: readonly Mutant[] = [
       find: "    ...jobs.counters,",
       replace: "    ...jobs.counters,\n    done,",
     }],
-    checks: [simulation, endToEnd("a master killed at random moments and started again (exclusive plugin)")],
+    checks: [
+      simulation,
+      endToEnd(
+        "jobs that take longer than a checkpoint: those in flight when everything is killed run again",
+      ),
+    ],
   },
   {
     name: "no grace after the master itself stood still",

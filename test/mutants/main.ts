@@ -7,6 +7,7 @@ import { type Check, checkName, isQuick, type Mutant } from "./mutant.ts";
 import { mutants } from "./mutants.ts";
 import { eachOf, type Trial, tryMutant, tryUnchanged } from "./try_mutants.ts";
 
+const charsMax = 200;
 const { values, positionals: names } = parseArgs({
   allowPositionals: true,
   options: { quick: { type: "boolean", default: false }, "at-once": { type: "string", default: "2" } },
@@ -39,8 +40,13 @@ function isCaught({ verdict }: Trial): boolean {
 
 function row({ name }: Mutant, { check, verdict, seconds }: Trial): string {
   const what = verdict instanceof Error ? `**${verdict.message}**` : verdict.failed ?? "**not caught**";
-  const cells = [name, checkName(check), what, seconds.toFixed(1)];
+  const cells = [name, checkName(check), cut(what), seconds.toFixed(1)];
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |`;
+}
+
+/** Enough to know it by. */
+function cut(text: string): string {
+  return text.length <= charsMax ? text : `${text.slice(0, charsMax)}...`;
 }
 
 function fail(message: string): never {
