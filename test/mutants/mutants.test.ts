@@ -6,7 +6,7 @@ import { TypeErrors } from "./type_errors.ts";
 
 t.setTimeout(300_000);
 
-/** One core is left to the other test file that runs beside this one. */
+/** For two cores, where tap runs one other file beside this one. */
 const atOnce = 2;
 const checksOf = ({ checks }: Mutant) => checks.filter(isQuick);
 
