@@ -1,0 +1,55 @@
+// The ideal: the same work in a loop, in processes that do nothing else.
+//   bun bench/loads/bare.ts FOLDER FIRST STEP JOBS WORK CONCURRENCY
+import { spawn } from "node:child_process";
+import { sum } from "./stats.ts";
+import { nowMs, readTimes, type Timed, Times } from "./times.ts";
+import { Place } from "./place.ts";
+import { workOf } from "./work.ts";
+
+if (import.meta.main) await loop();
+
+async function loop(): Promise<void> {
+  const [folder = "", first, step, jobs, words = "", concurrency] = process.argv.slice(2);
+  const work = workOf(words);
+  const times = new Times();
+  let next = Number(first);
+  const one = async () => {
+    while (next < Number(jobs)) {
+      const id = next;
+      next += Number(step);
+      const begunMs = nowMs();
+      const working = work(id);
+      if (working !== undefined) await working;
+      times.add(id, 0, begunMs, nowMs());
+    }
+  };
+  await Promise.all(Array.from({ length: Number(concurrency) }, one));
+  times.save(folder);
+}
+
+/** Jobs a second of bare loops, each in a process of its own; a process counts from its own first job on. */
+export async function bareRate(
+  jobs: number,
+  work: string,
+  procs: number,
+  concurrency: number,
+): Promise<number> {
+  using place = new Place();
+  await Promise.all(Array.from({ length: procs }, (_, proc) =>
+    new Promise<void>((resolve, reject) => {
+      const words = [import.meta.filename, place.folder, proc, procs, jobs, work, concurrency].map(String);
+      const child = spawn(process.execPath, words, {
+        stdio: "inherit",
+        timeout: 120_000,
+        killSignal: "SIGKILL",
+      });
+      child.on("close", (code) =>
+        code === 0 ? resolve() : reject(new Error(`A bare loop ended with ${code}.`)));
+    })));
+  return sum(readTimes(place.folder).map(rateOf));
+}
+
+function rateOf(jobs: readonly Timed[]): number {
+  const endedMs = Math.max(...jobs.map(({ endedMs }) => endedMs));
+  return jobs.length / (endedMs - jobs[0]!.begunMs) * 1000;
+}

@@ -1,0 +1,50 @@
+/** What one load is measured by. */
+export type Row = Readonly<{
+  what: string;
+  measured: string;
+  target: string;
+  /** Null: there is no target, the figure explains another. */
+  isMet: boolean | null;
+}>;
+
+/** How a figure grows with the work: pairs of x and y, x ascending. */
+export type Curve = Readonly<
+  { title: string; x: string; y: string; points: readonly (readonly [number, number])[] }
+>;
+
+export type Findings = Readonly<{ rows: readonly Row[]; curves?: readonly Curve[] }>;
+
+export type Load = Readonly<{
+  name: string;
+  /** What is run, in a sentence, for the table's reader. */
+  about: string;
+  /** `isQuick`: so short that it only shows that the measurement works. */
+  measure: (isQuick: boolean) => Promise<Findings>;
+}>;
+
+/** A row whose figure must not be above a limit. */
+export function atMost(what: string, value: number, limit: number, unit: string, besides = ""): Row {
+  return {
+    what,
+    measured: `${shown(value)} ${unit}${besides}`,
+    target: `at most ${shown(limit)} ${unit}`,
+    isMet: value <= limit,
+  };
+}
+
+/** A row whose figure must not be below a limit. */
+export function atLeast(what: string, value: number, limit: number, unit: string, besides = ""): Row {
+  return {
+    what,
+    measured: `${shown(value)} ${unit}${besides}`,
+    target: `at least ${shown(limit)} ${unit}`,
+    isMet: value >= limit,
+  };
+}
+
+/** Three digits that count, and all of those before the point. */
+export function shown(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
+  return String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,206 @@
+import { join } from "node:path";
+import { root } from "../run_empty.ts";
+import { atLeast, atMost, type Curve, type Load, shown } from "./load.ts";
+import { mainThreadMs, memoryMB, Place, pluginPath, type Program, type Status } from "./place.ts";
+import { median, pause, sum } from "./stats.ts";
+import { allBegunMs, readTimes } from "./times.ts";
+
+const heartbeatMs = 1_000;
+const empty = join(root, "bench", "plugins", "empty.ts");
+
+type Crowd = Readonly<{ rate: number; cpuMicros: number; silenceMs: number; lost: number; memoryMB: number }>;
+
+/** One to a thousand slaves that speak the protocol and do nothing, and a few real ones. */
+export const manySlaves: Load = {
+  name: "slaves",
+  about:
+    "Light slaves, one in ten without credit; `--size` 200 a slave. Real slaves: handlers wait 20 ms, concurrency 20",
+  async measure(isQuick) {
+    const counts = isQuick ? [10, 200] : [1, 10, 100, 1000];
+    const rounds = isQuick ? 1 : 2;
+    const crowds = new Map<number, Crowd[]>(counts.map((count) => [count, []]));
+    for (let round = 0; round < rounds; round++) {
+      for (const count of counts) crowds.get(count)!.push(await crowd(count, isQuick ? 1_000 : 2_500));
+    }
+    const rate = (count: number) => median(crowds.get(count)!.map(({ rate }) => rate));
+    const memory = (count: number) => median(crowds.get(count)!.map(({ memoryMB }) => memoryMB));
+    const cpu = (count: number) => median(crowds.get(count)!.map(({ cpuMicros }) => cpuMicros));
+    const most = counts.at(-1)!;
+    const all = crowds.get(most)!;
+    const reals = isQuick ? [2] : [1, 4, 12];
+    const real: [number, number][] = [];
+    for (const count of reals) real.push([count, await percentOfReal(count, isQuick ? 1_500 : 3_000)]);
+    return {
+      rows: [
+        atLeast(`rate at ${most} slaves`, rate(most) / rate(10) * 100, 80, "% of that at 10"),
+        {
+          what: `main thread of the master, at 10 and at ${most} slaves`,
+          measured: `${shown(cpu(10))} and ${shown(cpu(most))} us a job`,
+          target: "",
+          isMet: null,
+        },
+        atMost(
+          "longest silence of the master towards an idle slave (heartbeat 1 s)",
+          Math.max(...all.map(({ silenceMs }) => silenceMs)),
+          heartbeatMs + 250,
+          "ms",
+        ),
+        atMost("slaves lost", sum(all.map(({ lost }) => lost)), 0, ""),
+        atMost("memory of the master a slave", (memory(most) - memory(10)) / (most - 10) * 1000, 100, "kB"),
+        atLeast(`${reals.at(-1)} real slaves`, real.at(-1)![1], 90, "% of their own ideal"),
+      ],
+      curves: isQuick ? [] : [
+        {
+          title: "Light slaves",
+          x: "slaves",
+          y: "jobs/s",
+          points: counts.map((count) => [count, rate(count)]),
+        },
+        {
+          title: "Memory of the master",
+          x: "slaves",
+          y: "MB",
+          points: counts.map((count) => [count, memory(count)]),
+        },
+        { title: "Real slaves on this machine", x: "slaves", y: "% of their own ideal", points: real },
+      ] satisfies Curve[],
+    };
+  },
+};
+
+/** Ten slaves at work, and hundreds that come at once and go at once. */
+export const storms: Load = {
+  name: "storms",
+  about: "10 light slaves at work, 500 that join at once and, two seconds later, are killed at once",
+  async measure(isQuick) {
+    const count = isQuick ? 100 : 500;
+    using place = new Place();
+    const master = startMaster(place, count + 10);
+    const port = await master.port();
+    await place.script("light_slaves", [port, 10]).event(isJoined);
+    await pause(2_500);
+    const stormMs = Date.now();
+    const storm = place.script("light_slaves", [port, count, "--dials", count]);
+    await storm.event(isJoined);
+    const joinedMs = Date.now();
+    await pause(2_000);
+    const leftMs = Date.now();
+    storm.process.kill("SIGKILL");
+    await storm.ended;
+    await pause(2_500);
+    const statuses = master.statuses();
+    const usual = median(rates(statuses.filter(({ atMs }) => atMs > stormMs - 1_500 && atMs < stormMs)));
+    return {
+      rows: [
+        atMost(
+          `${count} join: longest time under half the rate`,
+          dentMs(statuses, stormMs, leftMs, usual),
+          1000,
+          "ms",
+          ` (all joined in ${joinedMs - stormMs} ms)`,
+        ),
+        atMost(
+          `${count} are killed: longest time under half the rate`,
+          dentMs(statuses, leftMs, Infinity, usual),
+          1000,
+          "ms",
+        ),
+      ],
+    };
+  },
+};
+
+const isJoined = ({ event }: { event: string }) => event === "joined all";
+
+function startMaster(place: Place, slaves: number): Program {
+  const words = [
+    "jobs=1e15",
+    "--size",
+    200 * slaves,
+    "--heartbeat",
+    `${heartbeatMs}ms`,
+    "--status-interval",
+    "100ms",
+  ];
+  return place.taskmaster("master", empty, [...words, "--log-level", "warn"]);
+}
+
+/** Jobs a second with so many light slaves, and what they cost. */
+async function crowd(count: number, ms: number): Promise<Crowd> {
+  using place = new Place();
+  const master = startMaster(place, count);
+  const slaves = place.script("light_slaves", [
+    await master.port(),
+    count,
+    "--quiet",
+    Math.floor(count / 10),
+  ]);
+  await slaves.event(isJoined);
+  await pause(1_500);
+  const fromMs = Date.now();
+  const before = mainThreadMs(master.pid);
+  await pause(ms);
+  const cpuMs = mainThreadMs(master.pid) - before;
+  const memory = memoryMB(master.pid, "now");
+  slaves.process.stdin!.end();
+  const { silenceMs } = await slaves.event(({ event }) => event === "silence") as unknown as {
+    silenceMs: number;
+  };
+  const statuses = master.statuses(fromMs);
+  const lost = slaves.events.filter(({ event }) => event === "lost").length;
+  const cpuMicros = cpuMs * 1000 / (rateOf(statuses) * ms / 1000);
+  return { rate: rateOf(statuses), cpuMicros, silenceMs, lost, memoryMB: memory };
+}
+
+function rateOf(statuses: readonly Status[]): number {
+  const first = statuses[0]!, last = statuses.at(-1)!;
+  return (last.done - first.done) / (last.atMs - first.atMs) * 1000;
+}
+
+/** The rate between each status and the next. */
+function rates(statuses: readonly Status[]): number[] {
+  return statuses.slice(1).map((status, at) => rateOf([statuses[at]!, status]));
+}
+
+/** The longest stretch with less than half the usual rate; a master that says nothing has none. */
+function dentMs(statuses: readonly Status[], fromMs: number, toMs: number, usual: number): number {
+  let longestMs = 0;
+  let sinceMs = Infinity;
+  for (let at = 1; at < statuses.length; at++) {
+    const before = statuses[at - 1]!, status = statuses[at]!;
+    if (before.atMs < fromMs - 100 || status.atMs > toMs) continue;
+    if (rateOf([before, status]) >= usual / 2) sinceMs = Infinity;
+    else longestMs = Math.max(longestMs, status.atMs - (sinceMs = Math.min(sinceMs, before.atMs)));
+  }
+  return longestMs;
+}
+
+/** How much of 1,000 jobs a second each so many real slaves reach once all of them work. */
+async function percentOfReal(count: number, ms: number): Promise<number> {
+  using place = new Place();
+  const master = place.taskmaster("master", pluginPath("timed"), [
+    "jobs=1e15",
+    `dir=${place.folder}`,
+    "work=wait:20",
+  ]);
+  const port = await master.port();
+  const words = ["--host", `127.0.0.1:${port}`, "--procs", 1, "--concurrency", 20];
+  const slaves = Array.from({ length: count }, () => place.taskmaster("slave", pluginPath("timed"), words));
+  for (let seen = 0; seen < count; seen++) {
+    await master.event((event) =>
+      event.event === "joined" && master.events.filter(isJoin).indexOf(event) === seen
+    );
+  }
+  await pause(1_500 + ms);
+  for (const slave of slaves) slave.process.kill("SIGTERM");
+  for (const slave of slaves) await slave.endedWith(0);
+  const workers = readTimes(place.folder);
+  const fromMs = allBegunMs(workers);
+  const toMs = fromMs + ms;
+  const done = workers.flat().filter(({ begunMs, endedMs }) => begunMs >= fromMs && endedMs < toMs);
+  // what 20 loops would do that wait as long as these handlers really waited
+  const waitMs = median(done.map(({ begunMs, endedMs }) => endedMs - begunMs));
+  return done.length / (20 * count * ms / waitMs) * 100;
+}
+
+const isJoin = ({ event }: { event: string }) => event === "joined";

@@ -1,0 +1,49 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, loadavg } from "node:os";
+import { type Curve, type Findings, type Load, shown } from "./load.ts";
+
+const begin = "<!-- loads: written by `npm run bench:loads -- --write` -->";
+const end = "<!-- loads end -->";
+
+/** How busy the machine was before the first load, by others. */
+export function conditions(): string {
+  const cpus = availableParallelism();
+  const load = loadavg()[0]!;
+  const judgement = load > cpus / 2
+    ? `**busy with other work: load average ${
+      load.toFixed(1)
+    }. These figures are to be measured again on a quiet one**`
+    : `quiet: load average ${load.toFixed(1)}`;
+  return `${cpus} CPUs, Bun ${process.versions.bun}; before the first load the machine was ${judgement}.`;
+}
+
+export function section(about: string, results: readonly (readonly [Load, Findings])[]): string {
+  const lines = [about, "", "| load | figure | measured | target | met |", "| --- | --- | --- | --- | --- |"];
+  for (const [{ name }, { rows }] of results) {
+    for (const { what, measured, target, isMet } of rows) {
+      const met = isMet === null ? "" : isMet ? "yes" : "**no**";
+      lines.push(`| ${name} | ${what} | ${measured} | ${target} | ${met} |`);
+    }
+  }
+  lines.push("", ...results.map(([{ name, about }]) => `- **${name}**: ${about}.`));
+  const curves = results.flatMap(([, { curves }]) => curves ?? []);
+  if (curves.length > 0) lines.push("", "### Growth", "", ...curves.flatMap(table));
+  return lines.join("\n").trimEnd();
+}
+
+function table({ title, x, y, points }: Curve): string[] {
+  return [
+    `| ${title}: ${x} | ${points.map(([value]) => shown(value)).join(" | ")} |`,
+    `| --- |${" --- |".repeat(points.length)}`,
+    `| ${y} | ${points.map(([, value]) => shown(value)).join(" | ")} |`,
+    "",
+  ];
+}
+
+/** Puts the section in the place of the one before. */
+export function writeInto(path: string, text: string): void {
+  const document = readFileSync(path, "utf8");
+  const [from, to] = [document.indexOf(begin), document.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${path} lacks the lines "${begin}" and "${end}"`);
+  writeFileSync(path, `${document.slice(0, from)}${begin}\n\n${text}\n\n${document.slice(to)}`);
+}

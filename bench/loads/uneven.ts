@@ -1,0 +1,50 @@
+import { atLeast, atMost, type Load } from "./load.ts";
+import { Place, pluginPath } from "./place.ts";
+import { lastEndedMs, readTimes, type Timed } from "./times.ts";
+import { turnsPerMs } from "./work.ts";
+
+/** Few jobs that are ten thousand times as slow as the others. */
+export const uneven: Load = {
+  name: "uneven",
+  about: "Of 1,000 jobs one waits a second, the others take 0.1 ms; four workers",
+  async measure(isQuick) {
+    const turns = Math.round(turnsPerMs() / 10);
+    const jobs = isQuick ? 8_000 : 40_000;
+    const workers = await timesOf(jobs, `uneven:${turns}:1000`, 4);
+    const firstMs = Math.min(...workers.map((jobs) => jobs[0]!.begunMs));
+    const percent = (idealEndMs(workers) - firstMs) / (lastEndedMs(workers) - firstMs) * 100;
+    // a slow job behind which there is just a tenth of a second of work, for one worker
+    const all = (await timesOf(10_000, `one:${turns}:2000:9000`, 4)).flat();
+    const slow = all.find(({ id }) => id === 9_000)!;
+    const others = all.filter(({ id }) => id !== 9_000);
+    const lastMs = Math.max(...others.map(({ endedMs }) => endedMs)) - slow.begunMs;
+    return {
+      rows: [
+        atLeast("time of the ideal schedule", percent, 90, "% of the time taken"),
+        atMost(
+          "the last 1,000 jobs, with a slow one (2 s) before them: all others done",
+          lastMs,
+          500,
+          "ms after it began",
+        ),
+      ],
+    };
+  },
+};
+
+/** When the last job ends if each, in the order of the source, goes to the worker that is free first. */
+function idealEndMs(workers: readonly (readonly Timed[])[]): number {
+  const freeMs = workers.map((jobs) => jobs[0]!.begunMs);
+  for (const { begunMs, endedMs } of workers.flat().sort((a, b) => a.id - b.id)) {
+    const first = freeMs.indexOf(Math.min(...freeMs));
+    freeMs[first]! += endedMs - begunMs;
+  }
+  return Math.max(...freeMs);
+}
+
+async function timesOf(jobs: number, work: string, procs: number): Promise<Timed[][]> {
+  using place = new Place();
+  const words = [`dir=${place.folder}`, `jobs=${jobs}`, `work=${work}`, "--procs", procs];
+  await place.taskmaster("run", pluginPath("timed"), words).endedWith(0);
+  return readTimes(place.folder);
+}
