@@ -1,0 +1,345 @@
+import t from "tap";
+import { join } from "node:path";
+import { portOf, processesOf, until } from "./harness.ts";
+import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
+
+// Table A of docs/reliability.md: what happens to a slave, and what comes of it.
+
+// Most of these scenarios wait.
+t.jobs = 3;
+
+const begun = (stage: Stage, id: number, times = 1) =>
+  until(() => stage.entries("B", id).length >= times, `job ${id} begun ${times} times`);
+
+row("A1: a slave killed in mid-job: its jobs are leased elsewhere within a second", async (t, stage) => {
+  const master = stage.scripted("gate:a,gate:b,20*ok");
+  const port = await portOf(master);
+  const doomed = stage.hand(port);
+  await begun(stage, 0);
+  stage.hand(port);
+  await begun(stage, 1);
+  const killedAtMs = Date.now();
+  stage.open("b");
+  doomed.signal("SIGKILL");
+  await begun(stage, 0, 2);
+  const [, again] = stage.entries("B", 0);
+  t.ok(again!.atMs - killedAtMs < 1_000, `begun elsewhere after ${again!.atMs - killedAtMs} ms`);
+  stage.open("a");
+  t.equal(await master.ended, 0, master.stderr);
+  t.same(stage.records().lost(22), []);
+  t.same(stage.attempts(), [1], "a lost session charges nobody");
+});
+
+row(
+  "A2: killed after the handler's effect and before its answer: a duplicate, never a loss",
+  async (t, stage) => {
+    const master = stage.scripted("once-effect-then-loop,5*ok");
+    const port = await portOf(master);
+    const doomed = stage.hand(port);
+    await until(() => stage.entries("E", 0).length === 1, "the effect");
+    doomed.signal("SIGKILL");
+    stage.hand(port);
+    t.equal(await master.ended, 0, master.stderr);
+    t.equal(stage.entries("E", 0).length, 2, "done twice");
+    t.same(stage.records().lost(6), []);
+    t.match(ending(master), { handedOut: 6, done: 6, dead: 0, stranded: 0 });
+  },
+);
+
+row(
+  "A3: stopped beyond the limit, then continued: a new session, and stale answers change nothing",
+  async (t, stage) => {
+    const master = stage.scripted("gate:a,gate:b,10*ok,gate:end", heartbeat);
+    const port = await portOf(master);
+    const sleeper = stage.hand(port);
+    await begun(stage, 0);
+    const other = stage.hand(port);
+    await begun(stage, 1);
+    // Only its supervisor stops: what it holds runs on, and ends while another has it.
+    sleeper.signal("SIGSTOP");
+    await master.printed(/"event":"left".*silent/);
+    stage.open("b");
+    await begun(stage, 0, 2);
+    sleeper.signal("SIGCONT");
+    await until(() => stage.entries("A", 0).length > 0, "the signal of the job that another has now");
+    t.equal(stage.entries("A", 0)[0]!.pid, stage.entries("B", 0)[0]!.pid, "it fired in the slave that slept");
+    stage.open("a");
+    stage.open("end");
+    t.equal(await master.ended, 0, master.stderr);
+    t.same([await sleeper.ended, await other.ended], [0, 0], "both are dismissed");
+    t.equal(events(master, "joined").length, 3, "it came back as a new session");
+    t.equal(stage.entries("E", 0).length, 1, "the job that was aborted was not counted");
+    t.match(ending(master), { handedOut: 13, done: 13, dead: 0, stranded: 0, repeated: 1 });
+  },
+);
+
+row("A4: stopped for less than the limit: no loss, no duplicate", async (t, stage) => {
+  const master = stage.scripted("300*wait:2,gate,300*wait:2", heartbeat);
+  const port = await portOf(master);
+  const sleeper = stage.hand(port);
+  await begun(stage, 300);
+  sleeper.signal("SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, silenceMs - 700));
+  sleeper.signal("SIGCONT");
+  stage.open();
+  t.equal(await master.ended, 0, master.stderr);
+  t.equal(events(master, "joined").length, 1, "it never had to come back");
+  t.same(stage.records().lost(601), []);
+  t.equal(stage.records().repeated, 0);
+});
+
+row("A5: a handler that blocks its event loop is not silence", async (t, stage) => {
+  const master = stage.scripted(`5*ok,block:${2 * silenceMs},5*ok`, heartbeat);
+  const slave = stage.hand(await portOf(master));
+  t.equal(await master.ended, 0, master.stderr);
+  t.equal(await slave.ended, 0);
+  t.equal(events(master, "joined").length, 1);
+  t.equal(stage.records().repeated, 0);
+});
+
+row(
+  "A6: an endless loop ends at --timeout: its worker is replaced, its neighbours are not charged",
+  async (t, stage) => {
+    const master = stage.scripted("20*ok,loop,200*ok", [
+      ...heartbeat,
+      "--timeout",
+      "300ms",
+      "--attempts",
+      "2",
+      "--backoff",
+      "1ms",
+    ]);
+    const slave = stage.hand(await portOf(master));
+    t.equal(await master.ended, 3, master.stderr);
+    t.equal(await slave.ended, 0, "the slave stays connected");
+    t.equal(events(master, "joined").length, 1);
+    t.match(stage.deadLetters("scripted"), [{ seq: 20, failures: 2, crashes: 0 }]);
+    t.same(stage.records().lost(221), [20]);
+    t.same([...new Set(stage.entries("B").filter(({ id }) => id !== 20).map(({ more }) => more))], ["1"]);
+  },
+);
+
+row(
+  "A7: a handler that never settles: its signal, then its worker is replaced once the others ended",
+  async (t, stage) => {
+    const words = ["--timeout", "1s", "--attempts", "2", "--backoff", "1ms"];
+    const master = stage.scripted("once-hang,99*wait:700,20*ok", words);
+    const slave = stage.hand(await portOf(master), ["--concurrency", "100"]);
+    t.equal(await master.ended, 0, master.stderr);
+    t.equal(await slave.ended, 0, "the slave stays");
+    const [first, second] = stage.entries("B", 0);
+    const [aborted] = stage.entries("A", 0);
+    t.ok(aborted!.atMs - first!.atMs >= 990, "its signal fires at the timeout");
+    t.ok(second!.atMs - first!.atMs >= 5_900, "it is tried again no earlier than 5 s later");
+    t.not(second!.pid, first!.pid, "in another process");
+    t.equal(stage.records().repeated, 1, "no other job was disturbed");
+    t.same([...new Set(stage.entries("B").filter(({ id }) => id !== 0).map(({ more }) => more))], ["1"]);
+  },
+);
+
+row("A8: whatever is thrown becomes a failure with a text that is cut", async (t, stage) => {
+  const acts = ["text", "nothing", "proxy", "getter", "megabyte", "deep"].map((what) => `throws:${what}`);
+  const master = stage.scripted([...acts, "20*ok"].join(), ["--attempts", "1"]);
+  const slave = stage.hand(await portOf(master));
+  t.equal(await master.ended, 3, master.stderr);
+  t.equal(await slave.ended, 0);
+  const letters = stage.deadLetters("scripted") as unknown as {
+    seq: number;
+    crashes: number;
+    attempts: { how: string; error: string; stack: string }[];
+  }[];
+  t.same(letters.map(({ seq }) => seq).sort(), [0, 1, 2, 3, 4, 5]);
+  for (const { seq, crashes, attempts } of letters) {
+    const [{ how, error, stack }] = attempts as [typeof attempts[0]];
+    t.match({ how, crashes }, { how: "threw", crashes: 0 }, `job ${seq} did not end its worker`);
+    t.ok(error.length > 0 && error.length <= 1_000, `job ${seq}: ${error.length} characters`);
+    t.ok(stack.split("\n").length <= 50, `job ${seq}: ${stack.split("\n").length} lines`);
+  }
+  t.match(letters.find(({ seq }) => seq === 0)?.attempts[0]?.error, /just a text/);
+  t.equal(letters.find(({ seq }) => seq === 4)?.attempts[0]?.error.length, 1_000);
+});
+
+row("A10: process.exit() in a handler ends its worker only", async (t, stage) => {
+  const master = stage.scripted("20*ok,exit,200*ok");
+  const slave = stage.hand(await portOf(master));
+  t.equal(await master.ended, 3, master.stderr);
+  t.equal(await slave.ended, 0);
+  t.equal(events(master, "joined").length, 1);
+  t.match(stage.deadLetters("scripted"), [{ seq: 20, failures: 0, crashes: 3 }]);
+  t.match(stage.deadLetters("scripted")[0]!.attempts.at(-1)!.error, /exited \(3\)/);
+  t.same(stage.records().lost(221), [20]);
+});
+
+row("A13: a handler that changes its job, or returns what nobody can send", async (t, stage) => {
+  const master = stage.scripted("mutate,huge,function,5*ok", ["--attempts", "2", "--backoff", "1ms"]);
+  stage.hand(await portOf(master));
+  t.equal(await master.ended, 3, master.stderr);
+  const [letter, ...more] = stage.deadLetters("scripted");
+  t.same(more, []);
+  t.match(letter, { seq: 0, job: { id: 0, act: "mutate" } }, "the job on record is as it was yielded");
+  t.match(letter!.attempts.map(({ error }) => error), [/changed its job/, /changed its job/]);
+  t.match(ending(master), { done: 7, dead: 1 });
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  row(
+    `A14: ${signal} at a slave: it finishes what runs and hands back the rest, uncharged`,
+    async (t, stage) => {
+      const master = stage.scripted("200*ok,gate:a,200*ok,gate:b");
+      const port = await portOf(master);
+      const leaver = stage.hand(port);
+      await begun(stage, 200);
+      leaver.signal(signal);
+      stage.hand(port);
+      await begun(stage, 401);
+      t.equal(leaver.hasEnded, false, "it waits for what runs");
+      stage.open("a");
+      t.equal(await leaver.ended, 0, leaver.stderr);
+      stage.open("b");
+      t.equal(await master.ended, 0, master.stderr);
+      t.equal(stage.records().repeated, 0);
+      t.same(stage.records().lost(402), []);
+      t.same(stage.attempts(), [1]);
+    },
+  );
+}
+
+row("A14: what does not end within --grace is aborted, and runs elsewhere, uncharged", async (t, stage) => {
+  const master = stage.scripted("once-stubborn,20*ok");
+  const port = await portOf(master);
+  const leaver = stage.hand(port, ["--grace", "500ms"]);
+  await begun(stage, 0);
+  leaver.signal("SIGTERM");
+  await until(() => stage.entries("A", 0).length > 0, "its signal at the end of the grace");
+  t.equal(await leaver.ended, 0, leaver.stderr);
+  stage.hand(port);
+  t.equal(await master.ended, 0, master.stderr);
+  t.same(stage.records().lost(21), []);
+  t.same(stage.attempts(), [1]);
+});
+
+row("A15: a second signal ends a slave at once", async (t, stage) => {
+  const master = stage.scripted("once-stubborn,20*ok");
+  const port = await portOf(master);
+  const leaver = stage.hand(port);
+  await begun(stage, 0);
+  leaver.signal("SIGINT");
+  await leaver.printed(/Once more to end at once/);
+  const signalledAtMs = performance.now();
+  leaver.signal("SIGINT");
+  t.equal(await leaver.ended, 130, leaver.stderr);
+  t.ok(performance.now() - signalledAtMs < 2_000);
+  stage.hand(port);
+  t.equal(await master.ended, 0, master.stderr);
+  t.same(stage.records().lost(21), []);
+  t.same(stage.attempts(), [1]);
+});
+
+row(
+  "A16: a plugin that cannot be loaded, or has no handler: exit 4 before any job is taken",
+  async (t, stage) => {
+    const master = stage.scripted("5*ok");
+    const port = await portOf(master);
+    const plugins = {
+      "absent.ts": [null, /absent\.ts/],
+      "broken.ts": ["export function handleJob( {", /broken\.ts/],
+      "throws.ts": ["throw new Error('at the top');", /at the top/],
+      "jobless.ts": ["export function getJobs() { return []; }", /handleJob/],
+      "wrong.ts": ["export const handleJob = 5;", /handleJob/],
+    } as const;
+    for (const [name, [text, sentence]] of Object.entries(plugins)) {
+      const path = text === null ? join(stage.folder, name) : stage.write(name, text);
+      const slave = stage.hand(port, [], path);
+      t.equal(await slave.ended, 4, `${name}: ${slave.stderr}`);
+      t.match(slave.stderr, sentence, name);
+    }
+    t.same(events(master, "joined"), [], "none of them ever joined");
+    stage.hand(port);
+    t.equal(await master.ended, 0);
+  },
+);
+
+row("A18: all slaves are gone: the master waits and says so", async (t, stage) => {
+  const master = stage.scripted("gate:a,gate:b,5*ok", heartbeat);
+  const port = await portOf(master);
+  const first = stage.hand(port);
+  await begun(stage, 0);
+  first.signal("SIGKILL");
+  await master.printed(/"event":"left"/);
+  await new Promise((resolve) => setTimeout(resolve, 2 * silenceMs));
+  master.signal("SIGUSR1");
+  await master.printed(/Slaves: 0 .*waiting for slaves/);
+  stage.open("a");
+  stage.open("b");
+  stage.hand(port);
+  t.equal(await master.ended, 0, master.stderr);
+  t.same(stage.records().lost(7), []);
+});
+
+row("A19: a supervisor killed while a handler loops leaves nothing running", async (t, stage) => {
+  const master = stage.scripted("loop,wait:60000");
+  const port = await portOf(master);
+  const doomed = stage.hand(port, ["--procs", "2"]);
+  await until(() => stage.entries("B").length === 2, "both jobs begun");
+  const killedAtMs = performance.now();
+  doomed.signal("SIGKILL");
+  await doomed.ended;
+  await until(() => processesOf(stage.folder).length === 1, "only the master is left");
+  const tookMs = Math.round(performance.now() - killedAtMs);
+  t.ok(tookMs < 2_000, `its workers ended after ${tookMs} ms`);
+});
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  row(`A20: ${signal} to every process of a slave, as a terminal or systemd sends it`, async (t, stage) => {
+    const master = stage.scripted("gate,20*ok");
+    const port = await portOf(master);
+    const slave = stage.hand(port, ["--procs", "2"]);
+    await begun(stage, 0);
+    await until(() => stage.entries("E").length === 20, "the others ended");
+    const pids = processesOf(stage.folder).map(Number).filter((pid) => pid !== master.process.pid);
+    t.equal(pids.length, 3, "supervisor and workers");
+    for (const pid of pids) process.kill(pid, signal);
+    await slave.printed(/Stopping/);
+    stage.open();
+    t.equal(await slave.ended, 0, slave.stderr);
+    t.equal(await master.ended, 0, master.stderr);
+    t.equal(stage.records().repeated, 0, "workers ignored it: what ran was finished");
+  });
+}
+
+row("A21: a slave stays with its run: the run replaced while it was cut off, it leaves", async (t, stage) => {
+  const first = stage.scripted("gate:a,5*ok", heartbeat);
+  const port = await portOf(first);
+  const slave = stage.hand(port);
+  await begun(stage, 0);
+  first.signal("SIGKILL");
+  await first.ended;
+  const second = stage.scripted("gate:a,5*ok", [...heartbeat, "--reset", "--force"], port);
+  await portOf(second);
+  t.equal(await slave.ended, 5, slave.stderr);
+  t.match(slave.stderr, /belongs to an earlier run/);
+  t.same(events(second, "joined"), [], "it took part in nothing");
+  t.match(await stage.state(), { handedOut: 0, done: 0 }, "and settled nothing");
+  stage.open("a");
+  stage.hand(port);
+  t.equal(await second.ended, 0, second.stderr);
+  t.match(ending(second), { handedOut: 6, done: 6 });
+});
+
+row("A22: the database is down for a while: nobody is buried for it", async (t, stage) => {
+  stage.write("down", "");
+  const jobs = 2_000;
+  const words = ["--backoff", "50ms", "--status-interval", "200ms", "--size", "1000"];
+  const master = stage.scripted(`${jobs}*down`, words);
+  const slave = stage.hand(await portOf(master), ["--procs", "2"]);
+  await master.printed(/failing: .*the database is down/);
+  const atOutage = stage.entries("B").length;
+  await until(() => stage.entries("B").length >= atOutage + 4, "some probes");
+  const probes = stage.entries("B").slice(-3);
+  t.ok(probes[2]!.atMs - probes[0]!.atMs >= 1_500, "one probe a second");
+  stage.unlink("down");
+  t.equal(await master.ended, 0, master.stderr);
+  t.equal(await slave.ended, 0);
+  t.match(ending(master), { handedOut: jobs, done: jobs, dead: 0 });
+  t.notOk(stage.has("scripted.dead.ndjson"), "no dead letter was ever written");
+});

@@ -1,0 +1,113 @@
+import t, { type Test } from "tap";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Program, root, runtimes, Scenario } from "./harness.ts";
+
+/** One line of the records of scripted.ts. */
+export type Entry = { pid: number; kind: string; id: number; atMs: number; more: string };
+
+/** Silence is noticed after 1.5 s; there is no shorter heartbeat. */
+export const heartbeat: readonly string[] = ["--heartbeat", "500ms"];
+export const silenceMs = 1_500;
+
+/** A scenario with scripted.ts as its plugin. */
+export class Stage extends Scenario {
+  readonly plugin = join(root, "test", "e2e", "scripted.ts");
+
+  scripted(script: string, words: readonly string[] = [], port = 0): Program {
+    return this.start(runtimes.binary, [
+      ...this.#masterWords(this.plugin, port),
+      `script=${script}`,
+      ...words,
+    ]);
+  }
+
+  /** A master of a plugin that the scenario wrote. */
+  masterOf(plugin: string, words: readonly string[] = [], port = 0): Program {
+    return this.start(runtimes.binary, [...this.#masterWords(plugin, port), ...words]);
+  }
+
+  #masterWords(plugin: string, port: number): string[] {
+    return [
+      "master",
+      plugin,
+      `dir=${this.folder}`,
+      "--state-dir",
+      this.folder,
+      "--host",
+      `127.0.0.1:${port}`,
+      "--json",
+    ];
+  }
+
+  /** A slave with one worker, unless it is told otherwise. */
+  hand(port: number, words: readonly string[] = [], plugin = this.plugin): Program {
+    const procs = words.includes("--procs") ? [] : ["--procs", "1"];
+    return this.start(runtimes.binary, ["slave", plugin, "--host", `127.0.0.1:${port}`, ...procs, ...words]);
+  }
+
+  /** Writes a plugin into the scenario's folder; returns its path. */
+  write(name: string, text: string): string {
+    const path = join(this.folder, name);
+    writeFileSync(path, text);
+    return path;
+  }
+
+  open(gate = ""): void {
+    this.write(`open.${gate}`, "");
+  }
+
+  unlink(name: string): void {
+    rmSync(join(this.folder, name), { force: true });
+  }
+
+  /** What was recorded of one kind, of one job if it is named; in order of time. */
+  entries(kind: string, id?: number): Entry[] {
+    const found: Entry[] = [];
+    for (const name of readdirSync(this.folder).filter((name) => name.endsWith(".records"))) {
+      for (const line of readFileSync(join(this.folder, name), "utf8").split("\n").slice(0, -1)) {
+        const [what, job, atMs, more = ""] = line.split(" ");
+        if (what !== kind || (id !== undefined && Number(job) !== id)) continue;
+        found.push({ pid: parseInt(name), kind, id: Number(job), atMs: Number(atMs), more });
+      }
+    }
+    return found.sort((a, b) => a.atMs - b.atMs);
+  }
+
+  /** The attempts that were begun, without repetition: [1] says that nobody was ever charged. */
+  attempts(): number[] {
+    return [...new Set(this.entries("B").map(({ more }) => Number(more)))].sort();
+  }
+
+  /** The state as `taskmaster state --json` shows it. */
+  async state(key = "scripted"): Promise<Record<string, any>> {
+    const path = join(this.folder, `${key}.state`);
+    const shown = this.start(runtimes.binary, ["state", path, "--json"]);
+    if (await shown.ended !== 0) throw new Error(shown.stderr);
+    return JSON.parse(shown.stdout);
+  }
+
+  has(name: string): boolean {
+    return existsSync(join(this.folder, name));
+  }
+}
+
+/** What a master said with `--json`, of one kind. */
+export function events(program: Program, kind: string): Record<string, any>[] {
+  return program.stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+    .filter(({ event }) => event === kind);
+}
+
+/** What a master counted at its end. */
+export function ending(program: Program): Record<string, any> {
+  return events(program, "ended")[0] ?? {};
+}
+
+/** A test on a stage of its own, which is cleared afterwards. */
+export function row(name: string, play: (t: Test, stage: Stage) => Promise<void>, options = {}): void {
+  t.test(name, { buffered: true, ...options }, async (t) => {
+    const stage = new Stage();
+    t.teardown(() => stage.end());
+    await play(t, stage);
+  });
+}
