@@ -1,4 +1,5 @@
 import t, { type Test } from "tap";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Program, root, runtimes, Scenario } from "./harness.ts";
@@ -9,6 +10,8 @@ export type Entry = { pid: number; kind: string; id: number; atMs: number; more:
 /** Silence is noticed after 1.5 s; there is no shorter heartbeat. */
 export const heartbeat: readonly string[] = ["--heartbeat", "500ms"];
 export const silenceMs = 1_500;
+
+const isLong = process.env.TASKMASTER_TEST_LONG !== undefined;
 
 /** A scenario with scripted.ts as its plugin. */
 export class Stage extends Scenario {
@@ -87,10 +90,32 @@ export class Stage extends Scenario {
     return JSON.parse(shown.stdout);
   }
 
+  /** Waits until the state file says so. */
+  async until(key: string, holds: (state: Record<string, any>) => boolean): Promise<void> {
+    for (const endMs = Date.now() + 20_000; !holds(await this.state(key));) {
+      if (Date.now() > endMs) throw new Error(`The state of ${key} never came to this: ${holds}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** A shared library of this C code, or null where there is no compiler. */
+  compileC(name: string, code: string): string | null {
+    const library = join(this.folder, `${name}.so`);
+    const args = ["-shared", "-fPIC", "-o", library, this.write(`${name}.c`, code), "-ldl"];
+    return spawnSync("cc", args).status === 0 ? library : null;
+  }
+
+  read(name: string): Buffer {
+    return readFileSync(join(this.folder, name));
+  }
+
   has(name: string): boolean {
     return existsSync(join(this.folder, name));
   }
 }
+
+/** The token of every scenario, for a slave in a test's hands. */
+export const token: Uint8Array = new TextEncoder().encode("e2e-".padEnd(40, "x"));
 
 /** What a master said with `--json`, of one kind. */
 export function events(program: Program, kind: string): Record<string, any>[] {
@@ -103,11 +128,17 @@ export function ending(program: Program): Record<string, any> {
   return events(program, "ended")[0] ?? {};
 }
 
+type Play = (t: Test, stage: Stage) => Promise<void>;
+
 /** A test on a stage of its own, which is cleared afterwards. */
-export function row(name: string, play: (t: Test, stage: Stage) => Promise<void>, options = {}): void {
+export function row(name: string, play: Play, options: { skip?: boolean | string } = {}): void {
   t.test(name, { buffered: true, ...options }, async (t) => {
     const stage = new Stage();
     t.teardown(() => stage.end());
     await play(t, stage);
   });
 }
+
+/** One that takes half a minute or more: `npm run faults:long` plays it. */
+row.long = (name: string, play: Play): void =>
+  row(name, play, { skip: isLong ? false : "long: npm run faults:long" });

@@ -1,0 +1,188 @@
+import t from "tap";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { portOf, type Program, until } from "./harness.ts";
+import { Relay } from "./relay.ts";
+import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
+
+// A master's death, or its absence, with slaves that live on: what they hold, or have finished, is not run again.
+
+t.jobs = 3;
+
+/** Long enough for a scenario to act between two saves. */
+const checkpoint = ["--checkpoint", "3s"];
+
+/** Waits for a save that began after now. */
+async function saved(stage: Stage): Promise<void> {
+  const path = join(stage.folder, "scripted.state");
+  const before = statSync(path).mtimeMs;
+  await until(() => statSync(path).mtimeMs !== before, "a checkpoint");
+}
+
+/** Waits until the master has counted so many jobs. */
+async function counted(master: Program, jobs: number): Promise<void> {
+  const asking = setInterval(() => master.signal("SIGUSR1"), 50);
+  await master.printed(new RegExp(`Current Job: ${jobs} `)).finally(() => clearInterval(asking));
+}
+
+const joined = (master: Program, times = 1) =>
+  until(() => events(master, "joined").length >= times, `${times} joined`);
+
+row("a master killed: what its slave holds or has finished unsaved is not run again", async (t, stage) => {
+  const script = "10*gate:a,10*gate:b,@gate:rest,5*ok";
+  const first = stage.scripted(script, [...heartbeat, ...checkpoint]);
+  const port = await portOf(first);
+  const slave = stage.hand(port, ["--concurrency", "20"]);
+  await until(() => stage.entries("B").length === 20, "all begun");
+  await saved(stage);
+  stage.open("a");
+  await counted(first, 10);
+  first.signal("SIGKILL");
+  await first.ended;
+  t.match(
+    await stage.state(),
+    { handedOut: 20, done: 0, strandedCount: 20 },
+    "no state knows of the answers",
+  );
+
+  const second = stage.scripted(script, heartbeat, port);
+  await portOf(second);
+  stage.open("rest");
+  await counted(second, 15);
+  stage.open("b");
+  t.equal(await second.ended, 0, second.stderr);
+  t.equal(await slave.ended, 0);
+  t.match(ending(second), { handedOut: 25, done: 25, stranded: 0, repeated: 0 });
+  t.same(stage.records().lost(25), []);
+  t.equal(stage.records().repeated, 0);
+  t.same(stage.entries("A"), [], "no job was aborted");
+});
+
+row("killed again and again, before and after its two slaves are back", async (t, stage) => {
+  const script = "10*gate:a,10*gate:b,@gate:rest,20*ok";
+  let master = stage.scripted(script, [...heartbeat, ...checkpoint]);
+  const port = await portOf(master);
+  const words = ["--concurrency", "10"];
+  const slaves = [stage.hand(port, words), stage.hand(port, words)];
+  await until(() => stage.entries("B").length === 20, "all begun");
+  await saved(stage);
+  stage.open("a");
+  await counted(master, 10);
+  for (const moment of ["both are back", "none is back", "one is back", "both are back"]) {
+    master.signal("SIGKILL");
+    await master.ended;
+    // without any master
+    if (moment === "one is back") stage.open("b");
+    master = stage.scripted(script, [...heartbeat, ...checkpoint], port);
+    await portOf(master);
+    if (moment === "both are back") await joined(master, 2);
+    if (moment === "one is back") await joined(master, 1);
+  }
+  stage.open("rest");
+  t.equal(await master.ended, 0, master.stderr);
+  for (const slave of slaves) t.equal(await slave.ended, 0);
+  t.match(ending(master), { handedOut: 40, done: 40, stranded: 0, repeated: 0 });
+  t.equal(stage.records().repeated, 0);
+  t.same(stage.entries("A"), []);
+});
+
+row(
+  "a slave that was given up before the master died: the job that another holds by then is dropped",
+  async (t, stage) => {
+    const script = "gate:a,gate:b,gate:c";
+    const words = [...heartbeat, "--size", "3"];
+    const first = stage.scripted(script, words);
+    const port = await portOf(first);
+    const sleeper = stage.hand(port);
+    await until(() => stage.entries("B", 0).length === 1, "the first job begun");
+    stage.hand(port, ["--concurrency", "3"]);
+    await until(() => stage.entries("B").length === 3, "all begun");
+    sleeper.signal("SIGSTOP");
+    await until(() => stage.entries("B", 0).length === 2, "the sleeper's job begun elsewhere");
+    await saved(stage);
+    first.signal("SIGKILL");
+    await first.ended;
+    const second = stage.scripted(script, words, port);
+    await portOf(second);
+    sleeper.signal("SIGCONT");
+    await until(() => stage.entries("A", 0).length === 1, "the sleeper aborts what another has");
+    t.equal(stage.entries("A", 0)[0]!.pid, stage.entries("B", 0)[0]!.pid);
+    for (const gate of ["a", "b", "c"]) stage.open(gate);
+    t.equal(await second.ended, 0, second.stderr);
+    t.match(ending(second), { handedOut: 3, done: 3, repeated: 1 });
+    t.equal(stage.records().repeated, 1, "by the silence, not by the death");
+  },
+);
+
+row(
+  "a slave that was given up before the master died: the job that nobody took since is its own again",
+  async (t, stage) => {
+    const script = "gate:a,gate:b";
+    const words = [...heartbeat, "--size", "2"];
+    const first = stage.scripted(script, words);
+    const port = await portOf(first);
+    const sleeper = stage.hand(port);
+    await until(() => stage.entries("B", 0).length === 1, "the first job begun");
+    stage.hand(port);
+    await until(() => stage.entries("B", 1).length === 1, "the other one is busy");
+    sleeper.signal("SIGSTOP");
+    await first.printed(/"event":"left".*silent/);
+    await saved(stage);
+    first.signal("SIGKILL");
+    await first.ended;
+    const second = stage.scripted(script, words, port);
+    await portOf(second);
+    sleeper.signal("SIGCONT");
+    await joined(second, 2);
+    for (const gate of ["a", "b"]) stage.open(gate);
+    t.equal(await second.ended, 0, second.stderr);
+    t.match(ending(second), { handedOut: 2, done: 2, repeated: 0 });
+    t.equal(stage.records().repeated, 0);
+  },
+);
+
+row("a master stopped beyond every limit: nothing is run again", async (t, stage) => {
+  const master = stage.scripted("5*gate:a,5*gate:b,20*ok", [...heartbeat, "--size", "10"]);
+  const port = await portOf(master);
+  const words = ["--concurrency", "5"];
+  const slaves = [stage.hand(port, words), stage.hand(port, words)];
+  await until(() => stage.entries("B").length === 10, "all begun");
+  master.signal("SIGSTOP");
+  for (const slave of slaves) await slave.printed(/has been silent/);
+  stage.open("a");
+  await until(() => stage.entries("E").length === 5, "some end meanwhile");
+  await new Promise((resolve) => setTimeout(resolve, silenceMs));
+  master.signal("SIGCONT");
+  await counted(master, 25);
+  stage.open("b");
+  t.equal(await master.ended, 0, master.stderr);
+  t.match(ending(master), { handedOut: 30, done: 30, repeated: 0 });
+  t.equal(stage.records().repeated, 0);
+  t.same(stage.entries("A"), []);
+  t.notMatch(master.stdout, /silent/, "it gave nobody up");
+});
+
+row("a master cut off from all slaves, and healed: nothing is run again", async (t, stage) => {
+  const master = stage.scripted("5*gate:a,5*gate:b,20*ok", [...heartbeat, "--size", "10"]);
+  const relay = await Relay.to(await portOf(master));
+  t.teardown(() => relay.close());
+  const words = ["--concurrency", "5"];
+  const slaves = [stage.hand(relay.port, words), stage.hand(relay.port, words)];
+  await until(() => stage.entries("B").length === 10, "all begun");
+  relay.hold();
+  await until(
+    () => events(master, "left").filter(({ reason }) => /silent/.test(reason)).length === 2,
+    "both given up",
+  );
+  for (const slave of slaves) await slave.printed(/has been silent/);
+  stage.open("a");
+  await until(() => stage.entries("E").length === 5, "some end meanwhile");
+  relay.release();
+  await counted(master, 25);
+  stage.open("b");
+  t.equal(await master.ended, 0, master.stderr);
+  t.match(ending(master), { handedOut: 30, done: 30, repeated: 0 });
+  t.equal(stage.records().repeated, 0);
+  t.same(stage.entries("A"), []);
+  t.equal(events(master, "joined").length, 4, "both came back as new sessions");
+});
