@@ -14,8 +14,11 @@ export const runtimes: Readonly<Record<"binary" | "bun" | "deno", readonly strin
   deno: [join(root, "node_modules", ".bin", "deno"), "run", "-A", join(root, "mod.ts")],
 };
 
-/** No process of a test lives longer. */
-const processMsMax = process.env.TASKMASTER_TEST_LONG === undefined ? 90_000 : 400_000;
+/** What the processes of a scenario share. */
+export const token = "e2e-".padEnd(40, "x");
+
+/** No process of a test lives longer, unless its scenario says so. */
+const processMsMax = 90_000;
 
 /** One process of the program under test, and all that it printed. */
 export class Program {
@@ -26,13 +29,19 @@ export class Program {
   stderr = "";
   #waiting: (() => void)[] = [];
 
-  constructor(command: readonly string[], args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
+  constructor(
+    command: readonly string[],
+    args: readonly string[],
+    cwd: string,
+    env: NodeJS.ProcessEnv,
+    lifeMsMax = processMsMax,
+  ) {
     this.process = spawn(command[0]!, [...command.slice(1), ...args], {
       cwd,
       env,
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const limit = setTimeout(() => this.process.kill("SIGKILL"), processMsMax);
+    const limit = setTimeout(() => this.process.kill("SIGKILL"), lifeMsMax);
     this.process.stdout!.setEncoding("utf8").on("data", (text: string) => this.#heard(this.stdout += text));
     this.process.stderr!.setEncoding("utf8").on("data", (text: string) => this.#heard(this.stderr += text));
     this.ended = new Promise((resolve) => {
@@ -78,18 +87,21 @@ export class Scenario {
   readonly folder = mkdtempSync(join(tmpdir(), "taskmaster-e2e-"));
   readonly #programs: Program[] = [];
   readonly env: NodeJS.ProcessEnv;
+  readonly #lifeMsMax: number;
 
-  constructor() {
+  /** @param lifeMsMax No process lives longer. */
+  constructor(lifeMsMax = processMsMax) {
+    this.#lifeMsMax = lifeMsMax;
     this.env = {
       PATH: process.env.PATH,
       HOME: this.folder,
       XDG_CONFIG_HOME: join(this.folder, "config"),
-      TASKMASTER_TOKEN: "e2e-".padEnd(40, "x"),
+      TASKMASTER_TOKEN: token,
     };
   }
 
   start(command: readonly string[], args: readonly string[]): Program {
-    const program = new Program(command, args, this.folder, this.env);
+    const program = new Program(command, args, this.folder, this.env, this.#lifeMsMax);
     this.#programs.push(program);
     return program;
   }

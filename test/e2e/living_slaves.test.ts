@@ -141,7 +141,7 @@ row(
   },
 );
 
-row("a master stopped beyond every limit: nothing is run again", async (t, stage) => {
+row("a master stopped beyond the limits of silence: nothing is run again", async (t, stage) => {
   const master = stage.scripted("5*gate:a,5*gate:b,20*ok", [...heartbeat, "--size", "10"]);
   const port = await portOf(master);
   const words = ["--concurrency", "5"];
@@ -162,6 +162,33 @@ row("a master stopped beyond every limit: nothing is run again", async (t, stage
   t.notMatch(master.stdout, /silent/, "it gave nobody up");
 });
 
+row.long(
+  "a master stopped until its slaves let go of their connections: nothing is run again",
+  async (t, stage) => {
+    const master = stage.scripted("5*gate:a,5*gate:b,20*ok", [...heartbeat, "--size", "10"]);
+    const port = await portOf(master);
+    const words = ["--concurrency", "5"];
+    const slaves = [stage.hand(port, words), stage.hand(port, words)];
+    await until(() => stage.entries("B").length === 10, "all begun");
+    master.signal("SIGSTOP");
+    // They keep an old connection for two minutes.
+    for (const slave of slaves) {
+      await slave.printed(
+        /The connection to the master ended: silent for too long/,
+      );
+    }
+    stage.open("a");
+    await until(() => stage.entries("E").length === 5, "some end meanwhile");
+    master.signal("SIGCONT");
+    await counted(master, 25);
+    stage.open("b");
+    t.equal(await master.ended, 0, master.stderr);
+    t.match(ending(master), { handedOut: 30, done: 30, repeated: 0 });
+    t.equal(stage.records().repeated, 0);
+    t.same(stage.entries("A"), []);
+  },
+);
+
 row("a master cut off from all slaves, and healed: nothing is run again", async (t, stage) => {
   const master = stage.scripted("5*gate:a,5*gate:b,20*ok", [...heartbeat, "--size", "10"]);
   const relay = await Relay.to(await portOf(master));
@@ -171,7 +198,7 @@ row("a master cut off from all slaves, and healed: nothing is run again", async 
   await until(() => stage.entries("B").length === 10, "all begun");
   relay.hold();
   await until(
-    () => events(master, "left").filter(({ reason }) => /silent/.test(reason)).length === 2,
+    () => events(master, "left").filter(({ reason }) => /silent/.test(String(reason))).length === 2,
     "both given up",
   );
   for (const slave of slaves) await slave.printed(/has been silent/);

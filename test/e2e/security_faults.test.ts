@@ -155,7 +155,7 @@ row("E6: a key that could leave its folder: exit 2, naming the rule", async (t, 
           `--key=${key}`,
         ]);
         t.equal(await master.ended, 2, `${JSON.stringify(key.slice(0, 20))}: ${master.stderr}`);
-        t.match(master.stderr, /1 to 64 letters, digits/);
+        t.match(master.stderr, key === "" ? /--key needs a value/ : /1 to 64 letters, digits/);
       }),
     );
   }
@@ -208,10 +208,7 @@ row(
     }
     t.match(master.stderr, /'\\e\[31mred\\nnext line\\u202enn+/, "the slave's name, escaped");
     t.match(master.stderr, /\\e\[2J\\e\]0;owned\\x07 red/, "the error in the summary");
-    t.notOk(
-      unsafe.test(master.stdout.replaceAll("\n", "").replaceAll(/\\u[0-9a-f]{4}/g, "")) &&
-        /\u001b/.test(master.stdout),
-    );
+    t.notOk(master.stdout.includes("\u001b"));
   },
 );
 
@@ -236,7 +233,7 @@ row("E7: job text in the state and in dead letters, as a person sees it", async 
   }
   const line = readFileSync(join(stage.folder, "text.dead.ndjson"), "utf8");
   t.equal(line.split("\n").length, 2, "one line");
-  t.notOk(/\u001b/.test(line));
+  t.notOk(line.includes("\u001b"));
 });
 
 /** A secret that nothing else contains. */

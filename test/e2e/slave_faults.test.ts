@@ -97,6 +97,15 @@ row("A5: a handler that blocks its event loop is not silence", async (t, stage) 
   t.equal(stage.records().repeated, 0);
 });
 
+row.long("A5: a minute of it, at the default heartbeat", async (t, stage) => {
+  const master = stage.scripted("5*ok,block:60000,5*ok");
+  const slave = stage.hand(await portOf(master));
+  t.equal(await master.ended, 0, master.stderr);
+  t.equal(await slave.ended, 0);
+  t.equal(events(master, "joined").length, 1);
+  t.equal(stage.records().repeated, 0);
+});
+
 row(
   "A6: an endless loop ends at --timeout: its worker is replaced, its neighbours are not charged",
   async (t, stage) => {

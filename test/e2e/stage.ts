@@ -2,7 +2,9 @@ import t, { type Test } from "tap";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Program, root, runtimes, Scenario } from "./harness.ts";
+import { stateJson } from "../../src/cli/state_report.ts";
+import { readState } from "../../src/state/read_state.ts";
+import { type Program, root, runtimes, Scenario, token as tokenText } from "./harness.ts";
 
 /** One line of the records of scripted.ts. */
 export type Entry = { pid: number; kind: string; id: number; atMs: number; more: string };
@@ -10,6 +12,12 @@ export type Entry = { pid: number; kind: string; id: number; atMs: number; more:
 /** Silence is noticed after 1.5 s; there is no shorter heartbeat. */
 export const heartbeat: readonly string[] = ["--heartbeat", "500ms"];
 export const silenceMs = 1_500;
+
+/** What the program said as JSON. */
+export type Told = Readonly<Record<string, unknown>>;
+
+/** No process of a long scenario lives longer. */
+const longMsMax = 300_000;
 
 const isLong = process.env.TASKMASTER_TEST_LONG !== undefined;
 
@@ -82,19 +90,16 @@ export class Stage extends Scenario {
     return [...new Set(this.entries("B").map(({ more }) => Number(more)))].sort();
   }
 
-  /** The state as `taskmaster state --json` shows it. */
-  async state(key = "scripted"): Promise<Record<string, any>> {
-    const path = join(this.folder, `${key}.state`);
-    const shown = this.start(runtimes.binary, ["state", path, "--json"]);
-    if (await shown.ended !== 0) throw new Error(shown.stderr);
-    return JSON.parse(shown.stdout);
+  /** The state file, as `taskmaster state --json` shows it. */
+  async state(key = "scripted"): Promise<Told> {
+    return JSON.parse(stateJson(await readState(join(this.folder, `${key}.state`))));
   }
 
   /** Waits until the state file says so. */
-  async until(key: string, holds: (state: Record<string, any>) => boolean): Promise<void> {
-    for (const endMs = Date.now() + 20_000; !holds(await this.state(key));) {
+  async until(key: string, holds: (state: Told) => boolean): Promise<void> {
+    for (const endMs = Date.now() + 20_000; !holds(await this.state(key).catch(() => ({})));) {
       if (Date.now() > endMs) throw new Error(`The state of ${key} never came to this: ${holds}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 
@@ -115,16 +120,16 @@ export class Stage extends Scenario {
 }
 
 /** The token of every scenario, for a slave in a test's hands. */
-export const token: Uint8Array = new TextEncoder().encode("e2e-".padEnd(40, "x"));
+export const token: Uint8Array = new TextEncoder().encode(tokenText);
 
 /** What a master said with `--json`, of one kind. */
-export function events(program: Program, kind: string): Record<string, any>[] {
+export function events(program: Program, kind: string): Told[] {
   return program.stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
     .filter(({ event }) => event === kind);
 }
 
 /** What a master counted at its end. */
-export function ending(program: Program): Record<string, any> {
+export function ending(program: Program): Told {
   return events(program, "ended")[0] ?? {};
 }
 
@@ -132,13 +137,17 @@ type Play = (t: Test, stage: Stage) => Promise<void>;
 
 /** A test on a stage of its own, which is cleared afterwards. */
 export function row(name: string, play: Play, options: { skip?: boolean | string } = {}): void {
-  t.test(name, { buffered: true, ...options }, async (t) => {
-    const stage = new Stage();
-    t.teardown(() => stage.end());
-    await play(t, stage);
-  });
+  enact(name, play, options);
 }
 
 /** One that takes half a minute or more: `npm run faults:long` plays it. */
 row.long = (name: string, play: Play): void =>
-  row(name, play, { skip: isLong ? false : "long: npm run faults:long" });
+  enact(name, play, { skip: isLong ? false : "long: npm run faults:long" }, longMsMax);
+
+function enact(name: string, play: Play, options: { skip?: boolean | string }, lifeMsMax?: number): void {
+  t.test(name, { buffered: true, ...options }, async (t) => {
+    const stage = new Stage(lifeMsMax);
+    t.teardown(() => stage.end());
+    await play(t, stage);
+  });
+}
