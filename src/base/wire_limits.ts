@@ -36,3 +36,9 @@ export const writePieceBytesMin = 16 << 10;
 export const writePieceBytesMax = 1 << 20;
 /** Lines of one kind about strangers at the port: one in so long. */
 export const strangerLogMs = 10_000;
+/** Arrays, maps and strings, or items of any kind, in a message of any length: more than a short one can have. */
+export const messageItemsFree = 4_096;
+/** Beyond those, bytes of the message for each item: what costs memory must be sent. A range's bounds take more. */
+export const messageBytesPerItem = 3;
+/** Beyond those, bytes for each array, map or string that is no word of the protocol. A lease's name takes more. */
+export const messageBytesPerString = 8;

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { errorMessageCharsMax } from "../base/limits.ts";
+import { cborItemsMax, errorMessageCharsMax } from "../base/limits.ts";
 import {
   creditMax,
   durationMsMax,
@@ -26,6 +26,7 @@ import {
   whole,
 } from "./checks.ts";
 import { decodeViews, encodeBehind } from "./codec.ts";
+import { checkDensity, messageItemsMax } from "./density.ts";
 import { FrameError } from "./frame_error.ts";
 import { prefixBytes, writePrefix } from "./frames.ts";
 import type {
@@ -61,6 +62,21 @@ const failure = fields<Failure>({
   stack: text(stackCharsMax),
   durationMs: elapsedMs,
 });
+/** Texts that a long message may hold many of: those of lists. */
+const words: readonly string[] = [
+  "lease",
+  "jobs",
+  "masterId",
+  "number",
+  "seq",
+  "how",
+  "message",
+  "stack",
+  "durationMs",
+  "threw",
+  "timed out",
+  "fatal",
+];
 const crash = fields<{ suspects: readonly number[]; reason: string }>({
   suspects: ranges,
   reason: text(sentenceCharsMax),
@@ -229,7 +245,8 @@ function parser<M extends Kinds>(table: Table<M>): (body: Uint8Array) => M {
 }
 
 function decodeChecked(body: Uint8Array): unknown {
-  prescan(body);
+  prescan(body, { itemsMax: Math.min(cborItemsMax, messageItemsMax(body.length)) });
+  checkDensity(body, words);
   try {
     return decodeViews(body);
   } catch (error) {

@@ -120,8 +120,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "no pre-scan",
     patches: [{
       file: "src/protocol/parse.ts",
-      find: "  prescan(body);\n",
-      replace: "  void prescan;\n",
+      find: "  prescan(body, { itemsMax",
+      replace: "  Object.is(prescan, { itemsMax",
     }],
     checks: [quickTest("protocol/parse", "no message is decoded before it was scanned")],
   },

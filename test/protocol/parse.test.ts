@@ -220,3 +220,27 @@ t.test("whatever the bytes are, nothing but FrameError is thrown", async (t) => 
   fc.assert(fc.property(bytes, check), { numRuns: 5_000 });
   t.pass();
 });
+
+t.test("a message that would cost more to decode than to send is refused, however it is made", async (t) => {
+  const many = (value: unknown, count: number) =>
+    encode({ kind: "ready", credit: 1, held: new Array(count).fill(value) });
+  t.throws(() => parseSlaveMessage(many(0, 100_000)), /more than 37\d\d\d items/);
+  for (const value of [[], {}, "", new Uint8Array(0), [1, 2, 3]]) {
+    t.throws(() => parseSlaveMessage(many(value, 30_000)), /too many arrays, maps and strings|items/);
+  }
+  t.throws(() => parseSlaveMessage(many(2n ** 8000n, 10)), /it has tags/);
+  t.throws(() => parseSlaveMessage(many(new Date(0.5), 1_000)), /it has tags/);
+});
+
+t.test("the longest messages that can be meant are accepted", async (t) => {
+  const lease = { masterId: "m", number: 1 };
+  const held = Array.from({ length: 40_000 }, (_, index) => ({ lease, jobs: [index, index + 1] }));
+  const failure = { seq: 1, how: "threw", message: "", stack: "", durationMs: 0 } as const;
+  const ranges = Array.from({ length: 300_000 }, (_, index) => index);
+  const messages: SlaveMessage[] = [
+    { kind: "ready", credit: 1, held },
+    { ...slaveMessages[3], failed: new Array(40_000).fill(failure) } as SlaveMessage,
+    { ...slaveMessages[3], done: ranges } as SlaveMessage,
+  ];
+  for (const message of messages) t.same(parseSlaveMessage(encodeMessage(message).subarray(4)), message);
+});
