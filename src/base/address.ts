@@ -1,3 +1,5 @@
+import { isIPv6 } from "node:net";
+
 /** A host (name, IPv4 or bare IPv6) and a TCP port; port 0 asks for a free one. */
 export type Address = Readonly<{ host: string; port: number }>;
 
@@ -22,8 +24,4 @@ export function formatAddress({ host, port }: Address): string {
 /** Whether what is sent there stays on this machine. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
-}
-
-function isIPv6(text: string): boolean {
-  return /^[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*(?:%[\w.-]+)?$/i.test(text);
 }

@@ -106,6 +106,10 @@ t.test("parseAddress() fills in what is left out", async (t) => {
       "a b:1",
       "http://web1:1",
       "web1:-1",
+      "1:2:3",
+      "[:::]:1",
+      // A pattern with a choice at each colon would still be at it tomorrow.
+      ":".repeat(100_000),
     ]
   ) {
     t.equal(parseAddress(text, missing), undefined, text);
