@@ -1,7 +1,11 @@
 import leven from "leven";
 
+/** No name is as long; to compare a word of a megabyte with each would take a second. */
+const typedCharsMax = 64;
+
 /** The known name nearest to a mistyped one; undefined if none is near enough to be meant. */
 export function suggest(typed: string, known: readonly string[]): string | undefined {
+  if (typed.length > typedCharsMax) return undefined;
   const distanceMax = Math.min(
     typed.length - 1,
     Math.max(typed.length < 5 ? 1 : 2, Math.floor(typed.length / 2.5)),

@@ -22,3 +22,9 @@ for (const [typed, expected] of table) {
   t.test(`suggest() takes "${typed}" for ${expected ?? "nothing"}`, async (t) =>
     t.equal(suggest(typed, known), expected));
 }
+
+t.test("suggest() does not compare a word of a megabyte with all that it knows", async (t) => {
+  const startMs = performance.now();
+  t.equal(suggest("status".repeat(200_000), known), undefined);
+  t.ok(performance.now() - startMs < 50);
+});
