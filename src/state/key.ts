@@ -1,4 +1,5 @@
 import { UsageError } from "../base/errors.ts";
+import { printable } from "../base/printable.ts";
 
 const keyRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -9,9 +10,10 @@ const keyRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
  */
 export function checkKey(key: string): void {
   if (keyRule.test(key)) return;
-  const shown = JSON.stringify(key.length > 80 ? `${key.slice(0, 80)}...` : key);
   throw new UsageError(
-    `Cannot use the key ${shown}: a key is 1 to 64 letters, digits, ".", "_" or "-", and begins with a letter or a ` +
+    `Cannot use the key "${
+      printable(key, 80)
+    }": a key is 1 to 64 letters, digits, ".", "_" or "-", and begins with a letter or a ` +
       `digit. Give one with --key.`,
   );
 }

@@ -308,6 +308,7 @@ t.test("E6: a key that is none is refused, naming the rule", async (t) => {
       message: /1 to 64 letters, digits/,
     });
   }
+  await t.rejects(open(dir, { key: "a\u202e\u007fb" }), { message: /key "a\\u202e\\x7fb": / });
   for (const key of ["a", "7", "posts.v2_x-1", "a".repeat(64)]) await (await open(dir, { key })).close();
   t.ok(UsageError);
 });
