@@ -96,6 +96,8 @@ async function* linesOf(file: FileHandle, from: number): AsyncGenerator<string> 
 type Handled = Readonly<{ seq: number; handled: unknown }>;
 
 function parseLine(line: string): DeadLetterRecord | Handled | null {
+  // Not left to the parser: of a file that is nothing of ours, each line would cost an error.
+  if (!line.startsWith("{")) return null;
   try {
     const value = JSON.parse(line);
     if (!Number.isSafeInteger(value.seq) || value.seq < 0) return null;
