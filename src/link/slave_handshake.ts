@@ -47,7 +47,9 @@ const none = new Uint8Array(0);
  */
 export class SlaveHandshake {
   readonly #attempt: Attempt;
+  /** Bytes not read yet; only the first `#filled` count. */
   #bytes: Uint8Array = none;
+  #filled = 0;
   /** Set from HELLO on. */
   #proof: Proof | null = null;
 
@@ -62,19 +64,33 @@ export class SlaveHandshake {
    * @throws {Error} if it may.
    */
   push(chunk: Uint8Array): Step {
-    this.#bytes = joined(this.#bytes, chunk);
+    this.#keep(chunk);
     const read = this.#read();
     if (!read) return { rest: none };
-    this.#bytes = this.#bytes.slice(read.used);
+    this.#bytes = this.#bytes.slice(read.used, this.#filled);
+    this.#filled = this.#bytes.length;
     return this.#take(read.greeting);
   }
 
+  /** Room doubles: a WELCOME may come byte by byte, and must not be copied at each. */
+  #keep(chunk: Uint8Array): void {
+    const filled = this.#filled + chunk.length;
+    if (filled > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(filled, this.#bytes.length * 2));
+      larger.set(this.#bytes.subarray(0, this.#filled));
+      this.#bytes = larger;
+    }
+    this.#bytes.set(chunk, this.#filled);
+    this.#filled = filled;
+  }
+
   #read(): ReturnType<typeof readGreeting> {
+    const bytes = this.#bytes.subarray(0, this.#filled);
     try {
-      return readGreeting(this.#bytes, this.#proof ? welcomeBytesMax : handshakeBytesMax);
+      return readGreeting(bytes, this.#proof ? welcomeBytesMax : handshakeBytesMax);
     } catch (error) {
       if (error instanceof OtherVersionError) throw this.#refused(otherVersion(error.version), error);
-      const stranger = strangerOf(this.#bytes);
+      const stranger = strangerOf(bytes);
       throw this.#failed(
         stranger ? `what answers there speaks ${stranger}` : "what answers there is no taskmaster master",
         error,
@@ -110,7 +126,15 @@ export class SlaveHandshake {
         "it did not prove that it holds this token, so it gets no work done here; " + copyToken,
       );
     }
-    return { welcome: parseWelcome(body), rest: this.#bytes };
+    return { welcome: this.#parse(body), rest: this.#bytes };
+  }
+
+  #parse(body: Uint8Array): Welcome {
+    try {
+      return parseWelcome(body);
+    } catch (error) {
+      throw this.#failed("its welcome is not what the protocol allows", error);
+    }
   }
 
   #refusedBy({ code }: Refusal): Error {
@@ -152,11 +176,4 @@ export function otherVersion(version: number): string {
   const which = version < protocolVersion ? "older there" : "older here";
   return `it speaks version ${version} of the protocol, this side version ${protocolVersion}; ` +
     `the release is ${which}, so copy the newer binary to ${older} machine`;
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(first.length + second.length);
-  bytes.set(first);
-  bytes.set(second, first.length);
-  return bytes;
 }
