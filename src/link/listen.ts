@@ -6,6 +6,7 @@ import { type Role, Secret } from "../protocol/handshake.ts";
 import type { Introduction, Welcome } from "../protocol/messages.ts";
 import type { MasterLink } from "./link.ts";
 import { Lobby } from "./lobby.ts";
+import { connectionsAllowed } from "./open_files.ts";
 
 export type ListenOptions = Readonly<{
   host: string;
@@ -36,7 +37,7 @@ export interface Listener {
  * @throws {ConnectError} if it cannot listen there.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const lobby = new Lobby({ ...options, secret: new Secret(options.token) });
+  const lobby = new Lobby({ ...options, secret: new Secret(options.token), placesMax: connectionsAllowed() });
   const server = createServer((socket) => lobby.admit(socket));
   await bound(server, options);
   // Out of file descriptors: the system keeps who knocks waiting, sessions go on.

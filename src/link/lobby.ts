@@ -16,6 +16,8 @@ type LobbyOptions = Readonly<{
   nowMs: () => number;
   log: Log;
   onSession(link: MasterLink, intro: Introduction, role: Role): void;
+  /** Most connections of any kind. @default connectionsMax */
+  placesMax?: number;
 }>;
 
 /** `sinceMs`: when it connected. The five seconds count from there, however long it waits for its greeting. */
@@ -43,6 +45,9 @@ export class Lobby {
   /** In order of arrival. */
   readonly #waiting: Waiting[] = [];
   readonly #stalls = new StallWatch();
+  readonly #placesMax: number;
+  /** Strangers must leave room for those that wait, or there would be nobody whose place a slave could take. */
+  readonly #greetedMax: number;
   #sessions = 0;
   #isClosed = false;
   /** When each kind of stranger was last logged. */
@@ -50,6 +55,8 @@ export class Lobby {
 
   constructor(options: LobbyOptions) {
     this.#options = options;
+    this.#placesMax = options.placesMax ?? connectionsMax;
+    this.#greetedMax = Math.min(handshakesMax, Math.ceil(this.#placesMax / 2));
   }
 
   /** Takes a new connection. */
@@ -85,9 +92,12 @@ export class Lobby {
 
   /** Whether one more can be kept: when all places are taken, the one that waits longest loses its own. */
   #hasPlace(): boolean {
-    if (this.#greeted.size + this.#waiting.length + this.#sessions < connectionsMax) return true;
+    if (this.#greeted.size + this.#waiting.length + this.#sessions < this.#placesMax) return true;
     const oldest = this.#waiting.shift();
     oldest?.socket.destroy();
+    if (oldest === undefined) {
+      this.#logSeldom("full", `Cannot take another connection: ${this.#placesMax} are open`);
+    }
     return oldest !== undefined;
   }
 
@@ -102,7 +112,7 @@ export class Lobby {
   }
 
   #makeRoom(nowMs: number): void {
-    while (this.#waiting.length > 0 && this.#greeted.size < handshakesMax) {
+    while (this.#waiting.length > 0 && this.#greeted.size < this.#greetedMax) {
       this.#greet(this.#waiting.pop()!, nowMs);
     }
     const [oldest] = this.#greeted;

@@ -3,6 +3,7 @@ import { Duplex } from "node:stream";
 import t from "tap";
 import { connectionsMax, handshakesMax } from "../../src/base/limits.ts";
 import { Lobby } from "../../src/link/lobby.ts";
+import { placesFor } from "../../src/link/open_files.ts";
 import { Secret } from "../../src/protocol/handshake.ts";
 import { introduction, welcome } from "../protocol/samples.ts";
 import { authFor, token } from "./harness.ts";
@@ -23,7 +24,7 @@ class FakeSocket extends Duplex {
 }
 
 /** A lobby, a clock that stands still, and who got in. */
-function open() {
+function open(placesMax?: number) {
   const clock = { ms: 1_000_000 };
   const entered: string[] = [];
   const lobby = new Lobby({
@@ -32,6 +33,7 @@ function open() {
     nowMs: () => clock.ms,
     log: () => {},
     onSession: (_link, intro) => entered.push(intro.slaveId),
+    ...(placesMax === undefined ? {} : { placesMax }),
   });
   const knock = () => {
     const socket = new FakeSocket();
@@ -118,4 +120,26 @@ t.test("after a stall of the master nobody is crowded out by those who knocked m
   lobby.tick(clock.ms += 250);
   t.ok(greeted[0]!.destroyed);
   lobby.close();
+});
+
+t.test("with few places too, a real slave takes that of a stranger", async (t) => {
+  const { lobby, clock, entered, knock } = open(10);
+  const flood = Array.from({ length: 10 }, knock);
+  t.equal(flood.filter(({ wasGreeted }) => wasGreeted).length, 5, "half of them are greeted");
+  const slave = knock();
+  t.notOk(slave.destroyed);
+  t.equal(flood.filter(({ destroyed }) => destroyed).length, 1);
+  lobby.tick(clock.ms);
+  clock.ms += 500;
+  lobby.tick(clock.ms);
+  slave.push(authFor(slave.written.subarray(0, 50)));
+  await turn();
+  t.same(entered, [introduction.slaveId]);
+  lobby.close();
+});
+
+t.test("connections leave descriptors for everything else", async (t) => {
+  t.equal(placesFor(Infinity), connectionsMax);
+  t.equal(placesFor(1_024), 896);
+  t.equal(placesFor(64), 32);
 });

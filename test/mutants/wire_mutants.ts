@@ -109,8 +109,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "any number of strangers is greeted at once",
     patches: [{
       file: "src/link/lobby.ts",
-      find: "this.#greeted.size < handshakesMax) {",
-      replace: "this.#greeted.size < 100 * handshakesMax) {",
+      find: "this.#greeted.size < this.#greetedMax) {",
+      replace: "this.#greeted.size < 100 * this.#greetedMax) {",
     }],
     checks: [
       test("link/listen", "at most 64 are greeted at once; a crowd holds a real slave up for half a second"),
