@@ -1,8 +1,11 @@
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+/** No duration that a person writes is as long; of a megabyte of them the sum would take a second. */
+const textCharsMax = 64;
+
 /** Milliseconds of `500ms`, `30s`, `1.5m`, `2h`, `1d` or `1h30m`; undefined if the text is nothing of the kind. */
 export function parseDuration(text: string): number | undefined {
-  if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) return undefined;
+  if (text.length > textCharsMax || !/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) return undefined;
   let ms = 0;
   for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) {
     ms += Number(number) * unitMs[unit!]!;

@@ -15,7 +15,7 @@ t.test("parseDuration() takes a number and its unit, or several", async (t) => {
     "0s": 0,
   };
   for (const [text, ms] of Object.entries(good)) t.equal(parseDuration(text), ms, text);
-  for (const text of ["", "30", "s", "-1s", "30 s", "1.s", "30sec", "1e3s", "30S", "١s"]) {
+  for (const text of ["", "30", "s", "-1s", "30 s", "1.s", "30sec", "1e3s", "30S", "١s", "0s".repeat(33)]) {
     t.equal(parseDuration(text), undefined, text);
   }
 });
