@@ -96,6 +96,7 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest("plugin/invoke", "what is thrown after an abort by stop or lost lease costs nothing"),
+      test("slave/slave", "past the grace what runs is aborted, then ended, and handed back uncharged"),
     ],
   },
   {
