@@ -149,9 +149,9 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "token files that others can read are taken",
     patches: [{
-      file: "src/cli/token/token_file.ts",
+      file: "src/cli/secret_file.ts",
       find: "if ((mode & 0o077) !== 0 && !await",
-      replace: 'if ((mode & 0o077) !== 0 && credentialsFolder === "" && !await',
+      replace: 'if ((mode & 0o077) !== 0 && path === "" && !await',
     }],
     checks: [test("cli/token", "resolveToken() refuses a file of mode 640")],
   },

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, mkdir, open, realpath, unlink } from "node:fs/promises";
-import { dirname, join, sep } from "node:path";
+import { link, mkdir, open, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { ConnectError } from "../../base/errors.ts";
+import { readSecretFile } from "../secret_file.ts";
 
 const elsewhere = "Name another file with --token-file, or put the token itself into TASKMASTER_TOKEN.";
 /** Longest token file: a secret is one line. */
@@ -16,54 +17,8 @@ export async function readTokenFile(
   path: string,
   credentialsFolder: string | undefined,
 ): Promise<string | undefined> {
-  let file: FileHandle | undefined;
-  try {
-    file = await open(path, "r");
-    const { mode } = await file.stat();
-    if ((mode & 0o077) !== 0 && !await isExempt(path, credentialsFolder)) throw tooOpen(path, mode);
-    const buffer = new Uint8Array(fileBytesMax + 1);
-    const { length } = await readAll(file, buffer);
-    if (length > fileBytesMax) {
-      throw new ConnectError(`The token file ${path} is longer than ${fileBytesMax} bytes: it is no token.`);
-    }
-    return new TextDecoder().decode(buffer.subarray(0, length)).trim();
-  } catch (error) {
-    if (error instanceof ConnectError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw new ConnectError(`Cannot read the token file ${path}: ${message}. ${elsewhere}`, { cause: error });
-  } finally {
-    await file?.close();
-  }
-}
-
-async function readAll(file: FileHandle, buffer: Uint8Array): Promise<{ length: number }> {
-  let length = 0;
-  while (length < buffer.length) {
-    const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return { length };
-}
-
-function tooOpen(path: string, mode: number): ConnectError {
-  const shown = (mode & 0o777).toString(8).padStart(4, "0");
-  return new ConnectError(
-    `Others can use the token file ${path} (mode ${shown}): make it yours alone with \`chmod 600 ${path}\`.`,
-  );
-}
-
-/** Folders in which a supervisor of services guards the files itself; Windows has no such modes. */
-async function isExempt(path: string, credentialsFolder: string | undefined): Promise<boolean> {
-  if (process.platform === "win32") return true;
-  const real = await realpath(path);
-  for (const folder of ["/run/secrets", credentialsFolder]) {
-    if (!folder?.startsWith("/")) continue;
-    const root = await realpath(folder).catch(() => folder);
-    if (real.startsWith(root.endsWith(sep) ? root : root + sep)) return true;
-  }
-  return false;
+  const what = { what: "token file", bytesMax: fileBytesMax, otherwise: elsewhere };
+  return (await readSecretFile({ path, credentialsFolder, ...what }))?.trim();
 }
 
 /**
