@@ -17,8 +17,10 @@ import {
 } from "../protocol/handshake.ts";
 import type { Introduction, Welcome } from "../protocol/messages.ts";
 import { parseIntroduction } from "../protocol/parse.ts";
+import { type Entered, Entrance } from "./entrance.ts";
 import { peerOf } from "./link.ts";
 import { strangerOf } from "./stranger.ts";
+import type { TlsGate } from "./tls_gate.ts";
 
 /** How a handshake ended. `about` groups log lines; without `why` there is nothing to log. */
 export type Outcome =
@@ -26,16 +28,25 @@ export type Outcome =
   | Readonly<{ kind: "refused"; about: string; why?: string }>
   | Readonly<{ kind: "gone" }>;
 
-type Greeted = Readonly<{ secret: Secret; nonce: Uint8Array; sinceMs: number }>;
+type Greeted = Readonly<{
+  secret: Secret;
+  nonce: Uint8Array;
+  /** When it connected, and when it was its turn. */
+  sinceMs: number;
+  greetedAtMs: number;
+  /** Undefined without TLS. */
+  gate: TlsGate | undefined;
+}>;
 
 const none = new Uint8Array(0);
 
 /**
- * The master's half of one handshake: sends HELLO, reads at most 1 KiB, and knows nothing of the sender before its
- * MAC held. Settles once, through `#settle`.
+ * The master's half of one handshake: takes the connection to TLS if there is a gate, sends HELLO, reads at most 1 KiB,
+ * and knows nothing of the sender before its MAC held. Settles once, through `#settle`.
  */
 export class Arrival {
-  readonly socket: Socket;
+  /** From HELLO on the one of TLS, if that is spoken. */
+  socket: Socket;
   readonly peer: string;
   readonly sinceMs: number;
   readonly #greeted: Greeted;
@@ -43,6 +54,8 @@ export class Arrival {
   readonly #bytes = new Uint8Array(handshakeBytesMax);
   #filled = 0;
   #isSettled = false;
+  /** Set until TLS is spoken; null without it. */
+  #entrance: Entrance | null = null;
   /** Set once AUTH was read. */
   #proof: Proof | null = null;
   readonly #onData = (chunk: Uint8Array): void => this.#receive(chunk);
@@ -56,24 +69,49 @@ export class Arrival {
     this.#onOutcome = onOutcome;
   }
 
-  /** Sends HELLO and waits for AUTH. */
+  /** Sends HELLO, behind TLS if that is spoken, and waits for AUTH. */
   greet(): void {
+    const { gate } = this.#greeted;
     this.socket.setNoDelay(true);
-    this.socket.on("data", this.#onData).on("end", this.#onGone).on("close", this.#onGone);
-    this.socket.write(encodeHello(this.#greeted.nonce, this.#greeted.secret));
+    this.socket.on("end", this.#onGone).on("close", this.#onGone);
+    if (gate === undefined) this.#hello();
+    else this.#entrance = new Entrance(this.socket, gate, (entered) => this.#entered(entered));
+  }
+
+  tick(nowMs: number): void {
+    this.#entrance?.tick(nowMs - this.#greeted.greetedAtMs);
   }
 
   /** Ends it with a reason the other side can read. */
   refuse(code: RefusalCode, why?: string, about: string = code): void {
     if (this.#isSettled) return;
-    this.socket.end(encodeRefusal(code));
-    this.socket.destroySoon();
+    if (this.#entrance) this.#entrance.turnAway();
+    else {
+      this.socket.end(encodeRefusal(code));
+      this.socket.destroySoon();
+    }
     this.#settle(why === undefined ? { kind: "refused", about } : { kind: "refused", about, why });
   }
 
   /** Sends WELCOME; only after `proved`. */
   welcome(told: Welcome): void {
     this.socket.write(encodeWelcome(this.#proof!, encode(told), this.#greeted.secret));
+  }
+
+  #entered(entered: Entered): void {
+    if (this.#isSettled) return void this.socket.destroy();
+    if (entered.kind === "stranger") return this.refuse("malformed", entered.why, entered.about);
+    this.#entrance = null;
+    this.socket.off("end", this.#onGone).off("close", this.#onGone);
+    this.socket = entered.socket;
+    this.socket.on("end", this.#onGone).on("close", this.#onGone);
+    if (entered.fault === undefined) return this.#hello();
+    this.refuse("certificate", `Refused a slave: ${entered.fault}`);
+  }
+
+  #hello(): void {
+    this.socket.on("data", this.#onData);
+    this.socket.write(encodeHello(this.#greeted.nonce, this.#greeted.secret));
   }
 
   #receive(chunk: Uint8Array): void {
@@ -93,11 +131,15 @@ export class Arrival {
 
   /** The same work, reply and delay for whatever is wrong with the proof. */
   #judge({ nonce, role, mac, info, insecure }: Auth): void {
-    const { secret, nonce: masterNonce } = this.#greeted;
-    const proof = { masterNonce, slaveNonce: nonce, role, certificateHash: none };
+    const { secret, nonce: masterNonce, gate } = this.#greeted;
+    const certificateHash = gate?.certificateHash ?? none;
+    const proof = { masterNonce, slaveNonce: nonce, role, certificateHash };
     const holds = secret.holds(mac, "slave", proof, info);
     if (!holds || insecure !== secret.isInsecure) {
-      return this.refuse("token", "Refused a slave: it does not hold this master's token");
+      return this.refuse(
+        "token",
+        `Refused a slave: ${gate ? tokenOrRelay : "it does not hold this master's token"}`,
+      );
     }
     this.#proof = proof;
     const intro = parseIntroduction(info);
@@ -124,7 +166,10 @@ export class Arrival {
   }
 }
 
+const tokenOrRelay =
+  "it does not hold this master's token, or something on the way showed it another certificate than this master's";
+
 const mistakes = {
   HTTP: "An HTTP request came to the port for slaves: point browsers and health checks elsewhere",
-  TLS: "A TLS connection came to the plain port for slaves: this master was started without TLS",
+  TLS: "A TLS connection came to the plain port for slaves: this master was started without --tls-cert",
 };

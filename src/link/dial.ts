@@ -15,8 +15,11 @@ import {
 } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { parseMasterMessage } from "../protocol/parse.ts";
+import { FrameError } from "../protocol/frame_error.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
-import { SlaveHandshake } from "./slave_handshake.ts";
+import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
+import type { TlsClient } from "./tls_client.ts";
+import { hopelessTlsFault } from "./tls_fault.ts";
 
 export { RefusedError } from "./slave_handshake.ts";
 
@@ -28,6 +31,8 @@ export type DialOptions = Readonly<{
   port: number;
   /** Null: the master runs with `--insecure` too. */
   token: Uint8Array | null;
+  /** Undefined: without TLS. */
+  tls?: TlsClient | undefined;
   intro: Introduction;
   role: Role;
   nowMs: () => number;
@@ -38,7 +43,7 @@ export type DialOptions = Readonly<{
 /**
  * Connects to a master and proves the token, both ways; 15 s in all.
  *
- * @throws {RefusedError} if trying again cannot help: another token or version. Its `final` is true.
+ * @throws {RefusedError} if trying again cannot help: another token, version or certificate. Its `final` is true.
  * @throws {ConnectError} if the plugin's names are too long to introduce this slave.
  * @throws {Error} if it may: refused or reset connection, a busy master, none in time.
  */
@@ -56,14 +61,11 @@ function converse(
   resolve: (joined: Joined) => void,
   reject: (error: unknown) => void,
 ): void {
-  const handshake = new SlaveHandshake({
-    where,
-    secret: new Secret(options.token),
-    role: options.role,
-    nonce: randomBytes(nonceBytes),
-    info: toInfo(options.intro, where),
-  });
-  const socket = connect({ host: options.host, port: options.port, noDelay: true });
+  const { host, port, tls } = options;
+  const info = toInfo(options.intro, where);
+  let handshake = tls ? null : begin();
+  const secured = tls?.connect(host, port);
+  const socket = secured ?? connect({ host, port, noDelay: true });
   const timer = setTimeout(
     () => fail(new Error(`Cannot join ${where}: no welcome within ${dialMs / 1000} s`)),
     dialMs,
@@ -71,9 +73,13 @@ function converse(
   const onAbort = () => fail(abandoned(where));
   const onData = (chunk: Uint8Array) => attempt(() => advance(chunk));
   const onEnd = () => fail(new Error(`Cannot join ${where}: the connection ended before the welcome`));
-  const onError = (error: Error) =>
-    fail(new Error(`Cannot join ${where}: ${error.message}`, { cause: error }));
+  const onError = (error: Error) => fail(connectionFault(where, error, tls !== undefined));
 
+  function begin(certificateHash?: Uint8Array): SlaveHandshake {
+    const secret = new Secret(options.token);
+    const { role } = options;
+    return new SlaveHandshake({ where, secret, role, nonce: randomBytes(nonceBytes), info, certificateHash });
+  }
   function detach(): void {
     clearTimeout(timer);
     options.signal.removeEventListener("abort", onAbort);
@@ -88,13 +94,21 @@ function converse(
     try {
       step();
     } catch (error) {
-      if (error instanceof ConnectError && error.cause instanceof OtherVersionError) {
-        socket.write(encodeRefusal("version"));
+      // The master's log is to say which side is wrong.
+      if (error instanceof RefusedError && error.cause instanceof FrameError) {
+        socket.write(encodeRefusal(error.cause instanceof OtherVersionError ? "version" : "malformed"));
       }
       fail(error);
     }
   }
+  function trust(): void {
+    secured!.setNoDelay(true);
+    const judged = tls!.judge(secured!, host);
+    if ("fault" in judged) throw refused(where, judged.fault);
+    handshake = begin(judged.hash);
+  }
   function advance(chunk: Uint8Array): void {
+    if (handshake === null) return;
     const next = handshake.push(chunk);
     if (next.send) socket.write(next.send);
     if (!next.welcome) return;
@@ -104,7 +118,18 @@ function converse(
   }
 
   options.signal.addEventListener("abort", onAbort, { once: true });
+  secured?.once("secureConnect", () => attempt(trust));
   socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError);
+}
+
+function connectionFault(where: string, error: NodeJS.ErrnoException, isTls: boolean): Error {
+  const fault = isTls ? hopelessTlsFault(error.code) : undefined;
+  if (fault !== undefined) return refused(where, fault, error);
+  return new Error(`Cannot join ${where}: ${error.message}`, { cause: error });
+}
+
+function refused(where: string, why: string, cause?: unknown): RefusedError {
+  return new RefusedError(`Cannot join the master at ${where}: ${why}`, { cause });
 }
 
 /**

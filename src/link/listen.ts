@@ -7,6 +7,7 @@ import type { Introduction, Welcome } from "../protocol/messages.ts";
 import type { MasterLink } from "./link.ts";
 import { Lobby } from "./lobby.ts";
 import { connectionsAllowed } from "./open_files.ts";
+import { type MasterTls, TlsGate } from "./tls_gate.ts";
 
 export type ListenOptions = Readonly<{
   host: string;
@@ -14,6 +15,8 @@ export type ListenOptions = Readonly<{
   port: number;
   /** Null for `--insecure`: nobody proves anything. */
   token: Uint8Array | null;
+  /** Undefined: the traffic is not encrypted. */
+  tls?: MasterTls | undefined;
   /** What a slave that proved the token is told. */
   welcome: (intro: Introduction) => Welcome;
   nowMs: () => number;
@@ -34,10 +37,12 @@ export interface Listener {
 /**
  * Listens for slaves and lets those in that prove the token.
  *
- * @throws {ConnectError} if it cannot listen there.
+ * @throws {ConnectError} if it cannot listen there, or the certificate cannot be used.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const lobby = new Lobby({ ...options, secret: new Secret(options.token), placesMax: connectionsAllowed() });
+  const gate = options.tls && new TlsGate(options.tls);
+  const secret = new Secret(options.token);
+  const lobby = new Lobby({ ...options, secret, gate, placesMax: connectionsAllowed() });
   const server = createServer((socket) => lobby.admit(socket));
   await bound(server, options);
   // Out of file descriptors: the system keeps who knocks waiting, sessions go on.

@@ -9,9 +9,12 @@ import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../prot
 import { parseSlaveMessage } from "../protocol/parse.ts";
 import { Arrival, type Outcome } from "./arrival.ts";
 import { type MasterLink, SocketLink } from "./link.ts";
+import type { TlsGate } from "./tls_gate.ts";
 
 type LobbyOptions = Readonly<{
   secret: Secret;
+  /** Undefined without TLS. */
+  gate?: TlsGate | undefined;
   welcome: (intro: Introduction) => Welcome;
   nowMs: () => number;
   log: Log;
@@ -105,6 +108,7 @@ export class Lobby {
     // Not in order of arrival: the newest are greeted first.
     for (const arrival of [...this.#greeted.keys()]) {
       if (nowMs >= arrival.sinceMs + handshakeMs) arrival.refuse("late");
+      else arrival.tick(nowMs);
     }
     while (this.#waiting[0] && nowMs >= this.#waiting[0].sinceMs + handshakeMs) {
       this.#waiting.shift()!.socket.destroy();
@@ -126,10 +130,10 @@ export class Lobby {
 
   #greet({ socket, sinceMs }: Waiting, nowMs: number): void {
     if (socket.destroyed) return;
-    const { secret } = this.#options;
+    const { secret, gate } = this.#options;
     const arrival = new Arrival(
       socket,
-      { secret, nonce: randomBytes(nonceBytes), sinceMs },
+      { secret, nonce: randomBytes(nonceBytes), sinceMs, greetedAtMs: nowMs, gate },
       (outcome) => {
         this.#greeted.delete(arrival);
         this.#settle(arrival, outcome);

@@ -1,4 +1,5 @@
 import { ConnectError } from "../base/errors.ts";
+import { formatFingerprint } from "../base/fingerprint.ts";
 import { handshakeBytesMax } from "../base/limits.ts";
 import { welcomeBytesMax } from "../base/wire_limits.ts";
 import {
@@ -31,6 +32,8 @@ type Attempt = Readonly<{
   nonce: Uint8Array;
   /** CBOR. */
   info: Uint8Array;
+  /** SHA-256 of the certificate that the master showed; undefined without TLS. */
+  certificateHash?: Uint8Array | undefined;
 }>;
 
 /** What to send, and the welcome with the bytes behind it once it came. */
@@ -91,6 +94,12 @@ export class SlaveHandshake {
     } catch (error) {
       if (error instanceof OtherVersionError) throw this.#refused(otherVersion(error.version), error);
       const stranger = strangerOf(bytes);
+      if (stranger === "TLS" && !this.#attempt.certificateHash) {
+        throw this.#refused(
+          "it speaks TLS; start this slave with the line that the master printed, or with --tls-pin or --tls",
+          error,
+        );
+      }
       throw this.#failed(
         stranger ? `what answers there speaks ${stranger}` : "what answers there is no taskmaster master",
         error,
@@ -106,7 +115,7 @@ export class SlaveHandshake {
   }
 
   #answer(hello: Hello): Step {
-    const { secret, role, nonce, info } = this.#attempt;
+    const { secret, role, nonce, info, certificateHash = none } = this.#attempt;
     if (hello.insecure && !secret.isInsecure) {
       throw this.#refused(
         "it runs with --insecure; start the slave with --insecure too, or the master without",
@@ -115,7 +124,7 @@ export class SlaveHandshake {
     if (!hello.insecure && secret.isInsecure) {
       throw this.#refused("it asks for a token, and this side runs with --insecure; start it without");
     }
-    this.#proof = { masterNonce: hello.nonce, slaveNonce: nonce, role, certificateHash: none };
+    this.#proof = { masterNonce: hello.nonce, slaveNonce: nonce, role, certificateHash };
     return { send: encodeAuth(this.#proof, info, secret), rest: none };
   }
 
@@ -140,7 +149,7 @@ export class SlaveHandshake {
   #refusedBy({ code }: Refusal): Error {
     switch (code) {
       case "token":
-        return this.#refused("the tokens differ; " + copyToken);
+        return this.#refused(this.#otherProof() + copyToken);
       case "version":
         return this.#refused(
           `it does not speak version ${protocolVersion} of the protocol; use one release on both machines`,
@@ -153,9 +162,24 @@ export class SlaveHandshake {
         return this.#failed("the proof of the token came too late");
       case "ending":
         return this.#failed("its run is ending");
+      case "certificate":
+        return this.#refused(
+          "it asks for a certificate that one of its CAs signed, and this slave showed none or another one, or one that " +
+            "is out of date; give one with --tls-cert and --tls-key",
+        );
       default:
         return code satisfies never;
     }
+  }
+
+  /** What may be the reason that the master holds this side's proof for wrong. */
+  #otherProof(): string {
+    const { certificateHash } = this.#attempt;
+    if (!certificateHash) return "the tokens differ; ";
+    return "the tokens differ, or something on the way shows a certificate that is not the master's: this slave saw " +
+      `${
+        formatFingerprint(certificateHash)
+      }, and the master prints its own at its start. If that is the same, `;
   }
 
   #refused(why: string, cause?: unknown): RefusedError {

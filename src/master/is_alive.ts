@@ -1,12 +1,17 @@
 import { hostname } from "node:os";
 import { parseAddress } from "../base/address.ts";
 import { handshakeMs } from "../base/limits.ts";
+import { readCertificate } from "../link/certificate.ts";
 import { dial } from "../link/dial.ts";
+import { TlsClient } from "../link/tls_client.ts";
+import type { MasterTls } from "../link/tls_gate.ts";
 import { newId } from "./ids.ts";
 import { monotonicMs } from "./timer.ts";
 
 export type AliveOptions = Readonly<{
   token: Uint8Array | null;
+  /** This master's own: the other one is known by the same certificate. */
+  tls?: MasterTls | undefined;
   version: string;
   /** The run that the state on disk is of; null if that cannot be read: then a master of this key counts. */
   runId: () => Promise<string | null>;
@@ -15,15 +20,19 @@ export type AliveOptions = Readonly<{
 
 /**
  * Whether a master of this run answers at `address`: its WELCOME to a control connection names run and key. A
- * master of another token or version cannot be told from a stranger and counts as none; the state is watched then.
+ * master of another token, version or certificate cannot be told from a stranger and counts as none; the state is watched then.
  */
 export async function isMasterAlive(address: string, options: AliveOptions): Promise<boolean> {
   const parsed = parseAddress(address, { host: "127.0.0.1", port: 0 });
   if (parsed === undefined || parsed.port === 0) return false;
-  const { token, version } = options;
+  const { token, tls, version } = options;
   const { link, welcome } = await dial({
     ...parsed,
     token,
+    tls: tls && new TlsClient({
+      trust: { kind: "pin", hash: readCertificate(tls.cert).hash },
+      identity: tls,
+    }),
     intro: {
       slaveId: newId(),
       name: `${hostname()}:${process.pid}`,

@@ -12,7 +12,7 @@ import type { MasterOptions, Resumed } from "./types.ts";
 
 /** Locks and loads the state. @throws {StateError} */
 export function openRunState(options: MasterOptions): Promise<StateStore> {
-  const { plugin, args, key, stateDir, reset, force, log, token, version, heartbeatMs } = options;
+  const { plugin, args, key, stateDir, reset, force, log, token, tls, version, heartbeatMs } = options;
   const runId = () =>
     readState(join(stateDir, `${key}.state`)).then(({ identity }) => identity.runId, () => null);
   return openState({
@@ -29,7 +29,7 @@ export function openRunState(options: MasterOptions): Promise<StateStore> {
     force,
     log,
     watchMs: silentHeartbeatsMax * heartbeatMs,
-    isAlive: (address) => isMasterAlive(address, { token, version, runId, key }),
+    isAlive: (address) => isMasterAlive(address, { token, tls, version, runId, key }),
   });
 }
 

@@ -1,7 +1,9 @@
 import { type Address, formatAddress } from "../base/address.ts";
 import { invariant } from "../base/errors.ts";
+import { formatFingerprint } from "../base/fingerprint.ts";
 import { Run } from "../core/run.ts";
 import type { Outcome, RunStatus } from "../core/types.ts";
+import { readCertificate } from "../link/certificate.ts";
 import type { MasterLink } from "../link/link.ts";
 import type { Listener } from "../link/listen.ts";
 import { Source } from "../plugin/source.ts";
@@ -78,14 +80,20 @@ export class RunningMaster implements Master {
     return this.#listener.address;
   }
 
+  get fingerprint(): string | null {
+    const { tls } = this.#options;
+    return tls === undefined ? null : formatFingerprint(readCertificate(tls.cert).hash);
+  }
+
   /** Listens, saves, and lets the run begin. */
   async open(): Promise<void> {
-    const { host, port, token, portFallback, log } = this.#options;
+    const { host, port, token, tls, portFallback, log } = this.#options;
     const welcome = toWelcome(this.#options, this.#store, this.#masterId);
     this.#listener = await listenSomewhere({
       host,
       port,
       token,
+      tls,
       welcome: () => welcome,
       nowMs: monotonicMs,
       log,

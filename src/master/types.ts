@@ -1,6 +1,7 @@
 import type { Address } from "../base/address.ts";
 import type { Log } from "../base/log.ts";
 import type { DeadLetter, Outcome, RunStatus, SessionId } from "../core/types.ts";
+import type { MasterTls } from "../link/tls_gate.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
 
 /** All that a master is told at its start. Times in milliseconds, sizes in bytes. */
@@ -14,6 +15,8 @@ export type MasterOptions = Readonly<{
   portFallback: boolean;
   /** Null: no proof is asked for (`--insecure`). */
   token: Uint8Array | null;
+  /** Undefined: the traffic is not encrypted. */
+  tls?: MasterTls | undefined;
   key: string;
   stateDir: string;
   reset: boolean;
@@ -38,6 +41,8 @@ export type MasterOptions = Readonly<{
 export interface Master {
   /** Really bound. */
   readonly address: Address;
+  /** SHA-256 of its certificate, as a slave's pin takes it; null without TLS. */
+  readonly fingerprint: string | null;
   readonly runId: string;
   /** What an earlier start left; null on a fresh one. */
   readonly resumed: Resumed | null;

@@ -17,7 +17,7 @@ export const headerBytes = 18;
 export type Role = "slave" | "control";
 
 /** Why a master refuses. What each means to a person is said by the slave's half of the handshake. */
-export type RefusalCode = "token" | "version" | "malformed" | "busy" | "late" | "ending";
+export type RefusalCode = "token" | "version" | "malformed" | "busy" | "late" | "ending" | "certificate";
 
 type Header = Readonly<{ type: number; insecure: boolean; version: number; length: number }>;
 
@@ -54,6 +54,7 @@ const codes: readonly (RefusalCode | undefined)[] = [
   "busy",
   "late",
   "ending",
+  "certificate",
 ];
 const roles: readonly (Role | undefined)[] = [undefined, "slave", "control"];
 const noMac = new Uint8Array(macBytes);

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { version } from "../base/version.ts";
 import { dial } from "../link/dial.ts";
+import { TlsClient } from "../link/tls_client.ts";
 import type { Introduction, Welcome } from "../protocol/messages.ts";
 import { refuseWithinWorker } from "./self.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -13,11 +14,13 @@ export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./types.ts";
  * Runs the handlers of a plugin for a master: one connection, and worker processes that it watches. Connects for ever.
  * Signals are the caller's: the first should call `drain`, the second `kill`.
  *
+ * @throws {ConnectError} if a certificate, key or CA cannot be used.
  * @throws {Error} in a process that was started as a worker.
  */
 export function startSlave(options: SlaveOptions): Slave {
   refuseWithinWorker();
   const slaveId = randomUUID();
+  const tls = options.tls && new TlsClient(options.tls);
   return new Supervisor({
     ...options,
     nowMs: () => performance.now(),
@@ -27,6 +30,7 @@ export function startSlave(options: SlaveOptions): Slave {
         host: options.host,
         port: options.port,
         token: options.token,
+        tls,
         intro: introduce(slaveId, plugin, procs, runtime),
         role: "slave",
         nowMs: () => performance.now(),

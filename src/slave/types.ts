@@ -1,5 +1,6 @@
 import type { Log } from "../base/log.ts";
 import type { SlaveLink } from "../link/link.ts";
+import type { SlaveTls } from "../link/tls_client.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import type { Command } from "./self.ts";
 import type { UplinkState } from "./uplink.ts";
@@ -13,6 +14,8 @@ export type SlaveOptions = Readonly<{
   port: number;
   /** Null: `--insecure`. */
   token: Uint8Array | null;
+  /** Undefined: without TLS. */
+  tls?: SlaveTls | undefined;
   /** Worker processes; undefined: the plugin's own `procs`, or one a CPU. */
   procs: number | undefined;
   /** Jobs in progress at once in each worker; undefined: the plugin's own, or 1. */

@@ -162,18 +162,18 @@ t.test("a master of another version is refused for good, both versions named, an
   await house.close();
 });
 
-t.test("what is no master at all is named, and may be tried again", async (t) => {
+t.test("what is no master at all is named, and may be tried again, unless it speaks TLS", async (t) => {
   const house = await openHouse();
-  const cases: readonly (readonly [string | Uint8Array, RegExp])[] = [
-    ["HTTP/1.1 400 Bad Request\r\n\r\n", /speaks HTTP/],
-    [Uint8Array.of(0x16, 3, 3, 0, 5), /speaks TLS/],
-    ["220 smtp ready", /no taskmaster master/],
+  const cases: readonly (readonly [string | Uint8Array, RegExp, boolean])[] = [
+    ["HTTP/1.1 400 Bad Request\r\n\r\n", /speaks HTTP/, false],
+    [Uint8Array.of(0x15, 3, 3, 0, 2, 2, 80), /it speaks TLS; start this slave with/, true],
+    ["220 smtp ready", /no taskmaster master/, false],
   ];
-  for (const [bytes, words] of cases) {
+  for (const [bytes, words, isFinal] of cases) {
     const other = await impostor((socket) => socket.write(bytes));
     const error = await house.dial({ port: other.port }).catch((error: Error) => error) as Error;
     t.match(error.message, words);
-    t.notOk(error instanceof RefusedError);
+    t.equal(error instanceof RefusedError, isFinal);
     other.close();
   }
   const mute = await impostor((socket) => socket.end());

@@ -1,7 +1,11 @@
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { dial, type DialOptions } from "../../src/link/dial.ts";
 import type { MasterLink } from "../../src/link/link.ts";
 import { listen, type Listener } from "../../src/link/listen.ts";
+import { readCertificate } from "../../src/link/certificate.ts";
+import { TlsClient } from "../../src/link/tls_client.ts";
+import type { MasterTls } from "../../src/link/tls_gate.ts";
 import { encode } from "../../src/protocol/codec.ts";
 import { encodeAuth, type Hello, readGreeting, Secret } from "../../src/protocol/handshake.ts";
 import type { Introduction } from "../../src/protocol/messages.ts";
@@ -43,15 +47,17 @@ export type House = Readonly<{
   sessions: Mailbox<Session>;
   logs: string[];
   dial(options?: Partial<DialOptions>): ReturnType<typeof dial>;
-  /** A plain connection, of which every byte is kept. */
-  knock(): Promise<Raw>;
-  /** A plain connection that did the handshake by hand. */
-  enter(): Promise<Raw>;
+  /** A connection, with TLS if that is spoken here, of which every byte is kept. */
+  knock(port?: number): Promise<Raw>;
+  /** A connection without TLS, whatever is spoken here. */
+  knockPlain(): Promise<Raw>;
+  /** A connection that did the handshake by hand. */
+  enter(port?: number): Promise<Raw>;
   close(): Promise<void>;
 }>;
 
 /** A master's door on a free port of loopback. */
-export async function openHouse(key: Uint8Array | null = token): Promise<House> {
+export async function openHouse(key: Uint8Array | null = token, tls?: MasterTls): Promise<House> {
   const clock = new Clock();
   const sessions = new Mailbox<Session>();
   const logs: string[] = [];
@@ -60,6 +66,7 @@ export async function openHouse(key: Uint8Array | null = token): Promise<House> 
     host: "127.0.0.1",
     port: 0,
     token: key,
+    tls,
     welcome: () => welcome,
     nowMs: clock.now,
     log: (_level, message) => logs.push(message),
@@ -69,31 +76,36 @@ export async function openHouse(key: Uint8Array | null = token): Promise<House> 
       sessions.put({ link, intro, role, closed });
     },
   });
+  const certificateHash = tls && readCertificate(tls.cert).hash;
   const { address } = listener;
-  const knock = async () => {
-    const raw = await Raw.connect(address.port);
+  const keep = async (connecting: Promise<Raw>) => {
+    const raw = await connecting;
     raws.push(raw);
     return raw;
   };
+  const knockPlain = () => keep(Raw.connect(address.port));
+  const knock = (port = address.port) => keep(tls ? Raw.connectTls(port) : Raw.connect(port));
   return {
     listener,
     clock,
     sessions,
     logs,
     knock,
+    knockPlain,
     dial: (options) =>
       dial({
         ...address,
         token: key,
+        tls: certificateHash && new TlsClient({ trust: { kind: "pin", hash: certificateHash } }),
         intro: introduction,
         role: "slave",
         nowMs: clock.now,
         signal: new AbortController().signal,
         ...options,
       }),
-    async enter() {
-      const raw = await knock();
-      raw.socket.write(authFor(await raw.bytes(50)));
+    async enter(port) {
+      const raw = await knock(port);
+      raw.socket.write(authFor(await raw.bytes(50), token, certificateHash));
       await raw.greeting();
       return raw;
     },
@@ -106,13 +118,17 @@ export async function openHouse(key: Uint8Array | null = token): Promise<House> 
 }
 
 /** The right answer to a HELLO. */
-export function authFor(hello: Uint8Array, key: Uint8Array | null = token): Uint8Array {
+export function authFor(
+  hello: Uint8Array,
+  key: Uint8Array | null = token,
+  certificateHash: Uint8Array = new Uint8Array(0),
+): Uint8Array {
   const { nonce } = readGreeting(hello, 1024)!.greeting as Hello;
   const proof = {
     masterNonce: nonce,
     slaveNonce: new Uint8Array(32).fill(5),
     role: "slave",
-    certificateHash: new Uint8Array(0),
+    certificateHash,
   } as const;
   return encodeAuth(proof, encode(introduction), new Secret(key));
 }
@@ -143,6 +159,14 @@ export class Raw {
     const socket = connect({ host: "127.0.0.1", port });
     const raw = new Raw(socket);
     await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    return raw;
+  }
+
+  /** Trusts everybody: it is the other side that is tested. */
+  static async connectTls(port: number, options: { cert?: string; key?: string } = {}): Promise<Raw> {
+    const socket = connectTls({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });
+    const raw = new Raw(socket);
+    await new Promise((resolve, reject) => socket.once("secureConnect", resolve).once("error", reject));
     return raw;
   }
 

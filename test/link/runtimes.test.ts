@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import t from "tap";
+import { tlsCases } from "./tls_cases.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const commands: Readonly<Record<string, readonly string[]>> = {
@@ -9,9 +10,12 @@ const commands: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Runs the conformance script; its lines, and how it exited. */
-function run(command: readonly string[]): Promise<{ lines: string[]; code: number | null; errors: string }> {
+function run(
+  command: readonly string[],
+  how: string,
+): Promise<{ lines: string[]; code: number | null; errors: string }> {
   const [program, ...args] = command;
-  const child = spawn(program!, [...args, here("./conformance.ts")], {
+  const child = spawn(program!, [...args, here("./conformance.ts"), how], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: 60_000,
   });
@@ -25,10 +29,12 @@ function run(command: readonly string[]): Promise<{ lines: string[]; code: numbe
 }
 
 for (const [runtime, command] of Object.entries(commands)) {
-  t.test(`links work alike on ${runtime}`, { timeout: 90_000 }, async (t) => {
-    const { lines, code, errors } = await run(command);
-    t.equal(code, 0, errors);
-    t.equal(lines.length, 8);
-    for (const line of lines) t.match(line, new RegExp(`^${runtime} ok: `), line);
-  });
+  for (const [how, steps] of [["plain", 9], ["tls", 9], ["cases", Object.keys(tlsCases).length]] as const) {
+    t.test(`links work alike on ${runtime}, ${how}`, { timeout: 90_000 }, async (t) => {
+      const { lines, code, errors } = await run(command, how);
+      t.equal(code, 0, errors);
+      t.equal(lines.length, steps);
+      for (const line of lines) t.match(line, new RegExp(`^${runtime} ok: `), line);
+    });
+  }
 }

@@ -1,7 +1,9 @@
 import t from "tap";
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Run } from "../../src/core/run.ts";
+import type { MasterTls } from "../../src/link/tls_gate.ts";
 import { isMasterAlive } from "../../src/master/is_alive.ts";
+import { pair, pem } from "../certificates/certificates.ts";
 import { openState } from "../../src/state/store.ts";
 import { ids, start, statePath, token } from "./harness.ts";
 
@@ -111,4 +113,14 @@ t.test("whether a master of this run is alive is asked at its address", async (t
     }),
     false,
   );
+});
+
+t.test("a master with TLS is asked by its own certificate, which another one may not have", async (t) => {
+  const { master } = await start(t, { getJobs: () => ids(9) }, { tls: { ...pair("master"), ca: pem("ca") } });
+  const { host, port } = master.address;
+  t.match(master.fingerprint, /^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/);
+  const ask = (tls?: MasterTls) =>
+    isMasterAlive(`${host}:${port}`, { token, tls, version: "0", runId: async () => null, key: "test" });
+  t.equal(await ask(pair("master")), true);
+  await t.rejects(ask(pair("relay")), { message: /not the one that is pinned/ });
 });

@@ -2,6 +2,13 @@ import { coreMutants } from "./core_mutants.ts";
 import { fileMutants } from "./file_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { processMutants } from "./process_mutants.ts";
+import { tlsMutants } from "./tls_mutants.ts";
 import { wireMutants } from "./wire_mutants.ts";
 
-export const mutants: readonly Mutant[] = [...coreMutants, ...fileMutants, ...wireMutants, ...processMutants];
+export const mutants: readonly Mutant[] = [
+  ...coreMutants,
+  ...fileMutants,
+  ...wireMutants,
+  ...tlsMutants,
+  ...processMutants,
+];
