@@ -7,6 +7,7 @@ import type { CommandLine } from "./invocation.ts";
 import { suggest } from "./suggest.ts";
 
 const switches = optionRows.filter(([, option]) => option.kind === "switch").map(([name]) => name);
+const repeated = optionRows.filter(([, option]) => option.kind === "hosts").map(([name]) => name);
 const valued = optionRows.filter(([, option]) => option.kind !== "switch").map(([name]) => name);
 
 /**
@@ -19,9 +20,11 @@ export function readCommandLine(argv: readonly string[]): CommandLine {
   const parsed = parseArgs(argv, {
     boolean: [...switches, "help", "version"],
     string: [...valued, "_"],
+    collect: repeated,
     alias: { help: "h", version: "V" },
     unknown: (arg) => arg.startsWith("-") && arg !== "-" ? (unknown.push(arg), false) : true,
   });
+  join(parsed);
   const words = parsed._.map(String);
   const command = chooseCommand(words, parsed);
   if (words.length === 0 && command === "help") refuseUnknown(unknown, command);
@@ -79,6 +82,16 @@ function pickFlags(parsed: Record<string, unknown>, argv: readonly string[]): Co
     }
   }
   return flags;
+}
+
+/** The values of a flag that may be repeated become one text; one that was not given is not there. */
+function join(parsed: Record<string, unknown>): void {
+  for (const name of repeated) {
+    const values = parsed[name];
+    if (!Array.isArray(values)) continue;
+    if (values.length === 0) delete parsed[name];
+    else parsed[name] = values.join(",");
+  }
 }
 
 function refuseMissing(flags: CommandLine["flags"]): void {

@@ -36,6 +36,7 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     examples: [
       ["master plugins/posts.ts", "listen on port 5050 of every address"],
       ["master plugins/posts.ts --host 10.0.0.5:6000", "listen there only"],
+      ["master plugins/posts.ts --tls-cert taskmaster-cert.pem --tls-key taskmaster-key.pem", "with TLS"],
       ["master plugins/posts.ts --attempts 5 --timeout 30s", "five failures and thirty seconds for each job"],
     ],
     notes: masterNotes,
@@ -78,6 +79,19 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     notes: [
       "Which token: of --token-file, else of TASKMASTER_TOKEN, else taskmaster.token beside the binary, else the user's own " +
       "in $XDG_CONFIG_HOME/taskmaster, which is made if there is none. The file must be readable by its owner alone.",
+    ],
+  },
+  cert: {
+    usage: "cert [--name HOST ...]",
+    summary: "make a self-signed certificate for TLS, with openssl",
+    examples: [
+      ["cert", "taskmaster-cert.pem and taskmaster-key.pem, for this machine's names"],
+      ["cert --name web1.example --name 10.0.0.5", "for these names alone"],
+      ["cert --tls-cert slave.pem --tls-key slave-key.pem", "other files: a slave's certificate"],
+    ],
+    notes: [
+      "A P-256 key, good for 825 days. It prints the fingerprint for --tls-pin, and how master and slaves use it. A file that is " +
+      "there is never overwritten. With --tls-pin names and dates do not matter; with --tls-ca they do.",
     ],
   },
   help: {

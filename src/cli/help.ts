@@ -1,5 +1,6 @@
 import { commandNames, commands } from "./commands.ts";
-import { type CommandName, environmentName, type Option, type OptionName, optionRows } from "./options.ts";
+import { environmentName } from "./environment_name.ts";
+import { type CommandName, type Option, type OptionName, optionRows } from "./options.ts";
 
 const widthMax = 100;
 

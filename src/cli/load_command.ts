@@ -7,6 +7,7 @@ const loaders: Readonly<Record<CommandName, () => Promise<Command>>> = {
   slave: async () => (await import("./commands/slave.ts")).slave,
   state: async () => (await import("./commands/state.ts")).state,
   token: async () => (await import("./commands/token.ts")).token,
+  cert: async () => (await import("./commands/cert.ts")).cert,
   help: async () => (await import("./commands/help.ts")).help,
   version: async () => (await import("./commands/version.ts")).version,
 };

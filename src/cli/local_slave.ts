@@ -18,12 +18,17 @@ export type LocalSlaveOptions = Readonly<{
 const restartMs = 1_000;
 /** How long a slave may take to leave, before it is told to, and once it was told. */
 const leaveMs = 10_000;
-/** What would lead it to another master or another token than those of the run. */
+/** What would lead it to another master or another token than those of the run, or to TLS, which the run has not. */
 const misleading: readonly string[] = [
   "TASKMASTER_HOST",
   "TASKMASTER_LISTEN",
   "TASKMASTER_INSECURE",
   "TASKMASTER_TOKEN_FILE",
+  "TASKMASTER_TLS",
+  "TASKMASTER_TLS_PIN",
+  "TASKMASTER_TLS_CA",
+  "TASKMASTER_TLS_CERT",
+  "TASKMASTER_TLS_KEY",
 ];
 /** Exit codes that a new start cannot mend: usage, plugin, connection. */
 const hopelessCodes: readonly number[] = [2, 4, 5];

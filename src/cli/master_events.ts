@@ -15,9 +15,14 @@ export class MasterEvents {
   }
 
   started(master: Master, key: string): void {
-    const { runId, resumed, statePath } = master;
+    const { runId, resumed, statePath, fingerprint } = master;
     this.#writer?.write({ event: "started", key, runId, resumed, statePath });
-    this.#writer?.write({ event: "listening", address: formatAddress(master.address), ...master.address });
+    this.#writer?.write({
+      event: "listening",
+      address: formatAddress(master.address),
+      ...master.address,
+      fingerprint,
+    });
     const held = this.#held ?? [];
     this.#held = null;
     for (const event of held) this.happened(event);

@@ -1,4 +1,5 @@
 import type { Log } from "../base/log.ts";
+import type { MasterTls } from "../link/tls_gate.ts";
 import { version } from "../base/version.ts";
 import type { MasterEvent, MasterOptions } from "../master/types.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
@@ -16,13 +17,14 @@ export type MasterParts = Readonly<{
   name: RunName;
   /** Undefined with `--insecure`. */
   tokenText: string | undefined;
+  tls: MasterTls | undefined;
   log: Log;
   onEvent: (event: MasterEvent) => void;
 }>;
 
 /** A master's options, of the settings of `master` or `run`. */
 export function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
-  const { line, plugin, args, name, tokenText, log, onEvent } = parts;
+  const { line, plugin, args, name, tokenText, tls, log, onEvent } = parts;
   const isRun = line.command === "run";
   return {
     ...(settings.host ?? hostDefault(line.command)),
@@ -32,6 +34,7 @@ export function masterOptions(settings: Settings, parts: MasterParts): MasterOpt
     plugin,
     args,
     token: tokenText === undefined ? null : tokenBytes(tokenText),
+    tls,
     reset: settings.reset,
     force: settings.force,
     jobsMax: settings.size,

@@ -1,4 +1,6 @@
 import { TaskmasterError } from "../base/errors.ts";
+import { dateFault, readCertificate } from "../link/certificate.ts";
+import type { MasterTls } from "../link/tls_gate.ts";
 import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
@@ -26,6 +28,7 @@ import { resumeCommand } from "./resume_command.ts";
 import { runName } from "./run_name.ts";
 import { settle } from "./settings.ts";
 import { onSignals } from "./signals.ts";
+import { masterTls, tlsGreeting } from "./tls/tls_settings.ts";
 import { resolveToken } from "./token/token.ts";
 
 /** The last field of the last status line. */
@@ -172,6 +175,7 @@ type Prepared = Readonly<{
   terminal: Terminal;
   events: MasterEvents;
   tokenText: string | undefined;
+  tls: MasterTls | undefined;
   /** Where this user's token was made just now. */
   newTokenPath: string | undefined;
   plugin: LoadedPlugin;
@@ -185,7 +189,7 @@ type Prepared = Readonly<{
  */
 export async function startMasterProgram(invocation: Invocation): Promise<MasterProgram> {
   const parts = await prepare(invocation);
-  const { words, terminal, events, plugin, settings, tokenText } = parts;
+  const { words, terminal, events, plugin, settings, tokenText, tls } = parts;
   const name = runName(settings, plugin.path);
   await confirmReset(settings, name);
   // A slave may join while the first save is under way.
@@ -197,6 +201,7 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
       args: words.args,
       name,
       tokenText,
+      tls,
       log: held.log,
       onEvent: (event) => events.happened(event),
     }));
@@ -224,15 +229,16 @@ async function prepare(invocation: Invocation): Promise<Prepared> {
     binary: compiledBinary(),
     mayCreate: true,
   });
+  const tls = await masterTls(early, env);
   redirectConsole((text) => terminal.relay(text));
   const plugin = await loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master");
   const settings = settle(line, env, plugin.options);
   const newTokenPath = token?.isNew ? token.from : undefined;
-  return { invocation, words, terminal, events, tokenText: token?.text, newTokenPath, plugin, settings };
+  return { invocation, words, terminal, events, tokenText: token?.text, tls, newTokenPath, plugin, settings };
 }
 
 function greet(
-  { invocation, words, terminal, plugin, settings, newTokenPath }: Prepared,
+  { invocation, words, terminal, plugin, settings, tls, newTokenPath }: Prepared,
   master: Master,
 ): void {
   const { address } = master;
@@ -241,8 +247,13 @@ function greet(
     reachable: { host: reachableHost(address.host), port: address.port },
     plugin: plugin.isWhole ? `${words.path}:${plugin.exportName}` : words.path,
     isInsecure: settings.insecure,
+    tls: tls === undefined ? null : tlsGreeting(tls),
     mayJoin: invocation.line.command === "master",
   });
+  const outOfDate = tls && dateFault(readCertificate(tls.cert), Date.now());
+  if (outOfDate) {
+    terminal.log("warn", `This master's certificate ${outOfDate}: only slaves with --tls-pin take it`);
+  }
   const resumed = resumeLine(master.resumed, master.statePath);
   for (const text of resumed === undefined ? lines : [...lines, resumed]) terminal.say(text);
   if (newTokenPath !== undefined) terminal.log("info", `Made a token for this user: ${newTokenPath}`);

@@ -1,10 +1,20 @@
 import type { Address } from "../base/address.ts";
 
 /** The commands that have options; `worker` is for our own processes and takes none. */
-export type CommandName = "run" | "master" | "slave" | "state" | "token" | "help" | "version";
+export type CommandName = "run" | "master" | "slave" | "state" | "token" | "cert" | "help" | "version";
 
 /** How a value is read, and what comes of it. */
-export type Kind = "switch" | "text" | "count" | "duration" | "size" | "address" | "key" | "choice";
+export type Kind =
+  | "switch"
+  | "text"
+  | "count"
+  | "duration"
+  | "size"
+  | "address"
+  | "key"
+  | "choice"
+  | "pin"
+  | "hosts";
 
 export type Option = Readonly<{
   kind: Kind;
@@ -29,6 +39,7 @@ export type Option = Readonly<{
 const atMaster = ["run", "master"] as const;
 const atSlave = ["run", "slave"] as const;
 const running = ["run", "master", "slave"] as const;
+const networked = ["master", "slave"] as const;
 const named = ["run", "master", "state"] as const;
 
 /** Every option, in the order help shows them. The environment variable of `size-bytes` is TASKMASTER_SIZE_BYTES. */
@@ -182,6 +193,47 @@ export const options = {
     commands: ["master", "slave"],
     help: "no token at all: whoever can connect can hand out or take jobs",
   },
+  "tls-cert": {
+    kind: "text",
+    value: "FILE",
+    example: "taskmaster-cert.pem",
+    commands: [...networked, "cert"],
+    help: "certificate (PEM) that this side shows; at a master it switches TLS on",
+  },
+  "tls-key": {
+    kind: "text",
+    value: "FILE",
+    example: "taskmaster-key.pem",
+    commands: [...networked, "cert"],
+    help: "its private key, readable by its owner alone",
+  },
+  "tls-ca": {
+    kind: "text",
+    value: "FILE",
+    example: "ca.pem",
+    commands: networked,
+    help: "CAs (PEM) that sign the other side's certificate; at a master: ask slaves for one",
+  },
+  "tls": {
+    kind: "switch",
+    commands: networked,
+    help: "TLS, with a master whose certificate is signed by a CA of this system, or of --tls-ca",
+  },
+  "tls-pin": {
+    kind: "pin",
+    value: "SHA256",
+    example: "AB:CD:...",
+    commands: ["slave"],
+    help: "TLS, with the one certificate of this SHA-256 fingerprint, whatever its names and dates",
+  },
+  "name": {
+    kind: "hosts",
+    value: "HOST",
+    example: "web1,10.0.0.5",
+    commands: ["cert"],
+    defaultText: "the names and addresses of this machine",
+    help: "a name or address by which slaves dial the master; may be given again",
+  },
   "write": {
     kind: "text",
     value: "FILE",
@@ -189,16 +241,8 @@ export const options = {
     commands: ["token"],
     help: "put the token into FILE, for other machines, rather than print it",
   },
-  "json": {
-    kind: "switch",
-    commands: [...named, "slave"],
-    help: "newline-delimited JSON on stdout",
-  },
-  "quiet": {
-    kind: "switch",
-    commands: running,
-    help: "nothing but warnings and errors",
-  },
+  "json": { kind: "switch", commands: [...named, "slave"], help: "newline-delimited JSON on stdout" },
+  "quiet": { kind: "switch", commands: running, help: "nothing but warnings and errors" },
   "log-level": {
     kind: "choice",
     value: "LEVEL",
@@ -217,11 +261,7 @@ export const options = {
     commands: running,
     help: "log lines on stderr as text or json",
   },
-  "no-progress": {
-    kind: "switch",
-    commands: running,
-    help: "no status line",
-  },
+  "no-progress": { kind: "switch", commands: running, help: "no status line" },
   "status-interval": {
     kind: "duration",
     value: "D",
@@ -238,6 +278,8 @@ export type OptionName = keyof typeof options;
 type ValueOf<K extends Kind> = K extends "switch" ? boolean
   : K extends "count" | "duration" | "size" ? number
   : K extends "address" ? Address
+  : K extends "pin" ? Uint8Array
+  : K extends "hosts" ? readonly string[]
   : string;
 
 /** Undefined only where an option has no default; times in milliseconds. */
@@ -252,15 +294,3 @@ export const optionRows: readonly (readonly [OptionName, Option])[] = Object.ent
   OptionName,
   Option,
 ][];
-
-/** For one start only: left in the environment, it would start every resume over. */
-const flagsOnly: readonly OptionName[] = ["reset", "force"];
-
-/** The variable that sets an option for a command. */
-export function environmentName(name: OptionName, command: CommandName): string | undefined {
-  if (flagsOnly.includes(name)) return undefined;
-  if (name === "host") {
-    return command === "master" ? "TASKMASTER_LISTEN" : command === "run" ? undefined : "TASKMASTER_HOST";
-  }
-  return `TASKMASTER_${name.toUpperCase().replaceAll("-", "_")}`;
-}

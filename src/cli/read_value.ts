@@ -1,10 +1,12 @@
 import { type Address, parseAddress } from "../base/address.ts";
+import { isIP } from "node:net";
 import { parseDuration } from "../base/duration.ts";
+import { parseFingerprint } from "../base/fingerprint.ts";
 import { parseSize } from "../base/size.ts";
 import { checkKey } from "../state/key.ts";
 import type { Option } from "./options.ts";
 
-export type Value = boolean | number | string | Address;
+export type Value = boolean | number | string | Address | Uint8Array | readonly string[];
 
 /**
  * Reads one option's value; undefined if the text is not of the option's form.
@@ -24,6 +26,10 @@ export function readValue(option: Option, text: string, hostMissing: Address): V
       return option.choices?.includes(text) ? text : undefined;
     case "address":
       return isNumber(text) ? undefined : parseAddress(text, hostMissing);
+    case "pin":
+      return parseFingerprint(text);
+    case "hosts":
+      return readHosts(text);
     case "count":
       return within(option, Number.MAX_SAFE_INTEGER, /^\d{1,15}$/.test(text) ? Number(text) : undefined);
     case "duration":
@@ -46,6 +52,10 @@ export function expectedForm(option: Option): string {
       return `one of ${option.choices?.join(", ")}`;
     case "address":
       return "a host, a port or both: h, :p, h:p or [v6]:p";
+    case "pin":
+      return "the SHA-256 fingerprint of a certificate, as a master prints it (64 hex digits), or in base64";
+    case "hosts":
+      return "names or addresses of hosts, with commas in between";
     case "count":
       return option.max === undefined
         ? `a whole number of at least ${option.min ?? 0}`
@@ -62,6 +72,14 @@ export function hintOn(option: Option, text: string): string {
   if (option.kind !== "address") return "";
   if (isNumber(text)) return ` A port alone is written :${text}.`;
   return text.endsWith(":0") ? " Port 0, for any free one, is for masters only." : "";
+}
+
+/** Undefined if one of them is no host. */
+function readHosts(text: string): readonly string[] | undefined {
+  const hosts = text.split(",").map((host) => host.trim());
+  const isHost = (host: string) =>
+    isIP(host) !== 0 || (host.length <= 253 && /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i.test(host));
+  return hosts.every(isHost) ? hosts : undefined;
 }
 
 /** A host of digits is an address in a form that nobody means. */

@@ -1,15 +1,9 @@
 import type { Address } from "../base/address.ts";
 import { PluginError, UsageError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
+import { environmentName } from "./environment_name.ts";
 import type { CommandLine } from "./invocation.ts";
-import {
-  type CommandName,
-  environmentName,
-  type Option,
-  type OptionName,
-  optionRows,
-  type Settings,
-} from "./options.ts";
+import { type CommandName, type Option, type OptionName, optionRows, type Settings } from "./options.ts";
 import { expectedForm, hintOn, readValue, type Value } from "./read_value.ts";
 import { suggest } from "./suggest.ts";
 

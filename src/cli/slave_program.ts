@@ -14,6 +14,7 @@ import type { PluginWords } from "./plugin_words.ts";
 import { compiledBinary } from "./program.ts";
 import { given, hostDefault, settle } from "./settings.ts";
 import { onSignals } from "./signals.ts";
+import { slaveTls, trustInWords } from "./tls/tls_settings.ts";
 import { resolveToken } from "./token/token.ts";
 import { tokenBytes } from "./token/token_text.ts";
 
@@ -70,17 +71,18 @@ export class SlaveProgram {
       binary: compiledBinary(),
       mayCreate: false,
     });
+    const tls = await slaveTls(settings, env);
     const address = settings.host ?? hostDefault("slave");
     if (!isChild) {
-      for (const text of slaveGreetingLines(address.host, settings.insecure)) {
-        terminal.say(text);
-      }
+      const trust = tls && trustInWords(tls, settings);
+      for (const text of slaveGreetingLines(address.host, settings.insecure, trust)) terminal.say(text);
     }
     return new SlaveProgram(terminal, settings, isChild, {
       ...address,
       pluginPath: resolve(words.path),
       exportName: words.exportName,
       token: token === undefined ? null : tokenBytes(token.text),
+      tls,
       procs: chosen.procs,
       concurrency: chosen.concurrency,
       graceMs: chosen.grace,

@@ -5,6 +5,15 @@ import { shellQuote } from "./shell_quote.ts";
 const notEncrypted =
   "Connections are authenticated at connect; not encrypted, not protected against tampering";
 
+/** What a master shows of its certificate. */
+export type TlsGreeting = Readonly<{
+  fingerprint: string;
+  /** In words: what it is for, until when. */
+  about: string;
+  /** Whether slaves must show one too. */
+  asksSlaves: boolean;
+}>;
+
 export type Greeting = Readonly<{
   /** Where the master really listens, and where others reach it. */
   bound: Address;
@@ -12,12 +21,14 @@ export type Greeting = Readonly<{
   /** The plugin as a slave is to name it: its path as it was typed, and its export if that is a whole plugin. */
   plugin: string;
   isInsecure: boolean;
+  /** Null without TLS. */
+  tls: TlsGreeting | null;
   /** Whether other slaves are expected to join. */
   mayJoin: boolean;
 }>;
 
 /** A master's first lines. */
-export function greetingLines({ bound, reachable, plugin, isInsecure, mayJoin }: Greeting): string[] {
+export function greetingLines({ bound, reachable, plugin, isInsecure, tls, mayJoin }: Greeting): string[] {
   const lines = [`Taskmaster server running on '${formatAddress(bound)}'`];
   const join = [
     "taskmaster",
@@ -26,19 +37,35 @@ export function greetingLines({ bound, reachable, plugin, isInsecure, mayJoin }:
     "--host",
     formatAddress(reachable),
     ...(isInsecure ? ["--insecure"] : []),
+    ...(tls === null ? [] : ["--tls-pin", tls.fingerprint]),
+    ...(tls?.asksSlaves ? ["--tls-cert", "slave-cert.pem", "--tls-key", "slave-key.pem"] : []),
   ];
   if (mayJoin) lines.push(`Join with: ${shellQuote(join)}`);
-  if (isInsecure) lines.push("Insecure: no token is asked for, whoever can connect can take jobs");
-  else if (!isLoopback(bound.host)) {
-    lines.push(notEncrypted);
+  if (tls !== null) lines.push(`Encrypted: TLS 1.3; ${tls.about}`);
+  if (tls?.asksSlaves) {
+    lines.push("Slaves are asked for a certificate, too: slave-cert.pem stands for their own");
   }
+  if (isInsecure) {
+    const who = tls?.asksSlaves ? "shows such a certificate" : "can connect";
+    lines.push(`Insecure: no token is asked for, whoever ${who} can take jobs`);
+  } else if (tls === null && !isLoopback(bound.host)) lines.push(notEncrypted);
   return lines;
 }
 
-/** A slave's first lines, of a connection to this host: what its connection is worth. */
-export function slaveGreetingLines(host: string, isInsecure: boolean): string[] {
-  if (isInsecure) return ["Insecure: no token proves the master, whoever listens there can hand out jobs"];
-  return isLoopback(host) ? [] : [notEncrypted];
+/**
+ * A slave's first lines, of a connection to this host: what its connection is worth.
+ *
+ * @param trust By what it knows its master, with TLS.
+ */
+export function slaveGreetingLines(host: string, isInsecure: boolean, trust?: string): string[] {
+  const encrypted = trust === undefined ? [] : [`Encrypted: TLS 1.3; the master is known by ${trust}`];
+  if (isInsecure) {
+    const who = trust === undefined
+      ? "whoever listens there can hand out jobs"
+      : "its certificate alone does";
+    return [...encrypted, `Insecure: no token proves the master, ${who}`];
+  }
+  return trust === undefined && !isLoopback(host) ? [notEncrypted] : encrypted;
 }
 
 /** Says what is resumed. Of a fresh start there is nothing to say: none (null), or one that handed out nothing. */

@@ -6,6 +6,7 @@ const greeting = {
   reachable: { host: "10.0.0.5", port: 5050 },
   plugin: "plugins/posts.ts",
   isInsecure: false,
+  tls: null,
   mayJoin: true,
 };
 
@@ -61,4 +62,30 @@ t.test("slaveGreetingLines() says what a connection is worth", async (t) => {
   t.same(slaveGreetingLines("127.0.0.1", false), []);
   t.match(slaveGreetingLines("10.0.0.5", false), [/not encrypted, not protected against tampering/]);
   t.match(slaveGreetingLines("127.0.0.1", true), [/^Insecure/]);
+});
+
+t.test("greetingLines() with TLS name the pin, and warn of nothing", async (t) => {
+  const tls = { fingerprint: "AB:CD", about: "the certificate is for DNS:web1", asksSlaves: false };
+  t.same(greetingLines({ ...greeting, tls }), [
+    "Taskmaster server running on '0.0.0.0:5050'",
+    "Join with: taskmaster slave plugins/posts.ts --host 10.0.0.5:5050 --tls-pin AB:CD",
+    "Encrypted: TLS 1.3; the certificate is for DNS:web1",
+  ]);
+  const asking = greetingLines({ ...greeting, isInsecure: true, tls: { ...tls, asksSlaves: true } });
+  t.match(asking[1], /--insecure --tls-pin AB:CD --tls-cert slave-cert\.pem --tls-key slave-key\.pem$/);
+  t.match(asking.slice(2), [
+    /^Encrypted/,
+    /slave-cert\.pem stands for their own/,
+    /whoever shows such a certificate/,
+  ]);
+});
+
+t.test("slaveGreetingLines() with TLS say by what the master is known", async (t) => {
+  t.same(slaveGreetingLines("10.0.0.5", false, "its pinned certificate"), [
+    "Encrypted: TLS 1.3; the master is known by its pinned certificate",
+  ]);
+  t.match(slaveGreetingLines("10.0.0.5", true, "x"), [
+    /^Encrypted/,
+    /no token proves the master, its certificate/,
+  ]);
 });
