@@ -100,8 +100,8 @@ export class Scenario {
     };
   }
 
-  start(command: readonly string[], args: readonly string[]): Program {
-    const program = new Program(command, args, this.folder, this.env, this.#lifeMsMax);
+  start(command: readonly string[], args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
+    const program = new Program(command, args, this.folder, { ...this.env, ...env }, this.#lifeMsMax);
     this.#programs.push(program);
     return program;
   }
@@ -126,8 +126,13 @@ export class Scenario {
     return this.start(runtimes.binary, ["run", probe, ...place, ...words]);
   }
 
-  slave(port: number, words: readonly string[] = [], command = runtimes.binary): Program {
-    return this.start(command, ["slave", probe, "--host", `127.0.0.1:${port}`, ...words]);
+  slave(
+    port: number,
+    words: readonly string[] = [],
+    command = runtimes.binary,
+    env: NodeJS.ProcessEnv = {},
+  ): Program {
+    return this.start(command, ["slave", probe, "--host", `127.0.0.1:${port}`, ...words], env);
   }
 
   records(): Records {

@@ -4,9 +4,10 @@
 //   jobs=N       ids 0 .. N-1
 //   reading=R    how `last` is read: exclusive (default) or inclusive
 //   pause=MS     how long a job takes (0: synchronous)
+//   hold=FILE    the source waits for this file before its second half
 //   slow=MS      a pause of the source before each 100 ids
 //   bad=ID:WHAT  what one id does: loop, exit, kill, throw, reject
-import { appendFileSync, closeSync, openSync, writeSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, JobContext } from "../../src/plugin/types.ts";
@@ -23,6 +24,7 @@ export async function* getJobs(last: { id: number } | undefined, ctx: Context) {
   const pause = Number(ctx.args.slow ?? 0);
   for (let id = first; id < Number(ctx.args.jobs); id++) {
     if (pause > 0 && id % 100 === 0) await sleep(pause);
+    while (ctx.args.hold && id * 2 >= Number(ctx.args.jobs) && !existsSync(ctx.args.hold)) await sleep(20);
     record(ctx, "Y", id);
     yield { id };
   }
