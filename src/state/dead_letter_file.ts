@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import { deadLetterGroupBytes } from "../base/state_limits.ts";
 import type { DeadLetter } from "../core/types.ts";
 import { deadLetterLine, handledLine } from "./dead_letter_line.ts";
-import { type Disk, errorCode, errorText } from "./disk.ts";
+import { type Disk, errorCode, errorText, isRegular } from "./disk.ts";
 import { syncFolder } from "./folder.ts";
 import { linkError } from "./read_state_file.ts";
 import { SaveError } from "./save_error.ts";
@@ -99,7 +99,7 @@ export class DeadLetterFile {
     const file = await disk.open(path, flags, 0o600).catch((error: unknown) => {
       throw errorCode(error) === "ELOOP" ? linkError(path) : error;
     });
-    if ((await file.stat()).isFile()) return file;
+    if (await isRegular(file)) return file;
     await file.close();
     throw new StateError(`Cannot write dead letters to "${path}": it is no file. Move it away.`);
   }

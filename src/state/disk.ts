@@ -1,4 +1,5 @@
 import * as promises from "node:fs/promises";
+import { StateError } from "../base/errors.ts";
 
 /**
  * What the state needs of a file system; `node:fs/promises` is one. All of it runs off the event loop. Tests put
@@ -20,6 +21,30 @@ export function errorCode(error: unknown): string {
 /** One line for a person about a system error. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** A system error as one that tells what could not be done; any other error as it is. */
+export function explained(error: unknown, what: string): unknown {
+  if (errorCode(error) === "" || error instanceof StateError) return error;
+  return new StateError(
+    `${what}: ${errorText(error)}. Look at that disk, or name another folder with --state-dir.`,
+    {
+      cause: error,
+    },
+  );
+}
+
+/**
+ * Whether an open file is a regular one. If that cannot be told, it is closed: a handle that is only forgotten ends
+ * the process when it is collected (Bun, Node).
+ */
+export async function isRegular(file: promises.FileHandle): Promise<boolean> {
+  try {
+    return (await file.stat()).isFile();
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /** Removes a file; one that is not there is as good. */

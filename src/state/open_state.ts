@@ -1,7 +1,7 @@
 import { foreignWatchMs } from "../base/state_limits.ts";
 import type { Log } from "../base/log.ts";
 import { DeadLetterFile } from "./dead_letter_file.ts";
-import { type Disk, nodeDisk } from "./disk.ts";
+import { type Disk, explained, nodeDisk } from "./disk.ts";
 import { checkFolder, proveWritable, sweepTemporaries } from "./folder.ts";
 import { checkIdentity, type Identity, type Purpose } from "./identity.ts";
 import { checkKey } from "./key.ts";
@@ -43,10 +43,18 @@ export type OpenStateOptions = Readonly<{
  * Takes the lock of a key, proves that its state can be saved, and loads what is there.
  *
  * @throws {UsageError} if the key is none.
- * @throws {StateError} if it is locked, damaged, not writable, of another run, or written by a newer version.
+ * @throws {StateError} if it is locked, damaged, not writable, not readable, of another run, or written by a newer version.
  */
 export async function openState(options: OpenStateOptions): Promise<StateStore> {
   checkKey(options.key);
+  try {
+    return await openStore(options);
+  } catch (error) {
+    throw explained(error, `Cannot open the state of "${options.key}" in "${options.dir}"`);
+  }
+}
+
+async function openStore(options: OpenStateOptions): Promise<StateStore> {
   const {
     disk = nodeDisk,
     address = null,

@@ -4,7 +4,7 @@ import { StateError } from "../base/errors.ts";
 import { sha256 } from "../base/digest.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
 import type { Disk } from "./disk.ts";
-import { errorCode, errorText } from "./disk.ts";
+import { errorCode, errorText, isRegular } from "./disk.ts";
 import { DamageError } from "./fields.ts";
 import { migrate, stateVersion } from "./migrate.ts";
 import { decodeBody, parseBody } from "./parse_body.ts";
@@ -26,7 +26,7 @@ export async function openOwn(disk: Disk, path: string): Promise<FileHandle | nu
     // Where the open cannot refuse links (Windows), this does.
     if (!constants.O_NOFOLLOW && (await disk.lstat(path)).isSymbolicLink()) throw linkError(path);
     const file = await disk.open(path, readFlags);
-    if ((await file.stat()).isFile()) return file;
+    if (await isRegular(file)) return file;
     await file.close();
     throw new StateError(`Cannot read "${path}": it is no file. Move it away.`);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { StateError } from "../base/errors.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
 import type { DeadLetterFile } from "./dead_letter_file.ts";
-import type { Disk } from "./disk.ts";
+import { type Disk, explained } from "./disk.ts";
 import type { Identity } from "./identity.ts";
 import { lastLetters } from "./last_letters.ts";
 import type { Lock } from "./lock.ts";
@@ -40,7 +40,7 @@ export interface StateStore {
   lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array>>;
   /** Takes the dead letters of these jobs back. Resolves when that is durable. @throws as `bury`. */
   handled(seqs: readonly number[]): Promise<void>;
-  /** Says in `<key>.lock` where this master can be reached. */
+  /** Says in `<key>.lock` where this master can be reached. @throws {StateError} if it cannot be written. */
   setAddress(address: string): Promise<void>;
   /** Waits for what is being written, frees the lock. Idempotent. */
   close(): Promise<void>;
@@ -113,12 +113,16 @@ export class OpenStore implements StateStore {
   async lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array>> {
     this.#checkOpen("read the dead letters of");
     const { disk, dead } = this.#parts;
-    return await lastLetters(dead.path, disk, isWanted);
+    return await lastLetters(dead.path, disk, isWanted).catch((error: unknown) => {
+      throw explained(error, `Cannot read the dead letters in "${dead.path}"`);
+    });
   }
 
   async setAddress(address: string): Promise<void> {
     this.#checkOpen("set the address");
-    await this.#parts.lock.setAddress(address);
+    await this.#parts.lock.setAddress(address).catch((error: unknown) => {
+      throw explained(error, `Cannot say in a file beside "${this.path}" where this master is`);
+    });
   }
 
   close(): Promise<void> {

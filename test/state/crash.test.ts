@@ -187,6 +187,7 @@ for (const code of ["ENOSPC", "EIO"]) {
         t.ok(error instanceof SaveError, `${hit} is tried again`);
         t.match((error as Error).message, code);
       }
+      if (fake.openFiles > 0) t.fail(`${hit}: a file stays open`);
       await store.save(stateOf(5));
       t.notOk(fake.listing.some((name) => name.includes(".tmp")), "nothing is left behind");
       await store.close();
@@ -197,6 +198,48 @@ for (const code of ["ENOSPC", "EIO"]) {
     t.ok(failures >= 8, `${failures} steps can fail`);
   });
 }
+
+t.test("EIO at any step of a start: it is refused, and says so, before a job is handed out", async (t) => {
+  const letters = new TextEncoder().encode('{"seq":1,"handled":"now"}\n');
+  for (let at = 0;; at++) {
+    const fake = await earlier();
+    fake.put("/d/posts.dead.ndjson", letters);
+    let left = at, hit = "";
+    fake.onStep = (step, path) => {
+      if (left-- === 0) throw systemError("EIO", hit = `${step} ${path}`);
+    };
+    const start = async () => {
+      const store = await openFake(fake);
+      await store.setAddress("web1:5050").then(() => store.lastLetters(() => true)).finally(() =>
+        store.close()
+      );
+    };
+    const error = await start().then(() => null, (error: unknown) => error);
+    if (fake.openFiles > 0) t.fail(`${hit}: a file stays open`);
+    if (hit === "") return t.ok(at >= 20, `${at} steps`);
+    // what is only removed may stay
+    if (error === null) t.match(hit, /lock/, `${hit} is survived`);
+    else if (!(error instanceof StateError) || !error.message.includes("EIO")) t.fail(`${hit}: ${error}`);
+  }
+});
+
+t.test("EIO at any step of a bury: nothing stays open, and the next one succeeds", async (t) => {
+  for (let at = 0;; at++) {
+    const fake = await earlier();
+    const store = await openFake(fake);
+    let left = at, hit = "";
+    fake.onStep = (step, path) => {
+      if (left-- === 0) throw systemError("EIO", hit = `${step} ${path}`);
+    };
+    const letters = [{ seq: 1, job: spanOf(1, [{ id: 1 }]).bytes, history: untouched }];
+    await store.bury(letters).catch((error: unknown) => t.ok(error instanceof SaveError, hit));
+    fake.onStep = () => {};
+    if (fake.openFiles > 0) t.fail(`${hit}: a file stays open`);
+    await store.bury(letters);
+    await store.close();
+    if (hit === "") return t.ok(at >= 6, `${at} steps`);
+  }
+});
 
 t.test("a failed sync: the file it was of is never renamed into place", async (t) => {
   const fake = await earlier();

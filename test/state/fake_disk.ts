@@ -22,6 +22,8 @@ export class FakeDisk {
   /** Most bytes a write takes. */
   writeMax = Infinity;
   steps = 0;
+  /** Handles that nobody closed. */
+  openFiles = 0;
 
   get disk(): Disk {
     return this as unknown as Disk;
@@ -132,6 +134,7 @@ export class FakeDisk {
       grown.set(bytes, at);
       node.bytes = grown;
     };
+    this.openFiles += 1;
     return {
       read: async (into: Uint8Array, offset: number, length: number, position: number) => {
         this.#step("read", path);
@@ -160,8 +163,11 @@ export class FakeDisk {
         this.#step("sync", path);
         node.synced = node.bytes;
       },
-      stat: async () => statOf(node),
-      close: async () => {},
+      stat: async () => {
+        this.#step("fstat", path);
+        return statOf(node);
+      },
+      close: async () => void (this.openFiles -= 1),
     };
   }
 
@@ -171,7 +177,8 @@ export class FakeDisk {
       for (const change of this.#pending) apply(this.#durable, change);
       this.#pending = [];
     };
-    return { sync, close: async () => {} };
+    this.openFiles += 1;
+    return { sync, close: async () => void (this.openFiles -= 1) };
   }
 
   #step(step: string, path: string, inPart = () => {}): void {
