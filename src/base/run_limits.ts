@@ -6,6 +6,8 @@ export const probeMs = 1_000;
 export const stalledMs = 30_000;
 /** A wake-up this late means that the master itself stood still; timers are never quite on time. */
 export const lateMs = 100;
+/** Deaths of workers in company that are remembered, to charge one job with each: far more than are open at once. */
+export const deathsMax = 256;
 /** Different messages counted apart in the summary of dead letters; the rest is counted together. */
 export const failureGroupsMax = 1_000;
 /** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */

@@ -1,4 +1,5 @@
 import { countOf } from "../base/range_set.ts";
+import { Deaths } from "./deaths.ts";
 import { crashedAlone, crashedInCompany, failed } from "./history.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Lease } from "./lease_table.ts";
@@ -16,6 +17,7 @@ export class Answers {
   readonly #settings: RunSettings;
   readonly #jobs: Jobs;
   readonly #outage: Outage;
+  readonly #deaths = new Deaths();
   readonly #bury: (letter: DeadLetter) => void;
 
   constructor(settings: RunSettings, jobs: Jobs, outage: Outage, bury: (letter: DeadLetter) => void) {
@@ -42,8 +44,7 @@ export class Answers {
   crashWithSlave(lease: Lease, by: Witness): void {
     if (this.#outage.isOn) return this.#jobs.lose(lease, true);
     for (const piece of this.#jobs.leases.takeAll(lease)) {
-      const message = "the slave's connection closed while the job ran there alone";
-      this.#charge(piece, crashedAlone(piece.history, attempt("crashed", message, by)), by);
+      this.#chargeCrash(piece, "the slave's connection closed while the job ran there alone", by);
     }
   }
 
@@ -64,12 +65,19 @@ export class Answers {
   /** `suspects` are all jobs that may have been running in that worker, whatever their lease: a sole one is charged. */
   #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Witness): void {
     const isSole = countOf(suspects) === 1;
-    for (const piece of this.#jobs.leases.take(lease, suspects)) {
+    const pieces = this.#jobs.leases.take(lease, suspects);
+    if (!isSole && pieces.length > 0 && !this.#outage.isOn) this.#deaths.add(suspects);
+    for (const piece of pieces) {
       const { history } = piece;
       if (!isSole) this.#jobs.suspect(piece, this.#outage.isOn ? history : crashedInCompany(history));
       else if (this.#outage.isOn) this.#jobs.handBack([piece]);
-      else this.#charge(piece, crashedAlone(history, attempt("crashed", reason, by)), by);
+      else this.#chargeCrash(piece, reason, by);
     }
+  }
+
+  #chargeCrash(piece: Piece, reason: string, by: Witness): void {
+    const inCompany = this.#deaths.charge(piece.span.seq);
+    this.#charge(piece, crashedAlone(piece.history, attempt("crashed", reason, by), inCompany), by);
   }
 
   #charge(piece: Piece, history: History, { session, nowMs }: Witness): void {

@@ -15,11 +15,11 @@ export function failed(history: History, attempt: Attempt): History {
   return { ...history, failures: history.failures + 1, attempts: withAttempt(history.attempts, attempt) };
 }
 
-/** Its process died, and no other job can have done it. The deaths in company are charged now, too. */
-export function crashedAlone(history: History, attempt: Attempt): History {
+/** Its process died, and no other job can have done it. `inCompany` deaths before that are charged to it now, too. */
+export function crashedAlone(history: History, attempt: Attempt, inCompany: number): History {
   return {
     ...history,
-    crashes: history.crashes + history.crashesInCompany + 1,
+    crashes: history.crashes + inCompany + 1,
     crashesInCompany: 0,
     attempts: withAttempt(history.attempts, attempt),
   };

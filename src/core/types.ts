@@ -29,7 +29,7 @@ export type History = Readonly<{
   failures: number;
   /** Deaths of its process that the job is charged with. */
   crashes: number;
-  /** Deaths of its process while other jobs were suspects too; charged once the job crashes alone. */
+  /** Deaths of its process while other jobs were suspects too. Once the job crashes alone, those that no other job is charged with are. */
   crashesInCompany: number;
   /** Sessions that were lost while the job was in flight. */
   lostSessions: number;

@@ -119,6 +119,30 @@ t.test("several suspects are not charged, and each runs alone; who crashes then 
   t.equal(run.take("bury")[0]!.letters[0]!.seq, 2, "the third crash");
 });
 
+t.test("a death in company is charged once: to the suspect that crashes alone first", async (t) => {
+  const run = new TestRun().yield(4).join(1, 4);
+  const [lease] = run.leases();
+  run.crash(lease!, [1, 4]).done(lease!, [0, 1]);
+  const [one, two, three] = run.leases();
+  run.crash(one!, [1, 2]).crash(two!, [2, 3]).done(three!);
+  const crashes = () => run.state.stranded.map(({ span, history }) => [span.seq, history.crashes]).sort();
+  t.same(crashes(), [[1, 2], [2, 1]], "the second may not have begun then");
+  for (const lease of run.pass(60_000).leases()) run.crash(lease, seqsOf(lease));
+  t.same(run.take("bury").flatMap(({ letters }) => letters.map(({ seq }) => seq)), [1]);
+  t.same(crashes(), [[1, 3], [2, 2]]);
+});
+
+t.test("a death in company under an earlier master is charged to nobody, but its suspects run alone", async (t) => {
+  const run = new TestRun().yield(2).join(1, 2);
+  const [lease] = run.leases();
+  run.crash(lease!, [0, 2]);
+  const next = new TestRun(run.state).join(1, 2);
+  const leases = next.leases();
+  t.same(brief(leases), ["1:0-1 in worker", "1:1-2 in worker"]);
+  next.crash(leases[0]!, [0, 1]);
+  t.same(next.state.stranded.map(({ history }) => history.crashes).sort(), [0, 1]);
+});
+
 t.test("suspects in different leases are in company, too", async (t) => {
   const run = new TestRun().yield(1).join(1, 2);
   const [one] = run.leases();
