@@ -148,7 +148,7 @@ export class Scenario {
     return counts;
   }
 
-  deadLetters(key = "probe"): { seq: number; attempts: { error: string }[]; cbor: string }[] {
+  deadLetters(key = "probe"): DeadLetterLine[] {
     const path = join(this.folder, `${key}.dead.ndjson`);
     return existsSync(path)
       ? readFileSync(path, "utf8").trim().split("\n").map((line) => JSON.parse(line))
@@ -162,16 +162,31 @@ export class Scenario {
   }
 
   async end(): Promise<void> {
-    for (const program of this.#programs) {
-      if (program.hasEnded) continue;
-      program.signal("SIGCONT");
-      program.signal("SIGKILL");
-      await program.ended;
-    }
-    for (const pid of processesOf(this.folder)) process.kill(Number(pid), "SIGKILL");
+    // all at once: one that outlives its tracer would keep the pipes open
+    this.#killAll();
+    for (const program of this.#programs) await program.ended;
+    this.#killAll();
     rmSync(this.folder, { recursive: true, force: true });
   }
+
+  #killAll(): void {
+    for (const pid of processesOf(this.folder)) {
+      try {
+        process.kill(Number(pid), "SIGKILL");
+      } catch {
+        // it has ended meanwhile
+      }
+    }
+  }
 }
+
+type DeadLetterLine = {
+  seq: number;
+  failures: number;
+  crashes: number;
+  attempts: { error: string }[];
+  cbor: string;
+};
 
 /** Port on which a master listens, from its first line. */
 export async function portOf(master: Program): Promise<number> {
@@ -183,6 +198,8 @@ export class Records {
   readonly yielded = new Map<number, number>();
   readonly begun = new Map<number, number>();
   readonly ended = new Map<number, number>();
+  /** When each id was begun, and with which `ctx.attempt`; in no order. */
+  readonly begins = new Map<number, { atMs: number; attempt: number }[]>();
   /** When jobs were begun, on the wall clock. */
   readonly begunAtMs: number[] = [];
 
@@ -190,10 +207,15 @@ export class Records {
     const kinds: Record<string, Map<number, number>> = { Y: this.yielded, B: this.begun, E: this.ended };
     for (const name of readdirSync(folder).filter((name) => name.endsWith(".records"))) {
       for (const line of readFileSync(join(folder, name), "utf8").split("\n")) {
-        const [kind = "", id, atMs] = line.split(" ");
-        if (kind === "B") this.begunAtMs.push(Number(atMs));
+        const [kind = "", word, atMs, attempt] = line.split(" ");
+        const id = Number(word);
         const counts = kinds[kind];
-        counts?.set(Number(id), (counts.get(Number(id)) ?? 0) + 1);
+        counts?.set(id, (counts.get(id) ?? 0) + 1);
+        if (kind !== "B") continue;
+        this.begunAtMs.push(Number(atMs));
+        const begins = this.begins.get(id) ?? [];
+        begins.push({ atMs: Number(atMs), attempt: Number(attempt) });
+        this.begins.set(id, begins);
       }
     }
   }

@@ -1,12 +1,15 @@
 // The plugin of the end-to-end tests. Every process appends records to a file of its own with one write each, so
-// that they survive any death of it: `Y id ms` yielded, `B id ms` begun, `E id ms` ended, with the wall clock.
+// that they survive any death of it, with the wall clock and `ctx.attempt`: `Y id ms` yielded, `B id ms attempt`
+// begun, `E id ms attempt` ended.
 //   dir=D        where the record files go
 //   jobs=N       ids 0 .. N-1
 //   reading=R    how `last` is read: exclusive (default) or inclusive
 //   pause=MS     how long a job takes (0: synchronous)
 //   hold=FILE    the source waits for this file before its second half
 //   slow=MS      a pause of the source before each 100 ids
-//   bad=ID:WHAT  what one id does: loop, exit, kill, throw, reject
+//   bytes=N      how much a job weighs, about
+//   bad=ID:WHAT,...  what some ids do, after half the pause: loop, exit, kill, throw, outside (a fault that nobody
+//                waits for), memory (take all there is)
 import { appendFileSync, closeSync, existsSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,27 +17,35 @@ import type { Context, JobContext } from "../../src/plugin/types.ts";
 
 let file: number | undefined;
 
-function record(ctx: Context, what: string, id: number): void {
+function record(ctx: Context | JobContext, what: string, id: number): void {
   file ??= openSync(join(ctx.args.dir!, `${process.pid}.records`), "a");
-  writeSync(file, `${what} ${id} ${Date.now()}\n`);
+  writeSync(file, `${what} ${id} ${Date.now()}${"attempt" in ctx ? ` ${ctx.attempt}` : ""}\n`);
+}
+
+let bads: Map<number, string> | undefined;
+
+function badsOf(ctx: Context): Map<number, string> {
+  const pairs = (ctx.args.bad ?? "").split(",").filter((pair) => pair !== "").map((pair) => pair.split(":"));
+  return new Map(pairs.map(([id, what]) => [Number(id), what!]));
 }
 
 export async function* getJobs(last: { id: number } | undefined, ctx: Context) {
   const first = last === undefined ? 0 : ctx.args.reading === "inclusive" ? last.id : last.id + 1;
   const pause = Number(ctx.args.slow ?? 0);
+  const weight = ctx.args.bytes === undefined ? {} : { weight: "x".repeat(Number(ctx.args.bytes)) };
   for (let id = first; id < Number(ctx.args.jobs); id++) {
     if (pause > 0 && id % 100 === 0) await sleep(pause);
     while (ctx.args.hold && id * 2 >= Number(ctx.args.jobs) && !existsSync(ctx.args.hold)) await sleep(20);
     record(ctx, "Y", id);
-    yield { id };
+    yield { id, ...weight };
   }
 }
 
 export function handleJob(job: { id: number }, ctx: JobContext): unknown {
   record(ctx, "B", job.id);
-  const [bad, what] = (ctx.args.bad ?? "").split(":");
-  if (bad !== "" && Number(bad) === job.id) misbehave(what!);
+  const bad = (bads ??= badsOf(ctx)).get(job.id);
   const pause = Number(ctx.args.pause ?? 0);
+  if (bad !== undefined) return pause === 0 ? misbehave(bad) : sleep(pause / 2).then(() => misbehave(bad));
   if (pause === 0) return record(ctx, "E", job.id);
   return sleep(pause).then(() => record(ctx, "E", job.id));
 }
@@ -53,7 +64,7 @@ export function teardown(): void {
   if (file !== undefined) closeSync(file);
 }
 
-function misbehave(what: string): void {
+function misbehave(what: string): unknown {
   switch (what) {
     case "loop":
       for (;;);
@@ -64,5 +75,14 @@ function misbehave(what: string): void {
       for (;;);
     case "throw":
       throw new Error("bad row");
+    case "outside":
+      setTimeout(() => {
+        throw new Error("a callback's own");
+      });
+      return new Promise(() => {});
+    case "memory":
+      for (const hoard: Uint8Array[] = [];;) hoard.push(new Uint8Array(16 << 20).fill(1));
+    default:
+      throw new TypeError(`The probe plugin knows no "${what}"`);
   }
 }
