@@ -138,6 +138,17 @@ export const coreMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "a death in company is charged to each of its suspects",
+    patches: [{
+      file: "src/core/deaths.ts",
+      find: "if (!death.isCharged) charged += 1;",
+      replace: "charged += 1;",
+    }],
+    checks: [
+      test("core/run_failures", "a death in company is charged once: to the suspect that crashes alone first"),
+    ],
+  },
+  {
     name: "a job that fails is retried for ever",
     patches: [{
       file: "src/core/history.ts",

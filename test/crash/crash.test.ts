@@ -1,0 +1,113 @@
+import t from "tap";
+import { portOf, probe, Scenario, until } from "../e2e/harness.ts";
+import { strike } from "./cell.ts";
+import { mountMissing, TinyDisk } from "./full_disk.ts";
+import { appendSteps, type Fault, lastSaveSteps, saveSteps, startSteps, type Step } from "./steps.ts";
+import { straceMissing } from "./strace.ts";
+import { checkTruth, leftoversIn, lettersIn, load } from "./verdict.ts";
+
+/** The test that is running. */
+type Running = Pick<typeof t, "teardown" | "same" | "equal">;
+
+// A part of `npm run crash`: the calls around which a state or a letter could be lost, each struck in a real run.
+
+const chosen: readonly (readonly [steps: readonly Step[], name: string, fault: Fault])[] = [
+  [saveSteps, "sync it", "EIO"],
+  [saveSteps, "rename over the state", "SIGKILL"],
+  [saveSteps, "sync the folder", "SIGKILL"],
+  [appendSteps, "write the letters", "SIGKILL"],
+  [lastSaveSteps, "sync it", "ENOSPC"],
+  [startSteps, "list the folder", "EIO"],
+];
+
+const skip = straceMissing();
+for (const [steps, name, fault] of chosen) {
+  const step = steps.find((step) => step.name === name)!;
+  t.test(`${step.of}: ${fault} at ${step.call}, to ${name}`, { skip }, async (t) => {
+    const { hits, lost, problems } = await strike(step, fault);
+    t.same(problems, []);
+    t.ok(hits > 0);
+    t.equal(lost, 0);
+  });
+}
+
+// A real disk that is full: writes come out short, in the middle of a body or of a line.
+
+const noMount = mountMissing();
+const jobs = 1000;
+/** Heavy, so that their letters do not fit what is left of the disk. */
+const letters = [300, 320, 340, 500, 501, 502, 503, 504, 505, 600, 700];
+
+async function fullDisk(t: Running, words: readonly string[]) {
+  const scenario = new Scenario();
+  const disk = await TinyDisk.open(scenario, 1024);
+  t.teardown(async () => {
+    await scenario.end();
+    disk.close();
+  });
+  const place = [
+    `dir=${scenario.folder}`,
+    "--state-dir",
+    disk.dir,
+    "--checkpoint",
+    "200ms",
+    "--attempts",
+    "1",
+  ];
+  const start = (port = 0) => {
+    const where = ["--host", `127.0.0.1:${port}`];
+    return scenario.start(disk.command, ["master", probe, `jobs=${jobs}`, ...words, ...place, ...where]);
+  };
+  const master = start();
+  const port = await portOf(master);
+  scenario.slave(port, ["--procs", "2"]);
+  await until(() => scenario.records().ended.size > jobs / 5, "a fifth of the jobs ended");
+  return { scenario, disk, master, restart: () => start(port) };
+}
+
+/** What is on the disk is true, and complete or not. */
+async function judge(t: Running, disk: TinyDisk, scenario: Scenario, isComplete: boolean): Promise<void> {
+  const problems: string[] = [];
+  const loaded = await load(disk.seen, problems);
+  if (loaded !== null) checkTruth(loaded.state, scenario.records(), await lettersIn(disk.seen), problems);
+  t.same(problems, []);
+  t.equal(loaded?.state.complete, isComplete);
+  t.same(leftoversIn(disk.seen), []);
+}
+
+t.test(
+  "the disk is full for a while: the run goes on, and later saves succeed",
+  { skip: noMount },
+  async (t) => {
+    const words = ["pause=3", "bytes=6000", `bad=${letters.map((id) => `${id}:throw`)}`];
+    const { scenario, disk, master } = await fullDisk(t, words);
+    // a state has some hundred of these jobs, a letter three times the weight of one
+    disk.fill(40_000);
+    await master.printed(/Cannot save the state.*(?:ENOSPC|no space)/);
+    disk.fill(10_000);
+    await master.printed(/Cannot write dead letters.*(?:ENOSPC|no space)/);
+    await judge(t, disk, scenario, false);
+    const before = scenario.records().ended.size;
+    await until(() => scenario.records().ended.size > before + 100, "a hundred more jobs ended meanwhile");
+    disk.free();
+    t.equal(await master.ended, 3, master.stderr);
+    await judge(t, disk, scenario, true);
+    t.same([...await lettersIn(disk.seen)].sort((a, b) => a - b), letters);
+    t.same(scenario.records().lost(jobs), letters);
+    t.equal(scenario.records().repeated, 0);
+  },
+);
+
+t.test("the disk stays full: exit code 6, the last good state stays", { skip: noMount }, async (t) => {
+  const { scenario, disk, master, restart } = await fullDisk(t, ["pause=1"]);
+  disk.fill(0);
+  t.equal(await master.ended, 6, master.stderr);
+  t.match(master.stderr, /no space|ENOSPC/);
+  t.same(scenario.records().lost(jobs), [], "it did all the work");
+  await judge(t, disk, scenario, false);
+  t.equal(await restart().ended, 6, "refused at once, before a job runs");
+  disk.free();
+  const next = restart();
+  t.equal(await next.ended, 0, next.stderr);
+  await judge(t, disk, scenario, true);
+});
