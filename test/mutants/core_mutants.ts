@@ -145,7 +145,10 @@ export const coreMutants: readonly Mutant[] = [
       replace: "charged += 1;",
     }],
     checks: [
-      test("core/run_failures", "a death in company is charged once: to the suspect that crashes alone first"),
+      test(
+        "core/run_failures",
+        "a death in company is charged once: to the suspect that crashes alone first",
+      ),
     ],
   },
   {
