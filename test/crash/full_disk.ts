@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, truncateSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, mkdirSync, openSync, truncateSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { runtimes, type Scenario } from "../e2e/harness.ts";
 
@@ -51,8 +51,8 @@ export class TinyDisk {
 
   /** Takes all space but some pages. */
   fill(leaveBytes: number): void {
-    const file = openSync(this.#filler, "w");
-    let bytes = 0;
+    const file = openSync(this.#filler, "a");
+    let bytes = fstatSync(file).size;
     try {
       for (const page = new Uint8Array(4096);;) bytes += writeSync(file, page);
     } catch (error) {

@@ -1,6 +1,4 @@
 import t from "tap";
-import { statSync } from "node:fs";
-import { join } from "node:path";
 import { portOf, type Program, until } from "./harness.ts";
 import { Relay } from "./relay.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
@@ -12,12 +10,17 @@ t.jobs = 3;
 /** Long enough for a scenario to act between two saves. */
 const checkpoint = ["--checkpoint", "3s"];
 
-/** Waits for a save that began after now. */
-async function saved(stage: Stage): Promise<void> {
-  const path = join(stage.folder, "scripted.state");
-  const before = statSync(path).mtimeMs;
-  await until(() => statSync(path).mtimeMs !== before, "a checkpoint");
-}
+/** Waits until the state on disk knows that so many jobs were handed out. */
+const savedLeases = (stage: Stage, jobs: number) =>
+  stage.until("scripted", ({ handedOut }) => handedOut === jobs);
+
+/** Waits until the state on disk knows that a session was lost. */
+const savedLoss = (stage: Stage) =>
+  stage.until(
+    "scripted",
+    ({ stranded }) =>
+      (stranded as { lostSessions: number }[] ?? []).some(({ lostSessions }) => lostSessions === 1),
+  );
 
 /** Waits until the master has counted so many jobs. */
 async function counted(master: Program, jobs: number): Promise<void> {
@@ -34,7 +37,7 @@ row("a master killed: what its slave holds or has finished unsaved is not run ag
   const port = await portOf(first);
   const slave = stage.hand(port, ["--concurrency", "20"]);
   await until(() => stage.entries("B").length === 20, "all begun");
-  await saved(stage);
+  await savedLeases(stage, 20);
   stage.open("a");
   await counted(first, 10);
   first.signal("SIGKILL");
@@ -65,7 +68,7 @@ row("killed again and again, before and after its two slaves are back", async (t
   const words = ["--concurrency", "10"];
   const slaves = [stage.hand(port, words), stage.hand(port, words)];
   await until(() => stage.entries("B").length === 20, "all begun");
-  await saved(stage);
+  await savedLeases(stage, 20);
   stage.open("a");
   await counted(master, 10);
   for (const moment of ["both are back", "none is back", "one is back", "both are back"]) {
@@ -99,7 +102,7 @@ row(
     await until(() => stage.entries("B").length === 3, "all begun");
     sleeper.signal("SIGSTOP");
     await until(() => stage.entries("B", 0).length === 2, "the sleeper's job begun elsewhere");
-    await saved(stage);
+    await savedLoss(stage);
     first.signal("SIGKILL");
     await first.ended;
     const second = stage.scripted(script, words, port);
@@ -127,7 +130,7 @@ row(
     await until(() => stage.entries("B", 1).length === 1, "the other one is busy");
     sleeper.signal("SIGSTOP");
     await first.printed(/"event":"left".*silent/);
-    await saved(stage);
+    await savedLoss(stage);
     first.signal("SIGKILL");
     await first.ended;
     const second = stage.scripted(script, words, port);
