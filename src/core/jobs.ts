@@ -28,15 +28,16 @@ export type Counters = { handedOut: number; done: number; skipped: number; dead:
  *                         READY <---- DELAYED
  *                           ^    due
  *                           |  not named in time
- *            an earlier     |
- *            master died: HELD ---> LEASED (its slave came back and named it)
+ *     an earlier master     |
+ *     died, nobody heard: HELD ---> LEASED (its slave came back and named it)
  *
  * - FRESH: yielded, never handed out. Forgotten when the master ends: the source yields it again.
  * - LEASED: a session has the right to run it, in one lease. Also reached from READY by a slave that comes back and
  *   names the lease in which it lost the job.
  * - READY: it was handed out and is to be leased again; in which line, its history says (`Returned`).
  * - DELAYED: it failed; its retry is not due yet.
- * - HELD: it was leased when an earlier master died; its slave may come back within the reclaim time.
+ * - HELD: it was leased when an earlier master died, or when this one heard nobody any more; its slave may come back
+ *   within the reclaim time.
  * - BURYING: no attempts are left; its dead letter is not durable yet, so that every state still carries it.
  * - SETTLED: done, skipped or dead: a number in a counter.
  *
@@ -177,8 +178,15 @@ export class Jobs {
     for (const piece of this.leases.takeAll(lease)) this.#lose(piece, lease, countsAsLost);
   }
 
+  /** LEASED -> HELD: nobody is heard, so it is not the slave's fault, and no other can have the jobs. */
+  hold(lease: Lease): void {
+    for (const piece of this.leases.takeAll(lease)) {
+      this.reclaims.add({ ...piece, holder: holderOf(piece, lease) });
+    }
+  }
+
   #lose(piece: Piece, lease: Lease, countsAsLost: boolean): void {
-    const holder = { name: lease.name, slaveId: lease.slaveId, before: piece.history };
+    const holder = holderOf(piece, lease);
     const history = countsAsLost ? lostWithSession(piece.history) : piece.history;
     this.returned.add({ ...this.#changed(piece, history), holder }, false);
   }
@@ -273,4 +281,9 @@ function splitCharged(stranded: Stranded): readonly Stranded[] {
   return Array.from({ length: span.count }, (_, i) => {
     return { ...stranded, span: span.cut(span.seq + i, span.seq + i + 1) };
   });
+}
+
+/** Who may name the piece when it comes back. */
+function holderOf({ history }: Piece, { name, slaveId }: Lease): NonNullable<Piece["holder"]> {
+  return { name, slaveId, before: history };
 }

@@ -19,11 +19,18 @@ export class Slaves {
   readonly #answers: Answers;
   readonly #patience: Patience;
   readonly #silenceMs: number;
+  /** So long without a byte, a beat is overdue. */
+  readonly #quietMs: number;
   readonly #emit: (effect: Effect) => void;
-  /** On the patient clock: when jobs stop waiting for slaves of an earlier master. */
-  readonly #reclaimEndsMs: number;
+  /**
+   * On the patient clock: when jobs stop waiting for the slaves that had them. Infinity while nobody is heard: then
+   * there is nobody else to run them either.
+   */
+  #reclaimEndsMs: number;
   /** On the patient clock: nobody can be silent before. */
   #judgeAtMs = Infinity;
+  /** Some are silent, and it is not clear yet whether all are: one that is heard tells. */
+  #isInDoubt = false;
 
   constructor(
     parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience },
@@ -37,12 +44,14 @@ export class Slaves {
     this.#patience = parts.patience;
     this.#reclaimEndsMs = nowMs + reclaimMs;
     this.#silenceMs = silentHeartbeatsMax * heartbeatMs;
+    this.#quietMs = (silentHeartbeatsMax - 1) * heartbeatMs;
     this.#emit = emit;
   }
 
   /** A slave gets back what it names and still may have; it drops the rest. Its older session, if any, ends. */
   joined({ session: id, slaveId, slaveName, credit, held }: Joined, nowMs: number): Session {
     const heardMs = this.#patience.time(nowMs);
+    if (this.#reclaimEndsMs === Infinity) this.#reclaimEndsMs = heardMs + this.#silenceMs;
     const session = this.#sessions.add(id, slaveId, slaveName, heardMs);
     this.#judgeAtMs = Math.min(this.#judgeAtMs, heardMs + this.#silenceMs);
     const kept = merged(held).map(({ lease, jobs }) => this.#reclaim(session, lease, jobs)).filter((
@@ -79,6 +88,7 @@ export class Slaves {
   /** Any byte proves life. */
   heard(session: Session, nowMs: number): void {
     session.heardMs = this.#patience.time(nowMs);
+    if (this.#isInDoubt) this.#judgeAtMs = session.heardMs;
   }
 
   /** An answer for a lease that this session does not hold is stale: it changes nothing. */
@@ -121,28 +131,42 @@ export class Slaves {
     this.#emit({ kind: "close", session: session.id, how });
   }
 
+  /** Nobody is heard any more: it is this master that is cut off. Its slaves keep their jobs, and so do their leases. */
+  #endAll(): void {
+    this.#reclaimEndsMs = Infinity;
+    for (const session of [...this.#sessions]) {
+      for (const lease of this.#jobs.leases.ofSession(session.id)) this.#jobs.hold(lease);
+      this.#end(session, "silent");
+    }
+  }
+
   #remove(session: Session, how: SessionEnd): void {
     this.#sessions.remove(session);
     const isLost = how === "closed" || how === "silent";
     for (const lease of this.#jobs.leases.ofSession(session.id)) this.#jobs.lose(lease, isLost);
   }
 
-  /** Gives up those that were silent for three heartbeats. Returns how many. */
+  /**
+   * Gives up those that were silent for three heartbeats. If none is heard as often as it should be, it waits whether
+   * all of them fall silent, a heartbeat at most: then it is this master that is cut off. Returns how many.
+   */
   endSilent(nowMs: number): number {
     const time = this.#patience.time(nowMs);
     if (time < this.#judgeAtMs || !this.#patience.mayJudge(nowMs)) return 0;
-    const silent: Session[] = [];
-    this.#judgeAtMs = Infinity;
-    for (const session of this.#sessions) {
-      const limitMs = session.heardMs + this.#silenceMs;
-      if (limitMs <= time) silent.push(session);
-      else this.#judgeAtMs = Math.min(this.#judgeAtMs, limitMs);
-    }
-    for (const session of silent) this.#end(session, "silent");
+    const all = [...this.#sessions];
+    const isSilent = ({ heardMs }: Session) => heardMs + this.#silenceMs <= time;
+    const silent = all.filter(isSilent);
+    const others = all.filter((session) => !isSilent(session));
+    const isCutOff = others.every(({ heardMs }) => heardMs + this.#quietMs <= time);
+    this.#judgeAtMs = Math.min(...others.map(({ heardMs }) => heardMs + this.#silenceMs));
+    this.#isInDoubt = silent.length > 0 && others.length > 0 && isCutOff;
+    if (silent.length === 0 || this.#isInDoubt) return 0;
+    if (isCutOff) this.#endAll();
+    else for (const session of silent) this.#end(session, "silent");
     return silent.length;
   }
 
-  /** What slaves of an earlier master did not name by now is for anybody. */
+  /** What its slave did not come back for and name by now is for anybody. */
   endReclaims(nowMs: number): void {
     const { reclaims } = this.#jobs;
     if (reclaims.count === 0 || !this.#patience.mayJudge(nowMs)) return;

@@ -206,8 +206,8 @@ t.test("silence or a drain charges nobody, not even alone in a slave", async (t)
   const run = new TestRun().yield(1).join(1, 1);
   run.leases();
   run.leave(1).join(2, 1).leases();
-  run.leave(2).join(3, 1).leases();
-  run.passSilently(15_000);
+  run.leave(2).join(3, 1).join(5, 0).leases();
+  run.passSilently(10_000).say({ kind: "heard", session: 5 }).passSilently(5_000);
   t.same(run.take("close"), [{ kind: "close", session: 3, how: "silent" }]);
   t.same(run.state.stranded[0]!.history, {
     failures: 0,

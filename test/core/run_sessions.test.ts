@@ -13,6 +13,45 @@ t.test("a slave is given up after three silent heartbeats; any byte proves life"
   t.equal(run.status.buffered, 1);
 });
 
+t.test("if all fall silent, their jobs wait for them: it is the master that is cut off", async (t) => {
+  const run = new TestRun().yield(3).join(1, 1);
+  const [one] = run.leases();
+  run.passSilently(4_000).join(2, 1);
+  const [two] = run.leases();
+  t.same(run.passSilently(11_000).take("close"), [], "the other one may be heard yet");
+  const closed = run.passSilently(4_000).take("close");
+  t.same(closed.map(({ session }) => session), [1, 2]);
+  t.match(run.status, { slaves: 0, buffered: 3 });
+  run.passSilently(3_600_000).join(3, 1, [{ lease: one!.lease, jobs: [0, 1] }], "s1");
+  t.same(
+    brief(run.done({ ...one!, session: 3 }, [0, 1]).leases()),
+    ["3:2-3 no"],
+    "what the other had is not for this one",
+  );
+  run.join(4, 1, [{ lease: two!.lease, jobs: [1, 2] }], "s2");
+  t.same(run.take("keep").at(-1)!.leases, [{ lease: two!.lease, jobs: [1, 2] }]);
+  t.equal(run.state.repeated, 0);
+});
+
+t.test("a slave that does not come back when others do is given up", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  run.leases();
+  run.passSilently(15_000).join(2, 1);
+  t.same(brief(run.pass(14_999).leases()), []);
+  t.same(brief(run.pass(1).leases()), ["2:0-1 no"]);
+});
+
+t.test("one that is heard while all seem silent tells who is lost", async (t) => {
+  const run = new TestRun().yield(2).join(1, 1).passSilently(4_000).join(2, 1);
+  run.leases();
+  run.passSilently(11_500);
+  t.same(run.take("close"), []);
+  t.same(run.say({ kind: "heard", session: 2 }).passSilently(0).take("close").map(({ session }) => session), [
+    1,
+  ]);
+  t.match(run.status, { slaves: 1, buffered: 1 });
+});
+
 t.test("a master that stood still gives nobody up: it reads first what was waiting", async (t) => {
   const run = new TestRun().yield(1).join(1, 1);
   run.leases();
