@@ -162,11 +162,16 @@ export class Scenario {
   }
 
   async end(): Promise<void> {
+    await this.endProcesses();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Ends all that runs still; the folder stays. */
+  async endProcesses(): Promise<void> {
     // all at once: one that outlives its tracer would keep the pipes open
     this.#killAll();
     for (const program of this.#programs) await program.ended;
     this.#killAll();
-    rmSync(this.folder, { recursive: true, force: true });
   }
 
   #killAll(): void {
@@ -250,9 +255,9 @@ function belongsTo(pid: string, folder: string): boolean {
   }
 }
 
-/** Waits until a condition holds that only the disk can tell; rejects after half a minute. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 30_000;
+/** Waits until a condition holds that only the disk can tell; rejects after half a minute, or what is given. */
+export async function until(condition: () => boolean, what: string, msMax = 30_000): Promise<void> {
+  const deadline = Date.now() + msMax;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`It never came to this: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -14,6 +14,8 @@ export async function state({ line, env }: Invocation): Promise<number> {
   }
   const settings = settle(line, env);
   const report = await readState(statePlace(word, settings));
-  process.stdout.write(settings.json ? `${stateJson(report)}\n` : `${stateLines(report).join("\n")}\n`);
+  const text = settings.json ? `${stateJson(report)}\n` : `${stateLines(report).join("\n")}\n`;
+  // Bun calls back for an empty write, as `exit` makes one, before a pipe has taken all that is queued; for this, after.
+  await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
   return 0;
 }

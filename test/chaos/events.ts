@@ -1,0 +1,40 @@
+import type { Program } from "../e2e/harness.ts";
+
+/** A slave joined a master or left it, as the master said with `--json`. */
+export type SessionEvent = Readonly<{
+  event: "joined" | "left";
+  atMs: number;
+  /** Which master, counted from 0, and its session. */
+  master: number;
+  session: number;
+  /** Of the supervisor. */
+  pid: number;
+  reason: string;
+}>;
+
+/** What masters said of sessions, in the order in which it happened. */
+export function sessionEvents(masters: readonly Program[]): SessionEvent[] {
+  return masters.flatMap(({ stdout }, master) =>
+    stdout.split("\n").filter((line) => /^\{"event":"(?:joined|left)"/.test(line) && line.endsWith("}")).map(
+      (line) => {
+        const { event, at, session, slave, reason = "" } = JSON.parse(line);
+        // a slave is named after host and pid
+        return {
+          event,
+          atMs: Date.parse(at),
+          master,
+          session,
+          pid: Number(slave.split(":").at(-1)),
+          reason,
+        };
+      },
+    )
+  );
+}
+
+/** Whether the slave of this pid is joined to the latest master now. */
+export function isJoined(master: Program, pid: number): boolean {
+  const own = sessionEvents([master]).filter((event) => event.pid === pid);
+  return own.filter(({ event }) => event === "joined").length >
+    own.filter(({ event }) => event === "left").length;
+}
