@@ -72,14 +72,11 @@ export function unknownCommand(word: string): UsageError {
 function pickFlags(parsed: Record<string, unknown>, argv: readonly string[]): CommandLine["flags"] {
   const flags: Partial<Record<OptionName, string | boolean>> = {};
   for (const [name, option] of optionRows) {
-    const value = parsed[name];
-    if (
-      option.kind === "switch"
-        ? argv.some((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`))
-        : value !== undefined
-    ) {
-      flags[name] = value as string | boolean;
-    }
+    const value = parsed[name], flag = `--${name}`, prefix = `${flag}=`;
+    const isGiven = option.kind === "switch"
+      ? argv.some((arg) => arg === flag || arg.startsWith(prefix))
+      : value !== undefined;
+    if (isGiven) flags[name] = value as string | boolean;
   }
   return flags;
 }

@@ -5,6 +5,8 @@ import { welcomeBytesMax } from "../base/wire_limits.ts";
 import {
   encodeAuth,
   type Greeting,
+  greetingBytes,
+  headerBytes,
   type Hello,
   OtherVersionError,
   type Proof,
@@ -40,6 +42,7 @@ type Attempt = Readonly<{
 type Step = Readonly<{ send?: Uint8Array; welcome?: Welcome; rest: Uint8Array }>;
 
 const none = new Uint8Array(0);
+const unfinished: Step = { rest: none };
 
 /**
  * The slave's half of the handshake, as bytes in and bytes out.
@@ -53,6 +56,8 @@ export class SlaveHandshake {
   /** Bytes not read yet; only the first `#filled` count. */
   #bytes: Uint8Array = none;
   #filled = 0;
+  /** Once the header of a message is there, it is looked at again only when all of it is. */
+  #wanted = 0;
   /** Set from HELLO on. */
   #proof: Proof | null = null;
 
@@ -68,8 +73,9 @@ export class SlaveHandshake {
    */
   push(chunk: Uint8Array): Step {
     this.#keep(chunk);
-    const read = this.#read();
-    if (!read) return { rest: none };
+    const read = this.#filled < this.#wanted ? undefined : this.#read();
+    if (!read) return unfinished;
+    this.#wanted = 0;
     this.#bytes = this.#bytes.slice(read.used, this.#filled);
     this.#filled = this.#bytes.length;
     return this.#take(read.greeting);
@@ -90,7 +96,9 @@ export class SlaveHandshake {
   #read(): ReturnType<typeof readGreeting> {
     const bytes = this.#bytes.subarray(0, this.#filled);
     try {
-      return readGreeting(bytes, this.#proof ? welcomeBytesMax : handshakeBytesMax);
+      const read = readGreeting(bytes, this.#proof ? welcomeBytesMax : handshakeBytesMax);
+      if (!read && this.#filled >= headerBytes) this.#wanted = greetingBytes(bytes);
+      return read;
     } catch (error) {
       if (error instanceof OtherVersionError) throw this.#refused(otherVersion(error.version), error);
       const stranger = strangerOf(bytes);

@@ -59,7 +59,7 @@ export class FrameReader {
       bodies.push(new Uint8Array(chunk.buffer, chunk.byteOffset + at + prefixBytes, end - at - prefixBytes));
       at = end;
     }
-    if (at < chunk.length) this.#keep(chunk.subarray(at));
+    if (at < chunk.length) this.#keep(chunk, at, chunk.length);
     if (this.#filled >= prefixBytes && bodies.length === 0) checkedLength(this.#partial, 0);
     return bodies;
   }
@@ -67,11 +67,11 @@ export class FrameReader {
   /** Completes the frame that has begun, if `chunk` can; returns how many bytes of `chunk` were used. */
   #finish(chunk: Uint8Array, bodies: Uint8Array[]): number {
     const used = Math.min(chunk.length, Math.max(0, prefixBytes - this.#filled));
-    if (used > 0) this.#keep(chunk.subarray(0, used));
+    if (used > 0) this.#keep(chunk, 0, used);
     if (this.#filled < prefixBytes) return used;
     const end = prefixBytes + checkedLength(this.#partial, 0);
     const rest = Math.min(chunk.length - used, end - this.#filled);
-    this.#keep(chunk.subarray(used, used + rest));
+    this.#keep(chunk, used, used + rest);
     if (this.#filled === end) {
       bodies.push(this.#partial.subarray(prefixBytes, end));
       this.#partial = new Uint8Array(64);
@@ -81,16 +81,21 @@ export class FrameReader {
   }
 
   /** Room is made for up to four times what came, and no more than the frame needs. */
-  #keep(bytes: Uint8Array): void {
-    const filled = this.#filled + bytes.length;
+  #keep(chunk: Uint8Array, from: number, to: number): void {
+    const filled = this.#filled + to - from;
     if (filled > this.#partial.length) {
-      const head = this.#filled >= prefixBytes ? this.#partial : bytes;
-      const announced = head.length < prefixBytes ? Infinity : prefixBytes + lengthAt(head, 0);
+      const announced = this.#filled >= prefixBytes
+        ? prefixBytes + lengthAt(this.#partial, 0)
+        : to - from >= prefixBytes
+        ? prefixBytes + lengthAt(chunk, from)
+        : Infinity;
       const larger = new Uint8Array(Math.max(filled, Math.min(filled * 4, announced)));
       larger.set(this.#partial.subarray(0, this.#filled));
       this.#partial = larger;
     }
-    this.#partial.set(bytes, this.#filled);
+    // A view of a byte takes more memory than a hundred of them, and a frame may come byte by byte.
+    if (filled - this.#filled > 32) this.#partial.set(chunk.subarray(from, to), this.#filled);
+    else for (let at = from; at < to; at++) this.#partial[this.#filled + at - from] = chunk[at]!;
     this.#filled = filled;
   }
 }

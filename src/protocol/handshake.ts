@@ -214,6 +214,11 @@ export function readGreeting(
   return { greeting: readBody(header, bytes.slice(headerBytes, used)), used };
 }
 
+/** Bytes of the message that `bytes` begin with, its header included; only of the header while that is not complete. */
+export function greetingBytes(bytes: Uint8Array): number {
+  return bytes.length < headerBytes ? headerBytes : headerBytes + readHeader(bytes).length;
+}
+
 /** The other side speaks another version of the protocol. */
 export class OtherVersionError extends FrameError {
   readonly version: number;

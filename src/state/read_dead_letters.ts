@@ -45,35 +45,37 @@ export type DeadLetters = Readonly<{
 export async function readDeadLetters(path: string, disk: Disk = nodeDisk): Promise<DeadLetters> {
   const letters = new Map<number, DeadLetterRecord>();
   let damagedLines = 0;
-  for await (const line of deadLetterLines(path, disk)) {
-    if (line === null) damagedLines += 1;
-    else if ("handled" in line) letters.delete(line.seq);
-    else letters.set(line.seq, line);
+  for await (const lines of deadLetterLines(path, disk)) {
+    for (const line of lines) {
+      if (line === null) damagedLines += 1;
+      else if ("handled" in line) letters.delete(line.seq);
+      else letters.set(line.seq, line);
+    }
   }
   return { letters: [...letters.values()].sort((a, b) => a.seq - b.seq), damagedLines };
 }
 
 /**
- * Each line of the file in turn; null is one that is no dead letter. If the file is longer than `bytesMax`, only its
+ * The lines of the file in turn, some at once; null is one that is no dead letter. If the file is longer than `bytesMax`, only its
  * end is read: the first line may be the rest of one, and null.
  */
 export async function* deadLetterLines(
   path: string,
   disk: Disk,
   bytesMax = Infinity,
-): AsyncGenerator<DeadLetterRecord | Handled | null> {
+): AsyncGenerator<readonly (DeadLetterRecord | Handled | null)[]> {
   const file = await openOwn(disk, path);
   if (file === null) return;
   try {
     const { size } = await file.stat();
-    for await (const line of linesOf(file, Math.max(0, size - bytesMax))) yield parseLine(line);
+    for await (const lines of linesOf(file, Math.max(0, size - bytesMax))) yield lines.map(parseLine);
   } finally {
     await file.close();
   }
 }
 
 /** Split at newlines only: `readline` splits at U+2028 too, which may stand within a line. */
-async function* linesOf(file: FileHandle, from: number): AsyncGenerator<string> {
+async function* linesOf(file: FileHandle, from: number): AsyncGenerator<string[]> {
   const chunk = new Uint8Array(64 << 10);
   const decoder = new TextDecoder();
   let rest: string[] = [];
@@ -83,14 +85,15 @@ async function* linesOf(file: FileHandle, from: number): AsyncGenerator<string> 
     position += bytesRead;
     const lines = decoder.decode(chunk.subarray(0, bytesRead), { stream: true }).split("\n");
     const last = lines.pop()!;
-    for (const line of lines) {
-      yield [...rest, line].join("");
+    if (lines.length > 0) {
+      lines[0] = rest.join("") + lines[0];
       rest = [];
+      yield lines;
     }
     rest.push(last);
   }
   const tail = rest.join("") + decoder.decode();
-  if (tail !== "") yield tail;
+  if (tail !== "") yield [tail];
 }
 
 type Handled = Readonly<{ seq: number; handled: unknown }>;

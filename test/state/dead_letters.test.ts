@@ -107,8 +107,8 @@ t.test("of a long file only the end is read", async (t) => {
   const { size } = statSync(store.deadPath);
   const linesOf = async (bytesMax: number) => {
     const read = [];
-    for await (const line of deadLetterLines(store.deadPath, nodeDisk, bytesMax)) {
-      read.push(line?.seq ?? null);
+    for await (const lines of deadLetterLines(store.deadPath, nodeDisk, bytesMax)) {
+      read.push(...lines.map((line) => line?.seq ?? null));
     }
     return read;
   };
