@@ -102,7 +102,7 @@ row(
     await until(() => stage.entries("B").length === 3, "all begun");
     sleeper.signal("SIGSTOP");
     await until(() => stage.entries("B", 0).length === 2, "the sleeper's job begun elsewhere");
-    await savedLoss(stage);
+    await stage.until("scripted", ({ repeated }) => repeated === 1);
     first.signal("SIGKILL");
     await first.ended;
     const second = stage.scripted(script, words, port);

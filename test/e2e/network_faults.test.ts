@@ -60,7 +60,8 @@ row("B2: resets: both ends clean up once, and nothing is run again", async (t, s
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0, slave.stderr);
   t.equal(events(master, "left").length, 4, "each session ended once");
-  t.match(ending(master), { handedOut: 440, done: 440, dead: 0, repeated: 0 });
+  // a lease that was under way at a reset is handed out again, and was never begun
+  t.match(ending(master), { handedOut: 440, done: 440, dead: 0 });
   t.equal(stage.records().repeated, 0);
   for (const { stderr } of [master, slave]) t.notMatch(stderr, /ERROR|unexpected|\n {4}at /);
 });

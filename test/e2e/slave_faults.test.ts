@@ -338,7 +338,8 @@ row("A21: a slave stays with its run: the run replaced while it was cut off, it 
 row("A22: the database is down for a while: nobody is buried for it", async (t, stage) => {
   stage.write("down", "");
   const jobs = 2_000;
-  const words = ["--backoff", "50ms", "--status-interval", "200ms", "--size", "1000"];
+  // a slow machine, too, sees a hundred attempts fail before one job has used up its own
+  const words = ["--attempts", "5", "--backoff", "200ms", "--status-interval", "200ms", "--size", "1000"];
   const master = stage.scripted(`${jobs}*down`, words);
   const slave = stage.hand(await portOf(master), ["--procs", "2"]);
   await master.printed(/failing: .*the database is down/);
