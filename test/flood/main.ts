@@ -1,0 +1,80 @@
+// Attacks a real master over the network, and says what is left of a real slave's rate: npm run flood
+//   --only NAME   one attack alone
+//   --seconds N   of watching before and after; twice as long during the attack
+// Prints the tables of docs/hostile-input.md; exits 1 if less than 80 % of a rate is kept, or anything else fails.
+import { parseArgs } from "node:util";
+import { runtimes } from "../e2e/harness.ts";
+import { type Flood, floods, runFlood } from "./floods.ts";
+import { outOfFiles } from "./out_of_files.ts";
+import { reconnectStorm } from "./storm.ts";
+
+const { values } = parseArgs({
+  options: { only: { type: "string" }, seconds: { type: "string", default: "5" } },
+});
+const seconds = Number(values.seconds);
+const isChosen = (name: string): boolean => values.only === undefined || values.only === name;
+const failures: string[] = [];
+
+function must(isFine: boolean, what: string): void {
+  if (!isFine) failures.push(what);
+}
+
+console.log(
+  "| attack | connections | made in all | rate before | during | after | kept | memory before | during | log lines |",
+);
+console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+for (const flood of floods.filter(({ name }) => isChosen(name))) await flooded(flood);
+if (isChosen("storm")) await stormed();
+for (const runtime of ["binary", "bun", "deno"] as const) {
+  if (isChosen("files") || isChosen(`files-${runtime}`)) await withoutFiles(runtime);
+}
+for (const failure of failures) console.error(failure);
+process.exit(failures.length > 0 ? 1 : 0);
+
+async function flooded(flood: Flood): Promise<void> {
+  const { connections, made, before, during, after, logLines, stayed, exitCode, stderr } = await runFlood(
+    flood,
+    seconds,
+    1,
+  );
+  const kept = during.ratePerSecond / before.ratePerSecond;
+  const cells = [
+    `${flood.name}: ${flood.what}`,
+    connections,
+    made,
+    ...[before, during, after].map(({ ratePerSecond }) => `${Math.round(ratePerSecond)}/s`),
+    `${Math.round(kept * 100)} %`,
+    ...[before, during].map(({ peakMiB }) => `${Math.round(peakMiB)} MiB`),
+    logLines,
+  ];
+  console.log(`| ${cells.join(" | ")} |`);
+  must(kept >= 0.8, `${flood.name}: less than 80 % of the rate`);
+  must(stayed, `${flood.name}: the real slave's session was lost\n${stderr.slice(-2_000)}`);
+  must(exitCode === 130, `${flood.name}: the master ended with ${exitCode}`);
+}
+
+async function stormed(): Promise<void> {
+  const { slaves, backMs, silent, ratePerSecond } = await reconnectStorm(500);
+  console.log(
+    `storm: ${slaves} slaves were back ${
+      (backMs / 1_000).toFixed(1)
+    } s after a master was killed and started again; ` +
+      `${silent} given up for silence; the real slave's rate then: ${Math.round(ratePerSecond)}/s`,
+  );
+  must(silent === 0, "storm: heartbeats starved");
+}
+
+async function withoutFiles(runtime: keyof typeof runtimes): Promise<void> {
+  const { before, during, joinedMs, lines, exitCode } = await outOfFiles(runtimes[runtime], 64, seconds);
+  const kept = during.ratePerSecond / before.ratePerSecond;
+  console.log(
+    `files: a master under ${runtime} that may open 64 files: ${
+      Math.round(kept * 100)
+    } % of the rate kept while strangers hold ` +
+      `them; a new slave was in ${
+        (joinedMs / 1_000).toFixed(1)
+      } s after they left; ${lines.length} log lines`,
+  );
+  must(kept >= 0.8, `files-${runtime}: less than 80 % of the rate`);
+  must(exitCode === 130, `files-${runtime}: the master ended with ${exitCode}`);
+}
