@@ -27,6 +27,9 @@ export function writePrefix(bytes: Uint8Array, bodyBytes: number): void {
   bytes[3] = bodyBytes;
 }
 
+/** In place of a list for each byte of a frame that comes byte by byte. */
+const none: readonly Uint8Array[] = [];
+
 /**
  * Cuts a stream of bytes into frames, however it arrives: one byte at a time, or many frames at once. Each byte
  * is copied a bounded number of times. Memory grows with the bytes that came, never with the length announced.
@@ -48,7 +51,11 @@ export class FrameReader {
    * @throws {FrameError} if a frame announces more than 16 MiB; the reader is of no use then. If other frames
    * were complete before it, they are returned first, and the next call throws.
    */
-  push(chunk: Uint8Array): Uint8Array[] {
+  push(chunk: Uint8Array): readonly Uint8Array[] {
+    if (this.#filled + chunk.length < this.#wanted) {
+      this.#keep(chunk, 0, chunk.length);
+      return none;
+    }
     const bodies: Uint8Array[] = [];
     let at = this.#filled > 0 ? this.#finish(chunk, bodies) : 0;
     while (chunk.length - at >= prefixBytes) {
@@ -64,12 +71,17 @@ export class FrameReader {
     return bodies;
   }
 
+  /** Bytes of the frame that has begun, as far as is known. */
+  get #wanted(): number {
+    return this.#filled < prefixBytes ? prefixBytes : prefixBytes + checkedLength(this.#partial, 0);
+  }
+
   /** Completes the frame that has begun, if `chunk` can; returns how many bytes of `chunk` were used. */
   #finish(chunk: Uint8Array, bodies: Uint8Array[]): number {
     const used = Math.min(chunk.length, Math.max(0, prefixBytes - this.#filled));
     if (used > 0) this.#keep(chunk, 0, used);
     if (this.#filled < prefixBytes) return used;
-    const end = prefixBytes + checkedLength(this.#partial, 0);
+    const end = this.#wanted;
     const rest = Math.min(chunk.length - used, end - this.#filled);
     this.#keep(chunk, used, used + rest);
     if (this.#filled === end) {

@@ -13,9 +13,9 @@ export async function lastLetters(
   isWanted: (seq: number) => boolean,
 ): Promise<Map<number, Uint8Array>> {
   const jobs = new Map<number, Uint8Array>();
-  for await (const lines of deadLetterLines(path, disk, lastLettersBytes)) {
-    for (const line of lines) {
-      if (line === null || !isWanted(line.seq)) continue;
+  for await (const { read } of deadLetterLines(path, disk, lastLettersBytes)) {
+    for (const line of read) {
+      if (!isWanted(line.seq)) continue;
       if ("handled" in line) jobs.delete(line.seq);
       else jobs.set(line.seq, line.cbor);
     }

@@ -45,62 +45,70 @@ export type DeadLetters = Readonly<{
 export async function readDeadLetters(path: string, disk: Disk = nodeDisk): Promise<DeadLetters> {
   const letters = new Map<number, DeadLetterRecord>();
   let damagedLines = 0;
-  for await (const lines of deadLetterLines(path, disk)) {
-    for (const line of lines) {
-      if (line === null) damagedLines += 1;
-      else if ("handled" in line) letters.delete(line.seq);
+  for await (const { read, damaged } of deadLetterLines(path, disk)) {
+    damagedLines += damaged;
+    for (const line of read) {
+      if ("handled" in line) letters.delete(line.seq);
       else letters.set(line.seq, line);
     }
   }
   return { letters: [...letters.values()].sort((a, b) => a.seq - b.seq), damagedLines };
 }
 
+/** Some lines of the file, in order. */
+type Lines = Readonly<{ read: readonly (DeadLetterRecord | Handled)[]; damaged: number }>;
+
 /**
- * The lines of the file in turn, some at once; null is one that is no dead letter. If the file is longer than `bytesMax`, only its
- * end is read: the first line may be the rest of one, and null.
+ * The lines of the file in turn, some at once. If the file is longer than `bytesMax`, only its end is read: the first
+ * line may be the rest of one, and damaged.
  */
-export async function* deadLetterLines(
-  path: string,
-  disk: Disk,
-  bytesMax = Infinity,
-): AsyncGenerator<readonly (DeadLetterRecord | Handled | null)[]> {
+export async function* deadLetterLines(path: string, disk: Disk, bytesMax = Infinity): AsyncGenerator<Lines> {
   const file = await openOwn(disk, path);
   if (file === null) return;
   try {
     const { size } = await file.stat();
-    for await (const lines of linesOf(file, Math.max(0, size - bytesMax))) yield lines.map(parseLine);
+    yield* linesOf(file, Math.max(0, size - bytesMax));
   } finally {
     await file.close();
   }
 }
 
 /** Split at newlines only: `readline` splits at U+2028 too, which may stand within a line. */
-async function* linesOf(file: FileHandle, from: number): AsyncGenerator<string[]> {
+async function* linesOf(file: FileHandle, from: number): AsyncGenerator<Lines> {
   const chunk = new Uint8Array(64 << 10);
   const decoder = new TextDecoder();
-  let rest: string[] = [];
+  const begun: string[] = [];
   for (let position = from;;) {
     const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
     if (bytesRead === 0) break;
     position += bytesRead;
-    const lines = decoder.decode(chunk.subarray(0, bytesRead), { stream: true }).split("\n");
-    const last = lines.pop()!;
-    if (lines.length > 0) {
-      lines[0] = rest.join("") + lines[0];
-      rest = [];
-      yield lines;
-    }
-    rest.push(last);
+    yield linesIn(decoder.decode(chunk.subarray(0, bytesRead), { stream: true }), begun);
   }
-  const tail = rest.join("") + decoder.decode();
-  if (tail !== "") yield [tail];
+  const tail = begun.join("") + decoder.decode();
+  if (tail !== "") yield linesIn(`${tail}\n`, []);
 }
+
+/** The lines that end in a text. `begun` are the parts of the first of them that came before, and then those of the next. */
+function linesIn(text: string, begun: string[]): Lines {
+  const read: (DeadLetterRecord | Handled)[] = [];
+  let damaged = 0, from = 0;
+  for (let to = text.indexOf("\n"); to >= 0; to = text.indexOf("\n", from)) {
+    // Not left to the parser: of a file that is nothing of ours, each line would cost an error.
+    const isOurs = begun.length > 0 || text.charCodeAt(from) === brace;
+    const line = isOurs ? parseLine(begun.splice(0).join("") + text.slice(from, to)) : null;
+    if (line === null) damaged++;
+    else read.push(line);
+    from = to + 1;
+  }
+  if (from < text.length) begun.push(text.slice(from));
+  return { read, damaged };
+}
+
+const brace = "{".charCodeAt(0);
 
 type Handled = Readonly<{ seq: number; handled: unknown }>;
 
 function parseLine(line: string): DeadLetterRecord | Handled | null {
-  // Not left to the parser: of a file that is nothing of ours, each line would cost an error.
-  if (!line.startsWith("{")) return null;
   try {
     const value = JSON.parse(line);
     if (!Number.isSafeInteger(value.seq) || value.seq < 0) return null;

@@ -157,7 +157,7 @@ export const bombs: readonly Bomb[] = [
   {
     what: "many arguments of a plugin",
     target: "arguments",
-    input: () => join(text("\0run\0p.ts\0"), filled("61 3d 00")),
+    input: () => join(text("\0run\0p.ts\0"), filled("61 3d 00", wordsSize)),
   },
   ...["::", ":", "[", "1", "1.", "1h", "1.1h", "f", "%", "\ud83d\ude00", "\x1b", "\n", "\\", "-"].flatMap((
     piece,
