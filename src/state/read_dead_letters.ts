@@ -93,9 +93,9 @@ function linesIn(text: string, begun: string[]): Lines {
   const read: (DeadLetterRecord | Handled)[] = [];
   let damaged = 0, from = 0;
   for (let to = text.indexOf("\n"); to >= 0; to = text.indexOf("\n", from)) {
-    // Not left to the parser: of a file that is nothing of ours, each line would cost an error.
-    const isOurs = begun.length > 0 || text.charCodeAt(from) === brace;
-    const line = isOurs ? parseLine(begun.splice(0).join("") + text.slice(from, to)) : null;
+    const line = begun.length > 0
+      ? parseLine(begun.splice(0).join("") + text.slice(from, to))
+      : parseLine(text, from, to);
     if (line === null) damaged++;
     else read.push(line);
     from = to + 1;
@@ -104,13 +104,16 @@ function linesIn(text: string, begun: string[]): Lines {
   return { read, damaged };
 }
 
-const brace = "{".charCodeAt(0);
+/** How each line begins (see `deadLetterLine`, `handledLine`), and the least characters of one. */
+const lineStart = '{"seq":', lineCharsMin = '{"seq":0,"handled":0}'.length;
 
 type Handled = Readonly<{ seq: number; handled: unknown }>;
 
-function parseLine(line: string): DeadLetterRecord | Handled | null {
+function parseLine(text: string, from = 0, to = text.length): DeadLetterRecord | Handled | null {
+  // Not left to the parser: of a file that is nothing of ours, each line would cost an error.
+  if (to - from < lineCharsMin || !text.startsWith(lineStart, from)) return null;
   try {
-    const value = JSON.parse(line);
+    const value = JSON.parse(text.slice(from, to));
     if (!Number.isSafeInteger(value.seq) || value.seq < 0) return null;
     return "handled" in value ? { seq: value.seq, handled: value.handled } : toRecord(value);
   } catch {

@@ -1,5 +1,3 @@
-import { encode } from "../../src/protocol/codec.ts";
-import { frame } from "../../src/protocol/frames.ts";
 import { join } from "./mutate.ts";
 
 /** Small to send, dear to read: what the limits are there for. Each is of just under a megabyte, or whole in itself. */
@@ -95,7 +93,6 @@ function uint32(head: number, value: number): Uint8Array {
   return Uint8Array.of(head, value >>> 24, value >>> 16 & 255, value >>> 8 & 255, value & 255);
 }
 
-const beat = frame(encode({ kind: "beat" }));
 const slave = Uint8Array.of(0), plan = { whole: Uint8Array.of(0, 0), byte: Uint8Array.of(0, 1) };
 
 export const bombs: readonly Bomb[] = [
@@ -124,11 +121,6 @@ export const bombs: readonly Bomb[] = [
   },
   { what: "empty frames", target: "frames", input: () => join(plan.whole, filled("00000000")) },
   { what: "empty frames, byte by byte", target: "frames", input: () => join(plan.byte, filled("00000000")) },
-  {
-    what: "beats, byte by byte",
-    target: "frames",
-    input: () => join(plan.byte, ...new Array(Math.floor(size / beat.length)).fill(beat)),
-  },
   {
     what: "an AUTH without end",
     target: "greetings",

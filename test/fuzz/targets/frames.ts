@@ -56,15 +56,6 @@ function* socketPieces(bytes: Uint8Array): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += socketBytes) yield bytes.subarray(at, at + socketBytes);
 }
 
-/** By a plain loop: a generator's results would be dearer than what reads them. */
-function eachByte(bytes: Uint8Array, take: (piece: Uint8Array) => void): void {
-  const piece = new Uint8Array(1);
-  for (let at = 0; at < bytes.length; at++) {
-    piece[0] = bytes[at]!;
-    take(piece);
-  }
-}
-
 export const frames: Target = {
   name: "frames",
   // As a link reads: what a socket gives at once, and no further than the first body that is no message.
@@ -72,7 +63,6 @@ export const frames: Target = {
     const { plan, bytes } = planned(input);
     quietly(() => {
       const reader = new FrameReader();
-      if (plan === 1) return eachByte(bytes, (piece) => reader.push(piece).forEach(parseSlaveMessage));
       for (const piece of plan === 0 ? socketPieces(bytes) : cutUp(bytes, plan)) {
         reader.push(piece).forEach(parseSlaveMessage);
       }
