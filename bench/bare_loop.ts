@@ -1,23 +1,24 @@
 // The limit to approach: cbor-x batches of 256 jobs over one TCP connection between two processes, and no
-// bookkeeping at all: no leases, no checks, no retries, no state. Run by end_to_end.ts; prints jobs per second.
+// bookkeeping at all: no leases, no checks, no retries, no state. Prints `begin` and `end` around the jobs.
 //   bun bench/bare_loop.ts small 2000000
 import { type ChildProcess, spawn } from "node:child_process";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import process from "node:process";
 import { decode, encode } from "cbor-x/index-no-eval";
-import { row } from "./rows.ts";
+import { makerOf } from "./rows.ts";
 
 const batchJobs = 256;
 /** Batches sent and not acknowledged: enough to keep both ends busy. */
 const window = 32;
 
 const [shape = "small", count = "1000000", port] = process.argv.slice(2);
-if (port === undefined) send(shape === "row" ? row : (id) => ({ id }), Number(count));
+if (port === undefined) send(makerOf(shape), Number(count));
 else receive(Number(port));
 
-/** Encodes and sends all jobs, then prints the rate. */
+/** Encodes and sends all jobs. */
 function send(make: (id: number) => unknown, jobs: number): void {
   const server = createServer((socket) => {
-    const startedAt = performance.now();
+    console.log("begin");
     let sent = 0, acked = 0;
     const pump = () => {
       while (sent < jobs && sent - acked < window * batchJobs) {
@@ -29,7 +30,7 @@ function send(make: (id: number) => unknown, jobs: number): void {
     readFrames(socket, (body) => {
       acked += decode(body) as number;
       if (acked < jobs) return pump();
-      console.log(Math.round(jobs / (performance.now() - startedAt) * 1000));
+      console.log("end");
       socket.end();
       server.close();
     });
@@ -37,9 +38,9 @@ function send(make: (id: number) => unknown, jobs: number): void {
   });
   server.listen(0, "127.0.0.1", () => {
     const { port } = server.address() as AddressInfo;
-    const receiver: ChildProcess = spawn(process.execPath, [process.argv[1]!, shape, count, String(port)], {
-      stdio: "inherit",
-    });
+    const flags = process.versions.deno === undefined ? [] : ["run", "-A"];
+    const words = [...flags, process.argv[1]!, shape, count, String(port)];
+    const receiver: ChildProcess = spawn(process.execPath, words, { stdio: "inherit" });
     setTimeout(() => receiver.kill("SIGKILL"), 120_000).unref();
   });
 }

@@ -1,52 +1,96 @@
-// How near the binary comes to the bare loop, in one go: `npm run bench`. Rounds are interleaved, for a shared
-// machine changes its speed from minute to minute; the ratio of the medians is what counts.
-//   npm run bench -- --rounds 5 --procs 1
+// Taskmaster beside the bare loop and its peers, in one go: `npm run bench`.
+//   --rounds N    how often each is measured (5)
+//   --quick       two rounds of a tenth of the jobs: to see that it works
+//   --only ID     just this system; may be given several times
+//   --write       put tables and chart into docs/performance.md and docs/performance.svg
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { parseArgs } from "node:util";
-import { execute, root, runEmpty } from "./run_empty.ts";
+import { type Bars, drawChart } from "./chart.ts";
+import { circumstances } from "./circumstances.ts";
+import { describe, type Findings, replaceBetweenMarks } from "./document.ts";
+import { root } from "./rig.ts";
+import { measureRounds, type Result } from "./rounds.ts";
+import { shapes } from "./rows.ts";
+import { spreadOf } from "./statistics.ts";
+import type { System } from "./system.ts";
+import { mainId, systems } from "./systems.ts";
 
-const { values: { rounds, procs, json } } = parseArgs({
+const documentPath = join(root, "docs", "performance.md");
+
+const { values } = parseArgs({
   options: {
-    rounds: { type: "string", default: "5" },
-    procs: { type: "string", default: "1" },
-    json: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    quick: { type: "boolean", default: false },
+    only: { type: "string", multiple: true },
+    write: { type: "boolean", default: false },
   },
 });
-// long enough that the start and the first second, in which the code is compiled, count for little
-const loads = [{ shape: "small", jobs: 8_000_000 }, { shape: "row", jobs: 1_000_000 }];
+const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+const unknown = (values.only ?? []).find((id) => !systems.some((system) => system.id === id));
 
-const results = loads.map(({ shape, jobs }) => {
-  const bare: number[] = [], ours: number[] = [];
-  for (let round = 0; round < Number(rounds); round++) {
-    bare.push(bareLoop(shape, jobs));
-    ours.push(jobs / runEmpty(shape, jobs, Number(procs)).elapsedMs * 1000);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  refuse(`--rounds ${values.rounds}: it must be a whole number from 1`);
+} else if (unknown !== undefined) {
+  refuse(`--only ${unknown}: the systems are ${systems.map(({ id }) => id).join(", ")}`);
+} else if (values.write && values.only !== undefined) {
+  refuse("--write with --only: the document shows what was measured together");
+} else await main();
+
+async function main(): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => stop.abort(new Error(`Stopped by ${signal}.`)));
   }
-  return { shape, jobs, bare: summary(bare), ours: summary(ours), ratio: median(ours) / median(bare) };
-});
-if (json) console.log(JSON.stringify(results));
-else for (const result of results) print(result);
-
-/** Jobs per second of the bare loop. */
-function bareLoop(shape: string, jobs: number): number {
-  return Number(execute(process.execPath, [join(root, "bench", "bare_loop.ts"), shape, String(jobs)], root));
+  // a document without its marks is an error now, not after ten minutes
+  const document = readFileSync(documentPath, "utf8");
+  if (values.write) replaceBetweenMarks(document, "");
+  const findings = await measure(stop.signal);
+  const text = describe(findings);
+  console.log(text);
+  if (values.write) {
+    writeFileSync(documentPath, replaceBetweenMarks(document, text));
+    writeFileSync(join(root, "docs", "performance.svg"), chart(findings.results));
+  }
+  if (findings.results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
-}
-
-function summary(rates: readonly number[]): { median: number; least: number; most: number } {
-  return { median: median(rates), least: Math.min(...rates), most: Math.max(...rates) };
-}
-
-function print({ shape, bare, ours, ratio }: typeof results[number]): void {
-  const rate = ({ median, least, most }: typeof bare) =>
-    `${thousands(median)} k/s (${thousands(least)} to ${thousands(most)})`;
-  console.log(
-    `${shape}: bare loop ${rate(bare)}; run --procs ${procs} ${rate(ours)}; ratio ${ratio.toFixed(2)}`,
+async function measure(signal: AbortSignal): Promise<Findings> {
+  const found = systems.filter(({ id }) => values.only?.includes(id) ?? true)
+    .map((system) => ({ system, presence: system.find() }));
+  const missing = found.flatMap(({ system, presence }) =>
+    "missing" in presence ? [{ system, missing: presence.missing }] : []
   );
+  for (const { system, missing: what } of missing) console.error(`not measured, ${system.id}: ${what}`);
+  const present = found.flatMap(({ system, presence }) =>
+    "version" in presence ? [{ system, version: presence.version }] : []
+  );
+  const before = circumstances(rounds, values.quick);
+  const scale = values.quick ? 0.1 : 1;
+  const chosen = present.map(({ system }) => system);
+  const results = await measureRounds(chosen, rounds, scale, (line) => console.error(line), signal);
+  const versions = new Map(present.map(({ system, version }) => [system.id, version]));
+  return { circumstances: before, results, missing, versions };
 }
 
-function thousands(rate: number): string {
-  return String(Math.round(rate / 1000));
+function chart(results: readonly Result[]): string {
+  const isShown = ({ id, kind }: System) => kind === "peer" || [mainId, "run-2", "bare"].includes(id);
+  const shown = [...new Set(results.map(({ system }) => system))].filter(isShown);
+  const bars: Bars[] = shown.map((system) => ({
+    label: (system.kind === "taskmaster" ? `taskmaster ${system.label}` : system.label).replaceAll("`", ""),
+    kind: system.kind,
+    rates: shapes.map((shape) => {
+      const result = results.find((other) => other.system === system && other.shape === shape);
+      return spreadOf(result?.jobsPerSecond ?? []).median;
+    }),
+  }));
+  const fastestFirst = bars.toSorted((a, b) => (b.rates[0] || 0) - (a.rates[0] || 0));
+  const title = "Jobs a second on one machine, handlers that do nothing (logarithmic scale)";
+  return drawChart(title, ["small jobs", "rows of 230 bytes"], fastestFirst);
+}
+
+function refuse(what: string): void {
+  console.error(`Cannot measure with ${what}.`);
+  process.exitCode = 2;
 }

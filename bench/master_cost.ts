@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { dial } from "../src/link/dial.ts";
 import { type Master, startMaster } from "../src/master/master.ts";
-import { row } from "./rows.ts";
+import { makerOf } from "./rows.ts";
 
 const { positionals: [shape = "small", jobs = "2000000", port], values } = parseArgs({
   allowPositionals: true,
@@ -30,7 +30,7 @@ async function measure(): Promise<void> {
   const master = await open(folder, function* () {
     startedAt = performance.now();
     cpuBefore = process.cpuUsage();
-    const make = shape === "row" ? row : (id: number) => ({ id });
+    const make = makerOf(shape);
     for (let id = 0; id < Number(jobs); id++) yield make(id);
   });
   const slaves = Array.from(

@@ -1,4 +1,14 @@
-/** A job of about 230 encoded bytes, as a database row would be. */
+/** The two sizes of job that are measured: `{ id }`, and a row. */
+export type Shape = "small" | "row";
+
+export const shapes: readonly Shape[] = ["small", "row"];
+
+/** What makes job number `id` of a shape. */
+export function makerOf(shape: string): (id: number) => Record<string, unknown> {
+  return shape === "row" ? row : (id) => ({ id });
+}
+
+/** A job of about 230 encoded bytes, as a database row would be. bench/peers/rows.py makes the same. */
 export function row(id: number): Record<string, unknown> {
   return {
     id,

@@ -1,42 +1,69 @@
 // Jobs that cost nothing: what is left is taskmaster's own cost.
-//   jobs=N     how many
-//   shape=S    small: `{ id }`; row: about 230 bytes
-//   report=F   where to write { jobs, elapsedMs, peakMiB }: the time from the call of getJobs to the end of the run,
-//              and the most memory that master, supervisor and worker ever had (Linux)
-import { readFileSync, writeFileSync } from "node:fs";
+//   jobs=N       how many
+//   shape=S      small: `{ id }`; row: about 230 bytes
+//   folder=F     where workers say that they are ready, and where all processes leave their peak of memory (Linux)
+//   workers=N    how many workers `getJobs` waits for
+// Prints `begin` when the first job is asked for and `end` when the run has ended. Exports: the default, `asyncSource`
+// and `asyncHandler`.
+import { readdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, Summary } from "../../src/plugin/types.ts";
-import { row } from "../rows.ts";
+import { makerOf } from "../rows.ts";
 
-let startedAt = 0;
+type Last = { id: number } | undefined;
 
-export function* getJobs(last: { id: number } | undefined, ctx: Context) {
-  startedAt = performance.now();
-  const count = Number(ctx.args.jobs ?? 1_000_000);
-  const make = ctx.args.shape === "row" ? row : (id: number) => ({ id });
-  for (let id = (last?.id ?? -1) + 1; id < count; id++) yield make(id);
+function* jobs(last: Last, { args }: Context) {
+  const make = makerOf(args.shape ?? "small");
+  const end = Number(args.jobs ?? 1_000_000);
+  writeSync(2, "begin\n");
+  for (let id = (last?.id ?? -1) + 1; id < end; id++) yield make(id);
 }
 
-export function handleJob(): void {}
-
-export function teardown(ctx: Context): void {
-  if (ctx.args.report === undefined) return;
-  const peakMiB = { supervisor: peakOf(process.ppid), worker: peakOf(process.pid) };
-  writeFileSync(`${ctx.args.report}.worker-${process.pid}`, JSON.stringify(peakMiB));
+async function* jobsAsync(last: Last, ctx: Context) {
+  yield* jobs(last, ctx);
 }
 
-export function onFinish(summary: Summary, ctx: Context): void {
-  const elapsedMs = performance.now() - startedAt;
-  if (ctx.args.report === undefined) return;
-  const report = {
-    jobs: summary.done,
-    repeated: summary.repeated,
-    elapsedMs,
-    peakMiB: { master: peakOf(process.pid) },
-  };
-  writeFileSync(ctx.args.report, JSON.stringify(report));
+/** The clock starts when the workers are up, as it does for every other system. */
+async function ready({ args }: Context): Promise<void> {
+  while (names(args, "ready-").length < Number(args.workers ?? 1)) await sleep(5);
 }
 
-/** Most resident memory a process ever had, in MiB. */
-function peakOf(pid: number): number {
-  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? NaN) / 1024;
+const plain = {
+  getJobs: (last: Last, ctx: Context) => ready(ctx).then(() => jobs(last, ctx)),
+  handleJob(): void {},
+  setup({ args }: Context): void {
+    writeFileSync(join(args.folder ?? ".", `ready-${process.pid}`), "");
+  },
+  teardown({ args }: Context): void {
+    leavePeak(args, "supervisor", process.ppid);
+    leavePeak(args, "worker", process.pid);
+  },
+  onFinish({ done, repeated }: Summary, { args }: Context): void {
+    writeSync(2, "end\n");
+    leavePeak(args, "master", process.pid);
+    writeFileSync(join(args.folder ?? ".", "summary"), JSON.stringify({ done, repeated }));
+  },
+};
+
+export default plain;
+
+export const asyncSource = {
+  ...plain,
+  getJobs: (last: Last, ctx: Context) => ready(ctx).then(() => jobsAsync(last, ctx)),
+};
+
+export const asyncHandler = { ...plain, async handleJob(): Promise<void> {} };
+
+function names({ folder = "." }: Context["args"], start: string): string[] {
+  return readdirSync(folder).filter((name) => name.startsWith(start));
+}
+
+/** Most resident memory that a process ever had, in MiB. */
+function leavePeak({ folder = "." }: Context["args"], role: string, pid: number): void {
+  if (process.platform !== "linux") return;
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const peakMiB = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? NaN) / 1024;
+  writeFileSync(join(folder, `peak-${role}`), String(peakMiB));
 }

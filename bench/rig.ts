@@ -1,0 +1,153 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { cpuMsOfDescendants } from "./cpu_time.ts";
+
+export const root = resolve(import.meta.dirname!, "..");
+export const bun = join(root, "node_modules", ".bin", "bun");
+export const deno = join(root, "node_modules", ".bin", "deno");
+
+/** Longest that one measurement may take. */
+const measureMsMax = 180_000;
+/** How long a program has to end after SIGTERM. */
+const endMsMax = 5_000;
+/** How long after its end what a program printed may still arrive. */
+const lastWordsMsMax = 500;
+/** How much of what a program printed is kept, for the error if it fails. */
+const keptChars = 2_000;
+
+export type Measured = Readonly<{ elapsedMs: number; cpuMs: number }>;
+
+/** One process that was started, and the lines that it prints on stdout and stderr. */
+export class Program {
+  readonly pid: number;
+  /** Exit code, or the signal that ended it. */
+  readonly ended: Promise<number | string>;
+  readonly #process: ChildProcess;
+  readonly #lines = new Set<string>();
+  #tail = "";
+  #wake: () => void = () => {};
+  #end: number | string | null = null;
+
+  constructor(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
+    // a process group of its own: so what it started can be ended with it
+    this.#process = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    this.pid = this.#process.pid ?? NaN;
+    for (const stream of [this.#process.stdout!, this.#process.stderr!]) {
+      let rest = "";
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        this.#tail = (this.#tail + text).slice(-keptChars);
+        const lines = (rest + text).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) this.#lines.add(line);
+        this.#wake();
+      });
+    }
+    this.ended = new Promise((resolve) => {
+      const end = (how: number | string) => {
+        this.#end ??= how;
+        resolve(this.#end);
+        this.#wake();
+      };
+      this.#process.on("error", (error) => end(error.message));
+      // its last words come after its end; but a process that it left behind may keep its streams open
+      this.#process.on("close", (code, signal) => end(code ?? signal ?? "?"));
+      this.#process.on("exit", (code, signal) => {
+        sleep(lastWordsMsMax, undefined, { ref: false }).then(() => end(code ?? signal ?? "?"));
+      });
+    });
+  }
+
+  /** Waits for a line, `pattern` in full; rejects if the program ends without one. */
+  async printed(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      for (const line of this.#lines) {
+        const match = pattern.exec(line);
+        if (match !== null) return match;
+      }
+      if (this.#end !== null) throw new Error(`It ended (${this.#end}) without ${pattern}: ${this.#tail}`);
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  /** Ends the program and all of its process group. */
+  async end(): Promise<void> {
+    if (Number.isNaN(this.pid)) return;
+    if (this.#end === null) this.#process.kill("SIGTERM");
+    await Promise.race([this.ended, sleep(endMsMax, undefined, { ref: false })]);
+    try {
+      process.kill(-this.pid, "SIGKILL");
+    } catch {
+      // nothing is left of it
+    }
+    await this.ended;
+  }
+}
+
+/** What one measurement needs: a folder, processes, a clock. Nothing of it is left after `end()`. */
+export class Rig {
+  readonly folder = mkdtempSync(join(tmpdir(), "taskmaster-bench-"));
+  readonly #programs: Program[] = [];
+
+  start(command: string, args: readonly string[], env: Record<string, string> = {}): Program {
+    const base = { PATH: process.env.PATH, HOME: this.folder, LANG: "C.UTF-8" };
+    const program = new Program(command, args, this.folder, { ...base, ...env });
+    this.#programs.push(program);
+    return program;
+  }
+
+  /** A server on a free port of loopback; resolves once it accepts connections. */
+  async serve(
+    command: string,
+    argsOf: (port: number) => readonly string[],
+  ): Promise<{ server: Program; port: number }> {
+    const port = await freePort();
+    const server = this.start(command, argsOf(port));
+    let hasEnded = false;
+    server.ended.then(() => hasEnded = true);
+    while (!await accepts(port)) {
+      if (hasEnded) await server.printed(/^\0$/); // rejects, with what it printed
+      await sleep(10);
+    }
+    return { server, port };
+  }
+
+  /** Time and CPU time from the line `begin` of one program to the line `end` of another, or of the same. */
+  async measure(begins: Program, ends: Program = begins): Promise<Measured> {
+    const limit = sleep(measureMsMax, undefined, { ref: false }).then(() => {
+      throw new Error(`It took longer than ${measureMsMax / 1000} s.`);
+    });
+    await Promise.race([begins.printed(/^begin$/), limit]);
+    const startedAt = performance.now();
+    const cpuBeforeMs = cpuMsOfDescendants();
+    await Promise.race([ends.printed(/^end$/), limit]);
+    const elapsedMs = performance.now() - startedAt;
+    return { elapsedMs, cpuMs: cpuMsOfDescendants() - cpuBeforeMs };
+  }
+
+  async end(): Promise<void> {
+    for (const program of this.#programs.splice(0).reverse()) await program.end();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("connect", () => (socket.destroy(), resolve(true)));
+    socket.on("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,74 @@
+import { Rig } from "./rig.ts";
+import { type Shape, shapes } from "./rows.ts";
+import type { System } from "./system.ts";
+
+/** What all rounds of one system with one shape of job came to. */
+export type Result = Readonly<{
+  system: System;
+  shape: Shape;
+  jobsPerSecond: readonly number[];
+  /** User and system time of all its processes. */
+  cpuSecondsPerMillion: readonly number[];
+  /** What went wrong in rounds that are not counted. */
+  failures: readonly string[];
+}>;
+
+/**
+ * Measures every system once a round, one after the other, so that a machine that is slower for a minute is so for
+ * all of them. Whatever a measurement started is gone before the next one; after `abort`, nothing more is started.
+ */
+export async function measureRounds(
+  systems: readonly System[],
+  rounds: number,
+  scale: number,
+  progress: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Result[]> {
+  const cases = systems.flatMap((system) =>
+    shapes.map((shape) => ({
+      system,
+      shape,
+      jobsPerSecond: [] as number[],
+      cpuSecondsPerMillion: [] as number[],
+      failures: [] as string[],
+    }))
+  );
+  for (let round = 1; round <= rounds; round++) {
+    for (const { system, shape, jobsPerSecond, cpuSecondsPerMillion, failures } of cases) {
+      const jobs = Math.ceil(system.jobs[shape] * scale);
+      const outcome = await measureOnce(system, shape, jobs, signal);
+      if ("failure" in outcome) failures.push(outcome.failure);
+      else {
+        jobsPerSecond.push(outcome.jobsPerSecond);
+        cpuSecondsPerMillion.push(outcome.cpuSecondsPerMillion);
+      }
+      const said = "failure" in outcome ? outcome.failure : `${Math.round(outcome.jobsPerSecond)} jobs/s`;
+      progress(`round ${round} of ${rounds}, ${system.id}, ${shape}: ${said}`);
+    }
+  }
+  return cases;
+}
+
+type Outcome = { jobsPerSecond: number; cpuSecondsPerMillion: number } | { failure: string };
+
+export async function measureOnce(
+  system: Pick<System, "run">,
+  shape: Shape,
+  jobs: number,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  signal.throwIfAborted();
+  const rig = new Rig();
+  const end = () => rig.end();
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    const { elapsedMs, cpuMs } = await system.run({ shape, jobs }, rig);
+    return { jobsPerSecond: jobs / elapsedMs * 1000, cpuSecondsPerMillion: cpuMs / 1000 / jobs * 1e6 };
+  } catch (error) {
+    return { failure: error instanceof Error ? error.message : String(error) };
+  } finally {
+    signal.removeEventListener("abort", end);
+    await rig.end();
+    signal.throwIfAborted();
+  }
+}

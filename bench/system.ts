@@ -1,0 +1,23 @@
+import type { Measured, Rig } from "./rig.ts";
+import type { Shape } from "./rows.ts";
+
+export type Load = Readonly<{ shape: Shape; jobs: number }>;
+
+/** Whether a system can be measured here: its version, or what would bring it. */
+export type Presence = Readonly<{ version: string } | { missing: string }>;
+
+/** Something that gets jobs from a source to handlers, in one configuration. */
+export type System = Readonly<{
+  /** For `--only`, and to tell systems apart. */
+  id: string;
+  /** As the tables and the chart name it. */
+  label: string;
+  kind: "bare loop" | "taskmaster" | "peer";
+  /** How it is set up, and what of it is on disk: a line of the document. */
+  setting: string;
+  /** Jobs of one round, for some seconds of work. */
+  jobs: Readonly<Record<Shape, number>>;
+  find(): Presence;
+  /** Hands out and handles all jobs. The clock starts when every process is up and stops at the last ack. */
+  run(load: Load, rig: Rig): Promise<Measured>;
+}>;

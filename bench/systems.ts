@@ -1,0 +1,61 @@
+import { beanstalkd } from "./peers/beanstalkd.ts";
+import { bullmq } from "./peers/bullmq.ts";
+import { celery } from "./peers/celery.ts";
+import { manager } from "./peers/manager.ts";
+import { natsPacked, natsSingle } from "./peers/nats.ts";
+import { parallel } from "./peers/parallel.ts";
+import type { System } from "./system.ts";
+import { findTaskmaster, runBareLoop, runTaskmaster, type Setup, type Start } from "./taskmaster.ts";
+
+/** Against which bare loop a configuration of taskmaster is measured, by ids. */
+export const bareLoops: Readonly<Record<Start, string>> = { binary: "bare", deno: "bare-deno" };
+
+/** The configuration that peers are compared with. */
+export const mainId = "run";
+
+const plain: Setup = { start: "binary", command: "run", procs: 1, member: "default" };
+
+export const systems: readonly System[] = [
+  bareLoop("bare", "bare loop", "binary"),
+  taskmaster(mainId, "`run`, one worker", {}),
+  taskmaster("run-2", "`run`, two workers", { procs: 2 }),
+  taskmaster("master-slave", "`master` and `slave`, one worker", { command: "master" }),
+  taskmaster("master-slave-2", "`master` and `slave`, two workers", { command: "master", procs: 2 }),
+  taskmaster("async-source", "`run`, async `getJobs`", { member: "asyncSource" }),
+  taskmaster("async-handler", "`run`, async `handleJob`", { member: "asyncHandler" }),
+  bareLoop("bare-deno", "bare loop under Deno", "deno"),
+  taskmaster("deno", "`run` under Deno, one worker", { start: "deno" }),
+  taskmaster("deno-2", "`run` under Deno, two workers", { start: "deno", procs: 2 }),
+  natsPacked,
+  beanstalkd,
+  natsSingle,
+  bullmq,
+  manager,
+  celery,
+  parallel,
+];
+
+function taskmaster(id: string, label: string, differs: Partial<Setup>): System {
+  const setup = { ...plain, ...differs };
+  return {
+    id,
+    label,
+    kind: "taskmaster",
+    setting: "",
+    jobs: { small: 4_000_000, row: 400_000 },
+    find: () => findTaskmaster(setup.start),
+    run: (load, rig) => runTaskmaster(setup, load, rig),
+  };
+}
+
+function bareLoop(id: string, label: string, start: Start): System {
+  return {
+    id,
+    label,
+    kind: "bare loop",
+    setting: "",
+    jobs: { small: 8_000_000, row: 800_000 },
+    find: () => ({ version: start }),
+    run: (load, rig) => runBareLoop(start, load, rig),
+  };
+}
