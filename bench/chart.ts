@@ -4,7 +4,7 @@ export type Bars = Readonly<
 >;
 
 const width = 900;
-const left = 270;
+const left = 285;
 const right = 110;
 const top = 92;
 const rowHeight = 52;
@@ -15,6 +15,7 @@ const style = `
   text { font: 15px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }
   .title { font-size: 19px; font-weight: 600 }
   .strong { font-weight: 600 }
+  .value { paint-order: stroke; stroke: #ffffff; stroke-width: 5px }
   .muted { fill: #59636e }
   .paper { fill: #ffffff }
   .grid { stroke: #d1d9e0 }
@@ -27,6 +28,7 @@ const style = `
     .muted { fill: #9198a1 }
     .paper { fill: #0d1117 }
     .grid { stroke: #3d444d }
+    .value { stroke: #0d1117 }
     .own0 { fill: #79c0ff }
     .own1 { fill: #1f6feb }
     .peer0 { fill: #b1bac4 }
@@ -73,7 +75,7 @@ function drawBars({ label, kind, rates }: Bars, y: number, xOf: (rate: number) =
     return [
       `<rect x="${left}" y="${barY}" width="${(x - left).toFixed(1)}" height="${barHeight}" rx="2" ` +
       `class="${palette}${at}"/>`,
-      `<text x="${(x + 7).toFixed(1)}" y="${barY + 14}">${escape(short(rate))}</text>`,
+      `<text class="value" x="${(x + 7).toFixed(1)}" y="${barY + 14}">${escape(short(rate))}</text>`,
     ];
   });
   return [text, ...bars];

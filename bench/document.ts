@@ -2,7 +2,7 @@ import type { Result } from "./rounds.ts";
 import { type Shape, shapes } from "./rows.ts";
 import { spreadOf, threeDigits } from "./statistics.ts";
 import type { System } from "./system.ts";
-import { bareLoops, mainId } from "./systems.ts";
+import { mainId } from "./systems.ts";
 
 /** What is between these two lines in docs/performance.md is made by the benchmark. */
 export const beginMark = "<!-- made by `npm run bench -- --write`: begin -->";
@@ -57,9 +57,8 @@ function ownTable(results: readonly Result[]): string {
     system.label,
     ...shapes.flatMap((shape) => {
       const result = find(results, system.id, shape);
-      const isBare = system.kind === "bare loop";
-      const ratio = ratioOf(result, find(results, bareLoopOf(system), shape));
-      return [rate(result), isBare || Number.isNaN(ratio) ? "-" : ratio.toFixed(2), cpu(result)];
+      const ratio = ratioOf(result, find(results, system.bareLoop, shape));
+      return [rate(result), Number.isNaN(ratio) ? "-" : ratio.toFixed(2), cpu(result)];
     }),
   ]);
   return table([...head, ...rows]);
@@ -100,12 +99,8 @@ function systemsOf(results: readonly Result[], isWanted: (system: System) => boo
   return [...new Set(results.map(({ system }) => system))].filter(isWanted);
 }
 
-function find(results: readonly Result[], id: string, shape: Shape): Result | undefined {
+function find(results: readonly Result[], id: string | undefined, shape: Shape): Result | undefined {
   return results.find((result) => result.system.id === id && result.shape === shape);
-}
-
-function bareLoopOf({ id }: System): string {
-  return id.includes("deno") ? bareLoops.deno : bareLoops.binary;
 }
 
 function medianOf(results: readonly Result[], id: string): number {
@@ -114,7 +109,7 @@ function medianOf(results: readonly Result[], id: string): number {
 }
 
 /** Of medians; NaN where one is not there. */
-export function ratioOf(one: Result | undefined, other: Result | undefined): number {
+function ratioOf(one: Result | undefined, other: Result | undefined): number {
   return spreadOf(one?.jobsPerSecond ?? []).median / spreadOf(other?.jobsPerSecond ?? []).median;
 }
 

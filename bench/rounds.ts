@@ -1,6 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Rig } from "./rig.ts";
 import { type Shape, shapes } from "./rows.ts";
 import type { System } from "./system.ts";
+
+/** Longest that one measurement may take, with all that is started for it. */
+const measureMsMax = 180_000;
 
 /** What all rounds of one system with one shape of job came to. */
 export type Result = Readonly<{
@@ -60,9 +64,12 @@ export async function measureOnce(
   signal.throwIfAborted();
   const rig = new Rig();
   const end = () => rig.end();
+  const limit = sleep(measureMsMax, undefined, { ref: false }).then(() => {
+    throw new Error(`It took longer than ${measureMsMax / 1000} s.`);
+  });
   signal.addEventListener("abort", end, { once: true });
   try {
-    const { elapsedMs, cpuMs } = await system.run({ shape, jobs }, rig);
+    const { elapsedMs, cpuMs } = await Promise.race([system.run({ shape, jobs }, rig), limit]);
     return { jobsPerSecond: jobs / elapsedMs * 1000, cpuSecondsPerMillion: cpuMs / 1000 / jobs * 1e6 };
   } catch (error) {
     return { failure: error instanceof Error ? error.message : String(error) };

@@ -12,6 +12,8 @@ export type System = Readonly<{
   id: string;
   /** As the tables and the chart name it. */
   label: string;
+  /** The bare loop that it is held against, by id. */
+  bareLoop?: string;
   kind: "bare loop" | "taskmaster" | "peer";
   /** How it is set up, and what of it is on disk: a line of the document. */
   setting: string;

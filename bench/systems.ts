@@ -7,8 +7,8 @@ import { parallel } from "./peers/parallel.ts";
 import type { System } from "./system.ts";
 import { findTaskmaster, runBareLoop, runTaskmaster, type Setup, type Start } from "./taskmaster.ts";
 
-/** Against which bare loop a configuration of taskmaster is measured, by ids. */
-export const bareLoops: Readonly<Record<Start, string>> = { binary: "bare", deno: "bare-deno" };
+/** The bare loop under the runtime of each start, by id. */
+const bareLoops: Readonly<Record<Start, string>> = { binary: "bare", deno: "bare-deno" };
 
 /** The configuration that peers are compared with. */
 export const mainId = "run";
@@ -41,6 +41,7 @@ function taskmaster(id: string, label: string, differs: Partial<Setup>): System 
     id,
     label,
     kind: "taskmaster",
+    bareLoop: bareLoops[setup.start],
     setting: "",
     jobs: { small: 4_000_000, row: 400_000 },
     find: () => findTaskmaster(setup.start),

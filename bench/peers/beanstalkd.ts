@@ -21,7 +21,7 @@ export const beanstalkd: System = {
   jobs: { small: 60_000, row: 60_000 },
   find: () => findProgram("beanstalkd", ["-v"], "beanstalkd"),
   async run({ shape, jobs }: Load, rig: Rig) {
-    const { port } = await rig.serve("beanstalkd", (port) => ["-l", "127.0.0.1", "-p", String(port)]);
+    const port = await rig.serve("beanstalkd", (port) => ["-l", "127.0.0.1", "-p", String(port)]);
     const side = (name: string) =>
       rig.start(process.execPath, [import.meta.filename!, name, String(port), shape, String(jobs)]);
     const consumer = side("consume");

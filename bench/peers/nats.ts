@@ -59,7 +59,7 @@ function nats(
     find: () => findAll(findProgram("nats-server", ["--version"], "nats-server"), findLibrary("nats")),
     async run({ shape, jobs }: Load, rig: Rig) {
       const data = join(rig.folder, "jetstream");
-      const { port } = await rig.serve(
+      const port = await rig.serve(
         "nats-server",
         (port) => ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", data],
       );
