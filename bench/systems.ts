@@ -21,6 +21,7 @@ export const systems: readonly System[] = [
   taskmaster("run-2", "`run`, two workers", { procs: 2 }),
   taskmaster("master-slave", "`master` and `slave`, one worker", { command: "master" }),
   taskmaster("master-slave-2", "`master` and `slave`, two workers", { command: "master", procs: 2 }),
+  taskmaster("tls", "`master` and `slave` over TLS, one worker", { command: "master", tls: true }),
   taskmaster("async-source", "`run`, async `getJobs`", { member: "asyncSource" }),
   taskmaster("async-handler", "`run`, async `handleJob`", { member: "asyncHandler" }),
   bareLoop("bare-deno", "bare loop under Deno", "deno"),

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { bun, deno, type Measured, type Program, type Rig, root } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
 const binary = join(root, "dist", "taskmaster");
 const plugin = join(root, "bench", "plugins", "empty.ts");
+const certificates = join(root, "test", "certificates");
 
 /** How the program is started: as the binary, or from source under Deno. */
 export type Start = "binary" | "deno";
@@ -17,6 +18,8 @@ export type Setup = Readonly<{
   start: Start;
   /** One command, or a master and a slave that connect over loopback. */
   command: "run" | "master";
+  /** Whether master and slave speak TLS. */
+  tls?: boolean;
   procs: number;
   /** Which export of bench/plugins/empty.ts. */
   member: "default" | "asyncSource" | "asyncHandler";
@@ -47,9 +50,11 @@ export async function runTaskmaster(setup: Setup, { shape, jobs }: Load, rig: Ri
     const options = [...state, ...procs, "--host", "127.0.0.1:0", "--quiet"];
     program = rig.start(command, [...first, "run", ...words, ...options], env);
   } else {
-    program = rig.start(command, [...first, "master", ...words, ...state, "--host", "127.0.0.1:0"], env);
+    const [atMaster, atSlave] = setup.tls ? tlsWords(rig) : [[], []];
+    const host = ["--host", "127.0.0.1:0"];
+    program = rig.start(command, [...first, "master", ...words, ...state, ...host, ...atMaster], env);
     const [, port] = await program.printed(/^Taskmaster server running on '127\.0\.0\.1:(\d+)'$/);
-    const options = [...procs, "--host", `127.0.0.1:${port}`, "--quiet"];
+    const options = [...procs, "--host", `127.0.0.1:${port}`, "--quiet", ...atSlave];
     slave = rig.start(command, [...first, "slave", target, ...options], env);
   }
   const measured = await rig.measure(program);
@@ -59,6 +64,15 @@ export async function runTaskmaster(setup: Setup, { shape, jobs }: Load, rig: Ri
   const { done, repeated } = JSON.parse(readFileSync(join(rig.folder, "summary"), "utf8"));
   if (done !== jobs || repeated !== 0) throw new Error(`${done} of ${jobs} jobs, ${repeated} repeated.`);
   return measured;
+}
+
+/** What a master and a slave need for TLS. A key that others may read is refused, and a checkout leaves it so. */
+function tlsWords(rig: Rig): readonly [string[], string[]] {
+  const key = join(rig.folder, "key.pem");
+  copyFileSync(join(certificates, "master.key"), key);
+  chmodSync(key, 0o600);
+  const cert = join(certificates, "master.pem"), ca = join(certificates, "ca.pem");
+  return [["--tls-cert", cert, "--tls-key", key], ["--tls", "--tls-ca", ca]];
 }
 
 /** The cbor-x loop without any bookkeeping, of bench/bare_loop.ts. */

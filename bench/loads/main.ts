@@ -4,7 +4,7 @@
 //   npm run bench:loads -- --write         puts the tables into docs/performance.md
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { root } from "../run_empty.ts";
+import { root } from "../rig.ts";
 import { changing } from "./changing.ts";
 import { checkpoints } from "./checkpoints.ts";
 import { handlers } from "./handlers.ts";

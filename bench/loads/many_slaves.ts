@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { root } from "../run_empty.ts";
+import { root } from "../rig.ts";
 import { atLeast, atMost, type Curve, type Load, shown } from "./load.ts";
 import { mainThreadMs, memoryMB, Place, pluginPath, type Program, type Status } from "./place.ts";
 import { median, pause, sum } from "./stats.ts";

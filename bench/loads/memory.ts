@@ -1,4 +1,4 @@
-import { runEmpty } from "../run_empty.ts";
+import { type Peaks, runForPeaks } from "../peaks.ts";
 import { atMost, type Curve, type Load } from "./load.ts";
 import { memoryMB, Place, pluginPath } from "./place.ts";
 
@@ -9,8 +9,10 @@ export const memory: Load = {
   name: "memory",
   about: "Peak of the master: small jobs that cost nothing, and jobs of 100 kB for handlers that wait 2 ms",
   async measure(isQuick) {
-    const reports = (isQuick ? [200_000, 1_000_000] : [1_000_000, 10_000_000, 50_000_000])
-      .map((jobs) => runEmpty("small", jobs, 1));
+    const reports: Peaks[] = [];
+    for (const jobs of isQuick ? [200_000, 1_000_000] : [1_000_000, 10_000_000, 50_000_000]) {
+      reports.push(await runForPeaks("small", jobs));
+    }
     const peaks = reports.map(({ jobs, peakMiB }) => [jobs / 1e6, peakMiB.master * mebibyte] as const);
     const rates = reports.map(({ jobs, elapsedMs }) => [jobs / 1e6, jobs / elapsedMs * 1000] as const);
     const [small, large] = [await largeJobs(16, isQuick), await largeJobs(64, isQuick)];

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { root } from "../run_empty.ts";
+import { root } from "../rig.ts";
 
 const binary = join(root, "dist", "taskmaster");
 /** The token of all processes of a measurement. */
