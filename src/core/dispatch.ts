@@ -22,7 +22,8 @@ export class Dispatch {
   #leases = 0;
   /** The line that the next probe comes from, if it can. */
   #nextLine = 0;
-  /** Ready jobs for each session with credit, as the leasing at hand began. */
+  /** Sessions with credit, as the leasing at hand began; and ready jobs for each. */
+  #lineLength = 1;
   #share = 1;
 
   constructor(
@@ -60,7 +61,8 @@ export class Dispatch {
   #leaseAll(): void {
     const { returned } = this.#jobs;
     if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
-    this.#share = Math.ceil((returned.count + this.#jobs.fresh.count) / this.#sessions.hungryCount);
+    this.#lineLength = this.#sessions.hungryCount;
+    this.#share = Math.ceil((returned.count + this.#jobs.fresh.count) / this.#lineLength);
     while (this.#sessions.hungryCount > 0 && this.#leaseNext());
   }
 
@@ -88,10 +90,12 @@ export class Dispatch {
 
   /**
    * How many jobs a session gets in one batch: its share, so that none gets all while others get none, but not so
-   * few that batches cost more than they bring. (Credit is some 50 ms of work; a sixteenth is some 3 ms.)
+   * few that batches cost more than they bring. Credit is some 50 ms of work, so a sixteenth of it lasts 3 ms. A
+   * session costs some 50 us to serve: in a long line, a batch should last until it is this one's turn again.
    */
   #roomOf({ credit, held }: Session): number {
-    return Math.min(credit - held, Math.max(this.#share, credit >> 4));
+    const part = Math.max(1 / 16, this.#lineLength / 1_000);
+    return Math.min(credit - held, Math.max(this.#share, Math.floor(credit * part)));
   }
 
   #leaseOne(queue: Queue<Piece>, alone: Alone): void {
@@ -150,7 +154,7 @@ export class Dispatch {
   #probe(nowMs: number): void {
     if (nowMs < this.#outage.nextProbeMs) return;
     const leases = this.#leases;
-    this.#share = 1;
+    this.#lineLength = this.#share = 1;
     for (let i = 0; i < probeLines.length && this.#leases === leases; i++) {
       this.#leaseProbe(probeLines[this.#nextLine]!);
       this.#nextLine = (this.#nextLine + 1) % probeLines.length;

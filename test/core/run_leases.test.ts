@@ -31,6 +31,13 @@ t.test("several slaves with credit share what there is", async (t) => {
   );
 });
 
+t.test("in a long line of slaves few get much: a batch lasts until it is their turn again", async (t) => {
+  const run = new TestRun();
+  for (let session = 1; session <= 500; session++) run.join(session, 100);
+  t.same(brief(run.yield(120).leases()), ["1:0-50 no", "2:50-100 no", "3:100-120 no"]);
+  t.same(brief(run.yield(60).leases()), ["4:120-170 no", "5:170-180 no"], "the next in the line");
+});
+
 t.test("slow jobs, one at a time: who waits longest is served next", async (t) => {
   const run = new TestRun().join(1, 2).join(2, 2);
   const served = [];

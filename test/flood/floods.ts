@@ -1,3 +1,4 @@
+import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runtimes } from "../e2e/harness.ts";
 import { announce, Attack, flipped, says, scan, silent, stoppedReader, trickle } from "./attackers.ts";
@@ -66,9 +67,11 @@ export async function runFlood({ attacks, words }: Flood, seconds: number, share
   try {
     const before = await field.watch(seconds);
     const linesBefore = field.master.stderr.split("\n").length;
+    yieldCpu(true);
     const running = attacks.map(([count, begin]) => new Attack(field.port, Math.ceil(count * share), begin));
     const during = await field.watch(seconds * 2);
     for (const attack of running) attack.stop();
+    yieldCpu(false);
     const logLines = field.master.stderr.split("\n").length - linesBefore;
     // What the attack left is dealt with.
     await sleep(1_000);
@@ -90,5 +93,18 @@ export async function runFlood({ attacks, words }: Flood, seconds: number, share
     };
   } finally {
     await field.end();
+  }
+}
+
+/**
+ * Whether this process, which plays the attackers, gets only what CPU the others leave: attackers have machines of
+ * their own. Who is not root cannot take that back; then it stays so, for what is started later too.
+ */
+function yieldCpu(isYielding: boolean): void {
+  const { PRIORITY_LOW, PRIORITY_NORMAL } = constants.priority;
+  try {
+    setPriority(isYielding ? PRIORITY_LOW : PRIORITY_NORMAL);
+  } catch {
+    // not root
   }
 }

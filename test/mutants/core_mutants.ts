@@ -197,7 +197,7 @@ export const coreMutants: readonly Mutant[] = [
     name: "a slave gets more jobs than its credit",
     patches: [{
       file: "src/core/dispatch.ts",
-      find: "return Math.min(credit - held, Math.max(this.#share, credit >> 4));",
+      find: "return Math.min(credit - held, Math.max(this.#share, Math.floor(credit * part)));",
       replace: "return Math.max(this.#share, credit - held);",
     }],
     checks: [
