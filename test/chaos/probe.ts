@@ -11,10 +11,11 @@
 //   slow=MS      a pause of the source before each 100 ids
 //   bad=IDS:WHAT what these ids do, separated by `+`: loop, exit, kill, throw, skip; more groups behind commas
 //   worse=K      each K-th id is bad too: throw, exit, skip, kill, throw, loop in turn
-import { appendFileSync, closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, JobContext } from "../../src/plugin/types.ts";
+import { misbehave, recordRuntime } from "../e2e/probe_parts.ts";
 
 let file: number | undefined;
 
@@ -81,29 +82,9 @@ export function badness(
 
 export function setup(ctx: Context): void {
   record(ctx, "S", process.ppid);
-  // which runtime answered
-  const runtime = "Deno" in globalThis
-    ? "deno"
-    : "Bun" in globalThis
-    ? (process.argv[1]?.startsWith("/$bunfs") ? "binary" : "bun")
-    : "node";
-  appendFileSync(join(ctx.args.dir!, "runtimes"), `${runtime}\n`);
+  recordRuntime(ctx);
 }
 
 export function teardown(): void {
   if (file !== undefined) closeSync(file);
-}
-
-function misbehave(what: string): void {
-  switch (what) {
-    case "loop":
-      for (;;);
-    case "exit":
-      return process.exit(3);
-    case "kill":
-      process.kill(process.pid, "SIGKILL");
-      for (;;);
-    case "throw":
-      throw new Error("bad row");
-  }
 }

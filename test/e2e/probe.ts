@@ -10,10 +10,11 @@
 //   bytes=N      how much a job weighs, about
 //   bad=ID:WHAT,...  what some ids do, after half the pause: loop, exit, kill, throw, outside (a fault that nobody
 //                waits for), memory (take all there is)
-import { appendFileSync, closeSync, existsSync, openSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, JobContext } from "../../src/plugin/types.ts";
+import { misbehave, recordRuntime } from "./probe_parts.ts";
 
 let file: number | undefined;
 
@@ -50,39 +51,8 @@ export function handleJob(job: { id: number }, ctx: JobContext): unknown {
   return sleep(pause).then(() => record(ctx, "E", job.id));
 }
 
-export function setup(ctx: Context): void {
-  // which runtime answered
-  const runtime = "Deno" in globalThis
-    ? "deno"
-    : "Bun" in globalThis
-    ? (process.argv[1]?.startsWith("/$bunfs") ? "binary" : "bun")
-    : "node";
-  appendFileSync(join(ctx.args.dir!, "runtimes"), `${runtime}\n`);
-}
+export { recordRuntime as setup };
 
 export function teardown(): void {
   if (file !== undefined) closeSync(file);
-}
-
-function misbehave(what: string): unknown {
-  switch (what) {
-    case "loop":
-      for (;;);
-    case "exit":
-      return process.exit(3);
-    case "kill":
-      process.kill(process.pid, "SIGKILL");
-      for (;;);
-    case "throw":
-      throw new Error("bad row");
-    case "outside":
-      setTimeout(() => {
-        throw new Error("a callback's own");
-      });
-      return new Promise(() => {});
-    case "memory":
-      for (const hoard: Uint8Array[] = [];;) hoard.push(new Uint8Array(16 << 20).fill(1));
-    default:
-      throw new TypeError(`The probe plugin knows no "${what}"`);
-  }
 }
