@@ -177,7 +177,11 @@ class Tally {
       );
       // strangers and storms have no pid of a slave
       if (!isExplained && event.pid > 0) {
-        this.complain("session", `slave ${event.pid} was given up though it was well: ${event.reason}`);
+        const time = new Date(event.atMs).toISOString().slice(11, -1);
+        this.complain(
+          "session",
+          `slave ${event.pid} was given up at ${time}, though it was well: ${event.reason}`,
+        );
       }
     }
   }
