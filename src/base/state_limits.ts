@@ -4,6 +4,8 @@
 export const stateStepBytes = 256 << 10;
 /** Stranded spans encoded in one piece: some half a millisecond even if each carries its failed attempts. */
 export const stateSpansPerPiece = 128;
+/** Fewest bytes of a state for each array, map or string: a span without a history takes five. */
+export const stateBytesPerString = 3;
 /** Longest text of a job in a dead letter, for people; its exact bytes stand beside it. */
 export const deadLetterShownChars = 4 << 10;
 /** Dead letters are written in groups of about this many bytes: one write each, bounded memory. */

@@ -7,15 +7,20 @@ export function messageItemsMax(byteLength: number): number {
 }
 
 /**
- * Refuses a message that would cost far more to decode than to send: a byte may be an array, and each takes a hundred of
- * memory. No message that this protocol means is that dense. Words of the protocol, such as the names of fields, are
+ * Refuses what would cost far more to decode than to send or to store: a byte may be an array, and each takes a hundred
+ * of memory. Nothing that this program writes is that dense. Words of the protocol, such as the names of fields, are
  * cheap, and not counted.
  *
  * @param bytes One item that passed the pre-scan.
+ * @param bytesPerString Fewest bytes for each array, map or string, beyond the first thousands.
  * @throws {FrameError} if it has a tag, or too many arrays, maps and strings for its length.
  */
-export function checkDensity(bytes: Uint8Array, words: readonly string[]): void {
-  let left = messageItemsFree + Math.floor(bytes.length / messageBytesPerString);
+export function checkDensity(
+  bytes: Uint8Array,
+  words: readonly string[],
+  bytesPerString = messageBytesPerString,
+): void {
+  let left = messageItemsFree + Math.floor(bytes.length / bytesPerString);
   if (bytes.length <= left) return;
   for (let at = 0; at < bytes.length;) {
     const major = bytes[at]! >> 5;
@@ -25,12 +30,12 @@ export function checkDensity(bytes: Uint8Array, words: readonly string[]): void 
       for (value = 0; at < end; at++) value = value * 256 + bytes[at]!;
     }
     if (major < 2 || major === 7) continue;
-    if (major === 6) throw new FrameError("Cannot accept this message: it has tags");
+    if (major === 6) throw new FrameError("Cannot accept these bytes: there are tags in them");
     const isWord = major === 3 && isOneOf(words, bytes, at, value);
     if (major < 4) at += value;
     if (!isWord && --left < 0) {
       throw new FrameError(
-        `Cannot accept this message: too many arrays, maps and strings in ${bytes.length} bytes`,
+        `Cannot accept these bytes: too many arrays, maps and strings in ${bytes.length} of them`,
       );
     }
   }

@@ -1,5 +1,7 @@
 import type { RunState } from "../core/types.ts";
+import { stateBytesPerString } from "../base/state_limits.ts";
 import { decode } from "../protocol/codec.ts";
+import { checkDensity } from "../protocol/density.ts";
 import { FrameError } from "../protocol/frame_error.ts";
 import { prescan } from "../protocol/prescan.ts";
 import { asBytes, asCount, asFields, asFlag, asHash, asList, asText, DamageError, orNull } from "./fields.ts";
@@ -13,8 +15,7 @@ import type { StateContents } from "./state_body.ts";
  * @throws {DamageError} if it is none.
  */
 export function decodeBody(bytes: Uint8Array): unknown {
-  // The checksum held, so no item count needs a bound: each item takes a byte.
-  scan(bytes, "the body");
+  scan(bytes, "the body", () => checkDensity(bytes, [], stateBytesPerString));
   return decode(bytes);
 }
 
@@ -80,9 +81,10 @@ function checkSums(state: RunState): RunState {
   return state;
 }
 
-function scan(bytes: Uint8Array, name: string): void {
+function scan(bytes: Uint8Array, name: string, more?: () => void): void {
   try {
     prescan(bytes, { itemsMax: Infinity });
+    more?.();
   } catch (error) {
     if (error instanceof FrameError) throw new DamageError(`${name} is damaged: ${error.message}`);
     throw error;

@@ -51,9 +51,17 @@ console.log(
 );
 console.log("| --- | --- | --- | --- | --- |");
 for (const slope of slopes) console.log(slopeRow(slope));
-for (const problem of result.problems) console.error(`  - ${problem}`);
+const problems = [...result.problems, ...growthOf(slopes)];
+for (const problem of problems) console.error(`  - ${problem}`);
 if (result.folder !== null) console.error(`  The records are in ${result.folder}`);
-process.exitCode = result.problems.length > 0 ? 1 : 0;
+process.exitCode = problems.length > 0 ? 1 : 0;
+
+/** What grew although its life went on as before: by more than a fifth from the second quarter to the last. */
+function growthOf(slopes: readonly MemorySlope[]): string[] {
+  if (slopes.length < 3) return ["the memory of some processes was not seen"];
+  return slopes.filter(({ quartersMib: [second, , last] }) => last! > second! * 1.2)
+    .map(({ role, quartersMib }) => `the memory of the ${role} grew: ${quartersMib.map(Math.round)} MiB`);
+}
 
 function slopeRow({ role, seconds, quartersMib, peakMib, mibPerMinute }: MemorySlope): string {
   const quarters = quartersMib.map((mib) => mib.toFixed(0)).join(", ");

@@ -17,9 +17,8 @@ export class Attack {
   readonly #begin: (socket: Socket, attack: Attack) => void;
   readonly #sockets = new Set<Socket>();
   #isOver = false;
-  /** Connections made, and how many of them the other side ended. */
+  /** Connections made. */
   made = 0;
-  ended = 0;
 
   /** @param begin What is done with each connection. */
   constructor(port: number, count: number, begin: (socket: Socket, attack: Attack) => void) {
@@ -30,10 +29,6 @@ export class Attack {
 
   get isOver(): boolean {
     return this.#isOver;
-  }
-
-  get open(): number {
-    return this.#sockets.size;
   }
 
   stop(): void {
@@ -50,11 +45,14 @@ export class Attack {
   #dial(): void {
     if (this.#isOver) return;
     const socket = connect({ host: "127.0.0.1", port: this.#port });
-    this.made++;
     socket.on("error", () => {});
-    socket.once("connect", () => this.#sockets.add(socket) && this.#begin(socket, this));
+    socket.once("connect", () => {
+      this.made++;
+      this.#sockets.add(socket);
+      this.#begin(socket, this);
+    });
     socket.once("close", () => {
-      if (this.#sockets.delete(socket)) this.ended++;
+      this.#sockets.delete(socket);
       if (!this.#isOver) setTimeout(() => this.#dial(), redialMs);
     });
   }

@@ -2,11 +2,11 @@ import { connect } from "node:net";
 import t from "tap";
 import { runtimes } from "../e2e/harness.ts";
 import { Field } from "./field.ts";
-import { floods, runFlood } from "./floods.ts";
+import { faultsOf, floods, runFlood } from "./floods.ts";
 import { outOfFiles } from "./out_of_files.ts";
 import { reconnectStorm } from "./storm.ts";
 
-// The small part of `npm run flood`. A tenth or so of its connections; the rate is not asserted too tightly, for other
+// The small part of `npm run flood`. A twentieth of its connections; the rate is not asserted too tightly, for other
 // tests run beside it.
 
 t.setTimeout(110_000);
@@ -17,15 +17,14 @@ const keptMin = 0.5;
 for (const [name, share] of [["silent", 0.05], ["announce", 0.05], ["stopped-reader", 1]] as const) {
   t.test(`a flood, ${name}: a real slave works on, memory is bounded`, async (t) => {
     const flood = floods.find((flood) => flood.name === name)!;
-    const { before, during, stayed, exitCode, stderr } = await runFlood(flood, 1.5, share);
+    const report = await runFlood(flood, 1.5, share);
+    const { before, during } = report;
     const kept = during.ratePerSecond / before.ratePerSecond;
     t.ok(
       kept >= keptMin,
       `${Math.round(before.ratePerSecond)}/s, then ${Math.round(during.ratePerSecond)}/s`,
     );
-    t.ok(during.peakMiB < before.peakMiB + 150, `${before.peakMiB} MiB, then ${during.peakMiB}`);
-    t.ok(stayed, "its session lasts");
-    t.equal(exitCode, 130, stderr);
+    t.same(faultsOf(flood, report), []);
   });
 }
 

@@ -7,6 +7,8 @@ import { Field, type Figures } from "./field.ts";
 export type Flood = Readonly<{
   name: string;
   what: string;
+  /** The attackers hold the token: each becomes a session. */
+  provesToken?: true;
   /** Connections of each attack, in the full size. */
   attacks: readonly (readonly [count: number, begin: ConstructorParameters<typeof Attack>[2]])[];
   /** More for the master's command line. */
@@ -26,17 +28,25 @@ export const floods: readonly Flood[] = [
   {
     name: "announce",
     what: "sessions that announce 16 MiB and send 1 KiB",
+    provesToken: true,
     attacks: [[1_000, announce(1_024, 10_000)]],
   },
   {
     name: "trickle-inside",
     what: "sessions that send one byte of a frame each 100 ms",
+    provesToken: true,
     attacks: [[1_000, announce(0, 100)]],
   },
-  { name: "flipped", what: "sessions that send messages with flipped bits", attacks: [[200, flipped]] },
+  {
+    name: "flipped",
+    what: "sessions that send messages with flipped bits",
+    provesToken: true,
+    attacks: [[200, flipped]],
+  },
   {
     name: "stopped-reader",
     what: "sessions that take 200 jobs of 50 KB and read nothing",
+    provesToken: true,
     attacks: [[2, stoppedReader]],
     words: ["bytes=50000"],
   },
@@ -49,7 +59,9 @@ export const floods: readonly Flood[] = [
 
 export type Report = Readonly<{
   connections: number;
+  /** Connections made in all, and how many of them became sessions. */
   made: number;
+  joined: number;
   before: Figures;
   during: Figures;
   after: Figures;
@@ -60,6 +72,22 @@ export type Report = Readonly<{
   exitCode: number | NodeJS.Signals;
   stderr: string;
 }>;
+
+/** Most that the master's memory may grow by: what 64 strangers and 1,000 sessions sent, and what the kernel holds for it. */
+const growthMiBMax = 100;
+
+/** What was not as it must be, whatever the rate. */
+export function faultsOf({ provesToken }: Flood, report: Report): string[] {
+  const { connections, made, joined, before, during, stayed, exitCode, stderr } = report;
+  const growthMiB = Math.round(during.peakMiB - before.peakMiB);
+  return [
+    ...made < connections ? [`only ${made} of ${connections} connections were made`] : [],
+    ...provesToken && joined < connections ? [`only ${joined} of ${connections} became sessions`] : [],
+    ...growthMiB > growthMiBMax ? [`the master grew by ${growthMiB} MiB`] : [],
+    ...stayed ? [] : [`the real slave's session was lost\n${stderr.slice(-2_000)}`],
+    ...exitCode === 130 ? [] : [`the master ended with ${exitCode}`],
+  ];
+}
 
 /** One flood: the real slave's rate before, during and behind it. `share` of the full number of connections. */
 export async function runFlood({ attacks, words }: Flood, seconds: number, share: number): Promise<Report> {
@@ -83,6 +111,7 @@ export async function runFlood({ attacks, words }: Flood, seconds: number, share
     return {
       connections,
       made,
+      joined: field.events("joined").length - 1,
       before,
       during,
       after,

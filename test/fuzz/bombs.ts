@@ -1,3 +1,4 @@
+import { headerBytes as stateHeaderBytes } from "../../src/state/state_header.ts";
 import { join } from "./mutate.ts";
 
 /** Small to send, dear to read: what the limits are there for. Each is of just under a megabyte, or whole in itself. */
@@ -93,6 +94,8 @@ function uint32(head: number, value: number): Uint8Array {
   return Uint8Array.of(head, value >>> 24, value >>> 16 & 255, value >>> 8 & 255, value & 255);
 }
 
+/** Flags of a state whose hashes are put right. */
+const putRight = Uint8Array.of(1);
 const slave = Uint8Array.of(0), plan = { whole: Uint8Array.of(0, 0), byte: Uint8Array.of(0, 1) };
 
 export const bombs: readonly Bomb[] = [
@@ -161,6 +164,13 @@ export const bombs: readonly Bomb[] = [
         join(Uint8Array.of(reader), filled(Buffer.from(piece).toString("hex")), Uint8Array.of(0x21)),
     }))
   ),
+  ...[["empty arrays", "80"], ["empty texts", "60"], ["arrays of one number", "81 00"]].map((
+    [what, item],
+  ) => ({
+    what: `a state of ${what}`,
+    target: "state",
+    input: () => join(putRight, new Uint8Array(stateHeaderBytes), many(item!)),
+  })),
   { what: "a line without end", target: "dead_letters", input: () => filled("61") },
   { what: "empty lines", target: "dead_letters", input: () => filled("0a") },
   { what: "lines of nothing", target: "dead_letters", input: () => filled("7b7d0a") },
