@@ -76,7 +76,9 @@ const orderly = /it ended the connection/;
 /** Whether a session ended and left jobs to be run again. */
 export function isLoss({ event, reason, pid, atMs }: SessionEvent, { drains }: Timeline): boolean {
   if (event !== "left" || harmless.test(reason)) return false;
-  const isDrained = drains.some((drain) => drain.pid === pid && drain.fromMs <= atMs && drain.toMs >= atMs);
+  const isDrained = drains.some(({ pid: whose, fromMs, toMs }) =>
+    (whose === "all" || whose === pid) && fromMs <= atMs && toMs >= atMs
+  );
   return !(isDrained && orderly.test(reason));
 }
 

@@ -90,12 +90,13 @@ export class Injector {
   }
 
   async #endMaster(): Promise<void> {
-    const { master, timeline, slots } = this.#fleet;
-    const drains = slots.map(({ slave }) => timeline.drain(slave.process.pid!));
+    const { master, timeline } = this.#fleet;
+    // A slave that comes meanwhile is sent away too.
+    const drain = timeline.drain("all");
     this.#fleet.masterMayEnd();
     master.signal("SIGTERM");
     const code = await master.ended;
-    for (const drain of drains) drain.toMs = Date.now() + saidMs;
+    drain.toMs = Date.now() + saidMs;
     if (code !== 143) timeline.problems.push(`a master told to end did so with ${code}:\n${master.stderr}`);
   }
 

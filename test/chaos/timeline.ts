@@ -13,8 +13,8 @@ export type Disturbance = {
   losesSessions: boolean;
 };
 
-/** The slave was told to leave, or its master was: its session ends, and costs no run. */
-export type Drain = { pid: number; fromMs: number; toMs: number };
+/** The slave was told to leave, or every one was by its master, which ends (`pid` is "all"): sessions end, and cost no run. */
+export type Drain = { pid: number | "all"; fromMs: number; toMs: number };
 
 /** A process of a slave was killed: a worker, or the supervisor. */
 export type Death = Readonly<{ pid: number; atMs: number }>;
@@ -39,7 +39,7 @@ export class Timeline {
   }
 
   /** An orderly end begins; the caller ends it by setting `toMs`. */
-  drain(pid: number): Drain {
+  drain(pid: number | "all"): Drain {
     const drain = { pid, fromMs: Date.now(), toMs: Infinity };
     this.drains.push(drain);
     return drain;
