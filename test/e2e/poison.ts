@@ -135,8 +135,9 @@ async function checkEnds(master: Program, slave: Program, problems: string[]): P
 
 /** Nobody but a killer is charged in what is on disk, and no killer more often than it began. */
 async function checkState(scenario: Scenario, killers: readonly number[], problems: string[]): Promise<void> {
-  const { begun } = scenario.records();
   const read = await readStateFile(nodeDisk, join(scenario.folder, "probe.state"));
+  // Behind the state: what it knows of has left its record.
+  const { begun } = scenario.records();
   for (const { span, history } of read?.state.stranded ?? []) {
     const charged = history.failures + history.crashes;
     for (let { seq } = span; seq < span.end; seq++) {
