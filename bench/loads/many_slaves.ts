@@ -89,7 +89,8 @@ export const storms: Load = {
     await storm.ended;
     await pause(2_500);
     const statuses = master.statuses();
-    const usual = median(rates(statuses.filter(({ atMs }) => atMs > stormMs - 1_500 && atMs < stormMs)));
+    const before = statuses.filter(({ atMs }) => atMs > stormMs - 1_500 && atMs < stormMs);
+    const usual = assertWork(median(rates(before)));
     return {
       rows: [
         atMost(
@@ -115,6 +116,7 @@ const isJoined = ({ event }: { event: string }) => event === "joined all";
 function startMaster(place: Place, slaves: number): Program {
   const words = [
     "jobs=1e15",
+    "workers=0", // light slaves have none that could say that they are ready
     "--size",
     200 * slaves,
     "--heartbeat",
@@ -142,14 +144,20 @@ async function crowd(count: number, ms: number): Promise<Crowd> {
   await pause(ms);
   const cpuMs = mainThreadMs(master.pid) - before;
   const memory = memoryMB(master.pid, "now");
+  const statuses = master.statuses(fromMs);
   slaves.process.stdin!.end();
   const { silenceMs } = await slaves.event(({ event }) => event === "silence") as unknown as {
     silenceMs: number;
   };
-  const statuses = master.statuses(fromMs);
   const lost = slaves.events.filter(({ event }) => event === "lost").length;
-  const cpuMicros = cpuMs * 1000 / (rateOf(statuses) * ms / 1000);
-  return { rate: rateOf(statuses), cpuMicros, silenceMs, lost, memoryMB: memory };
+  const rate = assertWork(rateOf(statuses));
+  return { rate, cpuMicros: cpuMs * 1000 / (rate * ms / 1000), silenceMs, lost, memoryMB: memory };
+}
+
+/** The rate again. @throws {Error} if nothing was handed out: then nothing was measured. */
+function assertWork(jobsPerSecond: number): number {
+  if (jobsPerSecond > 0) return jobsPerSecond;
+  throw new Error(`The master handed out ${jobsPerSecond} jobs a second: its slaves did nothing.`);
 }
 
 function rateOf(statuses: readonly Status[]): number {
