@@ -1,12 +1,15 @@
-import type { Result } from "./rounds.ts";
+import type { Marks } from "./marks.ts";
+import { medianRate, type Result } from "./rounds.ts";
 import { type Shape, shapes } from "./rows.ts";
 import { spreadOf, threeDigits } from "./statistics.ts";
 import type { System } from "./system.ts";
 import { mainId } from "./systems.ts";
+import { targetsOf } from "./targets.ts";
 
-/** What is between these two lines in docs/performance.md is made by the benchmark. */
-export const beginMark = "<!-- made by `npm run bench -- --write`: begin -->";
-export const endMark = "<!-- made by `npm run bench -- --write`: end -->";
+export const marks: Marks = [
+  "<!-- made by `npm run bench -- --write`: begin -->",
+  "<!-- made by `npm run bench -- --write`: end -->",
+];
 
 /** All that a run of the benchmark found. */
 export type Findings = Readonly<{
@@ -19,21 +22,13 @@ export type Findings = Readonly<{
   versions: ReadonlyMap<string, string>;
 }>;
 
-/** Replaces what is between the marks; throws if they are not there. */
-export function replaceBetweenMarks(document: string, text: string): string {
-  const begin = document.indexOf(beginMark), end = document.indexOf(endMark);
-  if (begin < 0 || end < begin) {
-    throw new Error(`Cannot write docs/performance.md: it lacks the lines ${beginMark} and ${endMark}.`);
-  }
-  return `${document.slice(0, begin + beginMark.length)}\n\n${text}\n\n${document.slice(end)}`;
-}
-
 /** The measured part of docs/performance.md, in Markdown. */
 export function describe(findings: Findings): string {
   const parts = [
     findings.circumstances.join("\n"),
     "![Jobs a second of taskmaster and its peers, on a logarithmic scale](performance.svg)",
     ownTable(findings.results),
+    targets(findings.results),
     peerTable(findings.results),
     notes(findings),
   ];
@@ -62,6 +57,11 @@ function ownTable(results: readonly Result[]): string {
     }),
   ]);
   return table([...head, ...rows]);
+}
+
+function targets(results: readonly Result[]): string {
+  return targetsOf(results).map(({ text, isMet }) => `- Target, ${text}: ${isMet ? "met" : "**not met**"}.`)
+    .join("\n");
 }
 
 function peerTable(results: readonly Result[]): string {
@@ -104,13 +104,12 @@ function find(results: readonly Result[], id: string | undefined, shape: Shape):
 }
 
 function medianOf(results: readonly Result[], id: string): number {
-  const median = spreadOf(find(results, id, "small")?.jobsPerSecond ?? []).median;
-  return Number.isNaN(median) ? 0 : median;
+  return medianRate(find(results, id, "small")) || 0;
 }
 
 /** Of medians; NaN where one is not there. */
 function ratioOf(one: Result | undefined, other: Result | undefined): number {
-  return spreadOf(one?.jobsPerSecond ?? []).median / spreadOf(other?.jobsPerSecond ?? []).median;
+  return medianRate(one) / medianRate(other);
 }
 
 function rate(result: Result | undefined): string {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Rig } from "./rig.ts";
 import { type Shape, shapes } from "./rows.ts";
+import { spreadOf } from "./statistics.ts";
 import type { System } from "./system.ts";
 
 /** Longest that one measurement may take, with all that is started for it. */
@@ -16,6 +17,11 @@ export type Result = Readonly<{
   /** What went wrong in rounds that are not counted. */
   failures: readonly string[];
 }>;
+
+/** Median of all rounds; NaN where none succeeded. */
+export function medianRate(result: Result | undefined): number {
+  return spreadOf(result?.jobsPerSecond ?? []).median;
+}
 
 /**
  * Measures every system once a round, one after the other, so that a machine that is slower for a minute is so for

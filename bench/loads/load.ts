@@ -42,6 +42,13 @@ export function atLeast(what: string, value: number, limit: number, unit: string
   };
 }
 
+/** What a load found that could not be measured. */
+export function failed(error: unknown): Findings {
+  const text = error instanceof Error ? error.message : String(error);
+  const measured = `failed: ${text.replaceAll(/\s+/g, " ").replaceAll("|", "\\|").slice(0, 300)}`;
+  return { rows: [{ what: "the whole load", measured, target: "", isMet: false }] };
+}
+
 /** Three digits that count, and all of those before the point. */
 export function shown(value: number): string {
   if (!Number.isFinite(value)) return String(value);

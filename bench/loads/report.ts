@@ -1,9 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg } from "node:os";
+import { type Marks, replaceBetween } from "../marks.ts";
 import { type Curve, type Findings, type Load, shown } from "./load.ts";
 
-const begin = "<!-- loads: written by `npm run bench:loads -- --write` -->";
-const end = "<!-- loads end -->";
+const marks: Marks = ["<!-- loads: written by `npm run bench:loads -- --write` -->", "<!-- loads end -->"];
 
 /** How busy the machine was before the first load, by others. */
 export function conditions(): string {
@@ -40,10 +39,7 @@ function table({ title, x, y, points }: Curve): string[] {
   ];
 }
 
-/** Puts the section in the place of the one before. */
-export function writeInto(path: string, text: string): void {
-  const document = readFileSync(path, "utf8");
-  const [from, to] = [document.indexOf(begin), document.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`${path} lacks the lines "${begin}" and "${end}"`);
-  writeFileSync(path, `${document.slice(0, from)}${begin}\n\n${text}\n\n${document.slice(to)}`);
+/** The document with this section in the place of the one before. */
+export function replaceSection(document: string, text: string): string {
+  return replaceBetween(marks, document, text);
 }

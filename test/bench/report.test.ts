@@ -3,11 +3,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { drawChart } from "../../bench/chart.ts";
 import { cpuMsOfDescendants, parseStat } from "../../bench/cpu_time.ts";
-import { beginMark, describe, endMark, replaceBetweenMarks } from "../../bench/document.ts";
+import { describe, marks } from "../../bench/document.ts";
+import { replaceBetween } from "../../bench/marks.ts";
 import { Rig } from "../../bench/rig.ts";
 import { measureOnce, type Result } from "../../bench/rounds.ts";
 import { spreadOf, threeDigits } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems.ts";
+import { targetsOf } from "../../bench/targets.ts";
 
 const root = resolve(import.meta.dirname!, "../..");
 const signal = new AbortController().signal;
@@ -54,13 +56,26 @@ t.test("tables hold medians, spreads and ratios", async (t) => {
   t.match(text, "- Not measured, beanstalkd: install Debian's beanstalkd.");
 });
 
+t.test("targets: the bare loop, and packed JetStream where it was measured", async (t) => {
+  const isMet = (...results: Result[]) => targetsOf(results).map(({ isMet }) => isMet);
+  t.same(isMet(result("bare", [100]), result("run", [60]), result("nats-packed", [59])), [true, true]);
+  t.same(isMet(result("bare", [100]), result("run", [59]), result("nats-packed", [59])), [false, false]);
+  t.same(isMet(result("bare", [100]), result("run", [60])), [true]);
+  t.same(isMet(result("bare", [100]), result("run", [], ["It broke"])), [false]);
+  t.same(isMet(result("run", [60])), []);
+  const rows = [result("bare", [100]), result("run", [50])].map((one) => ({ ...one, shape: "row" as const }));
+  const text = describe({ circumstances: [], results: rows, missing: [], versions: new Map() });
+  t.match(text, "- Target, rows, to the bare loop: 0.50, at least 0.6: **not met**.");
+});
+
 t.test("only what is between the marks is replaced", async (t) => {
+  const [beginMark, endMark] = marks;
   const document = `before\n${beginMark}\nold\n${endMark}\nafter\n`;
-  const once = replaceBetweenMarks(document, "new");
+  const once = replaceBetween(marks, document, "new");
   t.equal(once, `before\n${beginMark}\n\nnew\n\n${endMark}\nafter\n`);
-  t.equal(replaceBetweenMarks(once, "new"), once, "again changes nothing");
-  t.throws(() => replaceBetweenMarks("no marks", "new"), /lacks the lines/);
-  t.doesNotThrow(() => replaceBetweenMarks(readFileSync(join(root, "docs", "performance.md"), "utf8"), ""));
+  t.equal(replaceBetween(marks, once, "new"), once, "again changes nothing");
+  t.throws(() => replaceBetween(marks, "no marks", "new"), /lacks the lines/);
+  t.doesNotThrow(() => replaceBetween(marks, readFileSync(join(root, "docs", "performance.md"), "utf8"), ""));
 });
 
 t.test("bars end where their rate is on the scale", async (t) => {
