@@ -6,6 +6,7 @@ import { decode, encode } from "cbor-x/index-no-eval";
 import type { Rig } from "../rig.ts";
 import { makerOf } from "../rows.ts";
 import type { Load, System } from "../system.ts";
+import { produceAndConsume } from "./sides.ts";
 import { findProgram } from "./versions.ts";
 
 /** Commands sent and not answered. */
@@ -22,11 +23,7 @@ export const beanstalkd: System = {
   find: () => findProgram("beanstalkd", ["-v"], "beanstalkd"),
   async run({ shape, jobs }: Load, rig: Rig) {
     const port = await rig.serve("beanstalkd", (port) => ["-l", "127.0.0.1", "-p", String(port)]);
-    const side = (name: string) =>
-      rig.start(process.execPath, [import.meta.filename!, name, String(port), shape, String(jobs)]);
-    const consumer = side("consume");
-    await consumer.printed(/^ready$/);
-    return rig.measure(side("produce"), consumer);
+    return produceAndConsume(rig, import.meta.filename!, [port, shape, jobs]);
   },
 };
 

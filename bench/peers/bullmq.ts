@@ -5,6 +5,7 @@ import type { Rig } from "../rig.ts";
 import { makerOf } from "../rows.ts";
 import type { Load, System } from "../system.ts";
 import { findRedis, redisStored, serveRedis } from "./redis.ts";
+import { produceAndConsume } from "./sides.ts";
 import { findAll, findLibrary } from "./versions.ts";
 
 /** What is used of npm's `bullmq`. */
@@ -36,11 +37,7 @@ export const bullmq: System = {
   find: () => findAll(findRedis(), findLibrary("bullmq"), findLibrary("ioredis")),
   async run({ shape, jobs }: Load, rig: Rig) {
     const port = await serveRedis(rig);
-    const side = (name: string) =>
-      rig.start(process.execPath, [import.meta.filename!, name, String(port), shape, String(jobs)]);
-    const consumer = side("consume");
-    await consumer.printed(/^ready$/);
-    return rig.measure(side("produce"), consumer);
+    return produceAndConsume(rig, import.meta.filename!, [port, shape, jobs]);
   },
 };
 

@@ -7,6 +7,7 @@ import { decode, encode } from "cbor-x/index-no-eval";
 import type { Rig } from "../rig.ts";
 import { makerOf } from "../rows.ts";
 import type { Load, System } from "../system.ts";
+import { produceAndConsume } from "./sides.ts";
 import { findAll, findLibrary, findProgram } from "./versions.ts";
 
 /** What is used of npm's `nats`. */
@@ -28,8 +29,10 @@ type Manager = {
 type Consumer = { consume(options: { max_messages: number }): Promise<AsyncIterable<Message>> };
 type Message = { data: Uint8Array; ack(): void; ackAck(): Promise<boolean> };
 
-/** Messages published and not confirmed, and messages fetched and not acknowledged. */
-const windowOf = (jobsPerMessage: number) => jobsPerMessage === 1 ? 1000 : 32;
+/** Messages published and not confirmed. */
+const publishedOf = (jobsPerMessage: number) => jobsPerMessage === 1 ? 1000 : 32;
+/** Messages fetched and not acknowledged; 100 is the client's default. */
+const fetchedOf = (jobsPerMessage: number) => jobsPerMessage === 1 ? 1000 : 100;
 
 const stored = "The stream is on disk, synced every 2 minutes, as it is by default";
 export const natsSingle = nats("nats", "NATS JetStream", 1, {
@@ -42,7 +45,7 @@ export const natsPacked = nats("nats-packed", "NATS JetStream, 256 packed", 256,
   jobs: { small: 2_000_000, row: 500_000 },
   setting:
     "256 jobs packed into a message by hand, with cbor-x, and acknowledged together: one that fails fails 256; " +
-    `32 messages under way; one producer, one consumer. ${stored}`,
+    `32 messages published and not confirmed, 100 fetched; one producer, one consumer. ${stored}`,
 });
 
 function nats(
@@ -63,11 +66,7 @@ function nats(
         "nats-server",
         (port) => ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", data],
       );
-      const words = [String(port), shape, String(jobs), String(jobsPerMessage)];
-      const side = (name: string) => rig.start(process.execPath, [import.meta.filename!, name, ...words]);
-      const consumer = side("consume");
-      await consumer.printed(/^ready$/);
-      return rig.measure(side("produce"), consumer);
+      return produceAndConsume(rig, import.meta.filename!, [port, shape, jobs, jobsPerMessage]);
     },
   };
 }
@@ -79,7 +78,7 @@ async function produce(
   jobsPerMessage: number,
 ): Promise<void> {
   const jetstream = connection.jetstream();
-  const window = windowOf(jobsPerMessage);
+  const window = publishedOf(jobsPerMessage);
   const underWay: Promise<unknown>[] = [];
   console.log("begin");
   for (let id = 0; id < jobs;) {
@@ -104,7 +103,7 @@ async function consume(
   const acks = { ack_policy: AckPolicy.Explicit, max_ack_pending: 10_000 };
   await manager.consumers.add("jobs", { durable_name: "workers", ...acks });
   const consumer = await connection.jetstream().consumers.get("jobs", "workers");
-  const messages = await consumer.consume({ max_messages: windowOf(jobsPerMessage) });
+  const messages = await consumer.consume({ max_messages: fetchedOf(jobsPerMessage) });
   console.log("ready");
   let handled = 0;
   for await (const message of messages) {
