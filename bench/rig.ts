@@ -77,6 +77,12 @@ export class Program {
     }
   }
 
+  /** Rejects if the program ends with anything but 0. */
+  async failure(): Promise<never> {
+    if (await this.ended !== 0) this.assertRuns();
+    return new Promise(() => {});
+  }
+
   assertRuns(): void {
     if (this.#end !== null) throw new Error(`It ended (${this.#end}) too early: ${this.#tail}`);
   }
@@ -99,8 +105,11 @@ export class Program {
 export class Rig {
   readonly folder = mkdtempSync(join(tmpdir(), "taskmaster-bench-"));
   readonly #programs: Program[] = [];
+  #ending: Promise<void> | null = null;
 
+  /** @throws {Error} after `end()`: what is under way when a measurement is stopped must not start more. */
   start(command: string, args: readonly string[], env: Record<string, string> = {}): Program {
+    if (this.#ending !== null) throw new Error(`Cannot start ${command}: the measurement has ended.`);
     const base = { PATH: process.env.PATH, HOME: this.folder, LANG: "C.UTF-8" };
     const program = new Program(command, args, this.folder, { ...base, ...env });
     this.#programs.push(program);
@@ -121,17 +130,26 @@ export class Rig {
     return port;
   }
 
-  /** Time and CPU time from the line `begin` of one program to the line `end` of another, or of the same. */
+  /**
+   * Time and CPU time from the line `begin` of one program to the line `end` of another, or of the same. Rejects as
+   * soon as any program of the rig fails: then the others may wait for ever.
+   */
   async measure(begins: Program, ends: Program = begins): Promise<Measured> {
-    await begins.printed(/^begin$/);
+    const failure = Promise.race(this.#programs.map((program) => program.failure()));
+    await Promise.race([begins.printed(/^begin$/), failure]);
     const startedAt = performance.now();
     const cpuBeforeMs = cpuMsOfDescendants();
-    await ends.printed(/^end$/);
+    await Promise.race([ends.printed(/^end$/), failure]);
     const elapsedMs = performance.now() - startedAt;
     return { elapsedMs, cpuMs: cpuMsOfDescendants() - cpuBeforeMs };
   }
 
-  async end(): Promise<void> {
+  /** Ends everything; who calls it again waits for the same. */
+  end(): Promise<void> {
+    return this.#ending ??= this.#endAll();
+  }
+
+  async #endAll(): Promise<void> {
     for (const program of this.#programs.splice(0).reverse()) await program.end();
     rmSync(this.folder, { recursive: true, force: true });
   }

@@ -1,5 +1,5 @@
 import t from "tap";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { drawChart } from "../../bench/chart.ts";
 import { cpuMsOfDescendants, parseStat } from "../../bench/cpu_time.ts";
@@ -120,20 +120,21 @@ t.test(
   },
 );
 
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 t.test("a measurement leaves no process, whether it succeeds or fails", async (t) => {
   const pids: number[] = [];
-  const isAlive = (pid: number) => {
-    try {
-      return process.kill(pid, 0);
-    } catch {
-      return false;
-    }
-  };
-  const measure = (script: string) =>
+  const measure = (script: string, serverScript = "exec sleep 60") =>
     measureOnce(
       {
         run(_load, rig) {
-          const server = rig.start("sleep", ["60"]);
+          const server = rig.start("sh", ["-c", serverScript]);
           const program = rig.start("sh", ["-c", script]);
           pids.push(server.pid, program.pid);
           return rig.measure(program);
@@ -149,8 +150,44 @@ t.test("a measurement leaves no process, whether it succeeds or fails", async (t
   t.ok("jobsPerSecond" in good && good.jobsPerSecond > leastRate, "the clock runs for a part of the time");
   const bad = await measure("echo begin; echo no such queue >&2; exit 3");
   t.match(bad, { failure: /It ended \(3\) too early: .*no such queue/s });
-  t.equal(pids.length, 4);
+  const worse = await measure("echo begin; exec sleep 60", "sleep 0.1; echo disk full >&2; exit 4");
+  t.match(worse, { failure: /It ended \(4\) too early: disk full/ }, "the end of any program is seen");
+  t.equal(pids.length, 6);
   t.same(pids.filter(isAlive), []);
+});
+
+t.test("a measurement that is stopped leaves no process and no folder, and starts none", async (t) => {
+  const stop = new AbortController();
+  const pids: number[] = [];
+  let folder = "", late: unknown = null;
+  const measuring = measureOnce(
+    {
+      async run(_load, rig) {
+        folder = rig.folder;
+        // the second is ended first, and takes its time
+        for (const script of ["exec sleep 60", "trap 'sleep 0.3; exit' TERM; echo ready; sleep 60 & wait"]) {
+          const program = rig.start("sh", ["-c", script]);
+          pids.push(program.pid);
+          if (pids.length === 2) await program.printed(/^ready$/);
+        }
+        stop.abort(new Error("Stopped."));
+        try {
+          pids.push(rig.start("sleep", ["60"]).pid);
+        } catch (error) {
+          late = error;
+        }
+        throw late;
+      },
+    },
+    "small",
+    1000,
+    stop.signal,
+  );
+  await t.rejects(measuring, { message: "Stopped." });
+  t.match(late, { message: "Cannot start sleep: the measurement has ended." });
+  t.equal(pids.length, 2);
+  t.same(pids.filter(isAlive), []);
+  t.notOk(existsSync(folder));
 });
 
 t.test("the client libraries of the peers are pinned, and their lock names no registry", async (t) => {
