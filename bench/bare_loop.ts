@@ -12,12 +12,16 @@ const batchJobs = 256;
 const window = 32;
 
 const [shape = "small", count = "1000000", port] = process.argv.slice(2);
-if (port === undefined) send(makerOf(shape), Number(count));
+if (!Number.isInteger(Number(count)) || Number(count) < 1) {
+  console.error(`Cannot send "${count}" jobs: it must be a whole number from 1.`);
+  process.exitCode = 2;
+} else if (port === undefined) send(makerOf(shape), Number(count));
 else receive(Number(port));
 
 /** Encodes and sends all jobs. */
 function send(make: (id: number) => unknown, jobs: number): void {
   const server = createServer((socket) => {
+    socket.setNoDelay(true);
     console.log("begin");
     let sent = 0, acked = 0;
     const pump = () => {
