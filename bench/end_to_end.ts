@@ -15,6 +15,7 @@ import { replaceBetween } from "./marks.ts";
 import { root } from "./rig.ts";
 import { measureRounds, medianRate, type Result } from "./rounds.ts";
 import { shapes } from "./rows.ts";
+import { stopSignal } from "./stop.ts";
 import type { System } from "./system.ts";
 import { mainId, systems } from "./systems.ts";
 import { targetsOf } from "./targets.ts";
@@ -43,13 +44,10 @@ if (!Number.isInteger(rounds) || rounds < 1) {
 } else await main();
 
 async function main(): Promise<void> {
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => stop.abort(new Error(`Stopped by ${signal}.`)));
-  }
+  const signal = stopSignal();
   // a document without its marks is an error now, not after ten minutes
   if (values.write) replaceBetween(marks, readFileSync(documentPath, "utf8"), "");
-  const findings = await measure(stop.signal);
+  const findings = await measure(signal);
   const text = describe(findings);
   console.log(text);
   if (values.write) {

@@ -1,6 +1,5 @@
 // The ideal: the same work in a loop, in processes that do nothing else.
 //   bun bench/loads/bare.ts FOLDER FIRST STEP JOBS WORK CONCURRENCY
-import { spawn } from "node:child_process";
 import { sum } from "./stats.ts";
 import { nowMs, readTimes, type Timed, Times } from "./times.ts";
 import { Place } from "./place.ts";
@@ -35,17 +34,11 @@ export async function bareRate(
   concurrency: number,
 ): Promise<number> {
   using place = new Place();
-  await Promise.all(Array.from({ length: procs }, (_, proc) =>
-    new Promise<void>((resolve, reject) => {
-      const words = [import.meta.filename, place.folder, proc, procs, jobs, work, concurrency].map(String);
-      const child = spawn(process.execPath, words, {
-        stdio: "inherit",
-        timeout: 120_000,
-        killSignal: "SIGKILL",
-      });
-      child.on("close", (code) =>
-        code === 0 ? resolve() : reject(new Error(`A bare loop ended with ${code}.`)));
-    })));
+  const loops = Array.from(
+    { length: procs },
+    (_, proc) => place.script("bare", [place.folder, proc, procs, jobs, work, concurrency]),
+  );
+  for (const loop of loops) await loop.endedWith(0);
   return sum(readTimes(place.folder).map(rateOf));
 }
 

@@ -97,7 +97,7 @@ function countSaves(path: string): () => number {
     const now = statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? changed;
     if (now !== changed) saves++;
     changed = now;
-  }, 5);
+  }, 5).unref();
   return () => (clearInterval(timer), saves);
 }
 

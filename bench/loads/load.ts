@@ -19,7 +19,7 @@ export type Load = Readonly<{
   /** What is run, in a sentence, for the table's reader. */
   about: string;
   /** `isQuick`: so short that it only shows that the measurement works. */
-  measure: (isQuick: boolean) => Promise<Findings>;
+  measure: (isQuick: boolean, signal: AbortSignal) => Promise<Findings>;
 }>;
 
 /** A row whose figure must not be above a limit. */

@@ -8,12 +8,14 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { root } from "../rig.ts";
+import { stopSignal } from "../stop.ts";
 import { changing } from "./changing.ts";
 import { checkpoints } from "./checkpoints.ts";
 import { handlers } from "./handlers.ts";
 import { failed, type Findings, type Load } from "./load.ts";
 import { manySlaves, storms } from "./many_slaves.ts";
 import { memory } from "./memory.ts";
+import { endPlaces } from "./place.ts";
 import { conditions, replaceSection, section } from "./report.ts";
 import { requeue } from "./requeue.ts";
 import { sources } from "./sources.ts";
@@ -48,14 +50,18 @@ if (write && (quick || positionals.length > 0)) {
 const documentPath = join(root, "docs", "performance.md");
 // a document without its marks is an error now, not after ten minutes
 if (write) replaceSection(readFileSync(documentPath, "utf8"), "");
+const signal = stopSignal();
+signal.addEventListener("abort", endPlaces);
 const about = conditions();
 const results: [Load, Findings][] = [];
 for (const load of loads.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
   const beganMs = performance.now();
-  const findings = await load.measure(quick).catch((error: unknown) => {
+  const findings = await load.measure(quick, signal).catch((error: unknown) => {
+    signal.throwIfAborted();
     process.exitCode = 1;
     return failed(error);
   });
+  signal.throwIfAborted();
   results.push([load, findings]);
   for (const { what, measured, target, isMet } of findings.rows) {
     if (isMet === false && !quick) process.exitCode = 1;

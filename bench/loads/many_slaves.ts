@@ -1,5 +1,7 @@
 import { join } from "node:path";
-import { Rig, root } from "../rig.ts";
+import { type Rig, root } from "../rig.ts";
+import { measureOnce } from "../rounds.ts";
+import type { Load as Work } from "../system.ts";
 import { runTaskmaster } from "../taskmaster.ts";
 import { atLeast, atMost, type Curve, type Load, shown } from "./load.ts";
 import { mainThreadMs, memoryMB, Place, pluginPath, type Program, type Status } from "./place.ts";
@@ -16,7 +18,7 @@ export const manySlaves: Load = {
   name: "slaves",
   about:
     "Light slaves, one in ten without credit; `--size` 200 a slave. Real slaves: handlers wait 20 ms, concurrency 20",
-  async measure(isQuick) {
+  async measure(isQuick, signal) {
     const counts = isQuick ? [10, 200] : [1, 10, 100, 1000];
     const rounds = isQuick ? 1 : 2;
     const crowds = new Map<number, Crowd[]>(counts.map((count) => [count, []]));
@@ -26,7 +28,7 @@ export const manySlaves: Load = {
     const rate = (count: number) => median(crowds.get(count)!.map(({ rate }) => rate));
     const memory = (count: number) => median(crowds.get(count)!.map(({ memoryMB }) => memoryMB));
     const cpu = (count: number) => median(crowds.get(count)!.map(({ cpuMicros }) => cpuMicros));
-    const two = await microsOfTwo(isQuick ? 400_000 : 4_000_000);
+    const two = await microsOfTwo(isQuick ? 400_000 : 4_000_000, signal);
     const most = counts.at(-1)!;
     const all = crowds.get(most)!;
     const reals = isQuick ? [2] : [1, 4, 12];
@@ -72,15 +74,12 @@ export const manySlaves: Load = {
 };
 
 /** Microseconds a small job, by the clock, of a run with two workers: the master is to carry twice as many. */
-async function microsOfTwo(jobs: number): Promise<number> {
-  const rig = new Rig();
-  try {
-    const setup = { start: "binary", command: "run", procs: 2, member: "default" } as const;
-    const { elapsedMs } = await runTaskmaster(setup, { shape: "small", jobs }, rig);
-    return elapsedMs * 1000 / jobs;
-  } finally {
-    await rig.end();
-  }
+async function microsOfTwo(jobs: number, signal: AbortSignal): Promise<number> {
+  const setup = { start: "binary", command: "run", procs: 2, member: "default" } as const;
+  const run = (load: Work, rig: Rig) => runTaskmaster(setup, load, rig);
+  const outcome = await measureOnce({ run }, "small", jobs, signal);
+  if ("failure" in outcome) throw new Error(outcome.failure);
+  return 1e6 / outcome.jobsPerSecond;
 }
 
 /** Ten slaves at work, and hundreds that come at once and go at once. */

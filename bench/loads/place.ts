@@ -94,10 +94,23 @@ export class Program {
   }
 }
 
+const places = new Set<Place>();
+let isStopped = false;
+
+/** Ends all processes, and lets none be started any more: for a command that is told to stop. */
+export function endPlaces(): void {
+  isStopped = true;
+  for (const place of places) place[Symbol.dispose]();
+}
+
 /** A folder for one measurement, and its processes; both are gone once it is disposed of. */
 export class Place implements Disposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), "taskmaster-loads-"));
   readonly #programs: Program[] = [];
+
+  constructor() {
+    places.add(this);
+  }
 
   /** The binary, with a free port and its state in this folder if it is a master. */
   taskmaster(
@@ -116,6 +129,7 @@ export class Place implements Disposable {
   }
 
   start(command: string, words: readonly (string | number)[]): Program {
+    if (isStopped) throw new Error(`Cannot start ${command}: the measurement was stopped.`);
     const program = new Program(command, words.map(String), this.folder);
     this.#programs.push(program);
     return program;
@@ -128,6 +142,7 @@ export class Place implements Disposable {
     );
     const pids = running.flatMap(({ pid }) => [...descendantsOf(pid), pid]);
     for (const pid of pids) kill(pid);
+    places.delete(this);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 }

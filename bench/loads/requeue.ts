@@ -46,7 +46,7 @@ function indexOf(master: Program, event: Program["events"][number]): number {
 
 async function contents(place: Place, name: string): Promise<string> {
   const path = join(place.folder, name);
-  for (let tries = 0; tries < 3000; tries++) {
+  for (let tries = 0; tries < 3000 && existsSync(place.folder); tries++) {
     const text = existsSync(path) ? readFileSync(path, "utf8") : "";
     if (text !== "") return text;
     await pause(5);

@@ -53,7 +53,9 @@ async function started(place: Place, jobs: number): Promise<Program> {
 async function firstJobMs(place: Place, run: Program): Promise<number> {
   const path = join(place.folder, "first");
   while (!existsSync(path) || readFileSync(path, "utf8") === "") {
-    if (run.process.exitCode !== null) throw new Error(`It ended and handled no job: ${run.said}`);
+    if (run.process.exitCode !== null || run.process.signalCode !== null) {
+      throw new Error(`It ended and handled no job: ${run.said}`);
+    }
     await pause(10);
   }
   return Number(readFileSync(path, "utf8")) - run.startedMs;
