@@ -9,6 +9,20 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median, least: sorted[0] ?? NaN, most: sorted.at(-1) ?? NaN };
 }
 
+export function median(values: readonly number[]): number {
+  return spreadOf(values).median;
+}
+
+/** The value below which this part (0 to 1) of all lies. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
+}
+
+export function sum(values: readonly number[]): number {
+  return values.reduce((all, one) => all + one, 0);
+}
+
 /** Three significant digits, for people: 43.1, 9,820, 1,490,000. */
 export function threeDigits(value: number): string {
   if (!Number.isFinite(value)) return "-";

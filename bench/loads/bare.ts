@@ -1,6 +1,6 @@
 // The ideal: the same work in a loop, in processes that do nothing else.
 //   bun bench/loads/bare.ts FOLDER FIRST STEP JOBS WORK CONCURRENCY
-import { sum } from "./stats.ts";
+import { sum } from "../statistics.ts";
 import { nowMs, readTimes, type Timed, Times } from "./times.ts";
 import { Place } from "./place.ts";
 import { workOf } from "./work.ts";
@@ -26,20 +26,25 @@ async function loop(): Promise<void> {
   times.save(folder);
 }
 
-/** Jobs a second of bare loops, each in a process of its own; a process counts from its own first job on. */
-export async function bareRate(
+/** The jobs of bare loops, each in a process of its own. */
+export async function bareTimes(
   jobs: number,
   work: string,
   procs: number,
   concurrency: number,
-): Promise<number> {
+): Promise<Timed[][]> {
   using place = new Place();
   const loops = Array.from(
     { length: procs },
     (_, proc) => place.script("bare", [place.folder, proc, procs, jobs, work, concurrency]),
   );
   for (const loop of loops) await loop.endedWith(0);
-  return sum(readTimes(place.folder).map(rateOf));
+  return readTimes(place.folder);
+}
+
+/** Jobs a second of bare loops; a process counts from its own first job on. */
+export async function bareRate(...load: Parameters<typeof bareTimes>): Promise<number> {
+  return sum((await bareTimes(...load)).map(rateOf));
 }
 
 function rateOf(jobs: readonly Timed[]): number {

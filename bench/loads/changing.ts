@@ -1,6 +1,6 @@
+import { median } from "../statistics.ts";
 import { atMost, type Load } from "./load.ts";
 import { Place, pluginPath, type Status } from "./place.ts";
-import { median } from "./stats.ts";
 import { readTimes, type Timed } from "./times.ts";
 import { turnsPerMs } from "./work.ts";
 
@@ -51,13 +51,20 @@ function settledAfterMs(statuses: readonly Status[], sinceMs: number, jobMs: num
   return last === undefined ? 0 : last.atMs - sinceMs + sampleMs;
 }
 
-/** How long after `sinceMs` jobs end, over a tenth of a second, at nine tenths of their median rate up to `untilMs`. */
+/**
+ * How long after `sinceMs` jobs end at nine tenths of their median rate up to `untilMs`: over a tenth of a second and the
+ * two behind it, so that one lucky tenth is not enough.
+ */
 function rateAfterMs(jobs: readonly Timed[], untilMs: number, sinceMs: number): number {
   const counts = new Map<number, number>();
   const slotOf = (ms: number) => Math.floor((ms - sinceMs) / sampleMs);
   for (const { endedMs } of jobs) counts.set(slotOf(endedMs), (counts.get(slotOf(endedMs)) ?? 0) + 1);
   const before = [...counts].filter(([slot]) => slot < slotOf(untilMs) - 1).map(([, count]) => count);
   const goal = median(before) * 0.9;
-  for (let slot = 0; counts.has(slot); slot++) if (counts.get(slot)! >= goal) return (slot + 1) * sampleMs;
+  const lastSlot = Math.max(...counts.keys()) - 1; // the very last is cut short by the end of the run
+  const isFast = (slot: number) => slot > lastSlot || (counts.get(slot) ?? 0) >= goal;
+  for (let slot = 0; slot <= lastSlot; slot++) {
+    if (isFast(slot) && isFast(slot + 1) && isFast(slot + 2)) return (slot + 1) * sampleMs;
+  }
   return Infinity;
 }

@@ -1,8 +1,9 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { median } from "../statistics.ts";
 import { atMost, type Curve, type Load, shown } from "./load.ts";
 import { mainThreadMs, Place, pluginPath, type Program } from "./place.ts";
-import { median, pause } from "./stats.ts";
 
 /** What it costs to save the state of many stranded jobs, of 230 bytes each. */
 export const checkpoints: Load = {
@@ -15,10 +16,12 @@ export const checkpoints: Load = {
       points.push([held, await loopMs(held, seconds)]);
     }
     const [with_, without] = [await gaps("200ms", seconds), await gaps("1h", seconds)];
-    const costs: number[] = [];
+    const costs: number[] = [], saves: number[] = [];
     for (let round = 0; round < (isQuick ? 1 : 5); round++) {
       const [often, never] = [await rate("100ms", seconds), await rate("1h", seconds)];
-      costs.push((1 - often / never) / 10 * 100);
+      const savesPerSecond = often.savesPerSecond - never.savesPerSecond;
+      saves.push(savesPerSecond);
+      costs.push((1 - often.jobsPerSecond / never.jobsPerSecond) / savesPerSecond * 100);
     }
     const curve: Curve = { title: "One checkpoint", x: "stranded jobs", y: "ms of the main thread", points };
     return {
@@ -41,7 +44,7 @@ export const checkpoints: Load = {
           median(costs),
           2,
           "%",
-          ` (a tenth of what ten a second cost)`,
+          ` (measured with ${shown(median(saves))} a second)`,
         ),
       ],
       curves: isQuick ? [] : [curve],
@@ -89,12 +92,15 @@ async function loopMs(held: number, seconds: number): Promise<number> {
   return (with_.ms - without.ms) / (with_.saves - without.saves);
 }
 
-/** Counts how often a file is replaced, until the count is asked for. */
+/**
+ * Counts how often a file is replaced, until the count is asked for: by the time of its contents, since that of its
+ * entry changes a second time when the next save keeps it as the one before.
+ */
 function countSaves(path: string): () => number {
   let saves = 0;
-  let changed = statSync(path).ctimeMs;
+  let changed = statSync(path).mtimeMs;
   const timer = setInterval(() => {
-    const now = statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? changed;
+    const now = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? changed;
     if (now !== changed) saves++;
     changed = now;
   }, 5).unref();
@@ -110,13 +116,18 @@ async function gaps(checkpoint: string, seconds: number): Promise<number[]> {
   return readFileSync(path, "utf8").trim().split("\n").slice(-5 * seconds).map(Number);
 }
 
-/** Jobs a second, at full speed, with 10,000 jobs stranded all the time. */
-async function rate(checkpoint: string, seconds: number): Promise<number> {
+/** At full speed, with 10,000 jobs stranded all the time. */
+async function rate(
+  checkpoint: string,
+  seconds: number,
+): Promise<{ jobsPerSecond: number; savesPerSecond: number }> {
   using place = new Place();
   const master = await open(place, 10_000, checkpoint, ["--credit", 12_000, "--hold", 10_000]);
+  const count = countSaves(join(place.folder, "loop_gaps.state"));
   const fromMs = Date.now();
   await pause(seconds * 1000);
+  const savesPerSecond = count() / (Date.now() - fromMs) * 1000;
   const statuses = master.statuses(fromMs);
   const first = statuses[0]!, last = statuses.at(-1)!;
-  return (last.done - first.done) / (last.atMs - first.atMs) * 1000;
+  return { jobsPerSecond: (last.done - first.done) / (last.atMs - first.atMs) * 1000, savesPerSecond };
 }

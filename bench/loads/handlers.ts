@@ -1,7 +1,7 @@
+import { median, sum } from "../statistics.ts";
 import { bareRate } from "./bare.ts";
 import { atLeast, type Curve, type Load } from "./load.ts";
 import { Place, pluginPath } from "./place.ts";
-import { median, sum } from "./stats.ts";
 import { allBegunMs, lastEndedMs, readTimes } from "./times.ts";
 import { turnsPerMs } from "./work.ts";
 
@@ -70,6 +70,6 @@ async function runRate(jobs: number, work: string, concurrency: number): Promise
   await place.taskmaster("run", pluginPath("timed"), words).endedWith(0);
   const workers = readTimes(place.folder);
   const fromMs = allBegunMs(workers);
-  const counted = sum(workers.map((jobs) => jobs.filter(({ endedMs }) => endedMs > fromMs).length));
+  const counted = sum(workers.map((jobs) => jobs.filter(({ begunMs }) => begunMs >= fromMs).length));
   return counted / (lastEndedMs(workers) - fromMs) * 1000;
 }

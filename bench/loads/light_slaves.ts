@@ -2,11 +2,11 @@
 //   bun bench/loads/light_slaves.ts PORT COUNT [--credit N] [--quiet N] [--hold N] [--trickle MS]
 // It prints, as JSON, when all have joined, and at the end of its input how late the master's beats came.
 import { parseArgs } from "node:util";
+import { setTimeout as pause } from "node:timers/promises";
 import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
 import { tokenText } from "./place.ts";
-import { pause } from "./stats.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 
@@ -41,8 +41,7 @@ class LightSlave {
   answers = 0;
   answered = 0;
   #heardMs = performance.now();
-  /** Longest time without a byte of the master. */
-  silenceMs = 0;
+  #silenceMs = 0;
 
   constructor(link: SlaveLink, masterId: string, credit: number) {
     this.#link = link;
@@ -61,8 +60,13 @@ class LightSlave {
 
   #hear(): void {
     const nowMs = performance.now();
-    this.silenceMs = Math.max(this.silenceMs, nowMs - this.#heardMs);
+    this.#silenceMs = this.silenceMsAt(nowMs);
     this.#heardMs = nowMs;
+  }
+
+  /** Longest time without a byte of the master, the time since the last one too. */
+  silenceMsAt(nowMs: number): number {
+    return Math.max(this.#silenceMs, nowMs - this.#heardMs);
   }
 
   /** A part of what it may hold is answered at once; less waits for more, as in a real slave. */
@@ -147,11 +151,12 @@ await Promise.all(Array.from({ length: Number(values.dials) }, async () => {
 }));
 console.log(JSON.stringify({ event: "joined all" }));
 process.stdin.on("end", () => {
+  const nowMs = performance.now();
   const counts = {
     jobs: slaves.reduce((sum, { answered }) => sum + answered, 0),
     answers: slaves.reduce((sum, { answers }) => sum + answers, 0),
   };
-  const silenceMs = Math.max(...slaves.map((slave) => slave.silenceMs));
+  const silenceMs = Math.max(...slaves.map((slave) => slave.silenceMsAt(nowMs)));
   process.stdout.write(
     `${JSON.stringify({ event: "silence", silenceMs, ...counts })}\n`,
     () => process.exit(),

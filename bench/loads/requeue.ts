@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { median } from "../statistics.ts";
 import { atMost, type Load, shown } from "./load.ts";
 import { Place, pluginPath, type Program } from "./place.ts";
-import { median, pause } from "./stats.ts";
 import { nowMs } from "./times.ts";
 
 /** How soon a job whose slave was killed begins at another slave. */

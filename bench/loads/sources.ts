@@ -1,6 +1,7 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { median, quantile, sum } from "../statistics.ts";
 import { atMost, type Curve, type Load, type Row, shown } from "./load.ts";
 import { descendantsOf, Place, pluginPath, proc } from "./place.ts";
-import { median, pause, quantile } from "./stats.ts";
 import { allBegunMs, readTimes, type Timed } from "./times.ts";
 
 /** How long the first jobs of a worker are left out. */
@@ -73,12 +74,8 @@ async function wakeUps(isQuick: boolean): Promise<Row> {
   const seconds = isQuick ? 1 : 4;
   await pause(seconds * 1000);
   const rates = pids.map((pid, at) => (wakesOf(pid) - before[at]!) / seconds);
-  return {
-    what: "wake-ups of an idle run, main threads",
-    measured: `${rates.map(shown).join(" + ")} a second (master + slave + worker)`,
-    target: "",
-    isMet: null,
-  };
+  const each = ` (master, slave, worker: ${rates.map(shown).join(" + ")})`;
+  return atMost("wake-ups of an idle run, main threads", sum(rates), 60, "a second", each);
 }
 
 function wakesOf(pid: number): number {

@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { median } from "../statistics.ts";
 import { atMost, type Curve, type Load, shown } from "./load.ts";
 import { Place, pluginPath, type Program } from "./place.ts";
-import { median, pause } from "./stats.ts";
 
 /** From the start of the binary to the first job handled, of a fresh run and of one that goes on. */
 export const starts: Load = {

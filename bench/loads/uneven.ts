@@ -1,7 +1,12 @@
+import { median } from "../statistics.ts";
+import { bareTimes } from "./bare.ts";
 import { atLeast, atMost, type Load } from "./load.ts";
 import { Place, pluginPath } from "./place.ts";
 import { lastEndedMs, readTimes, type Timed } from "./times.ts";
-import { turnsPerMs } from "./work.ts";
+import { isDrawn, turnsPerMs } from "./work.ts";
+
+/** How long the slow ones wait. */
+const slowMs = 1_000;
 
 /** Few jobs that are ten thousand times as slow as the others. */
 export const uneven: Load = {
@@ -10,9 +15,12 @@ export const uneven: Load = {
   async measure(isQuick) {
     const turns = Math.round(turnsPerMs() / 10);
     const jobs = isQuick ? 8_000 : 40_000;
-    const workers = await timesOf(jobs, `uneven:${turns}:1000`, 4);
+    const short = (await bareTimes(2_000, `burn:${turns}`, 1, 1)).flat();
+    const shortMs = median(short.map(({ begunMs, endedMs }) => endedMs - begunMs));
+    const workers = await timesOf(jobs, `uneven:${turns}:${slowMs}`, 4);
     const firstMs = Math.min(...workers.map((jobs) => jobs[0]!.begunMs));
-    const percent = (idealEndMs(workers) - firstMs) / (lastEndedMs(workers) - firstMs) * 100;
+    const msOf = (id: number) => isDrawn(id) ? slowMs : shortMs;
+    const percent = (idealEndMs(workers, msOf) - firstMs) / (lastEndedMs(workers) - firstMs) * 100;
     // a slow job behind which there is just a tenth of a second of work, for one worker
     const all = (await timesOf(10_000, `one:${turns}:2000:9000`, 4)).flat();
     const slow = all.find(({ id }) => id === 9_000)!;
@@ -32,12 +40,15 @@ export const uneven: Load = {
   },
 };
 
-/** When the last job ends if each, in the order of the source, goes to the worker that is free first. */
-function idealEndMs(workers: readonly (readonly Timed[])[]): number {
+/**
+ * When the last job ends if each, in the order of the source, goes to the worker that is free first, and takes as long
+ * as it does alone on the machine: workers that get in each other's way are not a part of the ideal.
+ */
+function idealEndMs(workers: readonly (readonly Timed[])[], msOf: (id: number) => number): number {
   const freeMs = workers.map((jobs) => jobs[0]!.begunMs);
-  for (const { begunMs, endedMs } of workers.flat().sort((a, b) => a.id - b.id)) {
+  for (const { id } of workers.flat().sort((a, b) => a.id - b.id)) {
     const first = freeMs.indexOf(Math.min(...freeMs));
-    freeMs[first]! += endedMs - begunMs;
+    freeMs[first]! += msOf(id);
   }
   return Math.max(...freeMs);
 }

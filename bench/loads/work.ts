@@ -57,6 +57,6 @@ function wait(ms: number): Promise<void> {
 }
 
 /** One of a thousand, the same ones in every run. */
-function isDrawn(id: number): boolean {
+export function isDrawn(id: number): boolean {
   return (Math.imul(id + 1, 2_654_435_761) >>> 0) % 1000 === 0;
 }
