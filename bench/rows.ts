@@ -3,9 +3,11 @@ export type Shape = "small" | "row";
 
 export const shapes: readonly Shape[] = ["small", "row"];
 
-/** What makes job number `id` of a shape. */
+/** What makes job number `id` of a shape. @throws {RangeError} if there is none of this name. */
 export function makerOf(shape: string): (id: number) => Record<string, unknown> {
-  return shape === "row" ? row : (id) => ({ id });
+  if (shape === "row") return row;
+  if (shape === "small") return (id) => ({ id });
+  throw new RangeError(`Cannot make jobs: the shape "${shape}" is neither "small" nor "row".`);
 }
 
 /** A job of about 230 encoded bytes, as a database row would be. bench/peers/rows.py makes the same. */

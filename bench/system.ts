@@ -20,6 +20,9 @@ export type System = Readonly<{
   /** Jobs of one round, for some seconds of work. */
   jobs: Readonly<Record<Shape, number>>;
   find(): Presence;
-  /** Hands out and handles all jobs. The clock starts when every process is up and stops at the last ack. */
+  /**
+   * Hands out and handles all jobs. The clock starts when every process is up, and stops at the last ack or, where a
+   * system has none that can be seen, when all jobs are known to be done; docs/performance.md names the exceptions.
+   */
   run(load: Load, rig: Rig): Promise<Measured>;
 }>;

@@ -33,6 +33,10 @@ if __name__ == "__main__":
     from celery_app import handle  # by the name under which the worker knows it
 
     make = maker_of(sys.argv[1])
+    # connected, and its queue declared: the pool gives this one to every `delay`
+    with handle.app.producer_pool.acquire(block=True) as producer:
+        producer.connection.ensure_connection()
+        producer.maybe_declare(handle.app.amqp.queues["celery"])
     os.write(1, b"begin\n")
     for number in range(int(sys.argv[2])):
         handle.delay(make(number))

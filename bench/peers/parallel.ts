@@ -11,9 +11,9 @@ export const parallel: System = {
   kind: "peer",
   setting:
     "`parallel -j2 true` over lines of JSON: a process for each job, no log of finished ones (`--joblog`)",
-  jobs: { small: 100, row: 100 },
+  jobs: { small: 500, row: 500 },
   find: () => findProgram("parallel", ["--version"], "parallel"),
-  run({ shape, jobs }: Load, rig: Rig) {
+  async run({ shape, jobs }: Load, rig: Rig) {
     const lines = join(rig.folder, "lines");
     const make = makerOf(shape);
     writeFileSync(lines, Array.from({ length: jobs }, (_, id) => `${JSON.stringify(make(id))}\n`).join(""));

@@ -2,7 +2,11 @@
 
 
 def maker_of(shape):
-    return row if shape == "row" else lambda number: {"id": number}
+    if shape == "row":
+        return row
+    if shape == "small":
+        return lambda number: {"id": number}
+    raise ValueError(f'Cannot make jobs: the shape "{shape}" is neither "small" nor "row".')
 
 
 def row(number):
