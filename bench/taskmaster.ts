@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { bun, deno, type Measured, type Program, purgeLater, type Rig, root } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
-const binary = join(root, "dist", "taskmaster");
+export const binary = join(root, "dist", "taskmaster");
+/** The token of all processes of a measurement. */
+export const tokenText = "bench-".padEnd(40, "x");
 const plugin = join(root, "bench", "plugins", "empty.ts");
 const certificates = join(root, "test", "certificates");
 
@@ -44,7 +46,7 @@ export async function runTaskmaster(setup: Setup, { shape, jobs }: Load, rig: Ri
   ];
   const state = ["--state-dir", rig.folder];
   const procs = ["--procs", String(setup.procs)];
-  const env = { TASKMASTER_TOKEN: "bench-".padEnd(40, "x") };
+  const env = { TASKMASTER_TOKEN: tokenText };
   let program: Program, slave: Program | null = null;
   if (setup.command === "run") {
     const options = [...state, ...procs, "--host", "127.0.0.1:0", "--quiet"];

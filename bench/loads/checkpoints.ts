@@ -1,9 +1,10 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { mainThreadMs } from "../proc.ts";
 import { median } from "../statistics.ts";
 import { atMost, type Curve, type Load, shown } from "./load.ts";
-import { mainThreadMs, Place, pluginPath, type Program } from "./place.ts";
+import { Place, pluginPath, type Program } from "./place.ts";
 
 /** What it costs to save the state of many stranded jobs, of 230 bytes each. */
 export const checkpoints: Load = {

@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
-import { tokenText } from "./place.ts";
+import { tokenText } from "../taskmaster.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 

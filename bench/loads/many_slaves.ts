@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { mainThreadMs, memoryMB } from "../proc.ts";
 import { type Rig, root } from "../rig.ts";
 import { measureOnce } from "../rounds.ts";
 import { median, sum } from "../statistics.ts";
 import type { Load as Work } from "../system.ts";
 import { runTaskmaster } from "../taskmaster.ts";
 import { atLeast, atMost, type Curve, type Load, shown } from "./load.ts";
-import { mainThreadMs, memoryMB, Place, pluginPath, type Program, type Status } from "./place.ts";
+import { Place, pluginPath, type Program, type Status } from "./place.ts";
 import { allBegunMs, readTimes } from "./times.ts";
 
 const heartbeatMs = 1_000;

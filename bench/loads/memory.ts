@@ -1,6 +1,7 @@
 import { type Peaks, runForPeaks } from "../peaks.ts";
+import { memoryMB } from "../proc.ts";
 import { atMost, type Curve, type Load } from "./load.ts";
-import { memoryMB, Place, pluginPath } from "./place.ts";
+import { Place, pluginPath } from "./place.ts";
 
 const mebibyte = 1_048_576 / 1e6;
 

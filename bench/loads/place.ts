@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { descendantsOf } from "../proc.ts";
 import { root } from "../rig.ts";
+import { binary, tokenText } from "../taskmaster.ts";
 
-const binary = join(root, "dist", "taskmaster");
-/** The token of all processes of a measurement. */
-export const tokenText = "bench-".padEnd(40, "x");
 /** No process of a measurement lives longer. */
 const processMsMax = 240_000;
 
@@ -140,7 +139,7 @@ export class Place implements Disposable {
     const running = this.#programs.filter(({ process }) =>
       process.exitCode === null && process.signalCode === null
     );
-    const pids = running.flatMap(({ pid }) => [...descendantsOf(pid), pid]);
+    const pids = running.flatMap(({ pid }) => [...descendantsOf(pid).map(({ pid }) => pid), pid]);
     for (const pid of pids) kill(pid);
     places.delete(this);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
@@ -153,42 +152,4 @@ function kill(pid: number): void {
   } catch {
     // it ended by itself
   }
-}
-
-/** Children of a process, their children and so on. */
-export function descendantsOf(pid: number): number[] {
-  const children = new Map<number, number[]>();
-  for (const name of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    const parent = Number(/\) \S (\d+)/.exec(proc(Number(name), "stat"))?.[1]);
-    children.set(parent, [...children.get(parent) ?? [], Number(name)]);
-  }
-  const found: number[] = [];
-  const visit = (of: number) => {
-    for (const child of children.get(of) ?? []) {
-      found.push(child);
-      visit(child);
-    }
-  };
-  visit(pid);
-  return found;
-}
-
-/** A file of /proc of a process; empty if that has ended. */
-export function proc(pid: number, file: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-/** Megabytes (of a million bytes) that a process has now, or had at most. */
-export function memoryMB(pid: number, which: "now" | "peak"): number {
-  const field = which === "now" ? "VmRSS" : "VmHWM";
-  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(proc(pid, "status"))?.[1] ?? NaN) * 1024 / 1e6;
-}
-
-/** Milliseconds of CPU that the main thread of a process has used. */
-export function mainThreadMs(pid: number): number {
-  return Number(proc(pid, `task/${pid}/schedstat`).split(" ")[0]) / 1e6;
 }

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { descendantsOf, proc } from "../proc.ts";
 import { median, quantile, sum } from "../statistics.ts";
 import { atMost, type Curve, type Load, type Row, shown } from "./load.ts";
-import { descendantsOf, Place, pluginPath, proc } from "./place.ts";
+import { Place, pluginPath } from "./place.ts";
 import { allBegunMs, readTimes, type Timed } from "./times.ts";
 
 /** How long the first jobs of a worker are left out. */
@@ -69,7 +70,7 @@ async function wakeUps(isQuick: boolean): Promise<Row> {
   const run = place.taskmaster("run", pluginPath("timed"), words);
   await run.event(({ event }) => event === "joined");
   await pause(2_000); // until its start has passed
-  const pids = [run.pid, ...descendantsOf(run.pid)];
+  const pids = [run.pid, ...descendantsOf(run.pid).map(({ pid }) => pid)];
   const before = pids.map(wakesOf);
   const seconds = isQuick ? 1 : 4;
   await pause(seconds * 1000);
