@@ -151,13 +151,13 @@ async function finish(fleet: Fleet, tailJobs: number): Promise<number> {
 }
 
 async function slavesEnd(fleet: Fleet): Promise<void> {
-  const { timeline } = fleet;
-  for (const { number, slave } of fleet.slots) {
-    const limit = setTimeout(() => slave.signal("SIGKILL"), slaveMsMax);
+  const { timeline, slots } = fleet;
+  const limit = setTimeout(() => slots.forEach(({ slave }) => slave.signal("SIGKILL")), slaveMsMax);
+  for (const { number, slave } of slots) {
     const code = await slave.ended;
-    clearTimeout(limit);
     if (code !== 0) timeline.problems.push(`slave ${number} ended with ${code}: ${lastLines(slave.stderr)}`);
   }
+  clearTimeout(limit);
   await until(() => processesOf(fleet.folder).length === 0, "no process is left").catch((error: Error) =>
     void timeline.problems.push(error.message)
   );
