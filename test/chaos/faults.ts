@@ -46,7 +46,7 @@ export const faultKinds = {
   /** Old answers, of this session, other sessions and other masters, arrive in a live session. */
   "stale answers": { where: "slave", forMs: [0, 0], losesSessions: false },
   /** Another session claims that this slave's jobs are done; then this slave dies. */
-  "forged answers": { where: "slave", forMs: [500, 500], losesSessions: true },
+  "forged answers": { where: "slave", forMs: [2_500, 2_500], losesSessions: true },
   /** In a network namespace of its own: the link goes down. */
   "link down": { where: "slave", forMs: [2_200, 4_000], losesSessions: true },
   "link down briefly": { where: "slave", forMs: [200, 800], losesSessions: false },
@@ -60,6 +60,8 @@ export const faultKinds = {
   "stop master": { where: "master", forMs: [2_200, 4_000], losesSessions: false },
   /** SIGTERM, then the same command again. */
   "end master": { where: "master", forMs: [100, 1_000], losesSessions: false },
+  /** SIGKILL of the master and of all slaves, like a machine without power; then all are started again. */
+  "kill all": { where: "all", forMs: [100, 2_000], losesSessions: true },
   /** SIGKILL of the master while hundreds of slaves more are joined: all of them come back at once. */
   "storm": { where: "all", forMs: [6_000, 8_000], losesSessions: true },
 } as const satisfies Record<string, FaultKind>;

@@ -23,6 +23,8 @@ const slowLinks: readonly Partial<Conditions>[] = [
 const saidMs = 500;
 /** How often it is asked whether it is enough. */
 const lookMs = 500;
+/** How often it is asked whether answers can be forged, and how long their victim is gone. */
+const readyMs = 50, forgedDownMs = 500;
 /** A drained slave has this long, and its grace, before it must be gone. */
 const drainMsMax = 20_000;
 
@@ -59,9 +61,7 @@ export class Injector {
     this.injected.push(fault);
     try {
       if (fault.slot < 0) {
-        return await (this.#master = this.#master.then(() =>
-          fault.name === "storm" ? this.#storm() : this.#hitMaster(fault)
-        ));
+        return await (this.#master = this.#master.then(() => this.#hitMaster(fault)));
       }
       await this.#hitSlave(fault, this.#fleet.slots[fault.slot]!);
     } catch (error) {
@@ -71,6 +71,8 @@ export class Injector {
   }
 
   async #hitMaster({ name, forMs }: Fault): Promise<void> {
+    if (name === "storm") return await this.#storm();
+    if (name === "kill all") return await this.#killAll(forMs);
     const fleet = this.#fleet;
     // what slaves say meanwhile is not heard, whatever happens to them next
     const disturbances = fleet.slots.map(({ slave }) =>
@@ -98,6 +100,17 @@ export class Injector {
     const code = await master.ended;
     drain.toMs = Date.now() + saidMs;
     if (code !== 143) timeline.problems.push(`a master told to end did so with ${code}:\n${master.stderr}`);
+  }
+
+  /** Nobody is left who could finish what the state forgot. */
+  async #killAll(forMs: number): Promise<void> {
+    const fleet = this.#fleet;
+    const killMaster = async () => {
+      await fleet.killMaster();
+      await sleep(forMs);
+      await fleet.startMaster();
+    };
+    await Promise.all([killMaster(), ...fleet.slots.map((slot) => this.#killSlave(slot, forMs))]);
   }
 
   /** The master dies, and all come back at once. */
@@ -199,19 +212,25 @@ export class Injector {
     }
   }
 
-  /** The neighbour lies, and before the lie could come true the slave is dead. */
+  /** The neighbour lies, and before the lie could come true the slave is dead. Both may just be starting. */
   async #forgeAnswers(slot: Slot, forMs: number): Promise<void> {
-    const other = this.#fleet.slots[(slot.number + 1) % this.#fleet.slots.length]!;
-    const [victim, liar] = [slot, other].map(({ number, road }) =>
-      this.#book.ready(number, (connection) => proxyOf(road).has(connection))
-    );
+    const { slots } = this.#fleet;
+    const other = slots[(slot.number + 1) % slots.length]!;
+    const ready = ({ number, road }: Slot) =>
+      this.#book.ready(number, (connection) => proxyOf(road).has(connection));
+    let victim, liar;
+    for (let leftMs = forMs - forgedDownMs;; leftMs -= readyMs) {
+      [victim, liar] = [ready(slot), ready(other)];
+      if (victim && liar || leftMs <= 0) break;
+      await sleep(readyMs);
+    }
     if (victim && liar) {
       for (const frame of this.#book.forgedAnswers(liar, victim)) {
         proxyOf(other.road).inject(liar, "up", frame);
       }
       await sleep(20);
     }
-    await this.#killSlave(slot, forMs);
+    await this.#killSlave(slot, forgedDownMs);
   }
 
   async #disturbProxy(name: FaultName, slot: Slot, forMs: number, pick: number): Promise<void> {

@@ -121,6 +121,16 @@ export const scenarios: readonly ChaosScenario[] = [
     args: { ...some, reading: "inclusive" },
   },
   {
+    name: "all-killed",
+    about: "SIGKILL of the master and all slaves at once, while jobs run that take longer than a checkpoint",
+    long: true,
+    ...steady,
+    faults: { "kill all": 1 },
+    slaves: mixedSlaves,
+    concurrency: 2,
+    args: { pause: "2", long: "20:1500" },
+  },
+  {
     name: "master-stop",
     about: "SIGSTOP of the master: nobody is given up, nothing is repeated",
     ...steady,
