@@ -1,4 +1,4 @@
-import { endToEnd, type Mutant, quickTest, simulation, test } from "./mutant.ts";
+import { chaos, endToEnd, hanging, type Mutant, quickTest, simulation, test } from "./mutant.ts";
 
 /** The core: leases, charges, resume. */
 export const coreMutants: readonly Mutant[] = [
@@ -13,7 +13,11 @@ export const coreMutants: readonly Mutant[] = [
       find: "    const older = this.#sessions.get(lease.session)!;",
       replace: "    const older = this.#sessions.get(lease.session) ?? ({} as Session);",
     }],
-    checks: [simulation, endToEnd("a slave killed in mid-run costs nothing but its unanswered jobs")],
+    checks: [
+      simulation,
+      hanging(endToEnd("a slave killed in mid-run costs nothing but its unanswered jobs")),
+      chaos("slave-kill", "lost", { seed: 1, seconds: 5 }),
+    ],
   },
   {
     name: "an answer is applied without a look at whose lease it is",
@@ -22,7 +26,11 @@ export const coreMutants: readonly Mutant[] = [
       find: "if (lease === undefined || lease.session !== session.id) return;",
       replace: "if (lease === undefined) return;",
     }],
-    checks: [simulation, test("core/run_leases", "a stale answer changes nothing")],
+    checks: [
+      simulation,
+      test("core/run_leases", "a stale answer changes nothing"),
+      chaos("stale-answers", "lost", { seed: 3, seconds: 8 }),
+    ],
   },
   {
     name: "a job is settled as dead before its dead letter is durable",
@@ -52,6 +60,7 @@ export const coreMutants: readonly Mutant[] = [
       endToEnd(
         "jobs that take longer than a checkpoint: those in flight when everything is killed run again",
       ),
+      chaos("all-killed", "lost", { seed: 2, seconds: 8 }),
     ],
   },
   {
@@ -61,7 +70,11 @@ export const coreMutants: readonly Mutant[] = [
       find: "    if (late <= lateMs) return;",
       replace: "    if (late <= lateMs || late > lateMs) return;",
     }],
-    checks: [simulation, endToEnd("a master stopped for longer than the limit gives nobody up")],
+    checks: [
+      simulation,
+      endToEnd("a master stopped for longer than the limit gives nobody up"),
+      chaos("master-stop", "given up", { seed: 1, seconds: 8 }),
+    ],
   },
   {
     name: "a worker's death is charged to jobs that had not begun",

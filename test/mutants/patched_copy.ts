@@ -10,12 +10,22 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { runProgram } from "./run_program.ts";
+import { type Ended, runProgram } from "./run_program.ts";
 import type { Patch } from "./mutant.ts";
 
 export const root = resolve(import.meta.dirname ?? ".", "../..");
 /** All that a check may need. */
-const parts = ["src", "test", "compile", "plugins", "docs", "mod.ts", "package.json", "tsconfig.json"];
+const parts = [
+  "src",
+  "test",
+  "compile",
+  "plugins",
+  "docs",
+  "mod.ts",
+  "deno.json",
+  "package.json",
+  "tsconfig.json",
+];
 const compileMsMax = 60_000;
 
 /** The source with patches, in a folder of its own: the working tree is never touched. */
@@ -25,6 +35,7 @@ export class PatchedCopy {
   readonly env: NodeJS.ProcessEnv;
 
   readonly #onExit = () => this.end();
+  #compiled: Promise<void> | null = null;
 
   constructor(patches: readonly Patch[]) {
     process.on("exit", this.#onExit);
@@ -45,14 +56,25 @@ export class PatchedCopy {
     }
   }
 
-  /** Makes `dist/taskmaster` of the copy. */
-  async compile(): Promise<void> {
-    const { code, output } = await runProgram(["bun", "compile/compile.ts"], {
-      cwd: this.folder,
-      env: this.env,
-      limitMs: compileMsMax,
-    });
+  /** Makes `dist/taskmaster` of the copy, once. */
+  compile(): Promise<void> {
+    return this.#compiled ??= this.#compile();
+  }
+
+  async #compile(): Promise<void> {
+    const { code, output } = await this.run(["bun", "compile/compile.ts"], compileMsMax);
     if (code !== 0) throw new Error(`Cannot compile the patched copy:\n${output}`);
+  }
+
+  /** Runs a program in the copy. @throws {Error} if it does not end in time. */
+  async run(
+    command: readonly [string, ...string[]],
+    limitMs: number,
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Ended> {
+    const ended = await runProgram(command, { cwd: this.folder, env: { ...this.env, ...env }, limitMs });
+    if (!ended.isLate) return ended;
+    throw new Error(`${command.join(" ")} did not end in time:\n${ended.output.slice(-4_000)}`);
   }
 
   /** Removes it, and ends whatever a broken version left running. */

@@ -1,6 +1,8 @@
 import { type Check, checkName, type Mutant } from "./mutant.ts";
 import { PatchedCopy } from "./patched_copy.ts";
-import { runCheck, runTests, type Verdict } from "./run_check.ts";
+import { runCheck } from "./run_check.ts";
+import { runTests } from "./run_tests.ts";
+import type { Verdict } from "./verdict.ts";
 
 /** What came of one check of a mutant; `verdict` is an error if it could not be run. */
 export type Trial = Readonly<{ check: Check; verdict: Verdict | Error; seconds: number }>;
@@ -23,29 +25,37 @@ export async function tryMutant({ patches }: Mutant, checks: readonly Check[]): 
 
 /** Runs each of these checks in a copy without patches; returns what failed of those. */
 export async function tryUnchanged(checks: readonly Check[], atOnce: number): Promise<string[]> {
-  const byFile = new Map<string, Map<string, Check>>();
+  /** Tests of one file run together; those of a kind share a copy, and so a binary. */
+  const groups = new Map<string, Map<string, Check>>();
   for (const check of checks) {
-    const file = check.kind === "test" ? check.file : "";
-    byFile.set(file, (byFile.get(file) ?? new Map()).set(checkName(check), check));
+    const group = check.kind === "test" ? check.file : check.kind;
+    groups.set(group, (groups.get(group) ?? new Map()).set(checkName(check), check));
   }
   const failed: string[] = [];
-  await eachOf([...byFile], atOnce, async ([file, byName]) => {
-    const checks = [...byName.values()];
+  await eachOf([...groups], atOnce, async ([group, byName]) => {
     const copy = new PatchedCopy([]);
     try {
-      const verdicts = file === ""
-        ? [await runCheck(copy, checks[0]!)]
-        : await runTests(copy, file, checks.flatMap((check) => check.kind === "test" ? [check.name] : []));
-      for (const [at, { failed: what, output }] of verdicts.entries()) {
-        if (what !== null) failed.push(`${checkName(checks[at]!)}: ${what}\n${output.slice(-4_000)}`);
+      for await (const [check, verdict] of verdictsOn(copy, [...byName.values()])) {
+        if (verdict.failed === null) continue;
+        failed.push(`${checkName(check)}: ${verdict.failed}\n${verdict.output.slice(-4_000)}`);
       }
     } catch (error) {
-      failed.push(`${file}: ${asError(error).message}`);
+      failed.push(`${group}: ${asError(error).message}`);
     } finally {
       copy.end();
     }
   });
   return failed;
+}
+
+async function* verdictsOn(copy: PatchedCopy, group: readonly Check[]): AsyncGenerator<[Check, Verdict]> {
+  const tests = group.filter((check) => check.kind === "test");
+  if (tests.length > 0) {
+    const verdicts = await runTests(copy, tests[0]!.file, tests);
+    for (const [at, verdict] of verdicts.entries()) yield [tests[at]!, verdict];
+  } else {
+    for (const check of group) yield [check, await runCheck(copy, check)];
+  }
 }
 
 /** Does this with each item, so many at a time, in their order. */

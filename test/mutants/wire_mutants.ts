@@ -1,4 +1,4 @@
-import { type Mutant, quickTest, test } from "./mutant.ts";
+import { hanging, type Mutant, quickTest, test } from "./mutant.ts";
 
 /** Handshake, frames, sessions: the network is hostile. */
 export const wireMutants: readonly Mutant[] = [
@@ -102,7 +102,9 @@ export const wireMutants: readonly Mutant[] = [
       replace: "if (nowMs < arrival.sinceMs) arrival",
     }],
     checks: [
-      test("link/listen", "connect and close, connect and hold: no noise, and the held one ends after 5 s"),
+      hanging(
+        test("link/listen", "connect and close, connect and hold: no noise, and the held one ends after 5 s"),
+      ),
     ],
   },
   {
@@ -113,7 +115,12 @@ export const wireMutants: readonly Mutant[] = [
       replace: "this.#greeted.size < 100 * this.#greetedMax) {",
     }],
     checks: [
-      test("link/listen", "at most 64 are greeted at once; a crowd holds a real slave up for half a second"),
+      hanging(
+        test(
+          "link/listen",
+          "at most 64 are greeted at once; a crowd holds a real slave up for half a second",
+        ),
+      ),
     ],
   },
   {
@@ -193,7 +200,7 @@ export const wireMutants: readonly Mutant[] = [
       find: 'if (this.#outbox.queuedBytes === 0) this.send({ kind: "beat" } as Out);',
       replace: 'if (this.#outbox.queuedBytes < 0) this.send({ kind: "beat" } as Out);',
     }],
-    checks: [test("link/link", "a beat is sent after one heartbeat without sending")],
+    checks: [hanging(test("link/link", "a beat is sent after one heartbeat without sending"))],
   },
   {
     name: "a bad message is skipped instead of costing its session",
@@ -202,7 +209,11 @@ export const wireMutants: readonly Mutant[] = [
       find: "      this.#fail(error instanceof Error ? error.message : String(error));",
       replace: "      void error;",
     }],
-    checks: [test("link/link", "bad bytes cost the session, nothing else, and what came before them counts")],
+    checks: [
+      hanging(
+        test("link/link", "bad bytes cost the session, nothing else, and what came before them counts"),
+      ),
+    ],
   },
   {
     name: "messages may come in any order",
