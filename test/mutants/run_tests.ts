@@ -69,9 +69,10 @@ function failuresIn(lines: readonly string[]): Failure[] {
     // a subtest only sums up what failed in it
     if (indent === undefined || lines.includes(`${indent}# Subtest: ${title}`)) return [];
     const details = lines.slice(at, lines.indexOf(`${indent}  ...`, at));
-    // what ended the test and was no assertion of it, tap says in the details
-    const has = (key: string) => details.some((detail) => detail.startsWith(`${indent}  ${key}: `));
-    return [{ title, how: has("expired") ? "hung" : has("tapCaught") ? "threw" : "asserted" }];
+    const has = (entry: string) => details.some((detail) => detail.startsWith(`${indent}  ${entry}`));
+    // what ended the test and was no assertion of it, of tap or of node:assert, tap says in the details
+    const threw = has("tapCaught: ") && !has("code: ERR_ASSERTION");
+    return [{ title, how: has("expired: ") ? "hung" : threw ? "threw" : "asserted" }];
   });
 }
 

@@ -1,4 +1,4 @@
-import { type Mutant, quickTest, test } from "./mutant.ts";
+import { hanging, type Mutant, quickTest, test } from "./mutant.ts";
 
 const distrust = "a certificate that is not trusted is refused for good, and the sentence says what was seen";
 
@@ -61,6 +61,6 @@ export const tlsMutants: readonly Mutant[] = [
       find: "      else arrival.tick(nowMs);\n",
       replace: "",
     }],
-    checks: [test("link/tls", "before TLS is spoken the lobby's limits hold")],
+    checks: [hanging(test("link/tls", "before TLS is spoken the lobby's limits hold"))],
   },
 ];

@@ -11,12 +11,17 @@ const of = (lines: string, summary = "not ok 1 - a job runs # time=5.1ms") =>
 const notOk = (title: string, details: string) => `    not ok 1 - ${title}\n      ---\n${details}      ...\n`;
 const asserted = notOk("should be equal", "      compare: ===\n      diff: |\n        +tapCaught: 1\n");
 const threw = notOk("x is undefined", "      type: TypeError\n      tapCaught: returnedPromiseRejection\n");
+const nodeAsserted = notOk(
+  "1 == 2",
+  "      code: ERR_ASSERTION\n      tapCaught: returnedPromiseRejection\n",
+);
 const hung = notOk("timeout!", "      signal: null\n      expired: TAP\n");
 const deeper = (lines: string) =>
   `    # Subtest: a part\n${lines.replaceAll(/^/gm, "    ").trimEnd()}\n${notOk("a part", "")}`;
 
 t.test("verdictOn() takes an assertion that failed for a catch", async (t) => {
   t.equal(verdictOn(check, of(asserted), 30).failed, "should be equal");
+  t.equal(verdictOn(check, of(nodeAsserted), 30).failed, "1 == 2");
   t.equal(verdictOn(check, of(threw + asserted), 30).failed, "should be equal");
   t.equal(verdictOn(check, of(deeper(asserted)), 30).failed, "should be equal");
   t.equal(
