@@ -1,19 +1,57 @@
 import t from "tap";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { frame } from "../../src/protocol/frames.ts";
 import { encodeHello, encodeRefusal, Secret } from "../../src/protocol/handshake.ts";
+import { encodeMessage } from "../../src/protocol/parse.ts";
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave, type FakeSlaveOptions } from "../master/fake_slave.ts";
-import { portOf, until } from "./harness.ts";
+import { portOf, randomFrom, until } from "./harness.ts";
 import { Relay } from "./relay.ts";
 import { ending, events, heartbeat, row, token } from "./stage.ts";
 
-// Of tables A and B of docs/reliability.md, what needs a peer that speaks the protocol and breaks its rules.
+// Of tables A, B and E of docs/reliability.md, what needs a peer that speaks the protocol and breaks its rules.
 
 t.jobs = 3;
 
 const join = (port: number, options: Partial<FakeSlaveOptions> = {}) =>
   FakeSlave.join({ host: "127.0.0.1", port }, { token, credit: 2, ...options });
+
+const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
+const noise = (bytes: number, seed: number) => {
+  const random = randomFrom(seed);
+  return Buffer.from(Array.from({ length: bytes }, () => random(256)));
+};
+
+/** What a session may say that no message is, and the reason for which its master ends it. */
+const hostile: readonly (readonly [what: string, bytes: Uint8Array, reason: RegExp])[] = [
+  ["a frame of 16 MiB and a byte", hex("01000001"), /a frame of 16777217 bytes: at most 16777216/],
+  ["a frame of 4 GiB", hex("ffffffff 00"), /a frame of 4294967295 bytes: at most 16777216/],
+  ["a stream of random bytes", noise(4_096, 9), /a frame of \d+ bytes: at most 16777216/],
+  ["random bytes in a frame", frame(noise(4_096, 11)), /Cannot accept these bytes/],
+  ["depth", frame(hex(`${"81".repeat(33)} 00`)), /more than 32 levels/],
+  ["an array's length", frame(hex("9a ffffffff")), /more items announced than bytes/],
+  ["a map's length", frame(hex("ba ffffffff")), /more items announced than bytes/],
+  ["a text's length", frame(hex("7a ffffffff 61")), /a string longer than the bytes/],
+  ["a bignum of 1,025 bytes", frame(hex(`c3 59 0401 ${"ff".repeat(1_025)}`)), /the wrong thing behind a tag/],
+  ["a packed table", frame(hex("d8 33 84 81 61 61 80 80 e0")), /the tag 51/],
+  ["a record", frame(hex("d9 dfff 83 19 e000 81 61 61 01")), /the tag 57343/],
+  ["a RegExp", frame(hex("d8 1b 83 66 526567457870 64 28612b29 60")), /the tag 27/],
+  ["an Error", frame(hex("d8 1b 83 65 4572726f72 61 61 f6")), /the tag 27/],
+  ["an array of indefinite length", frame(hex("9f 00 ff")), /an indefinite or reserved length/],
+  ["a text of indefinite length", frame(hex("7f 61 61 ff")), /an indefinite or reserved length/],
+  [
+    "bytes behind a beat",
+    frame(Buffer.concat([encodeMessage({ kind: "beat" }).subarray(4), hex("00")])),
+    /1 bytes behind the item/,
+  ],
+  ["a key __proto__", frame(hex("a1 69 5f5f70726f746f5f5f a0")), /the key __proto__/],
+  [
+    "a beat with a key __proto__",
+    frame(hex("a2 646b696e64 6462656174 69 5f5f70726f746f5f5f a0")),
+    /__proto__/,
+  ],
+];
 
 row("A17: a slave of another protocol version is refused, and both versions are named", async (t, stage) => {
   const master = stage.scripted("3*ok");
@@ -80,6 +118,41 @@ row("B2: resets in mid-handshake leave no word in the log", async (t, stage) => 
   t.equal(await master.ended, 0, master.stderr);
   t.notMatch(master.stderr, /WARN|ERROR/);
 });
+
+row(
+  "B9, B10, B11, E3: frames too long, cut off, random, and bombs: each ends its own session, and nothing else",
+  async (t, stage) => {
+    const attacks = [...hostile, [
+      "a frame that FIN cuts off",
+      hex("000000ff a1"),
+      /it ended within a frame/,
+    ]] as const;
+    const master = stage.scripted(attacks.map((_, number) => `gate:${number}`).join());
+    const port = await portOf(master);
+    const slave = stage.hand(port);
+    const left = () => events(master, "left");
+    for (const [number, [what, bytes, reason]] of attacks.entries()) {
+      await until(() => stage.entries("B", number).length === 1, `job ${number} begun`);
+      const raw = await Raw.connect(port);
+      raw.socket.write(authFor(await raw.bytes(50), token));
+      t.match(await raw.greeting(), { kind: "welcome" }, what);
+      raw.socket.write(encodeMessage({ kind: "ready", credit: 0, held: [] }));
+      await raw.bytes(4);
+      raw.socket.write(bytes);
+      if (number === hostile.length) raw.socket.end();
+      await raw.ended;
+      await until(() => left().length === number + 1, `the session with ${what} ended`);
+      t.match(left()[number], { slave: /^web1/, reason }, what);
+      stage.open(String(number));
+    }
+    t.equal(await master.ended, 0, master.stderr);
+    t.equal(await slave.ended, 0, slave.stderr);
+    t.equal(left().length, attacks.length + 1, "of the slave at work there was one session, to the end");
+    t.match(ending(master), { handedOut: attacks.length, done: attacks.length, dead: 0, repeated: 0 });
+    t.equal(stage.records().repeated, 0);
+    for (const { stderr } of [master, slave]) t.notMatch(stderr, /ERROR|unexpected|\n {4}at /);
+  },
+);
 
 row(
   "B6: a slave that is back before its old connection died: what it names moves, the rest is requeued at once",
