@@ -98,7 +98,7 @@ t.test("makeCertificate() makes a key of this user alone, and overwrites nothing
   const made = await makeCertificate({ certPath, keyPath, hosts: ["web1.example", "10.0.0.5", "::1"] })
     .catch((error: Error) => error);
   if (made instanceof Error && /There is no openssl/.test(made.message)) {
-    return void t.pass("no openssl here: nothing can be made");
+    return void t.pass("not tried", { skip: "no openssl to make a certificate with" });
   }
   if (made instanceof Error) throw made;
   t.equal(statSync(keyPath).mode & 0o777, 0o600);
