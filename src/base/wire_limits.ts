@@ -26,7 +26,10 @@ export const welcomeBytesMax = 1 << 20;
 export const tokenBytesMin = 16;
 /** While others wait, the oldest unproved connection is closed after this long. */
 export const handshakeCrowdedMs = 500;
-/** Longest a slave waits for a session, from dialing to WELCOME: the master's five seconds and slow round trips. */
+/**
+ * Longest a slave waits for a session, from dialing to WELCOME: the master's five seconds and slow round trips. With TLS
+ * it waits so long until that is established, and as long again for WELCOME.
+ */
 export const dialMs = 15_000;
 /** How long what was sent last may take to leave after a link closed. */
 export const lingerMs = 2_000;

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { handshakeBytesMax } from "../base/limits.ts";
+import { handshakeBytesMax, handshakeMs, handshakeTlsMs } from "../base/limits.ts";
 import { encode } from "../protocol/codec.ts";
 import { FrameError } from "../protocol/frame_error.ts";
 import {
@@ -48,7 +48,6 @@ export class Arrival {
   /** From HELLO on the one of TLS, if that is spoken. */
   socket: Socket;
   readonly peer: string;
-  readonly sinceMs: number;
   readonly #greeted: Greeted;
   readonly #onOutcome: (outcome: Outcome) => void;
   readonly #bytes = new Uint8Array(handshakeBytesMax);
@@ -64,9 +63,15 @@ export class Arrival {
   constructor(socket: Socket, greeted: Greeted, onOutcome: (outcome: Outcome) => void) {
     this.socket = socket;
     this.peer = peerOf(socket);
-    this.sinceMs = greeted.sinceMs;
     this.#greeted = greeted;
     this.#onOutcome = onOutcome;
+  }
+
+  /** From when on it is late, as far as it has come. */
+  get lateAtMs(): number {
+    const { sinceMs, gate } = this.#greeted;
+    const speaksTls = this.#entrance ? this.#entrance.isSecuring : gate !== undefined;
+    return sinceMs + (speaksTls ? handshakeTlsMs : handshakeMs);
   }
 
   /** Sends HELLO, behind TLS if that is spoken, and waits for AUTH. */

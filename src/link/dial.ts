@@ -41,7 +41,7 @@ export type DialOptions = Readonly<{
 }>;
 
 /**
- * Connects to a master and proves the token, both ways; 15 s in all.
+ * Connects to a master and proves the token, both ways; within 15 s, and with TLS as long again.
  *
  * @throws {RefusedError} if trying again cannot help: another token, version or certificate. Its `final` is true.
  * @throws {ConnectError} if the plugin's names are too long to introduce this slave.
@@ -66,10 +66,11 @@ function converse(
   let handshake = tls ? null : begin();
   const secured = tls?.connect(host, port);
   const socket = secured ?? connect({ host, port, noDelay: true });
-  const timer = setTimeout(
-    () => fail(new Error(`Cannot join ${where}: no welcome within ${dialMs / 1000} s`)),
-    dialMs,
-  );
+  const onLate = () => {
+    const missing = handshake === null ? "TLS" : "welcome";
+    fail(new Error(`Cannot join ${where}: no ${missing} within ${dialMs / 1000} s`));
+  };
+  let timer = setTimeout(onLate, dialMs);
   const onAbort = () => fail(abandoned(where));
   const onData = (chunk: Uint8Array) => attempt(() => advance(chunk));
   const onEnd = () => fail(new Error(`Cannot join ${where}: the connection ended before the welcome`));
@@ -106,6 +107,8 @@ function converse(
     const judged = tls!.judge(secured!, host);
     if ("fault" in judged) throw refused(where, judged.fault);
     handshake = begin(judged.hash);
+    clearTimeout(timer);
+    timer = setTimeout(onLate, dialMs);
   }
   function advance(chunk: Uint8Array): void {
     if (handshake === null) return;

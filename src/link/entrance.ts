@@ -47,6 +47,11 @@ export class Entrance {
     socket.on("data", this.#onData);
   }
 
+  /** TLS began, and is not established. */
+  get isSecuring(): boolean {
+    return this.#state === "securing";
+  }
+
   /** @param waitedMs Since the connection could have spoken. */
   tick(waitedMs: number): void {
     if (this.#state !== "silent" || this.#bytes.length > 0 || waitedMs < silentMs) return;

@@ -23,7 +23,7 @@ type LobbyOptions = Readonly<{
   placesMax?: number;
 }>;
 
-/** `sinceMs`: when it connected. The five seconds count from there, however long it waits for its greeting. */
+/** `sinceMs`: when it connected. Its time counts from there, however long it waits for its greeting. */
 type Waiting = Readonly<{ socket: Socket; sinceMs: number }>;
 
 /** Between two looks at who waits, while anybody does. */
@@ -34,12 +34,13 @@ const lookMs = 250;
  *
  *                 room                    proof
  *     WAITING ------------> GREETED -----------------> a session
- *        '---------------------'---- 5 s in all, refused, crowded out
+ *        '---------------------'---- late, refused, crowded out
  *
- * At most 64 are greeted at once. The others wait, the newest first in line, for a slave that had to wait long
- * dials anew anyway; while any waits, the oldest greeted one is closed after half a second. So those that never
- * prove anything hold up a real slave by no more than that. Nor can they shut it out: when all places are taken, the
- * one that waits longest makes room. After a stall of this process nobody is called late at once.
+ * Late is who has not proved it within 5 s; within 15 s, once it speaks TLS. At most 64 are greeted at once. The
+ * others wait, the newest first in line, for a slave that had to wait long dials anew anyway; while any waits, the
+ * oldest greeted one is closed after half a second. So those that never prove anything hold up a real slave by no more
+ * than that. Nor can they shut it out: when all places are taken, the one that waits longest makes room. After a stall
+ * of this process nobody is called late at once.
  */
 export class Lobby {
   readonly #options: LobbyOptions;
@@ -107,7 +108,7 @@ export class Lobby {
   #endLate(nowMs: number): void {
     // Not in order of arrival: the newest are greeted first.
     for (const arrival of [...this.#greeted.keys()]) {
-      if (nowMs >= arrival.sinceMs + handshakeMs) arrival.refuse("late");
+      if (nowMs >= arrival.lateAtMs) arrival.refuse("late");
       else arrival.tick(nowMs);
     }
     while (this.#waiting[0] && nowMs >= this.#waiting[0].sinceMs + handshakeMs) {

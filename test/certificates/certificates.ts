@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type KeyPair, readCertificate } from "../../src/link/certificate.ts";
 
@@ -30,6 +30,14 @@ export function pem(name: Name | "ca" | "other_ca"): string {
 
 export function pair(name: Name): KeyPair {
   return { cert: pem(name), key: readFileSync(pathOf(name, "key"), "utf8") };
+}
+
+/** The options for a certificate, whose key is copied into a folder: a clone of the repository lets others read it. */
+export function optionsOf(name: Name, folder: string): string[] {
+  const key = join(folder, `${name}.key`);
+  copyFileSync(pathOf(name, "key"), key);
+  chmodSync(key, 0o600);
+  return ["--tls-cert", pathOf(name), "--tls-key", key];
 }
 
 /** SHA-256 of a certificate. */

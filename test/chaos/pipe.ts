@@ -38,7 +38,8 @@ export class Pipe {
   readonly #to: Socket;
   readonly #link: Readonly<Conditions>;
   readonly #hooks: PipeHooks;
-  readonly #reader: UnitReader;
+  /** Null: the bytes are passed as they come, and no unit is seen. */
+  readonly #reader: UnitReader | null;
   /** This connection alone is held, whatever the link does. */
   isHeld = false;
   #queue: { bytes: Buffer; dueAtMs: number }[] = [];
@@ -50,13 +51,19 @@ export class Pipe {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #isClosed = false;
 
-  /** @param greetings How many greetings come before frames. */
-  constructor(from: Socket, to: Socket, link: Readonly<Conditions>, greetings: number, hooks: PipeHooks) {
+  /** @param greetings How many greetings come before frames; null if the bytes are none of this protocol, as with TLS. */
+  constructor(
+    from: Socket,
+    to: Socket,
+    link: Readonly<Conditions>,
+    greetings: number | null,
+    hooks: PipeHooks,
+  ) {
     this.#from = from;
     this.#to = to;
     this.#link = link;
     this.#hooks = hooks;
-    this.#reader = new UnitReader(greetings);
+    this.#reader = greetings === null ? null : new UnitReader(greetings);
     from.on("data", (chunk: Buffer) => this.#receive(chunk));
     from.on("end", () => {
       this.#isEnded = true;
@@ -99,7 +106,8 @@ export class Pipe {
   }
 
   #receive(chunk: Buffer): void {
-    for (const unit of this.#reader.push(chunk)) this.#push(this.#hooks.onUnit(unit));
+    if (this.#reader === null) this.#push(chunk);
+    else for (const unit of this.#reader.push(chunk)) this.#push(this.#hooks.onUnit(unit));
     if (this.#queued > queueBytesMax) this.#from.pause();
     this.pump();
   }

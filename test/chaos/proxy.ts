@@ -1,4 +1,4 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, Socket } from "node:net";
 import { type Conditions, Pipe, undisturbed } from "./pipe.ts";
 import type { Unit } from "./units.ts";
 
@@ -24,21 +24,21 @@ export class Proxy {
     up: { ...undisturbed },
     down: { ...undisturbed },
   };
-  readonly #listener: UnitListener;
+  readonly #listener: UnitListener | null;
   readonly #server: Server;
   readonly #masterPort: number;
   readonly #pairs = new Set<Pair>();
   #flips: { direction: Direction; kind: Unit["kind"]; bit: number }[] = [];
 
-  private constructor(server: Server, masterPort: number, listener: UnitListener) {
+  private constructor(server: Server, masterPort: number, listener: UnitListener | null) {
     this.#server = server;
     this.#masterPort = masterPort;
     this.#listener = listener;
     server.on("connection", (socket: Socket) => this.#join(socket));
   }
 
-  /** @param listener Sees each unit that passes, of any connection. */
-  static async open(masterPort: number, listener: UnitListener): Promise<Proxy> {
+  /** @param listener Sees each unit that passes, of any connection. Null where TLS is spoken: nothing can be seen. */
+  static async open(masterPort: number, listener: UnitListener | null): Promise<Proxy> {
     const server = createServer({ allowHalfOpen: true, noDelay: true });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new Proxy(server, masterPort, listener);
@@ -102,18 +102,13 @@ export class Proxy {
   }
 
   #join(slave: Socket): void {
-    const master = connect({
-      host: "127.0.0.1",
-      port: this.#masterPort,
-      allowHalfOpen: true,
-      noDelay: true,
-    });
+    const master = new Socket({ allowHalfOpen: true });
     const pipe = (direction: Direction, from: Socket, to: Socket) =>
       new Pipe(
         from,
         to,
         this.conditions[direction],
-        greetings[direction],
+        this.#listener === null ? null : greetings[direction],
         {
           onUnit: (unit) => this.#seen(pair, direction, unit),
           onCut: () => this.#break(pair),
@@ -125,10 +120,21 @@ export class Proxy {
       pipes: { up: pipe("up", slave, master), down: pipe("down", master, slave) },
     };
     this.#pairs.add(pair);
+    this.#dialLater(pair);
     for (const socket of [slave, master]) {
       socket.on("error", () => this.#lose(pair));
       socket.on("close", () => this.#lose(pair));
     }
+  }
+
+  /** After the latency, as what opens a connection takes its time too: the slave's first bytes come right behind it. */
+  #dialLater(pair: Pair): void {
+    const dial = () =>
+      this.#pairs.has(pair) &&
+      pair.master.connect({ host: "127.0.0.1", port: this.#masterPort, noDelay: true });
+    const { latencyMs } = this.conditions.up;
+    if (latencyMs > 0) setTimeout(dial, latencyMs);
+    else dial();
   }
 
   #seen(pair: Pair, direction: Direction, unit: Unit): Buffer {
@@ -137,7 +143,7 @@ export class Proxy {
       const [flip] = this.#flips.splice(index, 1);
       return flipped(unit, flip!.bit);
     }
-    this.#listener(pair, direction, unit);
+    this.#listener?.(pair, direction, unit);
     return unit.bytes;
   }
 

@@ -1,14 +1,16 @@
-import t from "tap";
+import t, { type Test } from "tap";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { frame } from "../../src/protocol/frames.ts";
 import { encodeHello, encodeRefusal, Secret } from "../../src/protocol/handshake.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
+import { directions, Proxy } from "../chaos/proxy.ts";
+import { optionsOf, pathOf } from "../certificates/certificates.ts";
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave, type FakeSlaveOptions } from "../master/fake_slave.ts";
-import { portOf, randomFrom, until } from "./harness.ts";
+import { portOf, probe, randomFrom, until } from "./harness.ts";
 import { Relay } from "./relay.ts";
-import { ending, events, heartbeat, row, token } from "./stage.ts";
+import { ending, events, heartbeat, row, type Stage, token, type Told } from "./stage.ts";
 
 // Of tables A, B and E of docs/reliability.md, what needs a peer that speaks the protocol and breaks its rules.
 
@@ -260,4 +262,38 @@ row("B7: an answer for a lease that was lost, and leased again, is stale", async
   second.answer(held);
   t.equal(await master.ended, 0, master.stderr);
   t.match(ending(master), { handedOut: 2, done: 2, repeated: 2 });
+});
+
+/** A slave at the end of a link of two seconds each way and a thousand bytes a second. */
+async function serveSlowly(
+  t: Test,
+  stage: Stage,
+  jobs: readonly string[],
+  tls: Readonly<Record<"master" | "slave", readonly string[]>> = { master: [], slave: [] },
+): Promise<Told> {
+  const serving = stage.masterOf(probe, [...jobs, ...tls.master]);
+  const proxy = await Proxy.open(await portOf(serving), null);
+  t.teardown(() => proxy.close());
+  proxy.set(directions, { latencyMs: 2_000, bytesPerSecond: 1_000 });
+  const working = stage.hand(proxy.port, tls.slave, probe);
+  t.equal(await serving.ended, 0, serving.stderr);
+  t.equal(await working.ended, 0, working.stderr);
+  t.equal(events(serving, "joined").length, 1, "one session did it all");
+  t.notMatch(working.stderr, /again/, "and its first attempt to join was good");
+  t.equal(stage.records().repeated, 0);
+  return ending(serving);
+}
+
+row.long(
+  "B16: over 2 s each way and 1 KB/s a slave joins, and a job that takes longer than three heartbeats arrives",
+  async (t, stage) => {
+    const told = await serveSlowly(t, stage, ["jobs=2", "bytes=20000"]);
+    t.match(told, { handedOut: 2, done: 2, dead: 0, repeated: 0 });
+  },
+);
+
+row.long("B16: the same link with TLS, which takes longer than a plain handshake may", async (t, stage) => {
+  const tls = { master: optionsOf("master", stage.folder), slave: ["--tls-ca", pathOf("ca")] };
+  const told = await serveSlowly(t, stage, ["jobs=6"], tls);
+  t.match(told, { handedOut: 6, done: 6, dead: 0, repeated: 0 });
 });

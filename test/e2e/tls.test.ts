@@ -1,10 +1,10 @@
-import { chmodSync, copyFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { formatFingerprint } from "../../src/base/fingerprint.ts";
-import { hashOf, type Name, pair, pathOf } from "../certificates/certificates.ts";
+import { hashOf, type Name, optionsOf, pair, pathOf } from "../certificates/certificates.ts";
 import { portOf, type Program, runtimes, Scenario, until } from "./harness.ts";
 
 // Most of their time they wait for each other.
@@ -13,14 +13,6 @@ t.jobs = 3;
 const ca = ["--tls-ca", pathOf("ca")];
 const pin = (name: Name) => ["--tls-pin", formatFingerprint(hashOf(name))];
 
-/** The options for a certificate, whose key is copied: a clone of the repository lets others read it. */
-function certificate(scenario: Scenario, name: Name): string[] {
-  const key = join(scenario.folder, `${name}.key`);
-  copyFileSync(pathOf(name, "key"), key);
-  chmodSync(key, 0o600);
-  return ["--tls-cert", pathOf(name), "--tls-key", key];
-}
-
 for (const masterRuntime of ["binary", "bun", "deno"] as const) {
   t.test(`a master of ${masterRuntime} with TLS and slaves of all runtimes, each with a certificate`, {
     buffered: true,
@@ -28,10 +20,10 @@ for (const masterRuntime of ["binary", "bun", "deno"] as const) {
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
     const hold = join(scenario.folder, "everybody-is-here");
-    const words = ["jobs=1000", "pause=1", `hold=${hold}`, ...certificate(scenario, "master"), ...ca];
+    const words = ["jobs=1000", "pause=1", `hold=${hold}`, ...optionsOf("master", scenario.folder), ...ca];
     const master = scenario.master(words, runtimes[masterRuntime]);
     const port = await portOf(master);
-    const own = [...certificate(scenario, "slave"), "--procs", "1"];
+    const own = [...optionsOf("slave", scenario.folder), "--procs", "1"];
     const [, pinned] = await master.printed(
       /^Join with: .* --tls-pin ((?:[0-9A-F]{2}:){31}[0-9A-F]{2}) --tls-cert /m,
     );
@@ -64,7 +56,13 @@ t.test(
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
     const serve = async (name: Name, more: string[] = []) => {
-      const master = scenario.master(["jobs=10", "--key", name, ...certificate(scenario, name), ...more]);
+      const master = scenario.master([
+        "jobs=10",
+        "--key",
+        name,
+        ...optionsOf(name, scenario.folder),
+        ...more,
+      ]);
       return { master, port: await portOf(master) };
     };
     const [good, elsewhere, expired, stranger, asking] = await Promise.all([
@@ -82,7 +80,7 @@ t.test(
       [good.port, ["--tls"], /is signed by none of this system's CAs/],
       [good.port, [], /it speaks TLS; start this slave with the line that the master printed/],
       [asking.port, ca, /asks for a certificate that one of its CAs signed/],
-      [asking.port, [...ca, ...certificate(scenario, "foreign_slave")], /asks for a certificate/],
+      [asking.port, [...ca, ...optionsOf("foreign_slave", scenario.folder)], /asks for a certificate/],
     ];
     await Promise.all(cases.map(async ([port, words, sentence]) => {
       const slave = scenario.slave(port, [...words, "--procs", "1"]);
@@ -111,7 +109,7 @@ t.test(
   async (t) => {
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
-    const master = scenario.master(["jobs=10", ...certificate(scenario, "master")]);
+    const master = scenario.master(["jobs=10", ...optionsOf("master", scenario.folder)]);
     const port = await portOf(master);
     const relay = createTlsServer(pair("relay"), (victim) => {
       const onward = connectTls({ host: "127.0.0.1", port, rejectUnauthorized: false });
@@ -143,7 +141,7 @@ t.test(
   async (t) => {
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
-    const words = ["jobs=800", "pause=2", "--heartbeat", "1s", ...certificate(scenario, "master")];
+    const words = ["jobs=800", "pause=2", "--heartbeat", "1s", ...optionsOf("master", scenario.folder)];
     const first = scenario.master(words);
     const port = await portOf(first);
     const slave = scenario.slave(port, [...pin("master"), "--procs", "2"]);

@@ -217,8 +217,13 @@ export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
     assert.ok(!silent.socket.closed);
     // In steps, for a jump would count as a stall of this process.
     for (let step = 0; step < 12; step++) listener.tick(clock.ms += 250);
-    for (const raw of [silent, begun, secured]) raw.socket.resume();
-    await Promise.all([silent.ended, begun.ended, secured.ended]);
+    await silent.ended;
+    for (let step = 0; step < 39; step++) listener.tick(clock.ms += 250);
+    assert.ok(!begun.socket.closed, "it speaks TLS, for 14.75 s");
+    listener.tick(clock.ms += 250);
+    await begun.ended;
+    assert.deepEqual(await secured.greeting(), { kind: "error", code: "late", version: 1 });
+    await secured.ended;
     assert.equal(listener.tick(clock.ms), Infinity, "nobody waits any more");
     assert.deepEqual(house.logs, [], "and there is nothing to say of it");
 
@@ -231,6 +236,23 @@ export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
     clearInterval(look);
     knocked.socket.destroy();
     await house.close();
+  },
+  "with TLS there are 15 s for the proof, and at a plain port 5 s": async () => {
+    for (const [tls, seconds] of [[pair("master"), 15], [undefined, 5]] as const) {
+      const house = await openHouse(token, tls);
+      const { clock, listener } = house;
+      const slow = await house.knock();
+      const late = await house.knock();
+      const hello = await slow.bytes(50);
+      await late.bytes(50);
+      for (let look = 1; look < seconds * 4; look++) listener.tick(clock.ms += 250);
+      slow.socket.write(authFor(hello, token, tls && hashOf("master")));
+      assert.equal((await slow.greeting()).kind, "welcome", `${seconds - 0.25} s after it connected`);
+      listener.tick(clock.ms += 250);
+      assert.deepEqual(await late.greeting(), { kind: "error", code: "late", version: 1 });
+      await late.ended;
+      await house.close();
+    }
   },
   "only TLS 1.3 is spoken": async () => {
     const house = await openHouse(token, pair("master"));

@@ -98,8 +98,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "who never proves anything is never closed",
     patches: [{
       file: "src/link/lobby.ts",
-      find: "if (nowMs >= arrival.sinceMs + handshakeMs) arrival",
-      replace: "if (nowMs < arrival.sinceMs) arrival",
+      find: "if (nowMs >= arrival.lateAtMs) arrival",
+      replace: "if (nowMs >= Infinity) arrival",
     }],
     checks: [
       hanging(
