@@ -130,7 +130,8 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
     await http.ended;
     const held = await house.knock();
     await held.bytes(50);
-    house.listener.tick(house.clock.ms += 5_000);
+    // what TLS is given
+    house.listener.tick(house.clock.ms += 15_000);
     await held.ended;
     expect(house.logs.length === 2, "two lines in the log");
     await house.close();
