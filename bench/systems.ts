@@ -4,6 +4,7 @@ import { celery } from "./peers/celery.ts";
 import { manager } from "./peers/manager.ts";
 import { natsPacked, natsSingle } from "./peers/nats.ts";
 import { parallel } from "./peers/parallel.ts";
+import { purgeLater } from "./rig.ts";
 import type { System } from "./system.ts";
 import { findTaskmaster, runBareLoop, runTaskmaster, type Setup, type Start } from "./taskmaster.ts";
 
@@ -17,6 +18,15 @@ const plain: Setup = { start: "binary", command: "run", procs: 1, member: "defau
 
 export const systems: readonly System[] = [
   bareLoop("bare", "bare loop", "binary"),
+  {
+    ...bareLoop(
+      "bare-tuned",
+      "bare loop that keeps freed memory, as taskmaster's workers do",
+      "binary",
+      purgeLater,
+    ),
+    bareLoop: "bare",
+  },
   taskmaster(mainId, "`run`, one worker", {}),
   taskmaster("run-2", "`run`, two workers", { procs: 2 }),
   taskmaster("master-slave", "`master` and `slave`, one worker", { command: "master" }),
@@ -44,13 +54,13 @@ function taskmaster(id: string, label: string, differs: Partial<Setup>): System 
     kind: "taskmaster",
     bareLoop: bareLoops[setup.start],
     setting: "",
-    jobs: { small: 4_000_000, row: 400_000 },
+    jobs: { small: 8_000_000, row: 800_000 },
     find: () => findTaskmaster(setup.start),
     run: (load, rig) => runTaskmaster(setup, load, rig),
   };
 }
 
-function bareLoop(id: string, label: string, start: Start): System {
+function bareLoop(id: string, label: string, start: Start, env: Record<string, string> = {}): System {
   return {
     id,
     label,
@@ -58,6 +68,6 @@ function bareLoop(id: string, label: string, start: Start): System {
     setting: "",
     jobs: { small: 8_000_000, row: 800_000 },
     find: () => ({ version: start }),
-    run: (load, rig) => runBareLoop(start, load, rig),
+    run: (load, rig) => runBareLoop(start, load, rig, env),
   };
 }

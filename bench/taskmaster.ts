@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { bun, deno, type Measured, type Program, purgeLater, type Rig, root } from "./rig.ts";
+import { bun, deno, type Measured, type Program, type Rig, root } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
 export const binary = join(root, "dist", "taskmaster");
@@ -78,8 +78,13 @@ function tlsWords(rig: Rig): readonly [string[], string[]] {
 }
 
 /** The cbor-x loop without any bookkeeping, of bench/bare_loop.ts. */
-export function runBareLoop(start: Start, { shape, jobs }: Load, rig: Rig): Promise<Measured> {
+export function runBareLoop(
+  start: Start,
+  { shape, jobs }: Load,
+  rig: Rig,
+  env: Record<string, string>,
+): Promise<Measured> {
   const [command, ...first] = start === "deno" ? [deno, "run", "-A"] as const : [bun] as const;
   const words = [...first, join(root, "bench", "bare_loop.ts"), shape, String(jobs)];
-  return rig.measure(rig.start(command, words, purgeLater));
+  return rig.measure(rig.start(command, words, env));
 }
