@@ -1,6 +1,7 @@
 // The limit to approach: cbor-x batches of 256 jobs over one TCP connection between two processes, and no
 // bookkeeping at all: no leases, no checks, no retries, no state. Prints `begin` and `end` around the jobs.
-//   bun bench/bare_loop.ts small 2000000
+//   bun bench/bare_loop.ts small 2000000 [plain|tuned]
+// `tuned`: it sends without delay, as taskmaster does.
 import { type ChildProcess, spawn } from "node:child_process";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import process from "node:process";
@@ -11,7 +12,7 @@ const batchJobs = 256;
 /** Batches sent and not acknowledged: enough to keep both ends busy. */
 const window = 32;
 
-const [shape = "small", count = "1000000", port] = process.argv.slice(2);
+const [shape = "small", count = "1000000", how = "plain", port] = process.argv.slice(2);
 if (!Number.isInteger(Number(count)) || Number(count) < 1) {
   console.error(`Cannot send "${count}" jobs: it must be a whole number from 1.`);
   process.exitCode = 2;
@@ -21,7 +22,7 @@ else receive(Number(port));
 /** Encodes and sends all jobs. */
 function send(make: (id: number) => unknown, jobs: number): void {
   const server = createServer((socket) => {
-    socket.setNoDelay(true);
+    if (how === "tuned") socket.setNoDelay(true);
     console.log("begin");
     let sent = 0, acked = 0;
     const pump = () => {
@@ -43,7 +44,7 @@ function send(make: (id: number) => unknown, jobs: number): void {
   server.listen(0, "127.0.0.1", () => {
     const { port } = server.address() as AddressInfo;
     const flags = process.versions.deno === undefined ? [] : ["run", "-A"];
-    const words = [...flags, process.argv[1]!, shape, count, String(port)];
+    const words = [...flags, process.argv[1]!, shape, count, how, String(port)];
     const receiver: ChildProcess = spawn(process.execPath, words, { stdio: "inherit" });
     setTimeout(() => receiver.kill("SIGKILL"), 120_000).unref();
   });

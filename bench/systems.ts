@@ -4,7 +4,6 @@ import { celery } from "./peers/celery.ts";
 import { manager } from "./peers/manager.ts";
 import { natsPacked, natsSingle } from "./peers/nats.ts";
 import { parallel } from "./peers/parallel.ts";
-import { purgeLater } from "./rig.ts";
 import type { System } from "./system.ts";
 import { findTaskmaster, runBareLoop, runTaskmaster, type Setup, type Start } from "./taskmaster.ts";
 
@@ -19,12 +18,7 @@ const plain: Setup = { start: "binary", command: "run", procs: 1, member: "defau
 export const systems: readonly System[] = [
   bareLoop("bare", "bare loop", "binary"),
   {
-    ...bareLoop(
-      "bare-tuned",
-      "bare loop that keeps freed memory, as taskmaster's workers do",
-      "binary",
-      purgeLater,
-    ),
+    ...bareLoop("bare-tuned", "bare loop, with taskmaster's settings of sockets and memory", "binary", true),
     bareLoop: "bare",
   },
   taskmaster(mainId, "`run`, one worker", {}),
@@ -60,7 +54,7 @@ function taskmaster(id: string, label: string, differs: Partial<Setup>): System 
   };
 }
 
-function bareLoop(id: string, label: string, start: Start, env: Record<string, string> = {}): System {
+function bareLoop(id: string, label: string, start: Start, isTuned = false): System {
   return {
     id,
     label,
@@ -68,6 +62,6 @@ function bareLoop(id: string, label: string, start: Start, env: Record<string, s
     setting: "",
     jobs: { small: 8_000_000, row: 800_000 },
     find: () => ({ version: start }),
-    run: (load, rig) => runBareLoop(start, load, rig, env),
+    run: (load, rig) => runBareLoop(start, load, rig, isTuned),
   };
 }

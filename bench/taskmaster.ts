@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { bun, deno, type Measured, type Program, type Rig, root } from "./rig.ts";
+import { bun, deno, type Measured, type Program, purgeLater, type Rig, root } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
 export const binary = join(root, "dist", "taskmaster");
@@ -77,14 +77,20 @@ function tlsWords(rig: Rig): readonly [string[], string[]] {
   return [["--tls-cert", cert, "--tls-key", key], ["--tls", "--tls-ca", ca]];
 }
 
-/** The cbor-x loop without any bookkeeping, of bench/bare_loop.ts. */
+/** The cbor-x loop without any bookkeeping, of bench/bare_loop.ts; tuned, it has taskmaster's settings of sockets and memory. */
 export function runBareLoop(
   start: Start,
   { shape, jobs }: Load,
   rig: Rig,
-  env: Record<string, string>,
+  isTuned: boolean,
 ): Promise<Measured> {
   const [command, ...first] = start === "deno" ? [deno, "run", "-A"] as const : [bun] as const;
-  const words = [...first, join(root, "bench", "bare_loop.ts"), shape, String(jobs)];
-  return rig.measure(rig.start(command, words, env));
+  const words = [
+    ...first,
+    join(root, "bench", "bare_loop.ts"),
+    shape,
+    String(jobs),
+    isTuned ? "tuned" : "plain",
+  ];
+  return rig.measure(rig.start(command, words, isTuned ? purgeLater : {}));
 }
