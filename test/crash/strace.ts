@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Program, Scenario } from "../e2e/harness.ts";
 
 /** Why strace cannot be used here, or false. */
@@ -46,15 +46,18 @@ export function wasHit({ text }: Call): boolean {
 export class Tracer {
   readonly #program: Program;
   readonly #path: string;
+  readonly #traced: readonly string[];
 
-  constructor(program: Program, path: string) {
+  /** @param traced Processes or threads that strace was told of. */
+  constructor(program: Program, path: string, traced: readonly string[]) {
     this.#program = program;
     this.#path = path;
+    this.#traced = traced;
   }
 
   /** Resolves when every thread is traced; what was called before is not seen. */
   async attached(): Promise<void> {
-    await this.#program.printed(/strace: Process \d+ attached/);
+    for (const id of this.#traced) await this.#program.printed(new RegExp(`strace: Process ${id} attached`));
   }
 
   /** All calls, once the traced process has ended. */
@@ -64,8 +67,25 @@ export class Tracer {
   }
 }
 
-/** Traces calls of a running process; `words` say which, and what is done to them. */
-export function trace(scenario: Scenario, pid: number, path: string, words: readonly string[]): Tracer {
-  const strace = ["strace", "-f", "-y", "-s", "16", "-o", path, ...words, "-p", String(pid)];
-  return new Tracer(scenario.start(strace.slice(0, 1), strace.slice(1)), path);
+/**
+ * Traces calls of a running process; `words` say which, and what is done to them.
+ *
+ * @param mainIsSpared Not those of its main thread, which asks now and then how much memory there is.
+ */
+export function trace(
+  scenario: Scenario,
+  pid: number,
+  path: string,
+  words: readonly string[],
+  mainIsSpared = false,
+): Tracer {
+  const traced = mainIsSpared
+    ? readdirSync(`/proc/${pid}/task`).filter((thread) => thread !== String(pid))
+    : [String(pid)];
+  const whom = [...(mainIsSpared ? [] : ["-f"]), ...traced.flatMap((id) => ["-p", id])];
+  return new Tracer(
+    scenario.start(["strace"], ["-y", "-s", "16", "-o", path, ...words, ...whom]),
+    path,
+    traced,
+  );
 }

@@ -1,5 +1,5 @@
 import t from "tap";
-import { statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { portOf, processesOf, type Program, randomFrom, runtimes, Scenario, until } from "./harness.ts";
 
@@ -17,6 +17,8 @@ t.test("a slave killed in mid-run costs nothing but its unanswered jobs", async 
   const port = await portOf(master);
   const doomed = scenario.slave(port, ["--procs", "2"]);
   scenario.slave(port, ["--procs", "2"]);
+  const writers = () => readdirSync(scenario.folder).filter((name) => name.endsWith(".records")).length;
+  await until(() => writers() === 5, "the master and all four workers have jobs");
   await until(() => scenario.records().ended.size > jobs / 4, "a quarter of the jobs ended");
   doomed.signal("SIGKILL");
   t.equal(await master.ended, 0, master.stderr);
