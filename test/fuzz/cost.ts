@@ -12,8 +12,11 @@ export type Cost = Readonly<{ ms: number; mib: number }>;
 /** No input under a megabyte may cost more. */
 export const inputBytesMax = 1_000_000, msMax = 100, mibMax = 32;
 
-/** What these read is in memory already, and what they make of it is no longer; only their time can be dear. */
-const timedOnly: readonly string[] = ["values", "jobs"];
+/**
+ * What these read is in memory already, and what they make of it is no longer; only their time can be dear. The steps of a
+ * session are decoded and encoded once more by the test itself; what a message takes is measured by `messages`.
+ */
+const timedOnly: readonly string[] = ["values", "jobs", "session"];
 
 const here = fileURLToPath(import.meta.url);
 const bun = join(resolve(here, "../../.."), "node_modules", ".bin", "bun");
