@@ -18,7 +18,7 @@ const plain: Setup = { start: "binary", command: "run", procs: 1, member: "defau
 export const systems: readonly System[] = [
   bareLoop("bare", "bare loop", "binary"),
   {
-    ...bareLoop("bare-tuned", "bare loop, with taskmaster's settings of sockets and memory", "binary", true),
+    ...bareLoop("bare-plain", "bare loop as it comes, with Nagle's delay and Bun's memory", "binary", false),
     bareLoop: "bare",
   },
   taskmaster(mainId, "`run`, one worker", {}),
@@ -54,7 +54,7 @@ function taskmaster(id: string, label: string, differs: Partial<Setup>): System 
   };
 }
 
-function bareLoop(id: string, label: string, start: Start, isTuned = false): System {
+function bareLoop(id: string, label: string, start: Start, isTuned = true): System {
   return {
     id,
     label,
