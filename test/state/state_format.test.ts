@@ -176,6 +176,17 @@ t.test("the body is one CBOR item, however many spans", async (t) => {
   }
 });
 
+t.test("the densest state that is written can be read", async (t) => {
+  const histories = [untouched, { ...untouched, lostSessions: 1 }];
+  for (const history of histories) {
+    const stranded = Array.from(
+      { length: 20_000 },
+      (_, seq) => ({ span: spanOf(seq, [0]), history, lease: null }),
+    );
+    t.equal(parseStateFile(fileOf(stateOf(0, stranded)), "x").state.stranded.length, 20_000);
+  }
+});
+
 t.test("every field is checked, though the checksum holds", async (t) => {
   type Body = [Record<string, unknown>, unknown[][][], Uint8Array];
   const spoil: Record<string, (body: Body) => unknown> = {
