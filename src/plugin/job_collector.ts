@@ -1,5 +1,5 @@
 import type { Block } from "../base/job_span.ts";
-import { JobEncoder, JobValueError } from "../protocol/codec.ts";
+import { JobEncoder, JobValueError } from "../protocol/job_encoder.ts";
 import { describeError } from "./describe_error.ts";
 import type { Plugin } from "./types.ts";
 

@@ -28,6 +28,7 @@ import {
 import { decodeViews, encodeBehind } from "./codec.ts";
 import { checkDensity, messageItemsMax } from "./density.ts";
 import { FrameError } from "./frame_error.ts";
+import { bytesHead } from "./heads.ts";
 import { prefixBytes, writePrefix } from "./frames.ts";
 import type {
   Failure,
@@ -207,17 +208,9 @@ export function encodeParts(message: Message, jobs?: readonly Uint8Array[]): rea
   const { jobs: _, ...rest } = message;
   // The last field is written as an empty byte string, whose one byte makes way for the head of the true one.
   const empty = framed({ ...rest, jobs: new Uint8Array(0) }).subarray(0, -1);
-  const head = Buffer.concat([empty, stringHead(length)]);
+  const head = Buffer.concat([empty, bytesHead(length)]);
   writePrefix(head, head.length - prefixBytes + length);
   return [head, ...parts];
-}
-
-/** What stands before a byte string in CBOR, in its shortest form. */
-function stringHead(length: number): Uint8Array {
-  if (length < 24) return Uint8Array.of(0x40 | length);
-  if (length < 1 << 8) return Uint8Array.of(0x58, length);
-  if (length < 1 << 16) return Uint8Array.of(0x59, length >>> 8, length);
-  return Uint8Array.of(0x5a, length >>> 24, length >>> 16, length >>> 8, length);
 }
 
 function framed(message: object): Uint8Array {

@@ -1,7 +1,8 @@
 import { mock } from "node:test";
 import t from "tap";
 import type { Block } from "../../src/base/job_span.ts";
-import { decode, decodeJobs } from "../../src/protocol/codec.ts";
+import { decode } from "../../src/protocol/codec.ts";
+import { decodeJobs } from "../../src/protocol/job_reader.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 

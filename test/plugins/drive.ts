@@ -15,7 +15,8 @@ import { JobSignal } from "../../src/plugin/job_signal.ts";
 import { loadPlugin } from "../../src/plugin/load_plugin.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
-import { decode, decodeJobs } from "../../src/protocol/codec.ts";
+import { decode } from "../../src/protocol/codec.ts";
+import { decodeJobs } from "../../src/protocol/job_reader.ts";
 
 export type Task = Readonly<{
   args: Readonly<Record<string, string>>;

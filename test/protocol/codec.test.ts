@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import t from "tap";
-import { decode, decodeJobs, encode, JobEncoder } from "../../src/protocol/codec.ts";
+import { decode, encode } from "../../src/protocol/codec.ts";
+import { JobEncoder } from "../../src/protocol/job_encoder.ts";
+import { decodeJobs } from "../../src/protocol/job_reader.ts";
 import { prescan } from "../../src/protocol/prescan.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import t from "tap";
-import { decode, JobEncoder, JobValueError } from "../../src/protocol/codec.ts";
+import { decode } from "../../src/protocol/codec.ts";
+import { JobEncoder, JobValueError } from "../../src/protocol/job_encoder.ts";
 import { itemEnds } from "../../src/protocol/prescan.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
@@ -108,10 +109,10 @@ t.test("what would not arrive as it was sent is refused, with its path", async (
   }
 });
 
-t.test("what encoding itself notices is refused at every job, not only at sampled ones", async (t) => {
+t.test("what is refused is refused at every job, but for keys that are symbols", async (t) => {
   const encoder = new JobEncoder();
   for (let index = 0; index < 500; index++) encoder.append(index);
-  const always = refused.filter(([what]) => !/surrogate|half a pair|symbol$|odd/.test(what));
+  const always = refused.filter(([what]) => !/is a symbol$/.test(what));
   for (const [what, job] of always) t.throws(() => encoder.append(job), JobValueError, what);
 });
 

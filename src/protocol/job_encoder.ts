@@ -1,0 +1,91 @@
+import { jobBytesMax } from "../base/limits.ts";
+import type { Block } from "../base/job_span.ts";
+import { encodeJob } from "./codec.ts";
+import { findFault } from "./job_fault.ts";
+import { JobValueError } from "./job_value_error.ts";
+import { JobWriter } from "./job_writer.ts";
+
+export { JobValueError } from "./job_value_error.ts";
+
+/** All of the first plain jobs are looked through, then one in so many. */
+const sampledFirst = 100, sampledEach = 1_000;
+
+/**
+ * Encodes jobs one behind the other into a block. Each job is encoded at once, so that the caller may change the
+ * value afterwards.
+ */
+export class JobEncoder {
+  readonly #writer = new JobWriter();
+  #ends = new Uint32Array(256);
+  #count = 0;
+  /** Jobs over all blocks; says which are looked through. */
+  #seen = 0;
+
+  /** Jobs appended since the last `take`. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Their encoded length. */
+  get byteLength(): number {
+    return this.#writer.length;
+  }
+
+  /**
+   * Encodes one job and returns its length in bytes. After a refusal the encoder is as it was before.
+   *
+   * @throws {JobValueError} if the value, or anything in it, would not arrive as it was sent.
+   */
+  append(value: unknown): number {
+    const start = this.#writer.length;
+    this.#write(value, start);
+    if (this.#count === this.#ends.length) this.#growEnds();
+    this.#ends[this.#count++] = this.#writer.length;
+    return this.#writer.length - start;
+  }
+
+  /** The jobs appended so far, in memory of their own; the encoder is empty afterwards. `cursors` is null. */
+  take(): Block {
+    const block = { bytes: this.#writer.take(), ends: this.#ends.slice(0, this.#count), cursors: null };
+    this.#count = 0;
+    return block;
+  }
+
+  #write(value: unknown, start: number): void {
+    try {
+      const isPlain = this.#writer.write(value);
+      if (!isPlain) this.#writer.copy(encodeJob(value));
+      if (!isPlain || this.#seen < sampledFirst || this.#seen % sampledEach === 0) lookThrough(value);
+      this.#seen++;
+    } catch (error) {
+      this.#writer.length = start;
+      throw error instanceof JobValueError ? error : refusal(value, error);
+    }
+  }
+
+  #growEnds(): void {
+    const larger = new Uint32Array(this.#ends.length * 2);
+    larger.set(this.#ends);
+    this.#ends = larger;
+  }
+}
+
+/**
+ * Looks for what encoding alone does not notice: symbols as keys; and in what is not plain, half a surrogate pair and
+ * odd prototypes.
+ */
+function lookThrough(value: unknown): void {
+  const fault = findFault(value);
+  if (fault) throw new JobValueError(fault);
+}
+
+/** Why the value was refused, with its path; found only now, for it costs a walk. */
+function refusal(value: unknown, error: unknown): JobValueError {
+  const fault = findFault(value);
+  const reason = error instanceof Error ? error.message : String(error);
+  return new JobValueError(fault ?? { path: "$", reason: tooLong(reason) });
+}
+
+function tooLong(reason: string): string {
+  return /^\d+ bytes$/.test(reason) ? `a value of ${reason} encoded, more than ${jobBytesMax}` : reason;
+}

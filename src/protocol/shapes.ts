@@ -1,0 +1,83 @@
+import { textItem } from "./heads.ts";
+
+/** So many objects of a shape come before it gets a function of its own. */
+const usesMin = 16;
+/** What the shapes kept may take; beyond it all are forgotten. Objects with keys of their own each would fill the memory. */
+const shapeCharsMax = 1 << 20;
+/** What one takes beside its key. */
+const shapeChars = 256;
+
+type Make = (values: readonly unknown[], from: number) => object;
+
+/** The keys that objects have in common, in order: one key more than those of the shape it comes from. */
+export class Shape {
+  /** What this key is in CBOR. */
+  readonly keyBytes: Uint8Array;
+  /** What came behind this key last. */
+  likely: Shape | null = null;
+  readonly key: string;
+  readonly #before: Shape | null;
+  readonly #next = new Map<string, Shape>();
+  #uses = 0;
+  #make: Make | null = null;
+
+  constructor(before: Shape | null, key: string) {
+    this.#before = before;
+    this.key = key;
+    this.keyBytes = textItem(key);
+  }
+
+  /** An object with these keys, and the values that lie from `from` on. */
+  make(values: readonly unknown[], from: number): object {
+    if (this.#make !== null) return this.#make(values, from);
+    if (++this.#uses === usesMin) this.#make = this.#compile();
+    const object: Record<string, unknown> = {};
+    this.#keys.forEach((key, index) => object[key] = values[from + index]);
+    return object;
+  }
+
+  /** The shape with this key behind the others; undefined if there was none yet. */
+  after(key: string): Shape | undefined {
+    return this.#next.get(key);
+  }
+
+  add(key: string): Shape {
+    const shape = new Shape(this, key);
+    this.#next.set(key, shape);
+    return shape;
+  }
+
+  get #keys(): string[] {
+    return this.#before === null ? [] : [...this.#before.#keys, this.key];
+  }
+
+  /** An object literal is made in one step, where keys that are set one by one are looked up each. */
+  #compile(): Make {
+    const fields = this.#keys.map((key, index) => `${JSON.stringify(key)}: values[from + ${index}]`);
+    return new Function("values", "from", `return { ${fields.join(", ")} };`) as Make;
+  }
+}
+
+/** The shapes of the objects that were read, as a tree of their keys. */
+export class Shapes {
+  #empty = new Shape(null, "");
+  #chars = 0;
+
+  get empty(): Shape {
+    return this.#empty;
+  }
+
+  /** The shape with one key more than `shape`. */
+  with(shape: Shape, key: string): Shape {
+    return (shape.likely = shape.after(key) ?? this.#add(shape, key));
+  }
+
+  #add(shape: Shape, key: string): Shape {
+    this.#chars += shapeChars + key.length;
+    if (this.#chars > shapeCharsMax) {
+      this.#empty = new Shape(null, "");
+      this.#chars = 0;
+    }
+    return shape.add(key);
+  }
+}

@@ -1,0 +1,108 @@
+import fc from "fast-check";
+import { Buffer } from "node:buffer";
+import t from "tap";
+import { decode, encode } from "../../src/protocol/codec.ts";
+import { JobEncoder } from "../../src/protocol/job_encoder.ts";
+import { decodeJobs } from "../../src/protocol/job_reader.ts";
+import { jobValue, sameValue } from "./job_values.ts";
+
+function through(jobs: readonly unknown[]): unknown[] {
+  const encoder = new JobEncoder();
+  for (const job of jobs) encoder.append(job);
+  return decodeJobs(encoder.take().bytes, jobs.length);
+}
+
+t.test("jobs arrive as they were yielded, the first of a shape and the fortieth", async (t) => {
+  fc.assert(
+    fc.property(fc.array(jobValue, { maxLength: 4 }), (jobs) => {
+      const many = Array.from({ length: 40 }, () => jobs).flat();
+      return sameValue(through(many), many);
+    }),
+    { numRuns: 200 },
+  );
+  t.pass("200 times 40 blocks");
+});
+
+t.test("what others wrote is read as cbor-x reads it", async (t) => {
+  fc.assert(
+    fc.property(fc.array(jobValue, { maxLength: 10 }), (jobs) => {
+      const encoded = jobs.map((job) => encode(job));
+      return sameValue(decodeJobs(Buffer.concat(encoded), jobs.length), encoded.map(decode));
+    }),
+    { numRuns: 200 },
+  );
+  const hex = [
+    "1b000000000000000a", // 10 in eight bytes, a bigint to cbor-x
+    "3b7fffffffffffffff",
+    "3affffffff",
+    "f93c00", // 1 as half a float
+    "fa3fc00000",
+    "b90001626964fb3ff0000000000000",
+    "a16269641a00000001",
+    "a178026964f7", // a key with a longer head than it needs
+    "a2616101616102", // the same key twice
+    "a2623130016135f4", // keys that are whole numbers
+    "c11b0000018bcfe56800", // a date in 64 bits
+    "c1fb41d954fc40000000",
+    "d9010280",
+    "d90103a0",
+    "c24101",
+    "7803c3a961", // é and a
+    "62ff61", // no UTF-8
+    "5818000102030405060708090a0b0c0d0e0f1011121314151617",
+  ];
+  for (const word of hex) {
+    const bytes = new Uint8Array(Buffer.from(word, "hex"));
+    const forty = decodeJobs(Buffer.concat(Array(40).fill(bytes)), 40);
+    t.ok(forty.every((job) => sameValue(job, decode(bytes))), `${word}: ${String(forty[39])}`);
+  }
+});
+
+t.test("texts around every length that is handled on its own", async (t) => {
+  for (const unit of ["x", "é", "€", "\u{1f600}", "\ufeff", "\0"]) {
+    const texts = Array.from({ length: 140 }, (_, length) => unit.repeat(length));
+    t.same(through(texts), texts, `as values: ${JSON.stringify(unit)}`);
+    const keys = texts.map((text) => ({ [text]: text, [`${text}2`]: { [text]: 1 } }));
+    t.same(through([...keys, ...keys]), [...keys, ...keys], `as keys: ${JSON.stringify(unit)}`);
+  }
+});
+
+t.test("byte strings are copies", async (t) => {
+  const bytes = encode(Uint8Array.of(1, 2, 3));
+  const [job] = decodeJobs(bytes, 1) as [Uint8Array];
+  bytes.fill(0);
+  t.same([...job], [1, 2, 3]);
+  const [ofBuffer] = decodeJobs(Buffer.from(encode(Uint8Array.of(4))), 1) as [Uint8Array];
+  t.equal(ofBuffer.constructor, Uint8Array);
+});
+
+t.test("objects with keys of their own each cost no memory that stays", async (t) => {
+  let bytesBefore = 0;
+  for (let round = 0; round < 30; round++) {
+    const jobs = Array.from({ length: 1_000 }, (_, index) => ({
+      [`${round} ${index} ${"k".repeat(200)}`]: { [`inner ${round} ${index}`]: index },
+      id: index,
+    }));
+    if (!sameValue(through(jobs), jobs)) t.fail(`round ${round} arrived otherwise`);
+    if (round === 9) bytesBefore = process.memoryUsage().heapUsed;
+  }
+  const grown = process.memoryUsage().heapUsed - bytesBefore;
+  t.ok(grown < 60 << 20, `${grown >> 20} MiB more after 40,000 more keys`);
+});
+
+t.test("keys of tables and of objects", async (t) => {
+  for (const count of [0, 1, 15, 16, 23, 24, 63, 64, 65, 66, 300, 65_535, 65_536]) {
+    const job = Object.fromEntries(Array.from({ length: count }, (_, key) => [`k${key}`, key]));
+    const times = count > 1_000 ? 1 : 40;
+    t.ok(sameValue(through(Array(times).fill(job)), Array(times).fill(job)), `${count} keys`);
+  }
+});
+
+t.test("a job may change its shape, and what its keys hold, at any time", async (t) => {
+  const jobs = Array.from({ length: 500 }, (_, index) => {
+    if (index % 7 === 0) return { id: index, "a b": null, 'quo"te\\': [index], "</script>\u2028": index };
+    if (index % 5 === 0) return { id: { id: { id: index } }, name: `${index}` };
+    return index % 3 === 0 ? { name: index, id: new Date(index) } : { id: index };
+  });
+  t.ok(sameValue(through(jobs), jobs));
+});
