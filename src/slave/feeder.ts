@@ -1,7 +1,7 @@
 import { creditMax } from "../base/wire_limits.ts";
 import type { Holdings } from "../core/holdings.ts";
 import type { Seat } from "./seat.ts";
-import { slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
+import { isWorthSlice, slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
 
 /** A worker that moved nothing for so long is asked for what it has not begun, if another is free. */
 const stuckMs = 100;
@@ -75,13 +75,15 @@ export class Feeder {
   }
 
   /**
-   * What the worker may get. No more than its share of all the slave holds: else one that came first has everything,
-   * and the others live on crumbs. One that was just asked for what it had ahead gets nothing ahead.
+   * What the worker may get; 0 until it is worth a message. No more than its share of all the slave holds: else one that
+   * came first has everything, and the others live on crumbs. One that was just asked for what it had ahead gets nothing
+   * ahead.
    */
   #room(seat: Seat, share: number, nowMs: number): number {
     const perMs = seat.isWithdrawn ? 0 : seat.perMs(nowMs);
     const concurrency = this.#concurrency();
-    return Math.min(workerRoom(concurrency, perMs), Math.max(concurrency, share)) - seat.held;
+    const most = Math.min(workerRoom(concurrency, perMs), Math.max(concurrency, share));
+    return isWorthSlice(most - seat.held, most - concurrency) ? most - seat.held : 0;
   }
 
   #giveAlone(

@@ -3,7 +3,7 @@ const fadeMs = 150;
 /** What a slave holds ahead of what runs, as time: covers a round trip to the master. */
 export const aheadMs = 50;
 /** What a worker holds ahead of what it runs, as time: covers a round trip to the supervisor. */
-const feedMs = 20;
+const feedMs = 40;
 /** Most jobs in a slice: enough that its messages cost nothing, few enough to spread. */
 export const sliceJobsMax = 4_096;
 
@@ -33,6 +33,17 @@ export class Speed {
 /** Jobs a worker may hold: what it runs, and what it begins while the supervisor is asked for more. */
 export function workerRoom(concurrency: number, perMs: number): number {
   return concurrency + Math.floor(feedMs * perMs);
+}
+
+/** A message for so many jobs costs next to nothing for each. */
+const sliceJobsWorth = 256;
+
+/**
+ * Whether a worker with room for so many jobs should be sent them: while at least half of what it may hold ahead of
+ * what it runs is there, it can wait for more at once.
+ */
+export function isWorthSlice(room: number, ahead: number): boolean {
+  return room > 0 && (2 * room >= ahead || room >= sliceJobsWorth);
 }
 
 /**

@@ -15,6 +15,8 @@ const turnMs = 5;
 const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
 const answerMs = 20;
+/** A message for so many jobs costs next to nothing for each. */
+const answerJobs = 256;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
 
@@ -206,22 +208,35 @@ export class Runner {
     }
   }
 
-  /** Says how jobs ended: of slices that are over, and if `isDue` or nothing is left to begin, of all. */
+  /**
+   * Says how jobs ended: of all once fewer are left to begin than ended, so that more come before this worker runs dry;
+   * else of slices that were long and are over. Each message wakes two other processes, which takes CPU from handlers.
+   */
   #answer(isDue: boolean): void {
     const nowMs = this.#options.nowMs();
-    const isHungry = this.#slices.every((slice) => slice.next === slice.end);
+    const isAll = isDue || this.#isHungry();
     let isWaiting = false;
     for (const slice of this.#slices) {
       if (slice.endedAtMs === Infinity) continue;
-      if (isDue || isHungry || slice.isOver || slice.isAnswerLarge || nowMs >= slice.endedAtMs + answerMs) {
+      const isLong = slice.isOver && slice.unanswered >= answerJobs;
+      if (isAll || isLong || slice.isAnswerLarge || nowMs >= slice.endedAtMs + answerMs) {
         for (const answer of slice.takeAnswers(this.#takeBusyMs(nowMs))) this.#say(answer);
       } else isWaiting = true;
     }
-    this.#slices = this.#slices.filter((slice) => !slice.isOver);
+    this.#slices = this.#slices.filter((slice) => !slice.isOver || slice.unanswered > 0);
     if (isWaiting) this.#answerAlarm.setBy(nowMs + answerMs, nowMs);
     if (this.#slices.length > 0) return;
     this.#busyAtMs = -1;
     this.#onIdle?.();
+  }
+
+  #isHungry(): boolean {
+    let left = 0, ended = 0;
+    for (const slice of this.#slices) {
+      left += slice.end - slice.next;
+      ended += slice.unanswered;
+    }
+    return left <= ended;
   }
 
   /** How long there was something to run since this was asked last. */

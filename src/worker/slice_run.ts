@@ -24,6 +24,8 @@ export class SliceRun {
   running = 0;
   /** When the oldest of the jobs not yet answered ended; Infinity if there is none. */
   endedAtMs = Infinity;
+  /** Jobs that ended, or came back, and are not yet answered. */
+  unanswered = 0;
   readonly #seq: number;
   readonly #count: number;
   #bytes: Uint8Array | null;
@@ -72,38 +74,38 @@ export class SliceRun {
   done(from: number, to: number, nowMs: number): void {
     if (from === to) return;
     this.#done.add(from, to);
-    this.#ended(nowMs);
+    this.#ended(to - from, nowMs);
   }
 
   /** One job, in whatever order. */
   doneAlone(seq: number, nowMs: number): void {
     this.#scattered.push(seq);
-    this.#ended(nowMs);
+    this.#ended(1, nowMs);
   }
 
   skipped(seq: number, nowMs: number): void {
     this.#skipped.push(seq);
-    this.#ended(nowMs);
+    this.#ended(1, nowMs);
   }
 
   failed(failure: Failure, nowMs: number): void {
     this.#failed.push(failure);
     this.#failureChars += failure.message.length + failure.stack.length;
-    this.#ended(nowMs);
+    this.#ended(1, nowMs);
   }
 
   /** It began, and is handed back all the same: its abort cost nothing. */
   released(seq: number, nowMs: number): void {
     this.#released.add(seq, seq + 1);
-    this.#ended(nowMs);
+    this.#ended(1, nowMs);
   }
 
   /** Hands back what has not begun. */
   withdraw(nowMs: number): void {
     if (this.next === this.end) return;
     this.#released.add(this.next, this.end);
+    this.#ended(this.end - this.next, nowMs);
     this.end = this.next;
-    this.#ended(nowMs);
   }
 
   /** Whether one of these jobs has not begun. */
@@ -140,10 +142,12 @@ export class SliceRun {
     this.#failed = [];
     this.#failureChars = 0;
     this.endedAtMs = Infinity;
+    this.unanswered = 0;
     return [first, ...rest];
   }
 
-  #ended(nowMs: number): void {
+  #ended(count: number, nowMs: number): void {
+    this.unanswered += count;
     if (nowMs < this.endedAtMs) this.endedAtMs = nowMs;
   }
 }

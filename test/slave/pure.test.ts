@@ -8,7 +8,7 @@ import { Pauses } from "../../src/slave/reconnect.ts";
 import { Seat } from "../../src/slave/seat.ts";
 import { workerCommand } from "../../src/slave/self.ts";
 import { startSlave } from "../../src/slave/slave.ts";
-import { slaveCredit, sliceJobs, Speed, workerRoom } from "../../src/slave/speed.ts";
+import { isWorthSlice, slaveCredit, sliceJobs, Speed, workerRoom } from "../../src/slave/speed.ts";
 import { deathReason, suspectsOf } from "../../src/slave/suspects.ts";
 
 t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
@@ -54,10 +54,18 @@ t.test("credit is what runs and 50 ms ahead, at least one", async (t) => {
 
 t.test("slices are a worker's room at most, and its share of what is queued", async (t) => {
   t.equal(workerRoom(1, 0), 1);
-  t.equal(workerRoom(10, 0.5), 20);
+  t.equal(workerRoom(10, 0.5), 30);
   t.equal(sliceJobs(20, 1_000, 2), 20);
   t.equal(sliceJobs(10_000, 100_000, 2), 4_096);
   t.equal(sliceJobs(1_000, 9, 2), 5);
+});
+
+t.test("a slice is sent once it is worth a message", async (t) => {
+  t.notOk(isWorthSlice(0, 0), "no room");
+  t.ok(isWorthSlice(1, 0), "nothing may wait in the worker: each job counts");
+  t.notOk(isWorthSlice(9, 20));
+  t.ok(isWorthSlice(10, 20), "half of what may wait there has begun");
+  t.ok(isWorthSlice(256, 10_000), "so many jobs are worth it in any case");
 });
 
 t.test("suspects are what a note says may have run", async (t) => {

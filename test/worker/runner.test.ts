@@ -273,3 +273,37 @@ t.test("what a slice did leaves before the next slice begins", async (t) => {
   await b.until(() => b.ended() === 2);
   t.same(hadLeft, [true]);
 });
+
+t.test("while enough is left to begin, slices that ended are answered together", async (t) => {
+  const held: (() => void)[] = [];
+  const { runner, answers, ended, until } = bench(
+    () => new Promise((resolve) => held.push(() => resolve(done))),
+    { concurrency: 2 },
+  );
+  for (let number = 1; number <= 5; number++) runner.slice(slice(number, 2 * number, 2));
+  const end = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      await until(() => held.length > 0);
+      held.shift()!();
+    }
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await end(2);
+  t.equal(answers().length, 0, "6 are left to begin: the first slice waits");
+  await end(2);
+  t.equal(ended(), 4, "4 are left and 4 ended: more is to come before they are begun");
+  await end(6);
+  await until(() => ended() === 10);
+});
+
+t.test("a slice that ended is answered in time, however much is left to begin", async (t) => {
+  const held: (() => void)[] = [];
+  const { runner, ended, until } = bench(() => new Promise((resolve) => held.push(() => resolve(done))));
+  runner.slice(slice(1, 1, 1));
+  runner.slice(slice(2, 2, 100));
+  const beganMs = performance.now();
+  held[0]!();
+  await until(() => ended() === 1);
+  const tookMs = performance.now() - beganMs;
+  t.ok(tookMs >= 15 && tookMs < 500, `after some 20 ms: ${tookMs}`);
+});
