@@ -12,9 +12,9 @@ export const deno = join(root, "node_modules", ".bin", "deno");
 
 /**
  * Environment of a program in Bun. By default Bun gives freed memory back to the system after 10 ms; taskmaster tells
- * its own children to wait a second (src/slave/self.ts), and what it is held against is to have that too.
+ * its own children to keep it (src/slave/self.ts), and what it is held against is to have that too.
  */
-export const purgeLater = { MIMALLOC_PURGE_DELAY: "1000" };
+export const purgeLater = { MIMALLOC_PURGE_DELAY: "-1" };
 
 /** How long a program has to end after SIGTERM. */
 const endMsMax = 5_000;
