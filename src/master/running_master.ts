@@ -1,4 +1,5 @@
 import { type Address, formatAddress } from "../base/address.ts";
+import { DeadBuffers } from "../base/dead_buffers.ts";
 import { invariant } from "../base/errors.ts";
 import { formatFingerprint } from "../base/fingerprint.ts";
 import { Run } from "../core/run.ts";
@@ -225,10 +226,14 @@ export class RunningMaster implements Master {
   }
 
   #makeSource(): Source {
-    const { plugin, args, log } = this.#options;
+    const { plugin, args, bytesMax, log } = this.#options;
+    const deadBuffers = new DeadBuffers(bytesMax / 2);
     return new Source(plugin.plugin, { args }, {
       demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
-      onBlock: (block) => this.#driver.apply({ kind: "yielded", block }),
+      onBlock: (block) => {
+        deadBuffers.made(block.bytes.length + (block.cursors?.bytes.length ?? 0));
+        this.#driver.apply({ kind: "yielded", block });
+      },
       onEnd: () => this.#driver.apply({ kind: "source ended" }),
       onError: ({ message, fatal }) => this.#driver.apply({ kind: "source failed", message, fatal }),
       nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { Holdings } from "../core/holdings.ts";
 import type { MasterMessage, Welcome } from "../protocol/messages.ts";
@@ -35,6 +36,7 @@ export class Supervisor implements Slave {
   readonly #workforce: Workforce;
   readonly #answers: Answers;
   readonly #stopping: Stopping;
+  readonly #deadBuffers = new DeadBuffers(0);
   #uplink: Uplink | null = null;
   #hash = new Uint8Array(0);
   #concurrency = 1;
@@ -211,6 +213,7 @@ export class Supervisor implements Slave {
   }
 
   #onLease({ number, seq, count, attempt, alone, jobs }: Extract<MasterMessage, { kind: "lease" }>): void {
+    this.#deadBuffers.made(jobs.length);
     let ends: Uint32Array;
     try {
       ends = itemEnds(jobs, count);
