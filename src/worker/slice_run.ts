@@ -48,12 +48,15 @@ export class SliceRun {
     this.#bytes = message.jobs;
   }
 
-  /** The decoded jobs; the first is that of `seq`. Decoded when the slice begins, not when it arrives. */
+  /** To be called before `jobs` is read: when the slice begins, not when it arrives. */
+  decode(): void {
+    if (this.#bytes === null) return;
+    this.#jobs = decodeJobs(this.#bytes, this.#count);
+    this.#bytes = null;
+  }
+
+  /** The decoded jobs; the first is that of `seq`. */
   get jobs(): unknown[] {
-    if (this.#bytes !== null) {
-      this.#jobs = decodeJobs(this.#bytes, this.#count);
-      this.#bytes = null;
-    }
     return this.#jobs;
   }
 
