@@ -12,3 +12,6 @@ export const deathsMax = 256;
 export const failureGroupsMax = 1_000;
 /** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
 export const settleMs = 1_000;
+
+/** Between supervisor and worker, a message for so many jobs costs next to nothing for each. */
+export const messageJobs = 256;

@@ -11,10 +11,34 @@ export function textItem(text: string): Uint8Array {
   return new Uint8Array(Buffer.concat([head(0x60, bytes.length), bytes]));
 }
 
-/** @param type The upper three bits. @param value Of at most 32 bits. */
 function head(type: number, value: number): Uint8Array {
-  if (value < 24) return Uint8Array.of(type | value);
-  if (value < 1 << 8) return Uint8Array.of(type | 24, value);
-  if (value < 1 << 16) return Uint8Array.of(type | 25, value >>> 8, value);
-  return Uint8Array.of(type | 26, value >>> 24, value >>> 16, value >>> 8, value);
+  const bytes = new Uint8Array(5);
+  return bytes.subarray(0, writeHead(bytes, 0, type, value));
+}
+
+/**
+ * Writes a head in its shortest form, of at most 5 bytes; returns where it ends.
+ *
+ * @param type The upper three bits.
+ * @param value What the head counts or is, of at most 32 bits.
+ */
+export function writeHead(bytes: Uint8Array, at: number, type: number, value: number): number {
+  if (value < 24) {
+    bytes[at++] = type | value;
+    return at;
+  }
+  if (value < 1 << 8) {
+    bytes[at++] = type | 24;
+  } else {
+    if (value < 1 << 16) {
+      bytes[at++] = type | 25;
+    } else {
+      bytes[at++] = type | 26;
+      bytes[at++] = value >>> 24;
+      bytes[at++] = value >>> 16;
+    }
+    bytes[at++] = value >>> 8;
+  }
+  bytes[at++] = value;
+  return at;
 }

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { cborDepthMax, cborItemsMax, jobBytesMax } from "../base/limits.ts";
 import { isExactDate } from "./exact_date.ts";
+import { writeHead } from "./heads.ts";
 import { Shapes } from "./shapes.ts";
 
 /** Longest text whose letters are looked at one by one: a call for it costs as much. */
@@ -84,6 +85,7 @@ export class JobWriter {
     let shape = this.#shapes.empty;
     for (const key in object) {
       const likely = shape.likely;
+      if (!Object.hasOwn(object, key)) continue;
       if (likely !== null && likely.key === key) shape = likely;
       else if (key === "__proto__" || !isWellFormed(key)) return false;
       else shape = this.#shapes.with(shape, key);
@@ -169,25 +171,9 @@ export class JobWriter {
     return true;
   }
 
-  /** The type in the upper three bits, and what a head counts or is, in the shortest form. */
   #head(type: number, value: number): true {
     this.#reserve(headBytes);
-    const bytes = this.bytes;
-    let at = this.length;
-    if (value < 24) bytes[at++] = type | value;
-    else if (value < 1 << 8) {
-      bytes[at++] = type | 24;
-      bytes[at++] = value;
-    } else if (value < 1 << 16) {
-      bytes[at++] = type | 25;
-      bytes[at++] = value >>> 8;
-      bytes[at++] = value;
-    } else {
-      bytes[at] = type | 26;
-      this.#numbers.setUint32(at + 1, value);
-      at += 5;
-    }
-    this.length = at;
+    this.length = writeHead(this.bytes, this.length, type, value);
     return true;
   }
 

@@ -58,7 +58,7 @@ export class Shape {
   }
 }
 
-/** The shapes of the objects that were read, as a tree of their keys. */
+/** The shapes of the objects that were read, or written, as a tree of their keys. */
 export class Shapes {
   #empty = new Shape(null, "");
   #chars = 0;

@@ -1,3 +1,5 @@
+import { messageJobs } from "../base/run_limits.ts";
+
 /** How fast old measurements fade: a job's cost may change by a hundred, and a second later that must be known. */
 const fadeMs = 150;
 /** What a slave holds ahead of what runs, as time: covers a round trip to the master. */
@@ -35,15 +37,12 @@ export function workerRoom(concurrency: number, perMs: number): number {
   return concurrency + Math.floor(feedMs * perMs);
 }
 
-/** A message for so many jobs costs next to nothing for each. */
-const sliceJobsWorth = 256;
-
 /**
  * Whether a worker with room for so many jobs should be sent them: while at least half of what it may hold ahead of
  * what it runs is there, it can wait for more at once.
  */
 export function isWorthSlice(room: number, ahead: number): boolean {
-  return room > 0 && (2 * room >= ahead || room >= sliceJobsWorth);
+  return room > 0 && (2 * room >= ahead || room >= messageJobs);
 }
 
 /**

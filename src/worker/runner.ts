@@ -1,5 +1,6 @@
 import { jobErrorBytesMax } from "../base/limits.ts";
 import type { Ranges } from "../base/ranges.ts";
+import { messageJobs } from "../base/run_limits.ts";
 import { watchSlots } from "../base/watchdog.ts";
 import { JobSignal } from "../plugin/job_signal.ts";
 import type { Result } from "../plugin/invoke.ts";
@@ -15,8 +16,6 @@ const turnMs = 5;
 const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
 const answerMs = 20;
-/** A message for so many jobs costs next to nothing for each. */
-const answerJobs = 256;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
 
@@ -219,7 +218,7 @@ export class Runner {
     let isWaiting = false;
     for (const slice of this.#slices) {
       if (slice.endedAtMs === Infinity) continue;
-      const isLong = slice.isOver && slice.unanswered >= answerJobs;
+      const isLong = slice.isOver && slice.unanswered >= messageJobs;
       if (isAll || isLong || slice.isAnswerLarge || nowMs >= slice.endedAtMs + answerMs) {
         for (const answer of slice.takeAnswers(this.#takeBusyMs(nowMs))) this.#say(answer);
       } else isWaiting = true;

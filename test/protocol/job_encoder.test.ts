@@ -70,6 +70,7 @@ const refused: readonly (readonly [what: string, job: unknown, path: string, rea
   ["33 levels", nested(33), "$" + "[0]".repeat(32), /32 levels/],
   ["20,000 levels", nested(20_000), "$" + "[0]".repeat(32), /32 levels/],
   ["more than 1 MiB", "x".repeat(1 << 20), "$", /1048581 bytes/],
+  ["a million items and one", Array(1_000_000).fill(0), "$", /more than 1000000 items/],
   ["a bigint over 1 KiB", [2n ** 8192n], "$[0]", /bigint of more than 1024/],
   ["a Date nobody lives to see", new Date(4.4e15 + farMs), "$", /Date too far/],
   ["an own __proto__", JSON.parse('{"a":{"__proto__":1}}'), "$.a", /__proto__/],
@@ -121,5 +122,6 @@ t.test("the largest and deepest jobs pass", async (t) => {
   t.equal(encoder.append("x".repeat((1 << 20) - 5)), 1 << 20);
   encoder.append(nested(32));
   encoder.append(2n ** 8191n);
-  t.equal(itemEnds(encoder.take().bytes, 3).length, 3);
+  encoder.append(Array(999_999).fill(0));
+  t.equal(itemEnds(encoder.take().bytes, 4).length, 4);
 });
