@@ -17,7 +17,7 @@ export type System = Readonly<{
   kind: "bare loop" | "taskmaster" | "peer";
   /** How it is set up, and what of it is on disk: a line of the document. */
   setting: string;
-  /** Jobs of one round, for some seconds of work. */
+  /** Jobs of one round: some ten seconds of work where code is compiled while it runs, else some seconds. */
   jobs: Readonly<Record<Shape, number>>;
   find(): Presence;
   /**

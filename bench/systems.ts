@@ -10,6 +10,15 @@ import { findTaskmaster, runBareLoop, runTaskmaster, type Setup, type Start } fr
 /** The bare loop under the runtime of each start, by id. */
 const bareLoops: Readonly<Record<Start, string>> = { binary: "bare", deno: "bare-deno" };
 
+/**
+ * Jobs of one round, by runtime: what is compiled in the first seconds is a small part of it. Under Deno half as
+ * many, for a round must not last for ever.
+ */
+export const jobsOf: Readonly<Record<Start, System["jobs"]>> = {
+  binary: { small: 30_000_000, row: 3_000_000 },
+  deno: { small: 15_000_000, row: 1_500_000 },
+};
+
 /** The configuration that peers are compared with. */
 export const mainId = "run";
 
@@ -48,7 +57,7 @@ function taskmaster(id: string, label: string, differs: Partial<Setup>): System 
     kind: "taskmaster",
     bareLoop: bareLoops[setup.start],
     setting: "",
-    jobs: { small: 8_000_000, row: 800_000 },
+    jobs: jobsOf[setup.start],
     find: () => findTaskmaster(setup.start),
     run: (load, rig) => runTaskmaster(setup, load, rig),
   };
@@ -60,7 +69,7 @@ function bareLoop(id: string, label: string, start: Start, isTuned = true): Syst
     label,
     kind: "bare loop",
     setting: "",
-    jobs: { small: 8_000_000, row: 800_000 },
+    jobs: jobsOf[start],
     find: () => ({ version: start }),
     run: (load, rig) => runBareLoop(start, load, rig, isTuned),
   };

@@ -19,7 +19,7 @@ export const beanstalkd: System = {
   setting:
     `one job a message, a delete for each; up to ${window} commands under way on each connection; one ` +
     "producer, one consumer. Jobs in memory only (no `-b`), as it is by default",
-  jobs: { small: 60_000, row: 60_000 },
+  jobs: { small: 200_000, row: 200_000 },
   find: () => findProgram("beanstalkd", ["-v"], "beanstalkd"),
   async run({ shape, jobs }: Load, rig: Rig) {
     const port = await rig.serve("beanstalkd", (port) => ["-l", "127.0.0.1", "-p", String(port)]);

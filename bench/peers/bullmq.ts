@@ -33,7 +33,7 @@ export const bullmq: System = {
   kind: "peer",
   setting: `\`addBulk\` of ${bulkJobs} jobs at a time, one worker process with concurrency ${concurrency}, ` +
     `\`removeOnComplete\`, one producer. ${redisStored}`,
-  jobs: { small: 20_000, row: 20_000 },
+  jobs: { small: 100_000, row: 100_000 },
   find: () => findAll(findRedis(), findLibrary("bullmq"), findLibrary("ioredis")),
   async run({ shape, jobs }: Load, rig: Rig) {
     const port = await serveRedis(rig);

@@ -36,13 +36,13 @@ const fetchedOf = (jobsPerMessage: number) => jobsPerMessage === 1 ? 1000 : 100;
 
 const stored = "The stream is on disk, synced every 2 minutes, as it is by default";
 export const natsSingle = nats("nats", "NATS JetStream", 1, {
-  jobs: { small: 50_000, row: 50_000 },
+  jobs: { small: 120_000, row: 120_000 },
   setting:
     "one job a message, an ack for each; work-queue stream, pull consumer; 1,000 messages under way; one " +
     `producer, one consumer. ${stored}`,
 });
 export const natsPacked = nats("nats-packed", "NATS JetStream, 256 packed", 256, {
-  jobs: { small: 2_000_000, row: 500_000 },
+  jobs: { small: 10_000_000, row: 2_000_000 },
   setting:
     "256 jobs packed into a message by hand, with cbor-x, and acknowledged together: one that fails fails 256; " +
     `32 messages published and not confirmed, 100 fetched; one producer, one consumer. ${stored}`,
