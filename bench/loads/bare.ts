@@ -1,7 +1,7 @@
 // The ideal: the same work in a loop, in processes that do nothing else.
 //   bun bench/loads/bare.ts FOLDER FIRST STEP JOBS WORK CONCURRENCY
 import { sum } from "../statistics.ts";
-import { nowMs, readTimes, type Timed, Times } from "./times.ts";
+import { lastEndedMs, nowMs, readTimes, type Timed, Times } from "./times.ts";
 import { Place } from "./place.ts";
 import { workOf } from "./work.ts";
 
@@ -42,12 +42,7 @@ export async function bareTimes(
   return readTimes(place.folder);
 }
 
-/** Jobs a second of bare loops; a process counts from its own first job on. */
-export async function bareRate(...load: Parameters<typeof bareTimes>): Promise<number> {
-  return sum((await bareTimes(...load)).map(rateOf));
-}
-
-function rateOf(jobs: readonly Timed[]): number {
-  const endedMs = Math.max(...jobs.map(({ endedMs }) => endedMs));
-  return jobs.length / (endedMs - jobs[0]!.begunMs) * 1000;
+/** Jobs a second of bare loops in all; a process counts from its own first job on. */
+export function bareRate(loops: readonly (readonly Timed[])[]): number {
+  return sum(loops.map((jobs) => jobs.length / (lastEndedMs([jobs]) - jobs[0]!.begunMs) * 1000));
 }

@@ -7,9 +7,9 @@ export type Row = Readonly<{
   isMet: boolean | null;
 }>;
 
-/** How a figure grows with the work: pairs of x and y, x ascending. */
+/** How figures grow with the work. A point is x, and for each name in `y` a figure; x ascends. */
 export type Curve = Readonly<
-  { title: string; x: string; y: string; points: readonly (readonly [number, number])[] }
+  { title: string; x: string; y: readonly string[]; points: readonly (readonly [number, ...number[]])[] }
 >;
 
 export type Findings = Readonly<{ rows: readonly Row[]; curves?: readonly Curve[] }>;
@@ -40,6 +40,11 @@ export function atLeast(what: string, value: number, limit: number, unit: string
     target: `at least ${shown(limit)} ${unit}`,
     isMet: value >= limit,
   };
+}
+
+/** A row without a target: its figure explains another. */
+export function figure(what: string, value: number, unit: string): Row {
+  return { what, measured: `${shown(value)} ${unit}`, target: "", isMet: null };
 }
 
 /** What a load found that could not be measured. */

@@ -34,7 +34,7 @@ function table({ title, x, y, points }: Curve): string[] {
   return [
     `| ${title}: ${x} | ${points.map(([value]) => shown(value)).join(" | ")} |`,
     `| --- |${" --- |".repeat(points.length)}`,
-    `| ${y} | ${points.map(([, value]) => shown(value)).join(" | ")} |`,
+    ...y.map((name, at) => `| ${name} | ${points.map(([, ...values]) => shown(values[at]!)).join(" | ")} |`),
     "",
   ];
 }

@@ -23,7 +23,7 @@ export const sources: Load = {
     const curve: Curve = {
       title: "Bursts of a source",
       x: "jobs at once",
-      y: "ms until the last begins",
+      y: ["ms until the last begins"],
       points,
     };
     return {

@@ -9,6 +9,9 @@ export function nowMs(): number {
 /** One job, as a worker saw it; `yieldedMs` is 0 where the source did not say. */
 export type Timed = Readonly<{ id: number; yieldedMs: number; begunMs: number; endedMs: number }>;
 
+/** A part of a run, in milliseconds since all of its workers had begun. */
+export type Stretch = readonly [fromMs: number, toMs: number];
+
 const suffix = ".times";
 const fields = 4;
 
@@ -47,6 +50,32 @@ export function readTimes(folder: string): Timed[][] {
     }
     return jobs.sort((a, b) => a.begunMs - b.begunMs);
   }).filter((jobs) => jobs.length > 0);
+}
+
+/** The jobs that ended in a stretch of time. */
+export function endedWithin(workers: readonly (readonly Timed[])[], fromMs: number, toMs: number): Timed[] {
+  return workers.flatMap((jobs) => jobs.filter(({ endedMs }) => endedMs >= fromMs && endedMs < toMs));
+}
+
+/**
+ * Jobs a second in a stretch of a run, which is counted from when the last of the workers began its first job.
+ *
+ * @throws {Error} if one of them was done before the stretch was: then it stood idle for a part of it.
+ */
+export function rateOver(
+  workers: readonly (readonly Timed[])[],
+  [fromMs, toMs]: Stretch,
+): number {
+  const beganMs = allBegunMs(workers);
+  const workedMs = Math.min(...workers.map((jobs) => lastEndedMs([jobs]))) - beganMs;
+  if (workedMs < toMs) {
+    throw new Error(
+      `Cannot measure up to ${toMs} ms: a worker was done after ${
+        Math.round(workedMs)
+      }. It is to have more jobs.`,
+    );
+  }
+  return endedWithin(workers, beganMs + fromMs, beganMs + toMs).length / (toMs - fromMs) * 1000;
 }
 
 /** When the last of these began its first job. */
