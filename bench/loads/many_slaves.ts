@@ -33,7 +33,7 @@ export const manySlaves: Load = {
     const two = await microsOfTwo(isQuick ? 400_000 : 4_000_000, signal);
     const most = counts.at(-1)!;
     const all = crowds.get(most)!;
-    const reals = isQuick ? [2] : [1, 4, 12];
+    const reals = isQuick ? [2] : [1, 12];
     const real: [number, number][] = [];
     for (const count of reals) {
       const settleMs = isQuick ? 1_500 : 4_000 + 1_800 * count;
