@@ -54,8 +54,8 @@ export class JobEncoder {
   #write(value: unknown, start: number): void {
     try {
       const isPlain = this.#writer.write(value);
-      if (!isPlain) this.#writer.copy(encodeJob(value));
       if (!isPlain || this.#seen < sampledFirst || this.#seen % sampledEach === 0) lookThrough(value);
+      if (!isPlain) this.#writer.copy(encodeJob(value));
       this.#seen++;
     } catch (error) {
       this.#writer.length = start;

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { cborDepthMax, cborItemsMax, jobBytesMax } from "../base/limits.ts";
 import { isExactDate } from "./exact_date.ts";
 import { writeHead } from "./heads.ts";
+import { overlong } from "./job_fault.ts";
 import { Shapes } from "./shapes.ts";
 
 /** Longest text whose letters are looked at one by one: a call for it costs as much. */
@@ -22,12 +23,18 @@ export class JobWriter {
   length = 0;
   #numbers = new DataView(this.bytes.buffer);
   readonly #shapes = new Shapes();
-  /** Items that the value being written may still have. */
+  /** Where the value being written begins. */
+  #start = 0;
+  /** Items that it may still have. */
   #itemsLeft = 0;
 
-  /** False, and nothing is written, if the value is not plain; then something else must write it, or say why not. */
+  /**
+   * False, and nothing is written, if the value is not plain; then something else must write it, or say why not.
+   *
+   * @throws {RangeError} if it is much too long, as soon as that is known; what was written of it is left to the caller.
+   */
   write(value: unknown): boolean {
-    const start = this.length;
+    const start = this.#start = this.length;
     this.#itemsLeft = cborItemsMax - 1;
     if (this.#value(value, 0) && this.length - start <= jobBytesMax) return true;
     this.length = start;
@@ -180,6 +187,8 @@ export class JobWriter {
   #reserve(more: number): void {
     const needed = this.length + more;
     if (needed <= this.bytes.length) return;
+    // Only here, where the memory would grow; `write` looks at what it has become, to the byte.
+    if (needed - this.#start > jobBytesMax + shortBytes) throw new RangeError(overlong);
     const larger = new Uint8Array(Math.max(needed, this.bytes.length * 2));
     larger.set(this.bytes.subarray(0, this.length));
     this.#replace(larger);

@@ -44,6 +44,14 @@ const nested = (levels: number): unknown => {
   for (let level = 0; level < levels; level++) value = [value];
   return value;
 };
+/** A megabyte in memory, two hundred once it is written out. */
+const sameTextOften = Array<string>(200).fill("x".repeat(1_000_000));
+/** Next to nothing in memory. */
+const sameArraysOften = (levels: number): unknown => {
+  let value: unknown[] = ["x", 2n];
+  for (let level = 1; level < levels; level++) value = Array(10).fill(value);
+  return value;
+};
 const ofOddPrototype: unknown = Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true } });
 
 /** So many milliseconds behind that date, seconds as a float are off by one. */
@@ -70,6 +78,17 @@ const refused: readonly (readonly [what: string, job: unknown, path: string, rea
   ["33 levels", nested(33), "$" + "[0]".repeat(32), /32 levels/],
   ["20,000 levels", nested(20_000), "$" + "[0]".repeat(32), /32 levels/],
   ["more than 1 MiB", "x".repeat(1 << 20), "$", /1048581 bytes/],
+  [
+    "more than 1 MiB in one text",
+    { text: "x".repeat(2 << 20) },
+    "$.text",
+    /a string of 2097152 characters.*1048576/,
+  ],
+  ["more than 1 MiB of bytes", { raw: new Uint8Array(2 << 20) }, "$.raw", /2097152 bytes.*1048576/],
+  ["one text again and again", sameTextOften, "$", /more than 1048576 bytes encoded/],
+  ["the same in a Map", new Map([["all", sameTextOften]]), "$", /more than 1048576 bytes encoded/],
+  ["arrays of the same arrays, eight levels", sameArraysOften(8), "$", /more than 1048576 bytes encoded/],
+  ["ten million holes", new Set([new Array(1e7)]), "$", /more than 1048576 bytes encoded/],
   ["a million items and one", Array(1_000_000).fill(0), "$", /more than 1000000 items/],
   ["a bigint over 1 KiB", [2n ** 8192n], "$[0]", /bigint of more than 1024/],
   ["a Date nobody lives to see", new Date(4.4e15 + farMs), "$", /Date too far/],
