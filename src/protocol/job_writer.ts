@@ -75,9 +75,9 @@ export class JobWriter {
   }
 
   #composite(value: object, depth: number): boolean {
-    if (Array.isArray(value)) return this.#array(value, depth);
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype === Object.prototype) return this.#object(value as Record<string, unknown>, depth);
+    if (prototype === Array.prototype) return Array.isArray(value) && this.#array(value, depth);
     if (prototype === Date.prototype) return this.#date(value as Date);
     const isBytes = prototype === Uint8Array.prototype || prototype === Buffer.prototype;
     return isBytes && this.#byteString(value as Uint8Array);

@@ -71,6 +71,7 @@ const refused: readonly (readonly [what: string, job: unknown, path: string, rea
   ["a boxed number", [Object(1)], "$[0]", /instance of Number/],
   ["a generator", (function* () {})(), "$", /instance/],
   ["a Date of a subclass", new (class Day extends Date {})(), "$", /instance of Day/],
+  ["an array of a subclass", { rows: new (class Rows extends Array {})() }, "$.rows", /instance of Rows/],
   ["a Map of a subclass", new (class Table extends Map {})(), "$", /instance of Table/],
   ["a Set of a subclass", new (class Group extends Set {})(), "$", /instance of Group/],
   ["an odd prototype", { odd: ofOddPrototype }, "$.odd", /instance/],
@@ -87,9 +88,15 @@ const refused: readonly (readonly [what: string, job: unknown, path: string, rea
   ["more than 1 MiB of bytes", { raw: new Uint8Array(2 << 20) }, "$.raw", /2097152 bytes.*1048576/],
   ["one text again and again", sameTextOften, "$", /more than 1048576 bytes encoded/],
   ["the same in a Map", new Map([["all", sameTextOften]]), "$", /more than 1048576 bytes encoded/],
-  ["arrays of the same arrays, eight levels", sameArraysOften(8), "$", /more than 1048576 bytes encoded/],
+  ["arrays of the same arrays, seven levels", sameArraysOften(7), "$", /more than 1048576 bytes encoded/],
   ["ten million holes", new Set([new Array(1e7)]), "$", /more than 1048576 bytes encoded/],
   ["a million items and one", Array(1_000_000).fill(0), "$", /more than 1000000 items/],
+  [
+    "the same with those of an object",
+    [...Array(999_997).fill(0), { "": 0 }],
+    "$",
+    /more than 1000000 items/,
+  ],
   ["a bigint over 1 KiB", [2n ** 8192n], "$[0]", /bigint of more than 1024/],
   ["a Date nobody lives to see", new Date(4.4e15 + farMs), "$", /Date too far/],
   ["an own __proto__", JSON.parse('{"a":{"__proto__":1}}'), "$.a", /__proto__/],
@@ -142,5 +149,17 @@ t.test("the largest and deepest jobs pass", async (t) => {
   encoder.append(nested(32));
   encoder.append(2n ** 8191n);
   encoder.append(Array(999_999).fill(0));
-  t.equal(itemEnds(encoder.take().bytes, 4).length, 4);
+  encoder.append([...Array(999_996).fill(0), { "": 0 }]);
+  t.equal(itemEnds(encoder.take().bytes, 5).length, 5);
+});
+
+t.test("a block is in memory of its own, and the next one begins anew", async (t) => {
+  const encoder = new JobEncoder();
+  encoder.append("first");
+  const first = encoder.take();
+  encoder.append("other");
+  t.equal(encoder.byteLength, 6);
+  const second = encoder.take();
+  t.same([first, second].map(({ bytes, ends }) => [decode(bytes), ...ends]), [["first", 6], ["other", 6]]);
+  t.same(encoder.take(), { bytes: new Uint8Array(0), ends: new Uint32Array(0), cursors: null });
 });

@@ -59,6 +59,22 @@ t.test("what others wrote is read as cbor-x reads it", async (t) => {
   }
 });
 
+t.test("numbers around every length that a head may have", async (t) => {
+  const edges = [0, 23, 24, 2 ** 8, 2 ** 16, 2 ** 31, 2 ** 32, 2 ** 52, 2 ** 53];
+  const near = edges.flatMap((edge) => [-1.5, -1, -0.5, 0, 0.5, 1, 1.5].map((step) => edge + step));
+  const numbers = [
+    ...near,
+    ...near.map((number) => -number),
+    5e-324,
+    -1.7976931348623157e308,
+    -0,
+    NaN,
+    -Infinity,
+  ];
+  const arrived = through(numbers);
+  numbers.forEach((number, index) => t.ok(sameValue(arrived[index], number), String(number)));
+});
+
 t.test("texts around every length that is handled on its own", async (t) => {
   for (const unit of ["x", "é", "€", "\u{1f600}", "\ufeff", "\0"]) {
     const texts = Array.from({ length: 140 }, (_, length) => unit.repeat(length));
