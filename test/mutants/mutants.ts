@@ -1,5 +1,6 @@
 import { coreMutants } from "./core_mutants.ts";
 import { fileMutants } from "./file_mutants.ts";
+import { jobMutants } from "./job_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { processMutants } from "./process_mutants.ts";
 import { tlsMutants } from "./tls_mutants.ts";
@@ -8,6 +9,7 @@ import { wireMutants } from "./wire_mutants.ts";
 export const mutants: readonly Mutant[] = [
   ...coreMutants,
   ...fileMutants,
+  ...jobMutants,
   ...wireMutants,
   ...tlsMutants,
   ...processMutants,

@@ -190,4 +190,35 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [test("cli/exit_code", "exitCodeOf() a run that is not saved")],
   },
+  {
+    name: "a master lets the buffers of its jobs gather",
+    patches: [{
+      file: "src/master/running_master.ts",
+      find: "deadBuffers.made(block.bytes.length + ",
+      replace: "deadBuffers.made(0 * block.bytes.length + ",
+    }],
+    checks: [
+      test("master/dead_buffers", "a master has the buffers of its jobs collected once they are many"),
+    ],
+  },
+  {
+    name: "a master lets the buffers of its cursors gather",
+    patches: [{
+      file: "src/master/running_master.ts",
+      find: "(block.cursors?.bytes.length ?? 0));",
+      replace: "0);",
+    }],
+    checks: [test("master/dead_buffers", "cursors are buffers too")],
+  },
+  {
+    name: "a slave lets the buffers of its leases gather",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "    this.#deadBuffers.made(jobs.length);\n",
+      replace: "    void this.#deadBuffers;\n",
+    }],
+    checks: [
+      test("slave/dead_buffers", "a slave has the buffers of its leases collected once they are many"),
+    ],
+  },
 ];

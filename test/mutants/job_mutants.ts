@@ -1,0 +1,291 @@
+import { type Check, hanging, type Mutant, type Patch, test, throwing } from "./mutant.ts";
+
+const arrives = throwing(
+  test(
+    "protocol/job_reader",
+    "jobs arrive as they were yielded, the first of a shape and the fortieth",
+  ),
+  /^Property failed/,
+);
+const numbersArrive = test("protocol/job_reader", "numbers around every length that a head may have");
+const shapesChange = test(
+  "protocol/job_reader",
+  "a job may change its shape, and what its keys hold, at any time",
+);
+const tables = throwing(
+  test("protocol/job_reader", "keys of tables and of objects"),
+  /call stack|there are more bytes/,
+);
+const forgotten = test(
+  "protocol/job_reader",
+  "keys that never come again are forgotten, and jobs arrive all the same",
+);
+const copies = test("protocol/job_reader", "byte strings are copies");
+const refusedOnce = test(
+  "protocol/job_encoder",
+  "what would not arrive as it was sent is refused, with its path",
+);
+const refusedAlways = test(
+  "protocol/job_encoder",
+  "what is refused is refused at every job, but for keys that are symbols",
+);
+const blocks = throwing(
+  test("protocol/job_encoder", "jobs lie one behind the other, with a table of their ends"),
+  /^Property failed/,
+);
+const nextBlock = test(
+  "protocol/job_encoder",
+  "a block is in memory of its own, and the next one begins anew",
+);
+const notToTheEnd = test("protocol/job_writer", "what is too long is not written to its end");
+const longestBehind = test(
+  "protocol/job_writer",
+  "behind others in a block, a job may be as long as alone, and no longer",
+);
+
+/** What jobs are written and read with: fast, so each shortcut must be taken only where it is none. */
+export const jobMutants: readonly Mutant[] = [
+  inReader(
+    "a key counts as the likely one that is other in its last letter",
+    "index < wanted.length; index++) if (bytes",
+    "index < wanted.length - 1; index++) if (bytes",
+    { ...shapesChange, isQuick: true },
+  ),
+  inReader(
+    "a key that turned out to be another is not read from its beginning",
+    "if (bytes[at + index] !== wanted[index]) return false;",
+    "if (bytes[at + index] !== wanted[index]) return (this.#at += index) < 0;",
+    throwing(shapesChange, /first argument/),
+  ),
+  inWriter(
+    "a key is written as the likely one that is as long",
+    "likely.key === key)",
+    "likely.key.length === key.length)",
+    shapesChange,
+  ),
+  inShapes("shapes are never forgotten", "> shapeCharsMax) {", "> 1e3 * shapeCharsMax) {", forgotten),
+  inShapes(
+    "a shape counts the same however long its key is",
+    "shapeChars + key.length;",
+    "shapeChars;",
+    forgotten,
+  ),
+  inShapes(
+    "the function of a shape has the keys of jobs as its source",
+    "`${JSON.stringify(key)}: values",
+    '`"${key}": values',
+    throwing(shapesChange, /unexpected token/),
+  ),
+  inShapes(
+    "the function of a shape takes values from elsewhere",
+    "values[from + ${index}]`",
+    "values[${index}]`",
+    shapesChange,
+  ),
+  inReader(
+    "objects overwrite values of those around them",
+    "values[this.#depth++] = this.next();",
+    "values[base + index] = this.next();",
+    arrives,
+  ),
+  inReader(
+    "objects of any size have shapes",
+    "shapeKeysMax = 64;",
+    "shapeKeysMax = 1 << 20;",
+    tables,
+  ),
+  inReader(
+    "byte strings of jobs are views",
+    "return this.#bytes.slice(",
+    "return this.#bytes.subarray(",
+    copies,
+  ),
+  inReader(
+    "byte strings of jobs are what they are cut from",
+    "this.#bytes = new Uint8Array(buffer, byteOffset, byteLength);",
+    "this.#bytes = bytes;",
+    copies,
+  ),
+  inReader(
+    "negative integers are read as positive ones are",
+    "return -1 - value;",
+    "return -value;",
+    numbersArrive,
+  ),
+  inReader(
+    "a lease may hold more than it counts",
+    "if (!reader.isAtEnd) throw",
+    "if (count < 0) throw",
+    test("protocol/codec", "decodeJobs() takes jobs laid one behind the other"),
+  ),
+  inWriter(
+    "the items of an array are not counted",
+    "(this.#itemsLeft -= items.length) < 0",
+    "items.length < 0",
+    refusedAlways,
+  ),
+  inWriter(
+    "the items of objects are not counted",
+    "(this.#itemsLeft -= 2 * count) >= 0",
+    "count >= 0",
+    refusedAlways,
+  ),
+  inWriter(
+    "jobs may be of any depth",
+    "depth < cborDepthMax &&",
+    "depth < 1e3 * cborDepthMax &&",
+    refusedAlways,
+  ),
+  inWriter("a job may have an own __proto__", 'key === "__proto__" || ', "", refusedAlways),
+  {
+    name: "a job that came may have a key __proto__",
+    patches: [{
+      file: "src/protocol/prescan.ts",
+      find: "isKey && value === 9 &&",
+      replace: "isKey && value === 0 &&",
+    }],
+    checks: [test("protocol/prescan", "bombs are refused before anything is decoded")],
+  },
+  inWriter(
+    "half a surrogate pair is written in a text",
+    "text.length > jobBytesMax || !isWellFormed(text)",
+    "text.length > jobBytesMax",
+    refusedAlways,
+  ),
+  inWriter("half a surrogate pair is written in a key", " || !isWellFormed(key)", "", refusedAlways),
+  inWriter(
+    "a job may be longer than allowed",
+    "this.length - start <= jobBytesMax",
+    "this.length - start <= 2 * jobBytesMax",
+    refusedAlways,
+  ),
+  inWriter(
+    "a job much too long is written to its end",
+    "> jobBytesMax + shortBytes)",
+    "> 1e3 * jobBytesMax)",
+    notToTheEnd,
+  ),
+  inWriter(
+    "the longest jobs are refused where the memory must grow",
+    "> jobBytesMax + shortBytes)",
+    "> jobBytesMax)",
+    throwing(longestBehind, /more than 1048576/),
+  ),
+  inWriter(
+    "the length of a job is that of its block",
+    "= this.#start = this.length;",
+    "= this.length;",
+    throwing(longestBehind, /more than 1048576/),
+  ),
+  {
+    name: "a job much too long is walked to its end",
+    patches: [{
+      file: "src/protocol/job_fault.ts",
+      find: "(this.#bytesLeft -= bytes) < 0",
+      replace: "(this.#bytesLeft -= bytes) < -1e12",
+    }],
+    checks: [hanging(refusedOnce)],
+  },
+  inWriter(
+    "what was begun of a rare job stays in front of it",
+    "this.length = start;\n    return false;",
+    "return false;",
+    blocks,
+  ),
+  {
+    name: "what was begun of a refused job stays",
+    patches: [{
+      file: "src/protocol/job_encoder.ts",
+      find: "      this.#writer.length = start;\n",
+      replace: "",
+    }],
+    checks: [throwing(refusedOnce, /^Unexpected end of CBOR/)],
+  },
+  {
+    name: "rare jobs are not looked through",
+    patches: [{
+      file: "src/protocol/job_encoder.ts",
+      find: "if (!isPlain || this.#seen",
+      replace: "if (this.#seen",
+    }],
+    checks: [refusedAlways],
+  },
+  inWriter("a block that was taken is in the next one too", "    this.length = 0;\n", "", nextBlock),
+  {
+    name: "the ends of a block that was taken are in the next one too",
+    patches: [{ file: "src/protocol/job_encoder.ts", find: "    this.#count = 0;\n", replace: "" }],
+    checks: [nextBlock],
+  },
+  inWriter(
+    "a block is a view of what the next one is written to",
+    "this.bytes.slice(0,",
+    "this.bytes.subarray(0,",
+    nextBlock,
+  ),
+  inWriter("an object has fewer than 256 keys", "count >>> 8;", "0;", tables),
+  inWriter("an object of more keys than its head counts is written", "count <= 0xffff && ", "", tables),
+  inWriter(
+    "negative integers of any size are written in 32 bits",
+    "value >= -(2 ** 32) &&",
+    "value >= -(2 ** 53) &&",
+    numbersArrive,
+  ),
+  inWriter(
+    "negative fractions are written as integers",
+    " && Math.floor(value) === value",
+    "",
+    numbersArrive,
+  ),
+  inWriter(
+    "floats are written short",
+    "setFloat64(this.length + 1, value)",
+    "setFloat32(this.length + 1, value)",
+    numbersArrive,
+  ),
+  inReader(
+    "floats are read backwards",
+    "getFloat64(start + 1)",
+    "getFloat64(start + 1, true)",
+    numbersArrive,
+  ),
+  inWriter(
+    "dates lose their milliseconds",
+    "date.getTime() / 1000);",
+    "Math.floor(date.getTime() / 1000));",
+    shapesChange,
+  ),
+  inWriter(
+    "dates are written that lose their milliseconds",
+    "return isExactDate(date) && ",
+    "return ",
+    refusedAlways,
+  ),
+  inWriter(
+    "what others added to all objects is written",
+    "if (!Object.hasOwn(object, key)) continue;",
+    "",
+    test("protocol/job_reader", "what others added to all objects is no part of a job"),
+  ),
+  inWriter(
+    "an array of a subclass counts as plain",
+    "prototype === Array.prototype) return",
+    "Array.isArray(value)) return",
+    refusedAlways,
+  ),
+];
+
+function inWriter(name: string, find: string, replace: string, check: Check): Mutant {
+  return one(name, { file: "src/protocol/job_writer.ts", find, replace }, check);
+}
+
+function inReader(name: string, find: string, replace: string, check: Check): Mutant {
+  return one(name, { file: "src/protocol/job_reader.ts", find, replace }, check);
+}
+
+function inShapes(name: string, find: string, replace: string, check: Check): Mutant {
+  return one(name, { file: "src/protocol/shapes.ts", find, replace }, check);
+}
+
+function one(name: string, patch: Patch, check: Check): Mutant {
+  return { name, patches: [patch], checks: [check] };
+}
