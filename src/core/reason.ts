@@ -1,3 +1,4 @@
+import type { Bound, Bounds, WindowLimit } from "./bounds.ts";
 import { headline } from "./headline.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Outage } from "./outage.ts";
@@ -11,25 +12,38 @@ export type Pace = Readonly<{
   /** What fails, if everything does; null otherwise. */
   failing: string | null;
   slaves: number;
-  /** Sessions with credit. */
-  hungry: number;
   inFlight: number;
-  /** Ready to be leased. */
-  ready: number;
   /** Failed, and waiting for their delay to end. */
   delayed: number;
   /** Waiting for slaves of an earlier master. */
   reclaimable: number;
-  hasSource: boolean;
+  /** Null: slaves would take more, and only what was handed out can still give them any. */
+  bound: Bound | null;
   /** Since a job was settled, or since the first one in flight was leased. */
   idleMs: number;
 }>;
 
-/** The pace of a run, out of its parts. */
+type Parts = Readonly<
+  { jobs: Jobs; sessions: Sessions; outage: Outage; source: SourceState; bounds: Bounds }
+>;
+
+/** What bounds the speed at this instant. `fullBy` is the limit of the window that is reached, if one is. */
+export function boundOf(
+  { jobs, sessions, source }: Pick<Parts, "jobs" | "sessions" | "source">,
+  fullBy: WindowLimit | null,
+): Bound | null {
+  const { fresh, returned, leases, retries, reclaims } = jobs;
+  if (sessions.count === 0) return null;
+  if (sessions.hungryCount === 0 || fresh.count + returned.count > 0) return "slaves";
+  if (source.mode !== "open") return null;
+  if (fullBy !== null && leases.count === 0 && retries.count + reclaims.count > 0) return null;
+  return fullBy ?? "source";
+}
+
+/** The pace of a run, out of its parts. Without an open source the past says nothing: this is how runs end. */
 export function paceOf(
-  { jobs, sessions, outage, source }: { jobs: Jobs; sessions: Sessions; outage: Outage; source: SourceState },
-  isStopping: boolean,
-  idleMs: number,
+  { jobs, outage, source, sessions, bounds }: Parts,
+  { bound, isStopping, idleMs }: Pick<Pace, "bound" | "isStopping" | "idleMs">,
 ): Pace {
   const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
   const message = outage.isOn ? outage.message : isSourceFailing ? source.message : null;
@@ -37,12 +51,10 @@ export function paceOf(
     isStopping,
     failing: message === null ? null : headline(message),
     slaves: sessions.count,
-    hungry: sessions.hungryCount,
     inFlight: jobs.leases.count,
-    ready: jobs.fresh.count + jobs.returned.count,
     delayed: jobs.retries.count,
     reclaimable: jobs.reclaims.count,
-    hasSource: source.mode === "open",
+    bound: bound !== null && source.mode === "open" ? bounds.mostly(bound) : bound,
     idleMs,
   };
 }
@@ -53,9 +65,15 @@ export function reasonOf(pace: Pace): string {
   if (pace.failing !== null) return `failing: ${pace.failing}`;
   if (pace.slaves === 0) return "waiting for slaves";
   if (pace.inFlight > 0 && pace.idleMs >= stalledMs) return `stalled ${Math.floor(pace.idleMs / 1000)}s`;
-  if (pace.hungry === 0 || pace.ready > 0) return "slaves busy";
-  if (pace.hasSource) return "source slow";
+  if (pace.bound !== null) return phrases[pace.bound];
   if (pace.inFlight > 0) return "slaves busy";
   if (pace.reclaimable > 0) return "waiting for slaves";
   return pace.delayed > 0 ? "waiting for retries" : "source slow";
 }
+
+const phrases: Readonly<Record<Bound, string>> = {
+  slaves: "slaves busy",
+  source: "source slow",
+  "--size": "window full (--size)",
+  "--size-bytes": "window full (--size-bytes)",
+};

@@ -1,11 +1,12 @@
 import { Answers } from "./answers.ts";
+import { type Bound, Bounds, type WindowLimit } from "./bounds.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Furthest } from "./furthest.ts";
 import { Jobs } from "./jobs.ts";
 import { Letters } from "./letters.ts";
 import { Outage } from "./outage.ts";
 import { Patience } from "./patience.ts";
-import { paceOf, reasonOf } from "./reason.ts";
+import { boundOf, paceOf, reasonOf } from "./reason.ts";
 import { Saves } from "./saves.ts";
 import { Sessions } from "./sessions.ts";
 import { Slaves } from "./slaves.ts";
@@ -34,6 +35,8 @@ export class Run {
   readonly #saves = new Saves();
   readonly #letters: Letters;
   readonly #patience = new Patience();
+  readonly #bounds: Bounds;
+  readonly #paceParts: Parameters<typeof paceOf>[0];
   readonly #furthest: Furthest;
   readonly #source: SourceState;
   readonly #slaves: Slaves;
@@ -59,10 +62,12 @@ export class Run {
     const { handedOut } = jobs.counters;
     this.#settings = settings;
     this.#nowMs = nowMs;
+    this.#bounds = new Bounds(nowMs);
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
     this.#progress = { atMs: nowMs, settled: this.#settled };
     this.#furthest = new Furthest(state, jobs, settings.digest);
     this.#source = new SourceState(jobs, this.#furthest, this.#atStart.isComplete, emit);
+    this.#paceParts = { jobs, sessions, outage: this.#outage, source: this.#source, bounds: this.#bounds };
     const parts = { jobs, sessions, answers, patience: this.#patience };
     this.#slaves = new Slaves(parts, settings, nowMs, emit);
     this.#dispatch = new Dispatch(settings.masterId, jobs, sessions, this.#outage, emit);
@@ -74,6 +79,7 @@ export class Run {
   /** Takes in one event. */
   apply(event: RunEvent, nowMs: number): void {
     this.#patience.note(nowMs);
+    this.#noteBound(nowMs);
     if (this.#mode === "ended" && event.kind !== "buried" && event.kind !== "saved") return;
     this.#take(event, nowMs);
     this.#settleDown(nowMs);
@@ -82,6 +88,7 @@ export class Run {
   /** Does everything overdue. Returns when to be called next at the latest; Infinity if only an event can matter. */
   tick(nowMs: number): number {
     this.#patience.note(nowMs);
+    this.#noteBound(nowMs);
     if (this.#mode === "ended") return Infinity;
     if (this.#slaves.endSilent(nowMs) > 0) this.#saves.version++;
     this.#slaves.endReclaims(nowMs);
@@ -106,10 +113,10 @@ export class Run {
 
   /** What the source may yield now. No jobs or no bytes: it is to pause. */
   demand(): { jobs: number; bytes: number } {
-    if (this.#mode !== "running" || this.#source.mode !== "open") return { jobs: 0, bytes: 0 };
-    const jobs = Math.max(0, this.#settings.jobsMax - this.#jobs.unsettled);
-    const bytes = Math.max(0, this.#settings.bytesMax - this.#jobs.bytes);
-    return jobs === 0 || bytes === 0 ? { jobs: 0, bytes: 0 } : { jobs, bytes };
+    const isAsked = this.#mode === "running" && this.#source.mode === "open" && this.#fullBy === null;
+    if (!isAsked) return { jobs: 0, bytes: 0 };
+    const { jobsMax, bytesMax } = this.#settings;
+    return { jobs: jobsMax - this.#jobs.unsettled, bytes: bytesMax - this.#jobs.bytes };
   }
 
   /** Number, over all starts, of the next job that is taken from the source; a job that it drops has none. */
@@ -136,8 +143,9 @@ export class Run {
   }
 
   status(nowMs: number): RunStatus {
-    const parts = { jobs: this.#jobs, sessions: this.#sessions, outage: this.#outage, source: this.#source };
-    const reason = reasonOf(paceOf(parts, this.#mode === "stopping", nowMs - this.#progress.atMs));
+    const bound = this.#noteBound(nowMs);
+    const [isStopping, idleMs] = [this.#mode === "stopping", nowMs - this.#progress.atMs];
+    const reason = reasonOf(paceOf(this.#paceParts, { bound, isStopping, idleMs }));
     const settledNow = this.#settled - this.#atStart.settled;
     return statusOf(this.#jobs, {
       slaves: this.#sessions.count,
@@ -257,6 +265,19 @@ export class Run {
 
   get #settled(): number {
     return settledOf(this.#jobs);
+  }
+
+  /** Which limit of the window is reached; null if jobs may still be yielded. */
+  get #fullBy(): WindowLimit | null {
+    if (this.#jobs.unsettled >= this.#settings.jobsMax) return "--size";
+    return this.#jobs.bytes >= this.#settings.bytesMax ? "--size-bytes" : null;
+  }
+
+  /** To be called before anything changes. Returns what bounds the speed at this instant. */
+  #noteBound(nowMs: number): Bound | null {
+    const bound = boundOf(this.#paceParts, this.#fullBy);
+    this.#bounds.note(bound, nowMs);
+    return bound;
   }
 
   /** A finished run that was started again stays finished until something new is handed out. */

@@ -119,3 +119,58 @@ t.test("status says why the run is not faster", async (t) => {
   run.done(run.leases()[0]!).say({ kind: "source ended" }).throw(lease!, "no", 1);
   t.equal(run.status.reason, "waiting for retries");
 });
+
+t.test("where slaves would take more than the window holds, the limit that it reached is named", async (t) => {
+  for (const [change, limit] of [[{ jobsMax: 4 }, "--size"], [{ bytesMax: 16 }, "--size-bytes"]] as const) {
+    const run = new TestRun(null, change).yield(4).join(1, 10);
+    const [lease] = run.leases();
+    t.same(run.run.demand(), { jobs: 0, bytes: 0 });
+    t.equal(run.status.reason, `window full (${limit})`);
+    run.say({ kind: "credit", session: 1, credit: 4 });
+    t.equal(run.status.reason, "slaves busy", "their credit is used up");
+    run.say({ kind: "credit", session: 1, credit: 10 });
+    t.equal(run.status.reason, `window full (${limit})`);
+    run.pass(500).done(lease!, [0, 2]);
+    t.ok(run.run.demand().jobs > 0);
+    t.equal(run.status.reason, `window full (${limit})`, "the source was not asked yet");
+    run.pass(1_000);
+    t.equal(run.status.reason, "source slow", "it was asked, and yields nothing");
+    run.yield(2).leases();
+    run.pass(2_000);
+    t.equal(run.status.reason, `window full (${limit})`);
+    run.say({ kind: "source ended" });
+    t.equal(run.status.reason, "slaves busy", "there is no more to come");
+  }
+});
+
+t.test("a window full of jobs that nobody may have yet is not what holds a run back", async (t) => {
+  const run = new TestRun(null, { jobsMax: 2 }).yield(2).join(1, 10);
+  const [lease] = run.leases();
+  run.throw(lease!, "no", 0);
+  t.equal(run.status.reason, "window full (--size)", "one still runs");
+  run.throw(lease!, "no", 1);
+  t.equal(run.status.reason, "waiting for retries");
+  const lost = new TestRun(null, { jobsMax: 2 }).yield(2).join(1, 10);
+  lost.leases();
+  const next = new TestRun(lost.state, { jobsMax: 2 }).join(2, 10);
+  t.equal(next.status.reason, "waiting for slaves");
+});
+
+/** The reasons that a status shows now and then, of a run that repeats such a round. */
+function reasonsOf(sourceMs: number, handlerMs: number): string[] {
+  const run = new TestRun(null, { jobsMax: 4 }).join(1, 10);
+  const reasons = new Set<string>();
+  for (let i = 0; i < 200; i++) {
+    run.passSilently(sourceMs).yield(4);
+    const [lease] = run.leases();
+    if (i > 100) reasons.add(run.status.reason);
+    run.passSilently(handlerMs).done(lease!);
+    if (i > 100) reasons.add(run.status.reason);
+  }
+  return [...reasons];
+}
+
+t.test("source and window by turns: the one that takes longer is named, whenever one looks", async (t) => {
+  t.same(reasonsOf(3, 17), ["window full (--size)"]);
+  t.same(reasonsOf(17, 3), ["source slow"]);
+});
