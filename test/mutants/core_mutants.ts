@@ -224,8 +224,12 @@ export const coreMutants: readonly Mutant[] = [
     name: "the buffer's cap does not count leased jobs",
     patches: [{
       file: "src/core/run.ts",
-      find: "this.#settings.jobsMax - this.#jobs.unsettled",
-      replace: "this.#settings.jobsMax - this.#jobs.fresh.count",
+      find: "this.#jobs.unsettled >= this.#settings.jobsMax",
+      replace: "this.#jobs.fresh.count >= this.#settings.jobsMax",
+    }, {
+      file: "src/core/run.ts",
+      find: "jobsMax - this.#jobs.unsettled",
+      replace: "jobsMax - this.#jobs.fresh.count",
     }],
     checks: [
       quickTest(
