@@ -26,7 +26,8 @@ export const changing: Load = {
     await run.endedWith(0);
     const jobs = readTimes(place.folder).flat().sort((a, b) => a.begunMs - b.begunMs);
     const slowedMs = jobs.find(({ id }) => id >= from)!.begunMs;
-    const quickenedMs = jobs.find(({ id }) => id >= to)!.begunMs;
+    // what is behind the slow jobs in a batch may begin before them, elsewhere
+    const quickenedMs = jobs.findLast(({ id }) => id >= from && id < to)!.begunMs;
     const slow = jobs.filter(({ id }) => id >= from && id < to).map(({ begunMs, endedMs }) =>
       endedMs - begunMs
     );

@@ -1,16 +1,19 @@
+import { messageJobs } from "../base/run_limits.ts";
 import type { Holdings } from "../core/holdings.ts";
 import type { Answer } from "../core/types.ts";
 import type { SlaveMessage } from "../protocol/messages.ts";
 
 /** Longest a job that ended waits for others to be answered with. */
-const answerMs = 20;
+const answerMs = 40;
 /** The same while a worker has nothing to do, so that it is not fed crumbs. */
 const hungryMs = 1;
 /**
  * Once this part of what the slave holds has ended, answers go out. Were each slice answered by itself, the leases cut
  * from the credit would be as small, and the slices cut from those smaller yet.
  */
-const answerPart = 1 / 4;
+const answerPart = 1 / 2;
+/** The same where messages are large anyway. */
+const largeAnswerPart = 1 / 4;
 /** Text of failures at which answers go out whatever the time: what is coalesced must fit a frame. */
 const failureCharsMax = 1 << 20;
 /** Most text of failures in one answer; beyond it stacks are left out. */
@@ -27,7 +30,7 @@ export type AnswersOptions = Readonly<{
   send: (message: SlaveMessage) => void;
 }>;
 
-/** Tells the master how jobs ended: coalesced per lease, at the latest 20 ms after the worker said so. */
+/** Tells the master how jobs ended: coalesced per lease, at the latest 40 ms after the worker said so. */
 export class Answers {
   readonly #options: AnswersOptions;
   /** Jobs that ended since the answers before. */
@@ -60,7 +63,8 @@ export class Answers {
   /** How long the answers may wait for more. */
   #waitMs(): number {
     const { holdings, isHungry, nowMs } = this.#options;
-    if (this.#ended >= holdings.jobs * answerPart) return 0;
+    const part = this.#ended >= messageJobs ? largeAnswerPart : answerPart;
+    if (this.#ended >= holdings.jobs * part) return 0;
     return isHungry() ? this.#sentAtMs + hungryMs - nowMs() : answerMs;
   }
 

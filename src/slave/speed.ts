@@ -3,9 +3,9 @@ import { messageJobs } from "../base/run_limits.ts";
 /** How fast old measurements fade: a job's cost may change by a hundred, and a second later that must be known. */
 const fadeMs = 150;
 /** What a slave holds ahead of what runs, as time: covers a round trip to the master. */
-export const aheadMs = 50;
+export const aheadMs = 80;
 /** What a worker holds ahead of what it runs, as time: covers a round trip to the supervisor. */
-const feedMs = 40;
+const feedMs = 50;
 /** Most jobs in a slice: enough that its messages cost nothing, few enough to spread. */
 export const sliceJobsMax = 4_096;
 
@@ -46,7 +46,7 @@ export function isWorthSlice(room: number, ahead: number): boolean {
 }
 
 /**
- * Jobs a slave may hold in all: what its workers run, and what they begin within 50 ms. At least one.
+ * Jobs a slave may hold in all: what its workers run, and what they begin within 80 ms. At least one.
  *
  * @param speeds Jobs a millisecond, of each worker that takes jobs.
  */

@@ -15,7 +15,7 @@ const turnMs = 5;
 /** The same once a slice ended, so that its answer goes out while the next one runs. */
 const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
-const answerMs = 20;
+const answerMs = 40;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
 
@@ -209,7 +209,7 @@ export class Runner {
   }
 
   /**
-   * Says how jobs ended: of all once fewer are left to begin than ended, so that more come before this worker runs dry;
+   * Says how jobs ended: of all once a quarter is left to begin, so that more come before this worker runs dry;
    * else of slices that were long and are over. Each message wakes two other processes, which takes CPU from handlers.
    */
   #answer(isDue: boolean): void {
@@ -236,7 +236,7 @@ export class Runner {
       left += slice.end - slice.next;
       ended += slice.unanswered;
     }
-    return left <= ended;
+    return 3 * left <= ended;
   }
 
   /** How long there was something to run since this was asked last. */
