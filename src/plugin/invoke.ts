@@ -13,6 +13,15 @@ export type Result =
   /** It threw after an abort by stop or lost lease: handed back, nothing is spent. */
   | Readonly<{ kind: "released" }>;
 
+/** An attempt whose handler returned a promise. */
+export type Pending = Readonly<{
+  kind: "pending";
+  /** Never rejects. */
+  ended: Promise<Result>;
+  /** Aborts it. */
+  signal: JobSignal;
+}>;
+
 export type HandlerParts = Readonly<{
   args: Readonly<Record<string, string>>;
   log: Log;
@@ -51,36 +60,30 @@ export class Handler {
   }
 
   /**
-   * One attempt at one job. Never throws, and its promise never rejects. A handler that ends without
-   * awaiting anything is answered without a promise.
+   * One attempt at one job. Never throws. A handler that ends without awaiting anything is answered without a promise.
    *
    * @param attempt From 1.
-   * @param signal Made by the caller, one a job, so that it can fire it while the promise is pending.
    */
-  run(job: unknown, seq: number, attempt: number, signal: JobSignal): Result | Promise<Result> {
-    const context = new HandlerContext(this.#parts, seq, attempt, signal);
+  run(job: unknown, seq: number, attempt: number): Result | Pending {
+    const context = new HandlerContext(this.#parts, seq, attempt);
     let returned: unknown;
     try {
       returned = this.#plugin.handleJob!(job, context);
-      if (isThenable(returned)) return settle(returned, context, signal);
+      if (isThenable(returned)) return pending(returned, context);
     } catch (error) {
-      return failure(error, context, signal);
+      return failure(error, context, undefined);
     }
-    return success(context, signal);
+    return success(context, undefined);
   }
 }
 
-async function settle(
-  returned: PromiseLike<unknown>,
-  context: HandlerContext,
-  signal: JobSignal,
-): Promise<Result> {
-  try {
-    await returned;
-  } catch (error) {
-    return failure(error, context, signal);
-  }
-  return success(context, signal);
+function pending(returned: PromiseLike<unknown>, context: HandlerContext): Pending {
+  const signal = HandlerContext.signalOf(context);
+  const ended = Promise.resolve(returned).then(
+    () => success(context, signal),
+    (error) => failure(error, context, signal),
+  );
+  return { kind: "pending", ended, signal };
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -88,20 +91,20 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
     typeof (value as { then?: unknown }).then === "function";
 }
 
-/** The handler returned. Past `--timeout` the attempt is charged all the same. */
-function success(context: HandlerContext, signal: JobSignal): Result {
+/** The handler returned. Past `--timeout` the attempt is charged all the same. No signal: it did so at once. */
+function success(context: HandlerContext, signal: JobSignal | undefined): Result {
   const verdict = HandlerContext.verdictOf(context);
   if (verdict !== undefined) return ruled(verdict);
-  return signal.why === "timed out" ? timedOut(signal, "") : done;
+  return signal?.why === "timed out" ? timedOut(signal, "") : done;
 }
 
 /** The handler threw. */
-function failure(error: unknown, context: HandlerContext, signal: JobSignal): Result {
+function failure(error: unknown, context: HandlerContext, signal: JobSignal | undefined): Result {
   const verdict = HandlerContext.verdictOf(context);
   if (verdict !== undefined) return ruled(verdict);
-  if (signal.why === "stop" || signal.why === "lost") return released;
+  if (signal?.why === "stop" || signal?.why === "lost") return released;
   const { message, stack } = describeError(error);
-  if (signal.why === "timed out") return timedOut(signal, stack);
+  if (signal?.why === "timed out") return timedOut(signal, stack);
   return { kind: "failed", how: "threw", message, stack };
 }
 

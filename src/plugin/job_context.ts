@@ -1,4 +1,4 @@
-import type { JobSignal } from "./job_signal.ts";
+import { JobSignal } from "./job_signal.ts";
 import type { JobContext, PluginLog } from "./types.ts";
 
 /** What `ctx.skip` or `ctx.fatal` decided about a job; the first call counts. */
@@ -22,20 +22,19 @@ export class HandlerContext implements JobContext {
   readonly shared: unknown;
   readonly seq: number;
   readonly attempt: number;
-  readonly #signal: JobSignal;
+  #signal: JobSignal | undefined = undefined;
   #verdict: Verdict | undefined = undefined;
 
-  constructor(parts: SharedParts, seq: number, attempt: number, signal: JobSignal) {
+  constructor(parts: SharedParts, seq: number, attempt: number) {
     this.args = parts.args;
     this.log = parts.log;
     this.shared = parts.shared;
     this.seq = seq;
     this.attempt = attempt;
-    this.#signal = signal;
   }
 
   get signal(): AbortSignal {
-    return this.#signal.signal;
+    return HandlerContext.signalOf(this).signal;
   }
 
   get skip(): (reason: string) => never {
@@ -56,5 +55,10 @@ export class HandlerContext implements JobContext {
   /** What the plugin decided about the job of this context; out of the plugin's reach. */
   static verdictOf(context: HandlerContext): Verdict | undefined {
     return context.#verdict;
+  }
+
+  /** By which the job of this context is aborted: made when the handler reads it, or goes on behind a promise. */
+  static signalOf(context: HandlerContext): JobSignal {
+    return context.#signal ??= new JobSignal();
   }
 }

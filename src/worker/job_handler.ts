@@ -1,9 +1,8 @@
-import type { Result } from "../plugin/invoke.ts";
-import type { JobSignal } from "../plugin/job_signal.ts";
+import type { Pending, Result } from "../plugin/invoke.ts";
 
-/** Runs one job; never throws, and its promise never rejects. */
+/** Runs one job; never throws. */
 export interface JobHandler {
-  run(job: unknown, seq: number, attempt: number, signal: JobSignal): Result | Promise<Result>;
+  run(job: unknown, seq: number, attempt: number): Result | Pending;
 }
 
 /**
@@ -12,10 +11,10 @@ export interface JobHandler {
  */
 export function withTimeout(handler: JobHandler, timeoutMs: number, nowMs: () => number): JobHandler {
   return {
-    run(job, seq, attempt, signal) {
+    run(job, seq, attempt) {
       const startedMs = nowMs();
-      const result = handler.run(job, seq, attempt, signal);
-      if (result instanceof Promise || nowMs() - startedMs < timeoutMs || isRuled(result)) return result;
+      const result = handler.run(job, seq, attempt);
+      if (result.kind === "pending" || nowMs() - startedMs < timeoutMs || isRuled(result)) return result;
       const stack = result.kind === "failed" ? result.stack : "";
       return { kind: "failed", how: "timed out", message: "The attempt took longer than --timeout", stack };
     },

@@ -2,8 +2,7 @@ import { jobErrorBytesMax } from "../base/limits.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { messageJobs } from "../base/run_limits.ts";
 import { watchSlots } from "../base/watchdog.ts";
-import { JobSignal } from "../plugin/job_signal.ts";
-import type { Result } from "../plugin/invoke.ts";
+import type { Pending, Result } from "../plugin/invoke.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Alarm } from "./alarm.ts";
 import { type JobHandler, withTimeout } from "./job_handler.ts";
@@ -153,16 +152,15 @@ export class Runner {
     let doneFrom = slice.next;
     while (slice.next < to && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
       const seq = slice.next++;
-      const signal = new JobSignal();
       watch[watchSlots.begun] = ++this.#begun;
       watch[watchSlots.onStack] = seq;
-      const result = this.#handler.run(jobs[seq - base], seq, attempt, signal);
+      const result = this.#handler.run(jobs[seq - base], seq, attempt);
       watch[watchSlots.onStack] = -1;
-      if (!(result instanceof Promise) && result.kind === "done") continue;
+      if (result.kind === "done") continue;
       slice.done(doneFrom, seq, nowMs);
       doneFrom = seq + 1;
       const returnedMs = this.#options.nowMs();
-      if (result instanceof Promise) this.#await(result, { seq, slice, signal, startedMs: nowMs });
+      if (result.kind === "pending") this.#await(result, seq, slice, nowMs);
       else record(slice, seq, result, returnedMs - nowMs, returnedMs);
       nowMs = returnedMs;
     }
@@ -170,11 +168,12 @@ export class Runner {
     if (watch[watchSlots.recorded] !== 0) this.#settle();
   }
 
-  #await(result: Promise<Result>, job: RunningJob): void {
-    job.slice.running++;
+  #await({ ended, signal }: Pending, seq: number, slice: SliceRun, startedMs: number): void {
+    const job = { seq, slice, signal, startedMs };
+    slice.running++;
     this.#running.add(job);
     this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#options.nowMs());
-    result.then((result) => this.#ended(job, result));
+    ended.then((result) => this.#ended(job, result));
   }
 
   #ended(job: RunningJob, result: Result): void {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { Handler, type Result } from "../../src/plugin/invoke.ts";
+import { Handler, type Pending, type Result } from "../../src/plugin/invoke.ts";
 import { type AbortWhy, JobSignal } from "../../src/plugin/job_signal.ts";
 import type { JobContext, Plugin } from "../../src/plugin/types.ts";
 
@@ -9,8 +9,9 @@ function handler(handleJob: Handle, rest: Partial<Plugin> = {}): Handler {
   return new Handler({ handleJob, ...rest } as Plugin, { args: { table: "posts" }, log: () => {} });
 }
 
-function run(handleJob: Handle, signal = new JobSignal()): Result | Promise<Result> {
-  return handler(handleJob).run("job", 7, 2, signal);
+function run(handleJob: Handle): Result | Promise<Result> {
+  const attempt = handler(handleJob).run("job", 7, 2);
+  return attempt.kind === "pending" ? attempt.ended : attempt;
 }
 
 t.test("a handler that returns is done, whatever it returns", async (t) => {
@@ -79,7 +80,7 @@ t.test("ctx has args, log, shared, seq, attempt; it may be taken apart", async (
     skip("taken apart");
   }, { setup: () => shared });
   await one.setup();
-  t.same(one.run("job", 7, 2, new JobSignal()), { kind: "skipped", reason: "taken apart" });
+  t.same(one.run("job", 7, 2), { kind: "skipped", reason: "taken apart" });
   t.match(seen, { args: { table: "posts" }, seq: 7, attempt: 2, shared, same: true });
   t.notOk("verdict" in seen, "what was decided is out of the plugin's reach");
 });
@@ -87,7 +88,7 @@ t.test("ctx has args, log, shared, seq, attempt; it may be taken apart", async (
 t.test("ctx.log writes lines to the program's log", (t) => {
   const lines: unknown[] = [];
   const plugin: Plugin = { handleJob: (_job, ctx) => ctx.log.warn("slow row", { id: 3 }) };
-  new Handler(plugin, { args: {}, log: (...line) => void lines.push(line) }).run(0, 0, 1, new JobSignal());
+  new Handler(plugin, { args: {}, log: (...line) => void lines.push(line) }).run(0, 0, 1);
   t.same(lines, [["warn", "slow row", { id: 3 }]]);
   t.end();
 });
@@ -112,13 +113,12 @@ t.test("setup, then teardown, with what setup returned; what they throw rejects"
 
 /** Runs a handler that is aborted while it waits. */
 async function aborted(why: AbortWhy, end: (ctx: JobContext, seen: AbortSignal) => unknown): Promise<Result> {
-  const signal = new JobSignal();
-  const result = run(async (_job, ctx) => {
+  const attempt = handler(async (_job, ctx) => {
     await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
     return end(ctx, ctx.signal);
-  }, signal);
-  signal.abort(why);
-  return await result;
+  }).run("job", 7, 2) as Pending;
+  attempt.signal.abort(why);
+  return await attempt.ended;
 }
 
 const rethrow = (_ctx: JobContext, seen: AbortSignal) => seen.throwIfAborted();
@@ -158,7 +158,7 @@ t.test("this is the plugin in a handler", (t) => {
       ctx.skip(this.prefix);
     },
   };
-  t.same(new Handler(plugin, { args: {}, log: () => {} }).run(0, 0, 1, new JobSignal()), {
+  t.same(new Handler(plugin, { args: {}, log: () => {} }).run(0, 0, 1), {
     kind: "skipped",
     reason: "p",
   });

@@ -11,7 +11,6 @@ import type { Block } from "../../src/base/job_span.ts";
 import type { LogLevel } from "../../src/base/log.ts";
 import { describeError } from "../../src/plugin/describe_error.ts";
 import { Handler, type Result } from "../../src/plugin/invoke.ts";
-import { JobSignal } from "../../src/plugin/job_signal.ts";
 import { loadPlugin } from "../../src/plugin/load_plugin.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
@@ -60,7 +59,9 @@ async function drive(plugin: Plugin, task: Task): Promise<Outcome> {
     const cursor = blocks.map(lastCursor).at(-1);
     if (cursor) outcome.last = Buffer.from(cursor).toString("base64");
     for (const [seq, job] of outcome.jobs.entries()) {
-      if (handler) outcome.results.push(await handler.run(job, seq, 1, new JobSignal()));
+      if (!handler) continue;
+      const attempt = handler.run(job, seq, 1);
+      outcome.results.push(attempt.kind === "pending" ? await attempt.ended : attempt);
     }
     await handler?.teardown();
   } catch (thrown) {

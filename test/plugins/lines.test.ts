@@ -4,7 +4,6 @@ import t from "tap";
 import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines.ts";
 import { driven, runtimes } from "./driven.ts";
 import { Handler } from "../../src/plugin/invoke.ts";
-import { JobSignal } from "../../src/plugin/job_signal.ts";
 import type { Context, Plugin } from "../../src/plugin/types.ts";
 
 type Line = { offset: number; line: string };
@@ -101,7 +100,7 @@ t.test("the handler counts, skips empty lines, and fails on what is not JSON whe
   const plugin = { handleJob, setup, teardown } as unknown as Plugin;
   const one = new Handler(plugin, { args: { field: "type" }, log: (...line) => void logs.push(line) });
   await one.setup();
-  const run = (line: string) => one.run({ offset: 0, line }, 0, 1, new JobSignal());
+  const run = (line: string) => one.run({ offset: 0, line }, 0, 1);
   t.same(run('{"type":"view"}'), { kind: "done" });
   t.same(run('{"type":"buy", "n": 1}'), { kind: "done" });
   t.same(run('{"type":"view"}'), { kind: "done" });

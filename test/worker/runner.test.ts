@@ -3,8 +3,8 @@ import { countOf, includes } from "../../src/base/range_set.ts";
 import type { Ranges } from "../../src/base/ranges.ts";
 import { watchSlots } from "../../src/base/watchdog.ts";
 import { encode } from "../../src/protocol/codec.ts";
-import type { Result } from "../../src/plugin/invoke.ts";
-import type { JobSignal } from "../../src/plugin/job_signal.ts";
+import type { Pending, Result } from "../../src/plugin/invoke.ts";
+import { JobSignal } from "../../src/plugin/job_signal.ts";
 import type { WorkerMessage } from "../../src/protocol/worker_messages.ts";
 import { type Notes, Runner } from "../../src/worker/runner.ts";
 
@@ -64,7 +64,7 @@ function bench(
   const notes = new MemoryNotes(ahead);
   const watch = new Float64Array(4);
   const runner = new Runner({
-    handler: { run: (_job, seq, _attempt, signal) => run(seq, signal) },
+    handler: { run: (_job, seq) => attempt((signal) => run(seq, signal)) },
     notes,
     watch,
     concurrency,
@@ -85,6 +85,12 @@ function bench(
       while (!test()) await new Promise((resolve) => setImmediate(resolve));
     },
   };
+}
+
+function attempt(run: (signal: JobSignal) => Result | Promise<Result>): Result | Pending {
+  const signal = new JobSignal();
+  const ended = run(signal);
+  return ended instanceof Promise ? { kind: "pending", ended, signal } : ended;
 }
 
 function slice(number: number, seq: number, count: number) {
