@@ -2,12 +2,13 @@ import type { Ranges } from "./ranges.ts";
 
 /**
  * A worker's note of the jobs that may be running: written before any of them begins, read by the supervisor once
- * the worker died. Numbers (float64, this machine's byte order), at the beginning of a file:
+ * the worker died. Numbers (float64, this machine's byte order):
  *
  *     number, aheadFrom, aheadTo, n, from 1, to 1, ... from n, to n
  *
- * The ranges run for certain; `aheadFrom` up to `aheadTo` may begin without another note. At `recordOffset` the
- * watchdog thread puts `number, seq`: during note `number`, the call of job `seq` hangs. A record of another note is old.
+ * The ranges run for certain; `aheadFrom` up to `aheadTo` may begin without another note. The file has room for two of
+ * them, and begins with which one counts (an int32, 0 or 1): so a death amid a note leaves the one before. At `recordOffset`
+ * the watchdog thread puts `number, seq`: during note `number`, the call of job `seq` hangs. A record of another note is old.
  */
 export type StartNote = Readonly<{
   /** Counts up. */
@@ -22,12 +23,18 @@ export type StartNote = Readonly<{
 const headNumbers = 4;
 /** Most ranges in a note; more are merged, which only adds suspects. */
 const rangesMax = 4_000;
+const noteNumbers = headNumbers + 2 * rangesMax;
 /** Byte at which the watchdog's record lies. */
-export const recordOffset = (headNumbers + 2 * rangesMax) * 8;
+export const recordOffset = noteOffset(2);
 /** Bytes of the whole file. */
 export const noteFileBytes = recordOffset + 16;
 
-/** The note as numbers to write at the beginning of the file. */
+/** Byte at which the note that counts when the file begins with `which` lies. */
+export function noteOffset(which: number): number {
+  return (1 + which * noteNumbers) * 8;
+}
+
+/** A note as numbers. */
 export function layNote(number: number, running: Ranges, ahead: readonly [number, number]): Float64Array {
   const ranges = running.length > 2 * rangesMax ? [running[0]!, running[running.length - 1]!] : running;
   const numbers = new Float64Array(headNumbers + ranges.length);
@@ -41,17 +48,17 @@ export function layNote(number: number, running: Ranges, ahead: readonly [number
 
 /** Reads a note file; null if nothing was noted yet. */
 export function readNote(file: Uint8Array): StartNote | null {
-  if (file.byteLength < headNumbers * 8) return null;
-  const numbers = new Float64Array(file.slice(0, file.byteLength - file.byteLength % 8).buffer);
-  const number = numbers[0]!;
-  const count = numbers[3]!;
+  if (file.byteLength < noteFileBytes) return null;
+  const { buffer } = file.slice();
+  const [which = 0] = new Int32Array(buffer, 0, 1);
+  const note = new Float64Array(buffer, noteOffset(which), noteNumbers);
+  const [number = 0, aheadFrom = 0, aheadTo = 0, count = 0] = note;
   if (number === 0 || count > rangesMax) return null;
-  const record = recordOffset / 8;
-  const isRecorded = numbers.length >= record + 2 && numbers[record] === number;
+  const [recorded, onStack = 0] = new Float64Array(buffer, recordOffset, 2);
   return {
     number,
-    running: [...numbers.subarray(headNumbers, headNumbers + 2 * count)],
-    ahead: [numbers[1]!, numbers[2]!],
-    onStack: isRecorded ? numbers[record + 1]! : null,
+    running: [...note.subarray(headNumbers, headNumbers + 2 * count)],
+    ahead: [aheadFrom, aheadTo],
+    onStack: recorded === number ? onStack : null,
   };
 }

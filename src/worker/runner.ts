@@ -23,6 +23,7 @@ export interface Notes {
   readonly isExact: boolean;
   coveredTo(next: number): number;
   cover(running: Ranges, next: number, end: number, nowMs: number): void;
+  rest(nowMs: number): void;
   settle(running: Ranges, nowMs: number): void;
 }
 
@@ -226,6 +227,7 @@ export class Runner {
     if (isWaiting) this.#answerAlarm.setBy(nowMs + answerMs, nowMs);
     if (this.#slices.length > 0) return;
     this.#busyAtMs = -1;
+    this.#options.notes.rest(nowMs);
     this.#onIdle?.();
   }
 

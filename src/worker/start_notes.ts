@@ -1,9 +1,9 @@
-import { closeSync, openSync, writeSync } from "node:fs";
 import { watchSlots } from "../base/watchdog.ts";
 import { layNote } from "../base/start_note.ts";
 import type { Ranges } from "../base/ranges.ts";
+import { type NoteFile, openNoteFile } from "./note_file.ts";
 
-/** How long what one note announces should take to begin: noting costs about 2 microseconds. */
+/** How long what one note announces should take to begin: where a note is a write, it costs some 15 microseconds. */
 const noteMs = 0.2;
 /** Most jobs one note announces. */
 const aheadMax = 4_096;
@@ -16,17 +16,19 @@ const growth = 4;
  * 200 microseconds; jobs slower than that get a note each.
  */
 export class StartNotes {
-  readonly #fd: number;
+  readonly #file: NoteFile;
   readonly #watch: Float64Array;
   #number = 0;
   #aheadFrom = 0;
   #aheadTo = 0;
   #notedAtMs = 0;
+  /** When there was nothing to run; before the latest note, if there was something ever since. */
+  #restedAtMs = -Infinity;
   #isExact = true;
 
   /** @param watch Numbers shared with the watchdog, see `watchSlots`. */
   constructor(path: string, watch: Float64Array) {
-    this.#fd = openSync(path, "r+");
+    this.#file = openNoteFile(path);
     this.#watch = watch;
   }
 
@@ -43,19 +45,21 @@ export class StartNotes {
   /** Covers jobs from `next`, as many as seem right, at most up to `end`. Call when `next` is not covered. */
   cover(running: Ranges, next: number, end: number, nowMs: number): void {
     const announced = this.#aheadTo - this.#aheadFrom;
-    const tookMs = Math.max(nowMs - this.#notedAtMs, 0.001);
+    const untilMs = this.#restedAtMs > this.#notedAtMs ? this.#restedAtMs : nowMs;
+    const tookMs = Math.max(untilMs - this.#notedAtMs, 0.001);
     const fitting = Math.floor(announced / tookMs * noteMs);
     const ahead = Math.max(1, Math.min(fitting, announced * growth, aheadMax));
     this.#write(running, next, Math.min(next + ahead, end), nowMs);
   }
 
+  /** Nothing is left to run, so the time until the next note says nothing about jobs. */
+  rest(nowMs: number): void {
+    this.#restedAtMs = nowMs;
+  }
+
   /** Names just what runs: nothing begins before the next note. */
   settle(running: Ranges, nowMs: number): void {
     this.#write(running, this.#aheadTo, this.#aheadTo, nowMs);
-  }
-
-  close(): void {
-    closeSync(this.#fd);
   }
 
   #write(running: Ranges, from: number, to: number, nowMs: number): void {
@@ -66,8 +70,7 @@ export class StartNotes {
     this.#aheadTo = to;
     this.#notedAtMs = nowMs;
     this.#isExact = to === from;
-    const note = layNote(this.#number, running, [from, to]);
-    writeSync(this.#fd, note, 0, note.byteLength, 0);
+    this.#file.write(layNote(this.#number, running, [from, to]));
   }
 }
 
@@ -76,5 +79,6 @@ export const noNotes = {
   isExact: true,
   coveredTo: () => Infinity,
   cover: () => {},
+  rest: () => {},
   settle: () => {},
 };

@@ -1,5 +1,5 @@
 import t from "tap";
-import { layNote, readNote, recordOffset } from "../../src/base/start_note.ts";
+import { layNote, noteFileBytes, noteOffset, readNote, recordOffset } from "../../src/base/start_note.ts";
 import { Holdings } from "../../src/core/holdings.ts";
 import type { SlaveMessage } from "../../src/protocol/messages.ts";
 import { Answers } from "../../src/slave/answers.ts";
@@ -79,14 +79,16 @@ t.test("suspects are what a note says may have run", async (t) => {
 });
 
 t.test("notes are read as they were written; a record of another note is old", async (t) => {
-  const file = new Uint8Array(recordOffset + 16);
+  const file = new Uint8Array(noteFileBytes);
   t.equal(readNote(file), null, "an empty file");
   const write = (numbers: Float64Array, at: number) => file.set(new Uint8Array(numbers.buffer), at);
-  write(layNote(7, [1, 2, 5, 9], [20, 30]), 0);
+  write(layNote(7, [1, 2, 5, 9], [20, 30]), noteOffset(0));
   t.same(readNote(file), { number: 7, running: [1, 2, 5, 9], ahead: [20, 30], onStack: null });
   write(new Float64Array([7, 21]), recordOffset);
   t.equal(readNote(file)!.onStack, 21);
-  write(layNote(8, [], [20, 30]), 0);
+  write(layNote(8, [], [20, 30]), noteOffset(1));
+  t.equal(readNote(file)!.number, 7, "not the one that counts");
+  new Int32Array(file.buffer)[0] = 1;
   t.same(readNote(file), { number: 8, running: [], ahead: [20, 30], onStack: null });
 });
 

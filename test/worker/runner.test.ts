@@ -36,6 +36,8 @@ class MemoryNotes implements Notes {
     this.written++;
   }
 
+  rest(): void {}
+
   settle(running: Ranges): void {
     [this.running, this.from] = [running, this.to];
     this.written++;
