@@ -197,6 +197,8 @@ export class Supervisor implements Slave {
         this.#workforce.abort(this.#holdings.applyKeep(message.leases));
         if (this.#stopping.why !== null) this.#withdraw();
         this.#answers.flush();
+        // workers may have become ready since `ready` was sent
+        this.#answers.sayCredit();
         return this.#workforce.feed();
       case "lease":
         return this.#onLease(message);
