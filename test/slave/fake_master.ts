@@ -24,6 +24,8 @@ export type FakeOptions = {
   args?: Record<string, string>;
   /** What it lets a slave keep. @default all it names */
   keep?: (held: readonly LeaseJobs[]) => readonly LeaseJobs[];
+  /** Says what the slave may keep only when the test has it say so. @default false */
+  keepsLate?: boolean;
   /** Leases released jobs again, as a master does. @default true */
   releases?: boolean;
   log?: Log;
@@ -90,7 +92,7 @@ export class FakeMaster {
     this.intros.push(intro);
     link.onMessage = (message) => {
       this.said.push(message);
-      if (message.kind === "ready") {
+      if (message.kind === "ready" && this.#options.keepsLate !== true) {
         const leases = this.#options.keep?.(message.held) ?? message.held;
         link.send({ kind: "keep", leases });
       }

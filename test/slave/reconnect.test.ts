@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { FakeMaster } from "./fake_master.ts";
 import { here, isAlive, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
@@ -42,6 +43,27 @@ t.test("a slave waits for its master, says so once, and names what it held to th
   second.send({ kind: "dismiss" });
   t.match(await slave.finished, { exitCode: 0 });
   await second.stop();
+});
+
+t.test("a worker that was ready before the master kept anything is told of at once, not at a tick", async (t) => {
+  const master = await FakeMaster.start({ keepsLate: true });
+  const slave = slaveOf(master);
+  t.teardown(() => slave.kill());
+  await master.until(() => master.isReady);
+  while (slave.status().workers === 0) await sleep(5);
+  const { setTimeout: original } = globalThis;
+  globalThis.setTimeout = (() => 0) as unknown as typeof setTimeout;
+  t.teardown(() => void (globalThis.setTimeout = original));
+  await sleep(200); // the tick that was due: no other follows
+  master.send({ kind: "keep", leases: [] });
+  const endMs = performance.now() + 1_000;
+  const isTold = () => master.said.some((message) => message.kind === "credit" && message.credit > 0);
+  while (!isTold() && performance.now() < endMs) await new Promise((resolve) => setImmediate(resolve));
+  t.ok(isTold());
+  globalThis.setTimeout = original;
+  slave.kill();
+  await slave.finished;
+  await master.stop();
 });
 
 t.test("a lost job that is leased again waits until its first run here has ended", async (t) => {
