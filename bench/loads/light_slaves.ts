@@ -10,8 +10,8 @@ import { tokenText } from "../taskmaster.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 
-/** As in src/slave/answers.ts: what part of its credit makes a slave answer at once, and when it answers for less. */
-const answerPart = 1 / 2;
+/** As in src/slave/answers.ts: what part of its credit makes a slave answer at once (half of what is left), and when it answers for less. */
+const answerPart = 1 / 3;
 const answerMs = 40;
 
 const { positionals: [port, count], values } = parseArgs({

@@ -7,7 +7,7 @@ import type { Ranges } from "./ranges.ts";
  *     number, aheadFrom, aheadTo, n, from 1, to 1, ... from n, to n
  *
  * The ranges run for certain; `aheadFrom` up to `aheadTo` may begin without another note. The file has room for two of
- * them, and begins with which one counts (an int32, 0 or 1): so a death amid a note leaves the one before. At `recordOffset`
+ * them, and begins with which one counts (an int32, 0 or 1): in mapped memory a death amid a note leaves the one before. At `recordOffset`
  * the watchdog thread puts `number, seq`: during note `number`, the call of job `seq` hangs. A record of another note is old.
  */
 export type StartNote = Readonly<{

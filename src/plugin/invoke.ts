@@ -79,11 +79,20 @@ export class Handler {
 
 function pending(returned: PromiseLike<unknown>, context: HandlerContext): Pending {
   const signal = HandlerContext.signalOf(context);
-  const ended = Promise.resolve(returned).then(
-    () => success(context, signal),
-    (error) => failure(error, context, signal),
-  );
-  return { kind: "pending", ended, signal };
+  return { kind: "pending", ended: settle(returned, context, signal), signal };
+}
+
+async function settle(
+  returned: PromiseLike<unknown>,
+  context: HandlerContext,
+  signal: JobSignal,
+): Promise<Result> {
+  try {
+    await returned;
+  } catch (error) {
+    return failure(error, context, signal);
+  }
+  return success(context, signal);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,5 +1,4 @@
 import { openSync, writeSync } from "node:fs";
-import process from "node:process";
 import { noteOffset } from "../base/start_note.ts";
 
 /** The file of a worker's notes. What was written outlives the process, whatever ends it. */
@@ -45,9 +44,12 @@ class WrittenFile implements NoteFile {
   }
 }
 
-/** The bytes of the file; null where the runtime cannot map one: Deno, Node, and Bun on Windows. */
+/** The bytes of the file; null where they cannot be mapped: under Deno, Node, and on some file systems. */
 function mapped(path: string): Uint8Array | null {
-  if (process.platform === "win32") return null;
   const { Bun } = globalThis as { Bun?: { mmap(path: string, options: { shared: boolean }): Uint8Array } };
-  return Bun === undefined ? null : Bun.mmap(path, { shared: true });
+  try {
+    return Bun?.mmap(path, { shared: true }) ?? null;
+  } catch {
+    return null;
+  }
 }

@@ -209,7 +209,7 @@ export class Runner {
   }
 
   /**
-   * Says how jobs ended: of all once a quarter is left to begin, so that more come before this worker runs dry;
+   * Says how jobs ended: of all once a quarter is left to begin, or one, so that more come before this worker runs dry;
    * else of slices that were long and are over. Each message wakes two other processes, which takes CPU from handlers.
    */
   #answer(isDue: boolean): void {
@@ -237,7 +237,7 @@ export class Runner {
       left += slice.end - slice.next;
       ended += slice.unanswered;
     }
-    return 3 * left <= ended;
+    return 3 * (left - 1) <= ended;
   }
 
   /** How long there was something to run since this was asked last. */

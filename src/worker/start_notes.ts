@@ -54,7 +54,7 @@ export class StartNotes {
 
   /** Nothing is left to run, so the time until the next note says nothing about jobs. */
   rest(nowMs: number): void {
-    this.#restedAtMs = nowMs;
+    if (this.#restedAtMs <= this.#notedAtMs) this.#restedAtMs = nowMs;
   }
 
   /** Names just what runs: nothing begins before the next note. */
