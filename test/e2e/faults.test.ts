@@ -1,6 +1,9 @@
 import t from "tap";
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { nodeDisk } from "../../src/state/disk.ts";
+import { readStateFile } from "../../src/state/read_state_file.ts";
 import { portOf, processesOf, type Program, randomFrom, runtimes, Scenario, until } from "./harness.ts";
 
 // Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of
@@ -87,11 +90,12 @@ t.test("jobs that take longer than a checkpoint: those in flight when everything
   t.teardown(() => scenario.end());
   const jobs = 40;
   const start = () => scenario.run([`jobs=${jobs}`, "pause=3000", "--concurrency", "10"]);
-  const savedAtMs = () => statSync(join(scenario.folder, "probe.state")).mtimeMs;
+  const saved = async () =>
+    (await readStateFile(nodeDisk, join(scenario.folder, "probe.state")))?.state.handedOut ?? 0;
   const first = start();
   await until(() => scenario.records().begun.size > jobs / 2, "a second round of jobs began");
-  const beganMs = Date.now();
-  await until(() => savedAtMs() > beganMs, "a checkpoint that has them");
+  const endMs = Date.now() + 2_000;
+  while (await saved() <= jobs / 2 && Date.now() < endMs) await sleep(20); // a checkpoint that has them
   first.signal("SIGKILL");
   await first.ended;
   await until(() => processesOf(scenario.folder).length === 0, "slave and workers ended with the master");

@@ -105,7 +105,7 @@ export const processMutants: readonly Mutant[] = [
     name: "a job that was aborted by a stop is charged",
     patches: [{
       file: "src/plugin/invoke.ts",
-      find: 'if (signal.why === "stop" || signal.why === "lost") return released;',
+      find: 'if (signal?.why === "stop" || signal?.why === "lost") return released;',
       replace: 'if (signal.why === "lost") return released;',
     }],
     checks: [
