@@ -106,7 +106,7 @@ export const processMutants: readonly Mutant[] = [
     patches: [{
       file: "src/plugin/invoke.ts",
       find: 'if (signal?.why === "stop" || signal?.why === "lost") return released;',
-      replace: 'if (signal.why === "lost") return released;',
+      replace: 'if (signal?.why === "lost") return released;',
     }],
     checks: [
       quickTest("plugin/invoke", "what is thrown after an abort by stop or lost lease costs nothing"),
