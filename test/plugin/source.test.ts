@@ -469,12 +469,13 @@ t.test("a full block may leave before the next one is made", async (t) => {
   });
   const count = (): void => {
     turns++;
-    if (turnsAtBlock.length < 3) setImmediate(count);
+    counting = setImmediate(count);
   };
   taker.onBlock = () => turnsAtBlock.push(turns);
-  setImmediate(count);
+  let counting = setImmediate(count);
   taker.source.open(undefined);
   await taker.over;
+  clearImmediate(counting);
   t.equal(new Set(turnsAtBlock).size, turnsAtBlock.length, `blocks at the turns ${turnsAtBlock}`);
   t.ok(turnsAtBlock.length >= 3);
 });
