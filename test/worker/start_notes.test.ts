@@ -1,0 +1,65 @@
+import t from "tap";
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { layNote, noteFileBytes, noteOffset, readNote } from "../../src/base/start_note.ts";
+import { openNoteFile } from "../../src/worker/note_file.ts";
+import { StartNotes } from "../../src/worker/start_notes.ts";
+
+const bun = fileURLToPath(new URL("../../node_modules/.bin/bun", import.meta.url));
+const source = (name: string): string => JSON.stringify(new URL(`../../src/${name}`, import.meta.url).href);
+
+function emptyFile(folder: string): string {
+  const path = join(folder, "note");
+  writeFileSync(path, new Uint8Array(noteFileBytes));
+  return path;
+}
+
+/** The number of the note in each of the two places. */
+function numbersIn(path: string): number[] {
+  const { buffer } = new Uint8Array(readFileSync(path));
+  return [0, 1].map((which) => new Float64Array(buffer, noteOffset(which), 1)[0]!);
+}
+
+t.test("in mapped memory a note leaves the one before whole, and is in the file at once", async (t) => {
+  const path = emptyFile(t.testdir());
+  const script = `
+    import { layNote } from ${source("base/start_note.ts")};
+    import { openNoteFile } from ${source("worker/note_file.ts")};
+    const file = openNoteFile(${JSON.stringify(path)});
+    for (const number of [1, 2, 3]) file.write(layNote(number, [4, 5], [6, 7]));
+    process.kill(process.pid, "SIGKILL");
+  `;
+  t.equal(spawnSync(bun, ["-e", script], { timeout: 20_000, killSignal: "SIGTERM" }).signal, "SIGKILL");
+  t.same(readNote(readFileSync(path)), { number: 3, running: [4, 5], ahead: [6, 7], onStack: null });
+  t.same(numbersIn(path).sort(), [2, 3]);
+});
+
+t.test("where nothing can be mapped a note is written", (t) => {
+  const path = emptyFile(t.testdir());
+  const file = openNoteFile(path);
+  for (const number of [1, 2]) file.write(layNote(number, [], [number, 9]));
+  t.same(readNote(readFileSync(path)), { number: 2, running: [], ahead: [2, 9], onStack: null });
+  t.end();
+});
+
+t.test("time without jobs does not make jobs look slow", (t) => {
+  const notes = new StartNotes(emptyFile(t.testdir()), new Float64Array(4));
+  let next = 0;
+  const coverAt = (ms: number): number => {
+    const from = next;
+    notes.cover([], from, from + 10_000, ms);
+    next = notes.coveredTo(from);
+    return next - from;
+  };
+  let ms = 100;
+  for (let note = 0; note < 5; note++) coverAt(ms += 0.001);
+  const before = coverAt(ms += 0.001);
+  t.ok(before > 100, `a note announces ${before} quick jobs`);
+  notes.rest(ms += 0.2);
+  notes.rest(ms + 40);
+  t.ok(coverAt(ms += 50) >= before / 2, "and after a pause as many");
+  t.equal(coverAt(ms += 1_000), 1, "if they were slow, one");
+  t.end();
+});
