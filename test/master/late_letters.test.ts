@@ -37,6 +37,10 @@ async function killedAfterLetters(t: Parameters<typeof start>[0]): Promise<strin
   slave.answer(first, { done: [], failed: [threw(1)], credit: 0 });
   while (master.status().dead < 2) await new Promise((resolve) => setTimeout(resolve, 5));
   copyFileSync(join(before, files[1]), join(after, files[1]));
+  // or it would still save into a folder that is being removed
+  master.stop();
+  master.stop();
+  await master.finished;
   return after;
 }
 
