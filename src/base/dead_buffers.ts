@@ -1,7 +1,7 @@
 /** The runtime is asked after so many bytes, not at each block: an answer costs it some 12 microseconds. */
-const askBytes = 4 << 20;
-/** Buffers may always grow by so much before a collection, which takes some 14 ms where all cores are busy. */
-const growthBytesMin = 16 << 20;
+const askBytes = 1 << 20;
+/** Buffers may always grow by so much before a collection, which takes 4 to 14 ms, the more where all cores are busy. */
+const growthBytesMin = 8 << 20;
 
 /** What is needed of the runtime. */
 export interface Collector {
@@ -16,16 +16,13 @@ export interface Collector {
  * that waited in a buffer are not young any more: left to itself it lets the dead become twice what lives.
  */
 export class DeadBuffers {
-  readonly #growthBytesMax: number;
   readonly #collector: Collector | null;
   /** Since the runtime was asked. */
   #madeBytes = 0;
   /** Of the buffers, when they were fewest since the last collection: what lives. */
   #leftBytes = 0;
 
-  /** @param growthBytesMax What buffers may grow by between two collections, if that is more than 16 MiB. */
-  constructor(growthBytesMax: number, collector: Collector | null = bunCollector()) {
-    this.#growthBytesMax = Math.max(growthBytesMin, growthBytesMax);
+  constructor(collector: Collector | null = bunCollector()) {
     this.#collector = collector;
   }
 
@@ -36,8 +33,9 @@ export class DeadBuffers {
     this.#madeBytes = 0;
     const { arrayBuffers, heapUsed } = this.#collector.memoryUsage();
     this.#leftBytes = Math.min(this.#leftBytes, arrayBuffers);
-    // A collection looks at all objects: where a plugin holds many, it must be worth its while.
-    if (arrayBuffers - this.#leftBytes < Math.max(this.#growthBytesMax, heapUsed - arrayBuffers)) return;
+    // A collection looks at all that lives: where that is much, the dead must be worth it.
+    const living = Math.max(this.#leftBytes, heapUsed - arrayBuffers);
+    if (arrayBuffers - this.#leftBytes < Math.max(growthBytesMin, living / 2)) return;
     this.#collector.collect();
     this.#leftBytes = this.#collector.memoryUsage().arrayBuffers;
   }

@@ -226,8 +226,8 @@ export class RunningMaster implements Master {
   }
 
   #makeSource(): Source {
-    const { plugin, args, bytesMax, log } = this.#options;
-    const deadBuffers = new DeadBuffers(bytesMax / 2);
+    const { plugin, args, log } = this.#options;
+    const deadBuffers = new DeadBuffers();
     return new Source(plugin.plugin, { args }, {
       demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
       onBlock: (block) => {

@@ -36,7 +36,7 @@ export class Supervisor implements Slave {
   readonly #workforce: Workforce;
   readonly #answers: Answers;
   readonly #stopping: Stopping;
-  readonly #deadBuffers = new DeadBuffers(0);
+  readonly #deadBuffers = new DeadBuffers();
   #uplink: Uplink | null = null;
   #hash = new Uint8Array(0);
   #concurrency = 1;

@@ -2,7 +2,7 @@
 import { DeadBuffers } from "../../src/base/dead_buffers.ts";
 
 const isHelped = process.argv[2] === "helped";
-const buffers = new DeadBuffers(0);
+const buffers = new DeadBuffers();
 const queue: Uint8Array[] = [];
 let most = 0;
 for (let made = 0; made < 2_000; made++) {

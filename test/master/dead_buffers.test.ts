@@ -18,7 +18,7 @@ t.test("a master has the buffers of its jobs collected once they are many", asyn
   const { collections } = pretended;
   t.ok(
     collections >= 1 && collections <= 5,
-    `20 MB of jobs, looked at each 4 MiB: ${collections} collections`,
+    `20 MB of jobs, looked at each MiB: ${collections} collections`,
   );
 });
 

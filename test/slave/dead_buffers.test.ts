@@ -22,7 +22,7 @@ t.test("a slave has the buffers of its leases collected once they are many", asy
     const { collections } = pretended;
     t.ok(
       collections >= 1 && collections <= 4,
-      `16 MB of jobs, looked at each 4 MiB: ${collections} collections`,
+      `16 MB of jobs, looked at each MiB: ${collections} collections`,
     );
   } finally {
     slave.kill();
