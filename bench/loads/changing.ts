@@ -14,7 +14,7 @@ export const changing: Load = {
   async measure(isQuick) {
     const turns = Math.round(turnsPerMs() / 10);
     const from = isQuick ? 20_000 : 60_000;
-    const to = from + (isQuick ? 400 : 800);
+    const to = from + (isQuick ? 400 : 3_000);
     using place = new Place();
     const work = `change:${turns}:${from}:${to}`;
     const words = [`dir=${place.folder}`, `jobs=${to + from}`, `work=${work}`, "--procs", procs];

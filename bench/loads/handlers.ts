@@ -21,7 +21,7 @@ export const handlers: Load = {
     const later: Stretch = isQuick ? [1_000, 2_000] : [12_000, 20_000];
     const jobs = procs * later[1] * spare;
     const ways = [during(first), during(later)];
-    const [atFirst, atLast] = await percentsOfIdeal(`burn:${turnsPerMs()}`, 1, jobs, rounds, ways);
+    const [atFirst, atLast] = await percentsOfIdeal(`burn:${turnsPerMs()}`, 1, jobs, isQuick ? 1 : 5, ways);
     const waits: [number, number][] = [];
     for (const concurrency of isQuick ? [100] : [100, 1000]) {
       const jobs = concurrency * procs * 100 * (isQuick ? 1 : 8);
@@ -53,7 +53,7 @@ function during(stretch: Stretch): Rates {
   return { ofBare: rate, ofOurs: rate };
 }
 
-/** For each way to count: what part of the bare loops' rate `taskmaster run` has, in runs that take turns. */
+/** For each way to count: what part of the bare loops' rate `taskmaster run` has right after them, the median of the rounds. */
 async function percentsOfIdeal(
   work: string,
   concurrency: number,
@@ -61,14 +61,13 @@ async function percentsOfIdeal(
   rounds: number,
   ways: readonly Rates[],
 ): Promise<number[]> {
-  const found = ways.map((way) => ({ way, bare: [] as number[], ours: [] as number[] }));
+  const percents = ways.map(() => [] as number[]);
   for (let round = 0; round < rounds; round++) {
     const loops = await bareTimes(jobs, work, procs, concurrency);
-    for (const { way, bare } of found) bare.push(way.ofBare(loops));
     const workers = await runTimes(jobs, work, concurrency);
-    for (const { way, ours } of found) ours.push(way.ofOurs(workers));
+    ways.forEach(({ ofBare, ofOurs }, at) => percents[at]!.push(ofOurs(workers) / ofBare(loops) * 100));
   }
-  return found.map(({ bare, ours }) => median(ours) / median(bare) * 100);
+  return percents.map(median);
 }
 
 async function runTimes(jobs: number, work: string, concurrency: number): Promise<Timed[][]> {

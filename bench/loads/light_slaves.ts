@@ -12,7 +12,7 @@ type Lease = Extract<MasterMessage, { kind: "lease" }>;
 
 /** As in src/slave/answers.ts: what part of its credit makes a slave answer at once (half of what is left), and when it answers for less. */
 const answerPart = 1 / 3;
-const answerMs = 40;
+const answerMs = 80;
 
 const { positionals: [port, count], values } = parseArgs({
   allowPositionals: true,

@@ -90,7 +90,7 @@ export class Dispatch {
 
   /**
    * How many jobs a session gets in one batch: its share, so that none gets all while others get none, but not so
-   * few that batches cost more than they bring. Credit is some 80 ms of work, so a sixteenth of it lasts 5 ms. A
+   * few that batches cost more than they bring. Credit is some 160 ms of work, so a sixteenth of it lasts 10 ms. A
    * session costs some 50 us to serve: in a long line, a batch should last until it is this one's turn again.
    */
   #roomOf({ credit, held }: Session): number {

@@ -4,7 +4,7 @@ import type { Answer } from "../core/types.ts";
 import type { SlaveMessage } from "../protocol/messages.ts";
 
 /** Longest a job that ended waits for others to be answered with. */
-const answerMs = 40;
+const answerMs = 80;
 /** The same while a worker has nothing to do, so that it is not fed crumbs. */
 const hungryMs = 1;
 /**
@@ -30,7 +30,7 @@ export type AnswersOptions = Readonly<{
   send: (message: SlaveMessage) => void;
 }>;
 
-/** Tells the master how jobs ended: coalesced per lease, at the latest 40 ms after the worker said so. */
+/** Tells the master how jobs ended: coalesced per lease, at the latest 80 ms after the worker said so. */
 export class Answers {
   readonly #options: AnswersOptions;
   /** Jobs that ended since the answers before. */

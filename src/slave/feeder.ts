@@ -13,7 +13,7 @@ const overfullJobs = 16;
  * Hands what the slave holds to its workers, a slice at a time, and says how much more it may hold.
  *
  * Jobs leave in the order they came. One that wants a worker, or the slave, for itself waits for that and whatever
- * is behind it waits too: workers run dry within some 50 ms, unless a job is slow, and then few wait.
+ * is behind it waits too: workers run dry within some 100 ms, unless a job is slow, and then few wait.
  */
 export class Feeder {
   readonly #holdings: Holdings;

@@ -2,10 +2,14 @@ import { messageJobs } from "../base/run_limits.ts";
 
 /** How fast old measurements fade: a job's cost may change by a hundred, and a second later that must be known. */
 const fadeMs = 150;
+/** Two measurements in a row, each this many times slower than what was known, say that the work has changed. */
+const slowTimes = 4;
+/** Of measurements over less time neither says anything of this. */
+const tellingMs = 20;
 /** What a slave holds ahead of what runs, as time: covers a round trip to the master. */
-export const aheadMs = 80;
+export const aheadMs = 160;
 /** What a worker holds ahead of what it runs, as time: covers a round trip to the supervisor. */
-const feedMs = 50;
+const feedMs = 100;
 /** Most jobs in a slice: enough that its messages cost nothing, few enough to spread. */
 export const sliceJobsMax = 4_096;
 
@@ -16,12 +20,22 @@ export const sliceJobsMax = 4_096;
 export class Speed {
   #jobs = 0;
   #ms = 0;
+  #wasSlow = false;
 
   /** `jobs` ended in `busyMs` in which the worker had something to run. */
   observe(jobs: number, busyMs: number): void {
-    const fade = Math.exp(-busyMs / fadeMs);
+    const fade = this.#isOther(jobs, busyMs) ? 0 : Math.exp(-busyMs / fadeMs);
     this.#jobs = this.#jobs * fade + jobs;
     this.#ms = this.#ms * fade + busyMs;
+  }
+
+  /** Whether the work became another, and what was known of it is of no use; one slow job among quick ones does not say so. */
+  #isOther(jobs: number, busyMs: number): boolean {
+    if (busyMs < tellingMs) return false;
+    const isSlow = slowTimes * jobs * this.#ms < this.#jobs * busyMs;
+    const isOther = isSlow && this.#wasSlow;
+    this.#wasSlow = isSlow && !isOther;
+    return isOther;
   }
 
   /** @param waitedMs How long the worker has had jobs since it last said that some ended. */
@@ -46,7 +60,7 @@ export function isWorthSlice(room: number, ahead: number): boolean {
 }
 
 /**
- * Jobs a slave may hold in all: what its workers run, and what they begin within 80 ms. At least one.
+ * Jobs a slave may hold in all: what its workers run, and what they begin within 160 ms. At least one.
  *
  * @param speeds Jobs a millisecond, of each worker that takes jobs.
  */

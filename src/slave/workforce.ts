@@ -15,8 +15,8 @@ import type { Death } from "./worker_process.ts";
 
 /** Late by more than this, the supervisor reads what its workers said meanwhile before it judges them. */
 const lagMsMax = 500;
-/** Far too many jobs for so long are handed back: one slow job among quick ones is over by then. */
-const overfullMs = 500;
+/** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
+const overfullMs = 250;
 
 export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;

@@ -10,11 +10,11 @@ import { type RunningJob, RunningJobs } from "./running_jobs.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
 /** Longest stretch of synchronous work before sockets and timers get their turn. */
-const turnMs = 5;
+const turnMs = 10;
 /** The same once a slice ended, so that its answer goes out while the next one runs. */
 const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
-const answerMs = 40;
+const answerMs = 80;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
 
@@ -214,12 +214,13 @@ export class Runner {
    */
   #answer(isDue: boolean): void {
     const nowMs = this.#options.nowMs();
-    const isAll = isDue || this.#isHungry();
+    const isAll = isDue || this.#isHungry() ||
+      this.#slices.some((slice) => nowMs >= slice.endedAtMs + answerMs);
     let isWaiting = false;
     for (const slice of this.#slices) {
       if (slice.endedAtMs === Infinity) continue;
       const isLong = slice.isOver && slice.unanswered >= messageJobs;
-      if (isAll || isLong || slice.isAnswerLarge || nowMs >= slice.endedAtMs + answerMs) {
+      if (isAll || isLong || slice.isAnswerLarge) {
         for (const answer of slice.takeAnswers(this.#takeBusyMs(nowMs))) this.#say(answer);
       } else isWaiting = true;
     }

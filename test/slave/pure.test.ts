@@ -44,17 +44,36 @@ t.test("a worker's speed follows a change by a hundred within a second", async (
   t.ok(speed.perMs(1_000) < 1, "a worker that ends nothing for a second is slow");
 });
 
-t.test("credit is what runs and 80 ms ahead, at least one", async (t) => {
+t.test("work that became slow is known after two measurements; one slow job among quick ones changes little", async (t) => {
+  const speed = new Speed();
+  const quick = () => speed.observe(800, 80);
+  for (let at = 0; at < 10; at++) quick();
+  speed.observe(8, 80);
+  t.ok(speed.perMs(0) > 4, `one slow measurement: ${speed.perMs(0)}`);
+  speed.observe(1, 1);
+  quick();
+  speed.observe(8, 80);
+  t.ok(speed.perMs(0) > 4, `another, quick ones between them: ${speed.perMs(0)}`);
+  speed.observe(1, 0);
+  speed.observe(8, 80);
+  t.ok(speed.perMs(0) < 0.11, `two in a row, whatever was too short to tell: ${speed.perMs(0)}`);
+});
+
+t.test("credit is what runs and 160 ms ahead, at least one", async (t) => {
   t.equal(slaveCredit(1, [0], 1_000), 1);
   t.equal(slaveCredit(1, [0.001], 1_000), 1, "a job a second: none waits behind it");
-  t.equal(slaveCredit(1, [0.00625, 0.00625], 1_000), 3, "0.5 ahead in each: one waits for whichever is free");
-  t.equal(slaveCredit(100, [2], 1_000), 260);
+  t.equal(
+    slaveCredit(1, [0.003125, 0.003125], 1_000),
+    3,
+    "0.5 ahead in each: one waits for whichever is free",
+  );
+  t.equal(slaveCredit(100, [2], 1_000), 420);
   t.equal(slaveCredit(1, [3_000], 1_000), 1_000, "never more than the wire carries");
 });
 
 t.test("slices are a worker's room at most, and its share of what is queued", async (t) => {
   t.equal(workerRoom(1, 0), 1);
-  t.equal(workerRoom(10, 0.5), 35);
+  t.equal(workerRoom(10, 0.5), 60);
   t.equal(sliceJobs(20, 1_000, 2), 20);
   t.equal(sliceJobs(10_000, 100_000, 2), 4_096);
   t.equal(sliceJobs(1_000, 9, 2), 5);
