@@ -3,14 +3,17 @@ import { setTimeout as pause } from "node:timers/promises";
 import { mainThreadMs, memoryMB } from "../proc.ts";
 import { type Rig, root } from "../rig.ts";
 import { measureOnce } from "../rounds.ts";
+import { type Shape, shapes } from "../rows.ts";
 import { median, sum } from "../statistics.ts";
 import type { Load as Work } from "../system.ts";
 import { runTaskmaster } from "../taskmaster.ts";
-import { atLeast, atMost, type Curve, type Load, shown } from "./load.ts";
+import { atLeast, atMost, type Curve, type Load, type Row, shown } from "./load.ts";
 import { Place, pluginPath, type Program, type Status } from "./place.ts";
 import { endedWithin, nowMs, readTimes } from "./times.ts";
 
 const heartbeatMs = 1_000;
+/** Jobs that the master buffers where nobody says otherwise. */
+const buffered = 10_000;
 const empty = join(root, "bench", "plugins", "empty.ts");
 
 type Crowd = Readonly<{ rate: number; cpuMicros: number; silenceMs: number; lost: number; memoryMB: number }>;
@@ -30,7 +33,8 @@ export const manySlaves: Load = {
     const rate = (count: number) => median(crowds.get(count)!.map(({ rate }) => rate));
     const memory = (count: number) => median(crowds.get(count)!.map(({ memoryMB }) => memoryMB));
     const cpu = (count: number) => median(crowds.get(count)!.map(({ cpuMicros }) => cpuMicros));
-    const two = await microsOfTwo(isQuick ? 400_000 : 4_000_000, signal);
+    const burdens: Row[] = [];
+    for (const shape of shapes) burdens.push(await burden(shape, isQuick, signal));
     const most = counts.at(-1)!;
     const all = crowds.get(most)!;
     const reals = isQuick ? [2] : [1, 12];
@@ -42,13 +46,13 @@ export const manySlaves: Load = {
     return {
       rows: [
         atLeast(`rate at ${most} slaves`, rate(most) / rate(10) * 100, 80, "% of that at 10"),
-        atMost(
-          "CPU of the master's main thread at 10 slaves, against half of what `run` takes with two workers",
-          cpu(10),
-          two / 2,
-          "us a job",
-          ` (at ${most} slaves ${shown(cpu(most))})`,
-        ),
+        ...burdens,
+        {
+          what: "the same with slaves that hold 200 small jobs each",
+          measured: `${shown(cpu(10))} us a job (10 slaves), ${shown(cpu(most))} (${most})`,
+          target: "",
+          isMet: null,
+        },
         atMost(
           "longest silence of the master towards an idle slave (heartbeat 1 s)",
           Math.max(...all.map(({ silenceMs }) => silenceMs)),
@@ -78,13 +82,31 @@ export const manySlaves: Load = {
   },
 };
 
-/** Microseconds a small job, by the clock, of a run with two workers: the master is to carry twice as many. */
-async function microsOfTwo(jobs: number, signal: AbortSignal): Promise<number> {
+/**
+ * What a job costs the master when its slaves are two machines that cost it nothing, once its code is compiled: it is to
+ * carry twice what `run` does here with two workers.
+ */
+async function burden(shape: Shape, isQuick: boolean, signal: AbortSignal): Promise<Row> {
+  const jobs = (shape === "row" ? 2_000_000 : 20_000_000) / (isQuick ? 20 : 1);
   const setup = { start: "binary", command: "run", procs: 2, member: "default" } as const;
   const run = (load: Work, rig: Rig) => runTaskmaster(setup, load, rig);
-  const outcome = await measureOnce({ run }, "small", jobs, signal);
+  const outcome = await measureOnce({ run }, shape, jobs, signal);
   if ("failure" in outcome) throw new Error(outcome.failure);
-  return 1e6 / outcome.jobsPerSecond;
+  using place = new Place();
+  const master = startMaster(place, [`shape=${shape}`]);
+  const slaves = place.script("light_slaves", [await master.port(), 2, "--credit", buffered / 2]);
+  await slaves.event(isJoined);
+  await pause(isQuick ? 500 : 10_000);
+  const { rate, cpuMicros } = await workOf(master, isQuick ? 500 : 4_000);
+  return atMost(
+    `CPU of the master's main thread, two light slaves, ${
+      shape === "row" ? "rows" : "small jobs"
+    }: against half of what \`run\` takes with two workers`,
+    cpuMicros,
+    1e6 / outcome.jobsPerSecond / 2,
+    "us a job",
+    ` (${shown(rate / 1e6)} million/s)`,
+  );
 }
 
 /** Ten slaves at work, and hundreds that come at once and go at once. */
@@ -94,7 +116,7 @@ export const storms: Load = {
   async measure(isQuick) {
     const count = isQuick ? 100 : 500;
     using place = new Place();
-    const master = startMaster(place, count + 10);
+    const master = startMaster(place, ["--size", 200 * (count + 10)]);
     const port = await master.port();
     await place.script("light_slaves", [port, 10]).event(isJoined);
     await pause(2_500);
@@ -132,12 +154,11 @@ export const storms: Load = {
 
 const isJoined = ({ event }: { event: string }) => event === "joined all";
 
-function startMaster(place: Place, slaves: number): Program {
+function startMaster(place: Place, more: readonly (string | number)[]): Program {
   const words = [
     "jobs=1e15",
     "workers=0", // light slaves have none that could say that they are ready
-    "--size",
-    200 * slaves,
+    ...more,
     "--heartbeat",
     `${heartbeatMs}ms`,
     "--status-interval",
@@ -149,7 +170,7 @@ function startMaster(place: Place, slaves: number): Program {
 /** Jobs a second with so many light slaves, and what they cost. */
 async function crowd(count: number, ms: number): Promise<Crowd> {
   using place = new Place();
-  const master = startMaster(place, count);
+  const master = startMaster(place, ["--size", 200 * count]);
   const slaves = place.script("light_slaves", [
     await master.port(),
     count,
@@ -158,19 +179,24 @@ async function crowd(count: number, ms: number): Promise<Crowd> {
   ]);
   await slaves.event(isJoined);
   await pause(1_500);
-  const fromMs = Date.now();
-  const before = mainThreadMs(master.pid);
-  await pause(ms);
-  const cpuMs = mainThreadMs(master.pid) - before;
+  const work = await workOf(master, ms);
   const memory = memoryMB(master.pid, "now");
-  const statuses = master.statuses(fromMs);
   slaves.process.stdin!.end();
   const { silenceMs } = await slaves.event(({ event }) => event === "silence") as unknown as {
     silenceMs: number;
   };
   const lost = slaves.events.filter(({ event }) => event === "lost").length;
-  const rate = assertWork(rateOf(statuses));
-  return { rate, cpuMicros: cpuMs * 1000 / (rate * ms / 1000), silenceMs, lost, memoryMB: memory };
+  return { ...work, silenceMs, lost, memoryMB: memory };
+}
+
+/** Jobs a second over so long, and what each costs the main thread of the master. */
+async function workOf(master: Program, ms: number): Promise<{ rate: number; cpuMicros: number }> {
+  const fromMs = Date.now();
+  const before = mainThreadMs(master.pid);
+  await pause(ms);
+  const cpuMs = mainThreadMs(master.pid) - before;
+  const rate = assertWork(rateOf(master.statuses(fromMs)));
+  return { rate, cpuMicros: cpuMs * 1000 / (rate * ms / 1000) };
 }
 
 /** The rate again. @throws {Error} if nothing was handed out: then nothing was measured. */
