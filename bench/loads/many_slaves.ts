@@ -22,7 +22,7 @@ type Crowd = Readonly<{ rate: number; cpuMicros: number; silenceMs: number; lost
 export const manySlaves: Load = {
   name: "slaves",
   about:
-    "Light slaves, one in ten without credit; `--size` 200 a slave. Real slaves: handlers wait 20 ms, concurrency 20; once their first seconds are over",
+    "Light slaves, one in ten without credit, `--size` 200 a slave; or two that hold 5,000 jobs each, the default size. Real slaves: handlers wait 20 ms, concurrency 20; once their first seconds are over",
   async measure(isQuick, signal) {
     const counts = isQuick ? [10, 200] : [1, 10, 100, 1000];
     const rounds = isQuick ? 1 : 2;

@@ -226,7 +226,7 @@ export class Holdings {
     }
   }
 
-  /** All that is pending, as answers numbered from 1 in each session. Call at most some 100 ms after a job ended. */
+  /** All that is pending, as answers numbered from 1 in each session. Call at most some 200 ms after a job ended. */
   takeAnswers(): { number: number; answer: Answer }[] {
     if (!this.#isKept) return [];
     const answers: { number: number; answer: Answer }[] = [];

@@ -4,7 +4,7 @@ import type { Seat } from "./seat.ts";
 import { isWorthSlice, slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
 
 /** A worker that moved nothing for so long is asked for what it has not begun, if another is free. */
-const stuckMs = 100;
+const stuckMs = 150;
 /** So many times its credit, and some jobs more, are too many for a slave. */
 const overfullTimes = 4;
 const overfullJobs = 16;

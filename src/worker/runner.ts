@@ -67,7 +67,7 @@ export class Runner {
   #busyAtMs = -1;
   /** Said in this turn, or since the socket took all there was: perhaps not yet written to it. */
   #said: WorkerMessage[] = [];
-  readonly #answerAlarm = new Alarm(() => this.#answer(true));
+  readonly #answerAlarm = new Alarm(() => this.#answer(false));
   readonly #settleAlarm = new Alarm(() => this.#settle());
   readonly #timeoutAlarm = new Alarm(() => this.#expire());
   #onIdle: (() => void) | null = null;
@@ -209,27 +209,31 @@ export class Runner {
   }
 
   /**
-   * Says how jobs ended: of all once a quarter is left to begin, or one, so that more come before this worker runs dry;
-   * else of slices that were long and are over. Each message wakes two other processes, which takes CPU from handlers.
+   * Says how jobs ended: of all once a quarter is left to begin, or one, so that more come before this worker runs dry, or
+   * once one has waited long enough; else of slices that were long and are over. Each message wakes two other processes,
+   * which takes CPU from handlers.
    */
-  #answer(isDue: boolean): void {
+  #answer(isForced: boolean): void {
     const nowMs = this.#options.nowMs();
-    const isAll = isDue || this.#isHungry() ||
-      this.#slices.some((slice) => nowMs >= slice.endedAtMs + answerMs);
-    let isWaiting = false;
-    for (const slice of this.#slices) {
-      if (slice.endedAtMs === Infinity) continue;
-      const isLong = slice.isOver && slice.unanswered >= messageJobs;
-      if (isAll || isLong || slice.isAnswerLarge) {
-        for (const answer of slice.takeAnswers(this.#takeBusyMs(nowMs))) this.#say(answer);
-      } else isWaiting = true;
-    }
+    const ended = this.#slices.filter((slice) => slice.unanswered > 0);
+    const dueMs = answerMs + Math.min(...ended.map(({ endedAtMs }) => endedAtMs));
+    const isAll = isForced || nowMs >= dueMs || this.#isHungry();
+    this.#answerFor(isAll ? ended : ended.filter(isUrgent), nowMs);
+    if (ended.some((slice) => slice.unanswered > 0)) this.#answerAlarm.setBy(dueMs, nowMs);
     this.#slices = this.#slices.filter((slice) => !slice.isOver || slice.unanswered > 0);
-    if (isWaiting) this.#answerAlarm.setBy(nowMs + answerMs, nowMs);
     if (this.#slices.length > 0) return;
     this.#busyAtMs = -1;
     this.#options.notes.rest(nowMs);
     this.#onIdle?.();
+  }
+
+  /** Each answer has its share of the time. */
+  #answerFor(slices: readonly SliceRun[], nowMs: number): void {
+    if (slices.length === 0) return;
+    const msEach = this.#takeBusyMs(nowMs) / slices.reduce((sum, { unanswered }) => sum + unanswered, 0);
+    for (const slice of slices) {
+      for (const answer of slice.takeAnswers(msEach * slice.unanswered)) this.#say(answer);
+    }
   }
 
   #isHungry(): boolean {
@@ -266,6 +270,11 @@ export class Runner {
     this.#said.push(message);
     this.#options.say(message);
   }
+}
+
+/** Its answer is a message of its own in any case. */
+function isUrgent(slice: SliceRun): boolean {
+  return slice.isAnswerLarge || (slice.isOver && slice.unanswered >= messageJobs);
 }
 
 function record(slice: SliceRun, seq: number, result: Result, durationMs: number, nowMs: number): void {

