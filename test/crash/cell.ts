@@ -186,7 +186,7 @@ class Blow {
   /** Begun since the last checkpoint (and the time of a save ago), or handed out and not begun then. */
   #bound(endedAtMs: number): number {
     if (this.#step.checkpoint !== undefined) return Infinity;
-    return this.scenario.records().begunBetween(endedAtMs - checkpointMs - 500, endedAtMs) + 2 * (1 + 50);
+    return this.scenario.records().begunBetween(endedAtMs - checkpointMs - 500, endedAtMs) + 2 * (1 + 100);
   }
 
   #row(hits: number, ended: Row["ended"], loaded: Row["loaded"], bound: number): Row {

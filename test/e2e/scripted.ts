@@ -138,8 +138,10 @@ function block(ms: number): void {
 async function gate(ctx: Context, name: string, job?: { id: number; endsAtAbort: boolean }): Promise<void> {
   const onAbort = () => job && record(ctx, "A", job.id);
   if (job) ctx.signal.addEventListener("abort", onAbort);
-  while (!existsSync(join(ctx.args.dir!, `open.${name}`))) {
+  for (;;) {
+    // before the gate: it may be opened because of what the abort recorded
     if (job?.endsAtAbort && ctx.signal.aborted) throw new Error("aborted");
+    if (existsSync(join(ctx.args.dir!, `open.${name}`))) break;
     await sleep(10);
   }
   if (job) ctx.signal.removeEventListener("abort", onAbort);
