@@ -20,6 +20,7 @@ export const sliceJobsMax = 4_096;
 export class Speed {
   #jobs = 0;
   #ms = 0;
+  /** The last measurement long enough to tell was a slow one. */
   #wasSlow = false;
 
   /** `jobs` ended in `busyMs` in which the worker had something to run. */
