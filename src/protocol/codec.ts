@@ -6,20 +6,10 @@ import { scanItem } from "./prescan.ts";
 
 // The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun
 // and Deno. Records, which are cbor-x's own tags, stay off; so do typed-array tags.
-const cbor = coder({ variableMapSize: true });
-
-/** Byte strings are views of what is decoded: a lease's jobs are not copied once more. */
-const viewer = coder({ copyBuffers: false });
-
-function coder(options: object): Coder {
-  const all = { useRecords: false, copyBuffers: true, tagUint8Array: false, ...options };
-  return new Encoder(all as never) as unknown as Coder;
-}
-
-type Coder = {
+const options = { useRecords: false, copyBuffers: true, tagUint8Array: false, variableMapSize: true };
+const cbor = new Encoder(options as never) as unknown as {
   encode(value: unknown, mode?: number): Uint8Array & { start: number; end: number };
   decode(bytes: Uint8Array): unknown;
-  decodeMultiple(bytes: Uint8Array): unknown[];
 };
 
 /** cbor-x: return the shared buffer with `start` and `end` set on it; and begin there again next time. */
@@ -60,25 +50,13 @@ addExtension({ tag: 1, decode: dateOf } as never);
  * @throws {TypeError} if the value holds a function, a symbol or a class instance.
  */
 export function encode(value: unknown): Uint8Array {
-  return encodeBehind(value, 0);
-}
-
-/** As `encode`, behind `room` bytes of zero. */
-export function encodeBehind(value: unknown, room: number): Uint8Array {
   const shared = cbor.encode(value, inPlace);
-  const bytes = new Uint8Array(room + shared.end - shared.start);
-  bytes.set(shared.subarray(shared.start, shared.end), room);
-  return bytes;
+  return new Uint8Array(shared.subarray(shared.start, shared.end));
 }
 
 /** Decodes trusted or pre-scanned bytes. Byte strings are fresh copies. */
 export function decode(bytes: Uint8Array): unknown {
   return cbor.decode(readable(bytes));
-}
-
-/** As `decode`, but byte strings are views of `bytes`, as a rule. */
-export function decodeViews(bytes: Uint8Array): unknown {
-  return (hasByteOrderMark(bytes) ? cbor : viewer).decode(readable(bytes));
 }
 
 /** U+FEFF in UTF-8. */

@@ -3,7 +3,7 @@ import type { Block } from "../base/job_span.ts";
 import { encodeJob } from "./codec.ts";
 import { findFault } from "./job_fault.ts";
 import { JobValueError } from "./job_value_error.ts";
-import { JobWriter } from "./job_writer.ts";
+import { ValueWriter } from "./value_writer.ts";
 
 export { JobValueError } from "./job_value_error.ts";
 
@@ -15,7 +15,7 @@ const sampledFirst = 100, sampledEach = 1_000;
  * value afterwards.
  */
 export class JobEncoder {
-  readonly #writer = new JobWriter();
+  readonly #writer = new ValueWriter(jobBytesMax);
   #ends = new Uint32Array(256);
   #count = 0;
   /** Jobs over all blocks; says which are looked through. */

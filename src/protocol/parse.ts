@@ -25,7 +25,7 @@ import {
   text,
   whole,
 } from "./checks.ts";
-import { decodeViews, encodeBehind } from "./codec.ts";
+import { encode } from "./codec.ts";
 import { checkDensity, messageItemsMax } from "./density.ts";
 import { FrameError } from "./frame_error.ts";
 import { bytesHead } from "./heads.ts";
@@ -39,6 +39,8 @@ import type {
   SlaveMessage,
   Welcome,
 } from "./messages.ts";
+import { decodeMessage } from "./value_reader.ts";
+import { ValueWriter } from "./value_writer.ts";
 import { prescan } from "./prescan.ts";
 import type { SupervisorMessage, WorkerMessage } from "./worker_messages.ts";
 
@@ -213,8 +215,15 @@ export function encodeParts(message: Message, jobs?: readonly Uint8Array[]): rea
   return [head, ...parts];
 }
 
+/** For all messages; their length is a matter of frames. */
+const writer = new ValueWriter(Infinity);
+const noPrefix = new Uint8Array(prefixBytes);
+
 function framed(message: object): Uint8Array {
-  const bytes = encodeBehind(message, prefixBytes);
+  writer.length = 0; // whatever became of the message before
+  writer.copy(noPrefix);
+  if (!writer.write(message)) writer.copy(encode(message));
+  const bytes = writer.take();
   writePrefix(bytes, bytes.length - prefixBytes);
   return bytes;
 }
@@ -241,7 +250,7 @@ function decodeChecked(body: Uint8Array): unknown {
   prescan(body, { itemsMax: Math.min(cborItemsMax, messageItemsMax(body.length)) });
   checkDensity(body, words);
   try {
-    return decodeViews(body);
+    return decodeMessage(body);
   } catch (error) {
     throw new FrameError("Cannot decode this message", { cause: error });
   }

@@ -1,6 +1,6 @@
 import { includes, RangeSet, rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
-import { decodeJobs } from "../protocol/job_reader.ts";
+import { decodeJobs } from "../protocol/value_reader.ts";
 import type { Failure } from "../protocol/messages.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 

@@ -2,25 +2,25 @@ import { type Check, hanging, type Mutant, type Patch, test, throwing } from "./
 
 const arrives = throwing(
   test(
-    "protocol/job_reader",
+    "protocol/value_reader",
     "jobs arrive as they were yielded, the first of a shape and the fortieth",
   ),
   /^Property failed/,
 );
-const numbersArrive = test("protocol/job_reader", "numbers around every length that a head may have");
+const numbersArrive = test("protocol/value_reader", "numbers around every length that a head may have");
 const shapesChange = test(
-  "protocol/job_reader",
+  "protocol/value_reader",
   "a job may change its shape, and what its keys hold, at any time",
 );
 const tables = throwing(
-  test("protocol/job_reader", "keys of tables and of objects"),
+  test("protocol/value_reader", "keys of tables and of objects"),
   /call stack|there are more bytes/,
 );
 const forgotten = test(
-  "protocol/job_reader",
+  "protocol/value_reader",
   "keys that never come again are forgotten, and jobs arrive all the same",
 );
-const copies = test("protocol/job_reader", "byte strings are copies");
+const copies = test("protocol/value_reader", "byte strings are copies");
 const refusedOnce = test(
   "protocol/job_encoder",
   "what would not arrive as it was sent is refused, with its path",
@@ -37,9 +37,9 @@ const nextBlock = test(
   "protocol/job_encoder",
   "a block is in memory of its own, and the next one begins anew",
 );
-const notToTheEnd = test("protocol/job_writer", "what is too long is not written to its end");
+const notToTheEnd = test("protocol/value_writer", "what is too long is not written to its end");
 const longestBehind = test(
-  "protocol/job_writer",
+  "protocol/value_writer",
   "behind others in a block, a job may be as long as alone, and no longer",
 );
 
@@ -96,8 +96,8 @@ export const jobMutants: readonly Mutant[] = [
   ),
   inReader(
     "byte strings of jobs are views",
-    "return this.#bytes.slice(",
-    "return this.#bytes.subarray(",
+    "new ValueReader(bytes, jobShapes, false)",
+    "new ValueReader(bytes, jobShapes, true)",
     copies,
   ),
   inReader(
@@ -148,27 +148,27 @@ export const jobMutants: readonly Mutant[] = [
   },
   inWriter(
     "half a surrogate pair is written in a text",
-    "text.length > jobBytesMax || !isWellFormed(text)",
-    "text.length > jobBytesMax",
+    "text.length > this.#bytesMax || !isWellFormed(text)",
+    "text.length > this.#bytesMax",
     refusedAlways,
   ),
   inWriter("half a surrogate pair is written in a key", " || !isWellFormed(key)", "", refusedAlways),
   inWriter(
     "a job may be longer than allowed",
-    "this.length - start <= jobBytesMax",
-    "this.length - start <= 2 * jobBytesMax",
+    "this.length - start <= this.#bytesMax",
+    "this.length - start <= 2 * this.#bytesMax",
     refusedAlways,
   ),
   inWriter(
     "a job much too long is written to its end",
-    "> jobBytesMax + shortBytes)",
-    "> 1e3 * jobBytesMax)",
+    "> this.#bytesMax + shortBytes)",
+    "> 1e3 * this.#bytesMax)",
     notToTheEnd,
   ),
   inWriter(
     "the longest jobs are refused where the memory must grow",
-    "> jobBytesMax + shortBytes)",
-    "> jobBytesMax)",
+    "> this.#bytesMax + shortBytes)",
+    "> this.#bytesMax)",
     throwing(longestBehind, /more than 1048576/),
   ),
   inWriter(
@@ -264,7 +264,7 @@ export const jobMutants: readonly Mutant[] = [
     "what others added to all objects is written",
     "if (!Object.hasOwn(object, key)) continue;",
     "",
-    test("protocol/job_reader", "what others added to all objects is no part of a job"),
+    test("protocol/value_reader", "what others added to all objects is no part of a job"),
   ),
   inWriter(
     "an array of a subclass counts as plain",
@@ -275,11 +275,11 @@ export const jobMutants: readonly Mutant[] = [
 ];
 
 function inWriter(name: string, find: string, replace: string, check: Check): Mutant {
-  return one(name, { file: "src/protocol/job_writer.ts", find, replace }, check);
+  return one(name, { file: "src/protocol/value_writer.ts", find, replace }, check);
 }
 
 function inReader(name: string, find: string, replace: string, check: Check): Mutant {
-  return one(name, { file: "src/protocol/job_reader.ts", find, replace }, check);
+  return one(name, { file: "src/protocol/value_reader.ts", find, replace }, check);
 }
 
 function inShapes(name: string, find: string, replace: string, check: Check): Mutant {

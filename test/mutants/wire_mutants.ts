@@ -1,4 +1,4 @@
-import { hanging, type Mutant, quickTest, test } from "./mutant.ts";
+import { hanging, type Mutant, quickTest, test, throwing } from "./mutant.ts";
 
 /** Handshake, frames, sessions: the network is hostile. */
 export const wireMutants: readonly Mutant[] = [
@@ -131,6 +131,16 @@ export const wireMutants: readonly Mutant[] = [
       replace: "  Object.is(prescan, { itemsMax",
     }],
     checks: [quickTest("protocol/parse", "no message is decoded before it was scanned")],
+  },
+  {
+    name: "what was written of a message that cannot be sent stands in the next",
+    patches: [{ file: "src/protocol/parse.ts", find: "  writer.length = 0;", replace: "" }],
+    checks: [
+      throwing(
+        test("protocol/parse", "what a message cannot hold is refused, and the next message is whole"),
+        /bytes behind the item/,
+      ),
+    ],
   },
   {
     name: "a frame may announce any length",

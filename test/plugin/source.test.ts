@@ -2,7 +2,7 @@ import { mock } from "node:test";
 import t from "tap";
 import type { Block } from "../../src/base/job_span.ts";
 import { decode } from "../../src/protocol/codec.ts";
-import { decodeJobs } from "../../src/protocol/job_reader.ts";
+import { decodeJobs } from "../../src/protocol/value_reader.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 

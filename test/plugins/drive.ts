@@ -15,7 +15,7 @@ import { loadPlugin } from "../../src/plugin/load_plugin.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { decode } from "../../src/protocol/codec.ts";
-import { decodeJobs } from "../../src/protocol/job_reader.ts";
+import { decodeJobs } from "../../src/protocol/value_reader.ts";
 
 export type Task = Readonly<{
   args: Readonly<Record<string, string>>;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import t from "tap";
 import { decode, encode } from "../../src/protocol/codec.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
-import { decodeJobs } from "../../src/protocol/job_reader.ts";
+import { decodeJobs } from "../../src/protocol/value_reader.ts";
 import { prescan } from "../../src/protocol/prescan.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 

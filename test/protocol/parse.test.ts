@@ -244,3 +244,32 @@ t.test("the longest messages that can be meant are accepted", async (t) => {
   ];
   for (const message of messages) t.same(parseSlaveMessage(encodeMessage(message).subarray(4)), message);
 });
+
+t.test("the bytes of a lease are a view of its message", async (t) => {
+  const jobs = Uint8Array.of(1, 2, 3);
+  const lease = { kind: "lease", number: 1, seq: 0, count: 3, attempt: 1, alone: "no", jobs } as const;
+  const body = new Uint8Array(encodeMessage(lease)).subarray(4);
+  const arrived = parseMasterMessage(body) as typeof lease;
+  t.equal(arrived.jobs.buffer, body.buffer, "not copied");
+  t.equal(arrived.jobs.constructor, Uint8Array);
+});
+
+t.test("what a message cannot hold is refused, and the next message is whole", async (t) => {
+  const loaded = (options: object) =>
+    encodeMessage({ kind: "loaded", hash: new Uint8Array(32), options: options as Record<string, unknown> });
+  for (const options of [{ long: "x".repeat(17 << 20) }, { tries: 5, isFatal: () => true }]) {
+    t.throws(() => loaded(options));
+    t.same(parseWorkerMessage(loaded({ tries: 5 }).subarray(4)), {
+      kind: "loaded",
+      hash: new Uint8Array(32),
+      options: { tries: 5 },
+    });
+  }
+  const deep = Array.from({ length: 25 }).reduce<unknown>((inner) => [inner], 1);
+  const rare = { sets: new Set([1n << 70n]), deep };
+  t.same(
+    (parseWorkerMessage(loaded(rare).subarray(4)) as { options: object }).options,
+    rare,
+    "what only cbor-x can write",
+  );
+});

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { decode, encode } from "../../src/protocol/codec.ts";
-import { decodeJobs } from "../../src/protocol/job_reader.ts";
+import { decodeJobs } from "../../src/protocol/value_reader.ts";
 import { FrameError } from "../../src/protocol/frame_error.ts";
 import { itemEnds, prescan } from "../../src/protocol/prescan.ts";
 import { jobValue, sameValue } from "./job_values.ts";

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { jobBytesMax } from "../../../src/base/limits.ts";
 import { encode } from "../../../src/protocol/codec.ts";
 import { JobEncoder } from "../../../src/protocol/job_encoder.ts";
-import { decodeJobs } from "../../../src/protocol/job_reader.ts";
+import { decodeJobs } from "../../../src/protocol/value_reader.ts";
 import { FrameError } from "../../../src/protocol/frame_error.ts";
 import { itemEnds } from "../../../src/protocol/prescan.ts";
 import { jobJson } from "../../../src/state/job_json.ts";

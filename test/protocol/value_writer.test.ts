@@ -1,7 +1,7 @@
 import t from "tap";
 import { jobBytesMax } from "../../src/base/limits.ts";
 import { JobEncoder, JobValueError } from "../../src/protocol/job_encoder.ts";
-import { JobWriter } from "../../src/protocol/job_writer.ts";
+import { ValueWriter } from "../../src/protocol/value_writer.ts";
 
 const overlong: readonly (readonly [what: string, job: unknown])[] = [
   ["a text of a megabyte, again and again", Array(200).fill("x".repeat(1_000_000))],
@@ -14,7 +14,7 @@ const overlong: readonly (readonly [what: string, job: unknown])[] = [
 
 t.test("what is too long is not written to its end", async (t) => {
   for (const [what, job] of overlong) {
-    const writer = new JobWriter();
+    const writer = new ValueWriter(jobBytesMax);
     writer.write("before");
     t.throws(() => writer.write(job), RangeError, what);
     t.ok(writer.bytes.length <= 2 * (jobBytesMax + 1_000), `${what}: memory of ${writer.bytes.length} bytes`);

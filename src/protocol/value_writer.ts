@@ -14,10 +14,10 @@ const shortBytes = headBytes + shortChars;
 
 /**
  * Writes plain values one behind the other, as CBOR in memory that grows; several times as fast as cbor-x, for it
- * knows what jobs look like. Plain are objects, arrays, texts, numbers, booleans, null, undefined, dates and
- * bytes, within the limits of a job: such bytes need no pre-scan.
+ * knows what they look like. Plain are objects, arrays, texts, numbers, booleans, null, undefined, dates and
+ * bytes, within the limits of a job but for their length: such bytes need no pre-scan.
  */
-export class JobWriter {
+export class ValueWriter {
   /** What was written; only the first `length` count. */
   bytes: Uint8Array = new Uint8Array(1 << 12);
   length = 0;
@@ -27,6 +27,12 @@ export class JobWriter {
   #start = 0;
   /** Items that it may still have. */
   #itemsLeft = 0;
+  readonly #bytesMax: number;
+
+  /** @param bytesMax Longest value. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
 
   /**
    * False, and nothing is written, if the value is not plain; then something else must write it, or say why not.
@@ -36,7 +42,7 @@ export class JobWriter {
   write(value: unknown): boolean {
     const start = this.#start = this.length;
     this.#itemsLeft = cborItemsMax - 1;
-    if (this.#value(value, 0) && this.length - start <= jobBytesMax) return true;
+    if (this.#value(value, 0) && this.length - start <= this.#bytesMax) return true;
     this.length = start;
     return false;
   }
@@ -121,7 +127,7 @@ export class JobWriter {
   }
 
   #byteString(bytes: Uint8Array): boolean {
-    if (bytes.length > jobBytesMax) return false;
+    if (bytes.length > this.#bytesMax) return false;
     this.#head(0x40, bytes.length);
     this.copy(bytes);
     return true;
@@ -163,7 +169,7 @@ export class JobWriter {
   }
 
   #longText(text: string): boolean {
-    if (text.length > jobBytesMax || !isWellFormed(text)) return false;
+    if (text.length > this.#bytesMax || !isWellFormed(text)) return false;
     const byteLength = Buffer.byteLength(text);
     this.#head(0x60, byteLength);
     this.#reserve(byteLength);
@@ -188,7 +194,7 @@ export class JobWriter {
     const needed = this.length + more;
     if (needed <= this.bytes.length) return;
     // Only here, where the memory would grow; `write` looks at what it has become, to the byte.
-    if (needed - this.#start > jobBytesMax + shortBytes) throw new RangeError(overlong);
+    if (needed - this.#start > this.#bytesMax + shortBytes) throw new RangeError(overlong);
     const larger = new Uint8Array(Math.max(needed, this.bytes.length * 2));
     larger.set(this.bytes.subarray(0, this.length));
     this.#replace(larger);

@@ -10,38 +10,53 @@ import { Shapes } from "./shapes.ts";
  * @throws {Error} if there are not exactly `count`.
  */
 export function decodeJobs(bytes: Uint8Array, count: number): unknown[] {
-  const reader = new JobReader(bytes);
+  const reader = new ValueReader(bytes, jobShapes, false);
   const jobs = new Array<unknown>(count);
   for (let index = 0; index < count; index++) jobs[index] = reader.next();
   if (!reader.isAtEnd) throw new Error(`Cannot decode ${count} jobs: there are more bytes`);
   return jobs;
 }
 
+/**
+ * Decodes one message, pre-scanned. Gives what `decode` gives, but byte strings are views of `bytes`, as a rule: a
+ * lease's jobs are not copied once more.
+ */
+export function decodeMessage(bytes: Uint8Array): unknown {
+  return new ValueReader(bytes, messageShapes, true).next();
+}
+
 /** For all jobs of this process: those of one run look alike. */
-const shapes = new Shapes();
+const jobShapes = new Shapes();
+/** For all messages of this process. */
+const messageShapes = new Shapes();
 
 /** Beyond so many keys an object is a table, and no two are alike. */
 const shapeKeysMax = 64;
 
 /**
- * Reads jobs several times as fast as cbor-x does, to whom it leaves what is rare. Most of the time that takes
+ * Reads values several times as fast as cbor-x does, to whom it leaves what is rare. Most of the time that takes
  * goes into the keys of objects, again and again the same: here they are compared, not decoded.
  */
-class JobReader {
+class ValueReader {
   readonly #bytes: Uint8Array;
   readonly #texts: Buffer;
   readonly #numbers: DataView;
+  readonly #shapes: Shapes;
+  /** Whether byte strings are views, rather than copies. */
+  readonly #hasViews: boolean;
   #at = 0;
   /** Values of the objects that are being read, the innermost last. */
   readonly #values: unknown[] = [];
   #depth = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, shapes: Shapes, hasViews: boolean) {
     const { buffer, byteOffset, byteLength } = bytes;
     // Never a Buffer, for byte strings cut out of one would be Buffers too, and views.
     this.#bytes = new Uint8Array(buffer, byteOffset, byteLength);
     this.#texts = Buffer.from(buffer, byteOffset, byteLength);
     this.#numbers = new DataView(buffer, byteOffset, byteLength);
+    this.#shapes = shapes;
+    this.#hasViews = hasViews;
   }
 
   get isAtEnd(): boolean {
@@ -50,7 +65,7 @@ class JobReader {
 
   next(): unknown {
     const start = this.#at;
-    if (start >= this.#bytes.length) throw new Error("Cannot decode a job: there are no more bytes");
+    if (start >= this.#bytes.length) throw new Error("Cannot decode a value: there are no more bytes");
     const head = this.#bytes[this.#at++]!;
     const major = head >> 5;
     if (major === 7) return this.#simple(head, start);
@@ -65,7 +80,7 @@ class JobReader {
       case 1:
         return -1 - value;
       case 2:
-        return this.#bytes.slice(this.#at, this.#at += value);
+        return this.#byteString(value);
       case 3:
         return this.#texts.toString("utf8", this.#at, this.#at += value);
       case 4:
@@ -109,6 +124,12 @@ class JobReader {
     }
   }
 
+  #byteString(length: number): Uint8Array {
+    const at = this.#at;
+    this.#at += length;
+    return this.#hasViews ? this.#bytes.subarray(at, this.#at) : this.#bytes.slice(at, this.#at);
+  }
+
   #array(length: number): unknown[] {
     const items = new Array<unknown>(length);
     for (let index = 0; index < length; index++) items[index] = this.next();
@@ -118,11 +139,11 @@ class JobReader {
   #object(keys: number): object {
     const values = this.#values;
     const base = this.#depth;
-    let shape = shapes.empty;
+    let shape = this.#shapes.empty;
     for (let index = 0; index < keys; index++) {
       const likely = shape.likely;
       if (likely !== null && this.#passes(likely.keyBytes)) shape = likely;
-      else shape = shapes.with(shape, this.next() as string);
+      else shape = this.#shapes.with(shape, this.next() as string);
       values[this.#depth++] = this.next();
     }
     this.#depth = base;

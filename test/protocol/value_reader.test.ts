@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import t from "tap";
 import { decode, encode } from "../../src/protocol/codec.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
-import { decodeJobs } from "../../src/protocol/job_reader.ts";
+import { decodeJobs } from "../../src/protocol/value_reader.ts";
 import { Shapes } from "../../src/protocol/shapes.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
