@@ -1,9 +1,9 @@
 /**
- * The same bytes in steps of `stepBytes`, the last one shorter. A step is valid until the next one is asked for:
- * small parts are gathered in one memory, and a long one is given out in views of itself.
+ * The same bytes in steps as long as `step`, the last one shorter. A step is valid until the next one is asked for:
+ * small parts are gathered in the memory of `step`, and a long one is given out in views of itself.
  */
-export function* gather(parts: Iterable<Uint8Array>, stepBytes: number): Generator<Uint8Array> {
-  const step = new Uint8Array(stepBytes);
+export function* gather(parts: Iterable<Uint8Array>, step: Uint8Array): Generator<Uint8Array> {
+  const stepBytes = step.length;
   let used = 0;
   for (let part of parts) {
     while (part.length > 0) {

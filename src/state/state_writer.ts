@@ -43,6 +43,8 @@ export type StateWriterOptions = Readonly<{
 export class StateWriter {
   readonly #options: StateWriterOptions;
   readonly #writer = new Uint8Array(randomBytes(8));
+  /** Where the parts of each save are gathered. */
+  readonly #step = new Uint8Array(stateStepBytes);
   /** What this master last saw or put at the state's path. */
   #seen: StateHeader | null;
 
@@ -79,7 +81,7 @@ export class StateWriter {
     try {
       const hash = createHash("sha256");
       let bodyBytes = 0;
-      for (const step of gather(bodyParts(contents), stateStepBytes)) {
+      for (const step of gather(bodyParts(contents), this.#step)) {
         hash.update(step);
         await writeAll(file, step, headerBytes + bodyBytes);
         bodyBytes += step.length;

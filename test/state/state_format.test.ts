@@ -266,9 +266,9 @@ t.test("gather() gives the same bytes in even steps", async (t) => {
       fc.array(fc.uint8Array({ maxLength: 40 })),
       fc.integer({ min: 1, max: 16 }),
       (parts, size) => {
-        const steps = [...gather(parts, size)].map((step) => step.length);
+        const steps = [...gather(parts, new Uint8Array(size))].map((step) => step.length);
         const bytes: number[] = [];
-        for (const step of gather(parts, size)) bytes.push(...step);
+        for (const step of gather(parts, new Uint8Array(size))) bytes.push(...step);
         t.same(bytes, parts.flatMap((part) => [...part]));
         t.ok(steps.every((length, index) => length === size || index === steps.length - 1));
       },
