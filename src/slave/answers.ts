@@ -109,12 +109,13 @@ export class Answers {
     return this.#saidCredit = this.#promise();
   }
 
-  /** Says the credit if it changed by so much that it matters, and no answer did. */
+  /** Says the credit if it cannot wait for an answer to say it: a worker has nothing to do, or it became another altogether. */
   sayCredit(): void {
-    const credit = this.#options.credit();
-    const isNews = credit === 0 || this.#saidCredit <= 0 ||
-      Math.abs(credit - this.#saidCredit) > this.#saidCredit / 5;
-    if (credit === this.#saidCredit || !isNews || !this.#options.canSend()) return;
+    const { isHungry, canSend } = this.#options;
+    const credit = this.#options.credit(), said = this.#saidCredit;
+    const isNews = credit === 0 || said <= 0 || credit >= 2 * said || 2 * credit <= said ||
+      (credit > said && isHungry());
+    if (credit === said || !isNews || !canSend()) return;
     this.#saidCredit = this.#promise();
     this.#options.send({ kind: "credit", credit });
   }

@@ -189,3 +189,32 @@ t.test("answers go out while the connection takes them, the rest once it has dra
   t.same(said.map(({ credit }) => credit), [...Array(20).fill(0), 5], "credit with the last");
   t.ok(answers.isAllSent);
 });
+
+t.test("credit is said without an answer where it matters: a worker has nothing to do, or it is another altogether", async (t) => {
+  const sent: SlaveMessage[] = [];
+  let credit = 7, isHungry = false;
+  const answers = new Answers({
+    holdings: { jobs: 0, takeAnswers: () => [] } as unknown as Holdings,
+    canSend: () => true,
+    credit: () => credit,
+    isHungry: () => isHungry,
+    nowMs: () => 0,
+    send: (message) => sent.push(message),
+  });
+  answers.readyCredit();
+  const says = (now: number, hungry: boolean) => {
+    [credit, isHungry] = [now, hungry];
+    answers.sayCredit();
+    return sent.splice(0).map((message) => message.kind === "credit" ? message.credit : message.kind);
+  };
+  t.same(says(8, false), [], "a little more, and all are busy");
+  t.same(says(8, true), [8], "an eighth worker is ready");
+  t.same(says(8, true), [], "once");
+  t.same(says(7, true), [], "less is no help to it");
+  t.same(says(15, false), []);
+  t.same(says(16, false), [16], "twice as much");
+  t.same(says(9, false), []);
+  t.same(says(8, false), [8], "half as much");
+  t.same(says(0, false), [0], "none");
+  t.same(says(1, false), [1]);
+});
