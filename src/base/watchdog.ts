@@ -69,5 +69,5 @@ function checkParent() {
 setInterval(() => {
   if (process.platform !== "win32") checkParent();
   if (record) try { watchCall(record); } catch {}
-}, 100);
+}, record ? 100 : 500);
 `;
