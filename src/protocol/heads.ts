@@ -5,6 +5,11 @@ export function bytesHead(length: number): Uint8Array {
   return head(0x40, length);
 }
 
+/** What stands before the keys and values of a map in CBOR, in its shortest form. */
+export function mapHead(keys: number): Uint8Array {
+  return head(0xa0, keys);
+}
+
 /** A text in CBOR, in its shortest form. */
 export function textItem(text: string): Uint8Array {
   const bytes = Buffer.from(text);

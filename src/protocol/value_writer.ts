@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { cborDepthMax, cborItemsMax, jobBytesMax } from "../base/limits.ts";
 import { isExactDate } from "./exact_date.ts";
-import { writeHead } from "./heads.ts";
+import { mapHead, writeHead } from "./heads.ts";
 import { overlong } from "./job_fault.ts";
 import { Shapes } from "./shapes.ts";
 
@@ -89,11 +89,9 @@ export class ValueWriter {
     return isBytes && this.#byteString(value as Uint8Array);
   }
 
-  /** As cbor-x has it for maps of any size: two bytes count the keys, written when they are known. */
   #object(object: Record<string, unknown>, depth: number): boolean {
     this.#reserve(headBytes);
-    const at = this.length;
-    this.length += 3;
+    const at = this.length++;
     let count = 0;
     let shape = this.#shapes.empty;
     for (const key in object) {
@@ -106,10 +104,18 @@ export class ValueWriter {
       if (!this.#value(object[key], depth)) return false;
       count++;
     }
-    this.bytes[at] = 0xb9;
-    this.bytes[at + 1] = count >>> 8;
-    this.bytes[at + 2] = count;
-    return count <= 0xffff && (this.#itemsLeft -= 2 * count) >= 0;
+    if (count < 24) this.bytes[at] = 0xa0 | count;
+    else this.#widenHead(at, count);
+    return (this.#itemsLeft -= 2 * count) >= 0;
+  }
+
+  /** The head at `at`, for which one byte was left, counts so many keys that it takes more. */
+  #widenHead(at: number, count: number): void {
+    const head = mapHead(count);
+    this.#reserve(head.length);
+    this.bytes.copyWithin(at + head.length, at + 1, this.length);
+    this.bytes.set(head, at);
+    this.length += head.length - 1;
   }
 
   #keyOf(keyBytes: Uint8Array): void {
