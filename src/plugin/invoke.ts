@@ -1,6 +1,7 @@
 import type { Log } from "../base/log.ts";
 import { describeError } from "./describe_error.ts";
 import { HandlerContext, type SharedParts, type Verdict } from "./job_context.ts";
+import { isFulfilled } from "./is_fulfilled.ts";
 import type { JobSignal } from "./job_signal.ts";
 import { pluginLog } from "./plugin_log.ts";
 import type { Plugin } from "./types.ts";
@@ -69,7 +70,7 @@ export class Handler {
     let returned: unknown;
     try {
       returned = this.#plugin.handleJob!(job, context);
-      if (isThenable(returned)) return pending(returned, context);
+      if (goesOn(returned)) return pending(returned, context);
     } catch (error) {
       return failure(error, context, undefined);
     }
@@ -95,8 +96,9 @@ async function settle(
   return success(context, signal);
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null &&
+/** Whether the attempt goes on. A promise that is fulfilled already does not: an `async` handler need not await anything. */
+function goesOn(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && !isFulfilled(value) &&
     typeof (value as { then?: unknown }).then === "function";
 }
 

@@ -1,4 +1,3 @@
-import { jobErrorBytesMax } from "../base/limits.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { messageJobs } from "../base/run_limits.ts";
 import { watchSlots } from "../base/watchdog.ts";
@@ -88,10 +87,11 @@ export class Runner {
   }
 
   slice(message: SliceMessage): void {
+    const nowMs = this.#options.nowMs();
     this.#slices.push(new SliceRun(message));
-    if (this.#busyAtMs < 0) this.#busyAtMs = this.#options.nowMs();
+    if (this.#busyAtMs < 0) this.#busyAtMs = nowMs;
     if (this.#running.hasOverdue) this.withdraw();
-    else this.#pump();
+    else this.#pump(nowMs);
   }
 
   /** Hands back what has not begun. */
@@ -123,27 +123,32 @@ export class Runner {
     return [...this.#said, ...this.#slices.flatMap((slice) => slice.takeAnswers(0))];
   }
 
-  /** Begins jobs until the turn is over, there is no room, or nothing is queued. */
-  #pump(): void {
-    this.#beginTurn();
+  /**
+   * Begins jobs until the turn is over, there is no room, or nothing is queued. The time is handed on from step to
+   * step, since to look at the clock costs more than a small job.
+   */
+  #pump(nowMs: number): void {
+    this.#beginTurn(nowMs);
     while (!this.#isTurnOver && !this.#running.hasOverdue && this.#running.size < this.#options.concurrency) {
       const slice = this.#slices.find((slice) => slice.next < slice.end);
       if (slice === undefined) break;
-      this.#stretch(slice);
+      nowMs = this.#stretch(slice, nowMs);
     }
   }
 
-  /** Runs jobs of one slice as far as one note goes. */
-  #stretch(slice: SliceRun): void {
-    const { notes, nowMs } = this.#options;
-    slice.decode(); // what that takes is no job's time
-    const startMs = nowMs();
+  /** Runs jobs of one slice as far as one note goes; returns when that was over. */
+  #stretch(slice: SliceRun, nowMs: number): number {
+    const { notes } = this.#options;
+    // what decoding takes is no job's time
+    const startMs = slice.decode() ? this.#options.nowMs() : nowMs;
     if (notes.coveredTo(slice.next) === slice.next) {
       notes.cover(this.#running.ranges, slice.next, slice.end, startMs);
     }
     this.#runEach(slice, Math.min(notes.coveredTo(slice.next), slice.end), startMs);
-    const tookMs = nowMs() - this.#turnAtMs;
+    const endMs = this.#options.nowMs();
+    const tookMs = endMs - this.#turnAtMs;
     if (tookMs >= turnMs || (tookMs >= shortTurnMs && slice.next === slice.end)) this.#isTurnOver = true;
+    return endMs;
   }
 
   /** The hot loop: what it does for a handler that returns nothing is what an empty job costs. */
@@ -160,9 +165,14 @@ export class Runner {
       if (result.kind === "done") continue;
       slice.done(doneFrom, seq, nowMs);
       doneFrom = seq + 1;
+      if (result.kind === "pending") {
+        this.#await(result, seq, slice, nowMs);
+        // another may begin now, and its time with it
+        if (this.#running.size < concurrency) nowMs = this.#options.nowMs();
+        continue;
+      }
       const returnedMs = this.#options.nowMs();
-      if (result.kind === "pending") this.#await(result, seq, slice, nowMs);
-      else record(slice, seq, result, returnedMs - nowMs, returnedMs);
+      slice.record(seq, result, returnedMs - nowMs, returnedMs);
       nowMs = returnedMs;
     }
     slice.done(doneFrom, slice.next, nowMs);
@@ -173,7 +183,9 @@ export class Runner {
     const job = { seq, slice, signal, startedMs };
     slice.running++;
     this.#running.add(job);
-    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#options.nowMs());
+    if (this.#running.timeoutMs > 0) {
+      this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#options.nowMs());
+    }
     ended.then((result) => this.#ended(job, result));
   }
 
@@ -182,15 +194,15 @@ export class Runner {
     const nowMs = this.#options.nowMs();
     slice.running--;
     const wasOverdue = this.#running.remove(seq);
-    record(slice, seq, result, nowMs - job.startedMs, nowMs);
+    slice.record(seq, result, nowMs - job.startedMs, nowMs);
     if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
-    this.#pump();
+    this.#pump(nowMs);
   }
 
   /** A turn of the event loop in which jobs begin or end. At its end answers go out. */
-  #beginTurn(): void {
+  #beginTurn(nowMs: number): void {
     if (this.#turnAtMs >= 0) return;
-    this.#turnAtMs = this.#options.nowMs();
+    this.#turnAtMs = nowMs;
     this.#isTurnOver = false;
     setImmediate(() => this.#endTurn());
   }
@@ -201,7 +213,7 @@ export class Runner {
     if (!this.#options.hasUnsent()) this.#said = [];
     this.#answer(false);
     // the answers leave in a microtask, and must not wait for what begins now
-    if (mustGoOn) queueMicrotask(() => this.#pump());
+    if (mustGoOn) queueMicrotask(() => this.#pump(this.#options.nowMs()));
     else if (this.#running.size > 0 && !this.#options.notes.isExact) {
       const nowMs = this.#options.nowMs();
       this.#settleAlarm.setBy(nowMs + settleMs, nowMs);
@@ -266,7 +278,7 @@ export class Runner {
   }
 
   #say(message: WorkerMessage): void {
-    this.#beginTurn();
+    if (this.#turnAtMs < 0) this.#beginTurn(this.#options.nowMs());
     this.#said.push(message);
     this.#options.say(message);
   }
@@ -275,20 +287,4 @@ export class Runner {
 /** Its answer is a message of its own in any case. */
 function isUrgent(slice: SliceRun): boolean {
   return slice.isAnswerLarge || (slice.isOver && slice.unanswered >= messageJobs);
-}
-
-function record(slice: SliceRun, seq: number, result: Result, durationMs: number, nowMs: number): void {
-  switch (result.kind) {
-    case "done":
-      return slice.doneAlone(seq, nowMs);
-    case "skipped":
-      return slice.skipped(seq, nowMs);
-    case "released":
-      return slice.released(seq, nowMs);
-    case "failed": {
-      const { how, message } = result;
-      const stack = result.stack.slice(0, jobErrorBytesMax);
-      return slice.failed({ seq, how, message, stack, durationMs: Math.max(0, durationMs) }, nowMs);
-    }
-  }
 }

@@ -1,7 +1,9 @@
+import { jobErrorBytesMax } from "../base/limits.ts";
 import { includes, RangeSet, rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
-import { decodeJobs } from "../protocol/value_reader.ts";
+import type { Result } from "../plugin/invoke.ts";
 import type { Failure } from "../protocol/messages.ts";
+import { decodeJobs } from "../protocol/value_reader.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
@@ -48,11 +50,12 @@ export class SliceRun {
     this.#bytes = message.jobs;
   }
 
-  /** To be called before `jobs` is read: when the slice begins, not when it arrives. */
-  decode(): void {
-    if (this.#bytes === null) return;
+  /** To be called before `jobs` is read: when the slice begins, not when it arrives. False if nothing was left to decode. */
+  decode(): boolean {
+    if (this.#bytes === null) return false;
     this.#jobs = decodeJobs(this.#bytes, this.#count);
     this.#bytes = null;
+    return true;
   }
 
   /** The decoded jobs; the first is that of `seq`. */
@@ -80,26 +83,25 @@ export class SliceRun {
     this.#ended(to - from, nowMs);
   }
 
-  /** One job, in whatever order. */
-  doneAlone(seq: number, nowMs: number): void {
-    this.#scattered.push(seq);
-    this.#ended(1, nowMs);
-  }
-
-  skipped(seq: number, nowMs: number): void {
-    this.#skipped.push(seq);
-    this.#ended(1, nowMs);
-  }
-
-  failed(failure: Failure, nowMs: number): void {
-    this.#failed.push(failure);
-    this.#failureChars += failure.message.length + failure.stack.length;
-    this.#ended(1, nowMs);
-  }
-
-  /** It began, and is handed back all the same: its abort cost nothing. */
-  released(seq: number, nowMs: number): void {
-    this.#released.add(seq, seq + 1);
+  /** One job ended, in whatever order, `durationMs` after it began. */
+  record(seq: number, result: Result, durationMs: number, nowMs: number): void {
+    switch (result.kind) {
+      case "done":
+        this.#scattered.push(seq);
+        break;
+      case "skipped":
+        this.#skipped.push(seq);
+        break;
+      case "released": // its abort cost nothing: it is handed back although it began
+        this.#released.add(seq, seq + 1);
+        break;
+      case "failed": {
+        const { how, message } = result;
+        const stack = result.stack.slice(0, jobErrorBytesMax);
+        this.#failed.push({ seq, how, message, stack, durationMs: Math.max(0, durationMs) });
+        this.#failureChars += message.length + stack.length;
+      }
+    }
     this.#ended(1, nowMs);
   }
 

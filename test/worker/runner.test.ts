@@ -223,6 +223,19 @@ t.test("past the timeout the signal fires and nothing begins until the handler e
   t.match(b.answers().at(-1), { slice: 3, done: [20, 22] });
 });
 
+t.test("what a handler blocks is its own time, and not that of the job behind it", async (t) => {
+  const fired: number[] = [];
+  const b = bench(async (seq, signal) => {
+    for (const untilMs = performance.now() + (seq === 0 ? 300 : 0); performance.now() < untilMs;);
+    await new Promise((resolve) => setTimeout(resolve, seq === 0 ? 300 : 200));
+    if (signal.why !== undefined) fired.push(seq);
+    return done;
+  }, { concurrency: 2, timeoutMs: 400 });
+  b.runner.slice(slice(1, 0, 2));
+  await b.until(() => b.ended() === 2);
+  t.same(fired, [0], "it took 600 ms; the other one 200, of 500 since the first began");
+});
+
 t.test("a handler that blocks past the timeout and returns is charged", async (t) => {
   const b = bench((seq) => {
     const untilMs = performance.now() + (seq === 1 ? 40 : 0);

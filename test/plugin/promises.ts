@@ -1,0 +1,35 @@
+// How handlers that return promises are answered in this runtime: a line of JSON. `isAtOnce`: without a promise.
+import { Handler } from "../../src/plugin/invoke.ts";
+import type { Plugin } from "../../src/plugin/types.ts";
+
+const later = () => new Promise((resolve) => setTimeout(resolve, 1));
+
+/** Looks like a promise to everybody but the runtime. */
+const disguised = Object.create(Promise.prototype, {
+  then: { value: (resolve: () => void) => void resolve() },
+});
+
+const handlers: Readonly<Record<string, Plugin["handleJob"]>> = {
+  "awaits nothing": async () => {},
+  "awaits": async () => void await later(),
+  "awaits what is there": async () => void await null,
+  "rejects at once": async () => {
+    throw new Error("boom");
+  },
+  "skips at once": async (_job, ctx) => {
+    try {
+      ctx.skip("no such row");
+    } catch { /* the first call counts */ }
+  },
+  "never read": () => Promise.resolve(),
+  "disguised": () => disguised,
+};
+
+const answers: Record<string, { isAtOnce: boolean; kind: string }> = {};
+for (const [name, handleJob] of Object.entries(handlers)) {
+  const handler = new Handler({ handleJob } as Plugin, { args: {}, log: () => {} });
+  const attempt = handler.run("job", 1, 1);
+  const isAtOnce = attempt.kind !== "pending";
+  answers[name] = { isAtOnce, kind: (attempt.kind === "pending" ? await attempt.ended : attempt).kind };
+}
+console.log(JSON.stringify({ runtime: "Bun" in globalThis ? "bun" : "other", answers }));
