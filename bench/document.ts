@@ -1,5 +1,5 @@
 import type { Marks } from "./marks.ts";
-import { medianRate, type Result } from "./rounds.ts";
+import { medianRate, medianRatio, type Result } from "./rounds.ts";
 import { type Shape, shapes } from "./rows.ts";
 import { spreadOf, threeDigits } from "./statistics.ts";
 import type { System } from "./system.ts";
@@ -52,7 +52,7 @@ function ownTable(results: readonly Result[]): string {
     system.label,
     ...shapes.flatMap((shape) => {
       const result = find(results, system.id, shape);
-      const ratio = ratioOf(result, find(results, system.bareLoop, shape));
+      const ratio = medianRatio(result, find(results, system.bareLoop, shape));
       return [rate(result), Number.isNaN(ratio) ? "-" : ratio.toFixed(2), cpu(result)];
     }),
   ]);
@@ -76,7 +76,7 @@ function peerTable(results: readonly Result[]): string {
     system.id === mainId ? `**taskmaster**, ${system.label}` : system.label,
     ...shapes.flatMap((shape) => {
       const result = find(results, system.id, shape);
-      const times = ratioOf(find(results, mainId, shape), result);
+      const times = medianRatio(find(results, mainId, shape), result);
       const isMain = system.id === mainId;
       return [rate(result), isMain || Number.isNaN(times) ? "-" : `${timesText(times)} as fast`, cpu(result)];
     }),
@@ -105,11 +105,6 @@ function find(results: readonly Result[], id: string | undefined, shape: Shape):
 
 function medianOf(results: readonly Result[], id: string): number {
   return medianRate(find(results, id, "small")) || 0;
-}
-
-/** Of medians; NaN where one is not there. */
-function ratioOf(one: Result | undefined, other: Result | undefined): number {
-  return medianRate(one) / medianRate(other);
 }
 
 function rate(result: Result | undefined): string {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Rig } from "./rig.ts";
 import { type Shape, shapes } from "./rows.ts";
-import { spreadOf } from "./statistics.ts";
+import { median, spreadOf } from "./statistics.ts";
 import type { System } from "./system.ts";
 
 /** Longest that one measurement may take, with all that is started for it. */
@@ -11,6 +11,7 @@ const measureMsMax = 180_000;
 export type Result = Readonly<{
   system: System;
   shape: Shape;
+  /** One of each round; NaN where it failed. */
   jobsPerSecond: readonly number[];
   /** User and system time of all its processes. */
   cpuSecondsPerMillion: readonly number[];
@@ -21,6 +22,14 @@ export type Result = Readonly<{
 /** Median of all rounds; NaN where none succeeded. */
 export function medianRate(result: Result | undefined): number {
   return spreadOf(result?.jobsPerSecond ?? []).median;
+}
+
+/**
+ * How many times as fast one is as another: the ratio of each round, in which they were measured minutes apart, and of
+ * these the median. NaN where there is none.
+ */
+export function medianRatio(one: Result | undefined, other: Result | undefined): number {
+  return median((one?.jobsPerSecond ?? []).map((rate, round) => rate / (other?.jobsPerSecond[round] ?? NaN)));
 }
 
 /**
@@ -48,10 +57,9 @@ export async function measureRounds(
       const jobs = Math.ceil(system.jobs[shape] * scale);
       const outcome = await measureOnce(system, shape, jobs, signal);
       if ("failure" in outcome) failures.push(outcome.failure);
-      else {
-        jobsPerSecond.push(outcome.jobsPerSecond);
-        cpuSecondsPerMillion.push(outcome.cpuSecondsPerMillion);
-      }
+      const rates = "failure" in outcome ? { jobsPerSecond: NaN, cpuSecondsPerMillion: NaN } : outcome;
+      jobsPerSecond.push(rates.jobsPerSecond);
+      cpuSecondsPerMillion.push(rates.cpuSecondsPerMillion);
       const said = "failure" in outcome ? outcome.failure : `${Math.round(outcome.jobsPerSecond)} jobs/s`;
       progress(`round ${round} of ${rounds}, ${system.id}, ${shape}: ${said}`);
     }

@@ -1,8 +1,8 @@
-/** The middle one of some measurements, and the ones at both ends. */
+/** The middle one of some measurements, and the ones at both ends; NaN is none. */
 export type Spread = Readonly<{ median: number; least: number; most: number }>;
 
 export function spreadOf(values: readonly number[]): Spread {
-  const sorted = values.toSorted((a, b) => a - b);
+  const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? NaN;
   const median = sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;

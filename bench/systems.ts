@@ -37,6 +37,7 @@ export const systems: readonly System[] = [
   taskmaster("tls", "`master` and `slave` over TLS, one worker", { command: "master", tls: true }),
   taskmaster("async-source", "`run`, async `getJobs`", { member: "asyncSource" }),
   taskmaster("async-handler", "`run`, async `handleJob`", { member: "asyncHandler" }),
+  taskmaster("awaiting-handler", "`run`, async `handleJob` that awaits", { member: "awaitingHandler" }),
   bareLoop("bare-deno", "bare loop under Deno", "deno"),
   taskmaster("deno", "`run` under Deno, one worker", { start: "deno" }),
   taskmaster("deno-2", "`run` under Deno, two workers", { start: "deno", procs: 2 }),

@@ -1,4 +1,4 @@
-import { medianRate, type Result } from "./rounds.ts";
+import { medianRatio, type Result } from "./rounds.ts";
 import { shapes } from "./rows.ts";
 import { mainId } from "./systems.ts";
 
@@ -20,12 +20,12 @@ export function targetsOf(results: readonly Result[]): Target[] {
     const jobs = shape === "small" ? "small jobs" : "rows";
     const targets: Target[] = [];
     if (bare !== undefined) {
-      const ratio = medianRate(ours) / medianRate(bare);
+      const ratio = medianRatio(ours, bare);
       const text = `${jobs}, to the bare loop: ${ratio.toFixed(2)}, at least ${ratioMin}`;
       targets.push({ text, isMet: ratio >= ratioMin });
     }
     if (packed !== undefined) {
-      const ratio = medianRate(ours) / medianRate(packed);
+      const ratio = medianRatio(ours, packed);
       const text = `${jobs}, to packed JetStream: ${ratio.toFixed(2)}, above 1`;
       targets.push({ text, isMet: ratio > 1 });
     }

@@ -24,7 +24,7 @@ export type Setup = Readonly<{
   tls?: boolean;
   procs: number;
   /** Which export of bench/plugins/empty.ts. */
-  member: "default" | "asyncSource" | "asyncHandler";
+  member: "default" | "asyncSource" | "asyncHandler" | "awaitingHandler";
 }>;
 
 export function findTaskmaster(start: Start): Presence {

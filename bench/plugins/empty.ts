@@ -3,8 +3,8 @@
 //   shape=S      small: `{ id }`; row: about 230 bytes
 //   folder=F     where workers say that they are ready, and where all processes leave their peak of memory (Linux)
 //   workers=N    how many workers `getJobs` waits for
-// Prints `begin` when the first job is asked for and `end` when the run has ended. Exports: the default, `asyncSource`
-// and `asyncHandler`.
+// Prints `begin` when the first job is asked for and `end` when the run has ended. Exports: the default, `asyncSource`,
+// `asyncHandler`, whose promise is fulfilled when it comes, and `awaitingHandler`, whose promise is not.
 import { readdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -15,14 +15,19 @@ import { makerOf } from "../rows.ts";
 type Last = { id: number } | undefined;
 
 function* jobs(last: Last, { args }: Context) {
-  const make = makerOf(args.shape ?? "small");
-  const end = Number(args.jobs ?? 1_000_000);
-  writeSync(2, "begin\n");
-  for (let id = (last?.id ?? -1) + 1; id < end; id++) yield make(id);
+  const { make, from, end } = begin(last, args);
+  for (let id = from; id < end; id++) yield make(id);
 }
 
-async function* jobsAsync(last: Last, ctx: Context) {
-  yield* jobs(last, ctx);
+async function* jobsAsync(last: Last, { args }: Context) {
+  const { make, from, end } = begin(last, args);
+  for (let id = from; id < end; id++) yield make(id);
+}
+
+function begin(last: Last, args: Context["args"]) {
+  writeSync(2, "begin\n");
+  const make = makerOf(args.shape ?? "small");
+  return { make, from: (last?.id ?? -1) + 1, end: Number(args.jobs ?? 1_000_000) };
 }
 
 /** The clock starts when the workers are up, as it does for every other system. */
@@ -55,6 +60,8 @@ export const asyncSource = {
 };
 
 export const asyncHandler = { ...plain, async handleJob(): Promise<void> {} };
+
+export const awaitingHandler = { ...plain, handleJob: async (): Promise<void> => void await null };
 
 function names({ folder = "." }: Context["args"], start: string): string[] {
   return readdirSync(folder).filter((name) => name.startsWith(start));

@@ -7,7 +7,7 @@ import { describe, marks } from "../../bench/document.ts";
 import { replaceBetween } from "../../bench/marks.ts";
 import { parseStat } from "../../bench/proc.ts";
 import { Rig } from "../../bench/rig.ts";
-import { measureOnce, type Result } from "../../bench/rounds.ts";
+import { measureOnce, medianRatio, type Result } from "../../bench/rounds.ts";
 import { spreadOf, threeDigits } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems.ts";
 import { targetsOf } from "../../bench/targets.ts";
@@ -29,6 +29,7 @@ function result(id: string, jobsPerSecond: number[], failures: string[] = []): R
 t.test("statistics", async (t) => {
   t.same(spreadOf([3, 1, 10]), { median: 3, least: 1, most: 10 });
   t.equal(spreadOf([4, 1, 2, 3]).median, 2.5);
+  t.same(spreadOf([3, NaN, 1, 10]), { median: 3, least: 1, most: 10 }, "a round that failed is none");
   t.same(spreadOf([]), { median: NaN, least: NaN, most: NaN });
   t.same([43.14, 9_820.4, 1_487_300, 0.5, NaN].map(threeDigits), ["43.1", "9,820", "1,490,000", "0.5", "-"]);
 });
@@ -49,12 +50,20 @@ t.test("tables hold medians, spreads and ratios", async (t) => {
     versions: new Map([["celery", "python3-celery 5.2.6"]]),
   });
   t.match(text, "| bare loop | 3,000,000 (2,000,000 to 4,000,000) | - | 0.333 |");
-  t.match(text, "| `run`, one worker | 1,500,000 (1,400,000 to 1,600,000) | 0.50 | 0.667 |");
+  t.match(text, "| `run`, one worker | 1,500,000 (1,400,000 to 1,600,000) | 0.53 | 0.667 |");
   t.match(text, "| Celery on Redis | 1,000 (1,000 to 1,000) | 1,500 times as fast | 1,000 |");
   t.match(text, "- Celery on Redis (python3-celery 5.2.6): one message a job");
   t.match(text, "| BullMQ on Redis | - | - | - | - | - | - |");
   t.match(text, "- Failed in 1 rounds, BullMQ on Redis, small: It broke badly");
   t.match(text, "- Not measured, beanstalkd: install Debian's beanstalkd.");
+});
+
+t.test("a ratio is that of a round: what slows all of one round down changes none", async (t) => {
+  const bare = result("bare", [4e6, 1e6, 2e6]);
+  t.equal(medianRatio(result("run", [2e6, 0.5e6, 1e6]), bare), 0.5);
+  t.equal(medianRatio(result("run", [2e6, NaN, 1e6]), bare), 0.5, "also where a round failed");
+  t.equal(medianRatio(result("run", [NaN, 0.25e6, NaN]), bare), 0.25);
+  t.same(medianRatio(result("run", [NaN, NaN, NaN]), bare), NaN);
 });
 
 t.test("targets: the bare loop, and packed JetStream where it was measured", async (t) => {
