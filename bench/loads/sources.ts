@@ -11,10 +11,15 @@ const startMs = 300;
 /** Sources that have a job now and then, and sources that have many at once. */
 export const sources: Load = {
   name: "sources",
-  about: "Sources that are idle, or yield in bursts, and handlers that do nothing; two workers",
+  about:
+    "Sources that are idle, or yield in bursts, and handlers that do nothing; two workers; of an idle source, the median of three runs",
   async measure(isQuick) {
-    const waitsMs = (await timesOf([`jobs=${isQuick ? 150 : 600}`, "every=15"]))
-      .map(({ begunMs, yieldedMs }) => begunMs - yieldedMs);
+    const idle: { p50: number; p99: number }[] = [];
+    for (let round = 0; round < (isQuick ? 1 : 3); round++) {
+      const waitsMs = (await timesOf([`jobs=${isQuick ? 150 : 1_500}`, "every=15"]))
+        .map(({ begunMs, yieldedMs }) => begunMs - yieldedMs);
+      idle.push({ p50: median(waitsMs), p99: quantile(waitsMs, 0.99) });
+    }
     const points: [number, number][] = [];
     for (const burst of isQuick ? [1000] : [100, 1000, 10_000]) {
       points.push([burst, await burstMs(burst, isQuick)]);
@@ -30,10 +35,10 @@ export const sources: Load = {
       rows: [
         atMost(
           "idle source, job to handler, p99",
-          quantile(waitsMs, 0.99),
+          median(idle.map(({ p99 }) => p99)),
           5,
           "ms",
-          ` (p50 ${shown(median(waitsMs))})`,
+          ` (p50 ${shown(median(idle.map(({ p50 }) => p50)))})`,
         ),
         await wakeUps(isQuick),
         atMost("1,000 jobs each second: the last begins after", thousand, 50, "ms"),
