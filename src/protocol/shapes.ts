@@ -6,6 +6,8 @@ const usesMin = 16;
 const shapeCharsMax = 1 << 20;
 /** What one takes beside its key. */
 const shapeChars = 256;
+/** So many of the keys that came behind a shape are looked for by their bytes; an object in an object may begin as that does. */
+const firstKeys = 4;
 
 type Make = (values: readonly unknown[], from: number) => object;
 
@@ -15,6 +17,8 @@ export class Shape {
   readonly keyBytes: Uint8Array;
   /** What came behind this key last. */
   likely: Shape | null = null;
+  /** What came behind this key first: few. */
+  readonly first: Shape[] = [];
   readonly key: string;
   readonly #before: Shape | null;
   readonly #next = new Map<string, Shape>();
@@ -44,6 +48,7 @@ export class Shape {
   add(key: string): Shape {
     const shape = new Shape(this, key);
     this.#next.set(key, shape);
+    if (this.first.length < firstKeys) this.first.push(shape);
     return shape;
   }
 

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { cborDepthMax, cborItemsMax } from "../base/limits.ts";
 import { dateOf, decode } from "./codec.ts";
 import { scanItem } from "./prescan.ts";
-import { Shapes } from "./shapes.ts";
+import { type Shape, Shapes } from "./shapes.ts";
 
 /**
  * Decodes `count` jobs laid one behind the other, trusted or pre-scanned. Gives what `decode` gives of each.
@@ -143,11 +143,19 @@ class ValueReader {
     for (let index = 0; index < keys; index++) {
       const likely = shape.likely;
       if (likely !== null && this.#passes(likely.keyBytes)) shape = likely;
-      else shape = this.#shapes.with(shape, this.next() as string);
+      else shape = this.#oneOf(shape.first) ?? this.#shapes.with(shape, this.next() as string);
       values[this.#depth++] = this.next();
     }
     this.#depth = base;
     return shape.make(values, base);
+  }
+
+  /** The shape whose key comes next, if it is one of these. */
+  #oneOf(shapes: readonly Shape[]): Shape | null {
+    for (let index = 0; index < shapes.length; index++) {
+      if (this.#passes(shapes[index]!.keyBytes)) return shapes[index]!;
+    }
+    return null;
   }
 
   /** Whether these bytes come next; if so they are behind us. */

@@ -57,6 +57,12 @@ export const jobMutants: readonly Mutant[] = [
     "if (bytes[at + index] !== wanted[index]) return (this.#at += index) < 0;",
     throwing(shapesChange, /first argument/),
   ),
+  inReader(
+    "a key counts as another that came there before",
+    "keyBytes)) return shapes[index]!;",
+    "keyBytes)) return shapes[0]!;",
+    shapesChange,
+  ),
   inWriter(
     "a key is written as the likely one that is as long",
     "likely.key === key)",
