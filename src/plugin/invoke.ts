@@ -14,7 +14,7 @@ export type Result =
   /** It threw after an abort by stop or lost lease: handed back, nothing is spent. */
   | Readonly<{ kind: "released" }>;
 
-/** An attempt whose handler returned a promise. */
+/** An attempt whose handler returned a promise that is not known to be fulfilled. */
 export type Pending = Readonly<{
   kind: "pending";
   /** Never rejects. */
@@ -61,7 +61,8 @@ export class Handler {
   }
 
   /**
-   * One attempt at one job. Never throws. A handler that ends without awaiting anything is answered without a promise.
+   * One attempt at one job. Never throws. A handler that is over when it returns is answered without a promise; an
+   * `async` one only where the runtime tells.
    *
    * @param attempt From 1.
    */

@@ -7,8 +7,9 @@ type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled
  * under Deno and Node, which do not tell before the next microtask. @see https://bun.com/docs/api/utils#bun-peek
  */
 export function isFulfilled(value: object): boolean {
-  // Of what is no promise `peek` says that it is fulfilled.
-  return peek !== undefined && types.isPromise(value) && peek.status(value) === "fulfilled";
+  // Of what is no promise `peek` says that it is fulfilled. Of a subclass `await` calls `then`, in which work may begin.
+  return peek !== undefined && types.isPromise(value) && value.constructor === Promise &&
+    peek.status(value) === "fulfilled";
 }
 
 const { peek } = (globalThis as { Bun?: { peek: Peek } }).Bun ?? {};

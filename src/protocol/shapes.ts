@@ -2,7 +2,7 @@ import { textItem } from "./heads.ts";
 
 /** So many objects of a shape come before it gets a function of its own. */
 const usesMin = 16;
-/** What the shapes kept may take; beyond it all are forgotten. Objects with keys of their own each would fill the memory. */
+/** What the shapes kept may take. Objects with keys of their own each would fill the memory. */
 const shapeCharsMax = 1 << 20;
 /** What one takes beside its key. */
 const shapeChars = 256;
@@ -15,10 +15,10 @@ type Make = (values: readonly unknown[], from: number) => object;
 export class Shape {
   /** What this key is in CBOR. */
   readonly keyBytes: Uint8Array;
-  /** What came behind this key last. */
+  /** What came behind this key when it was looked up last. */
   likely: Shape | null = null;
-  /** What came behind this key first: few. */
-  readonly first: Shape[] = [];
+  /** The few that came behind this key first. */
+  readonly firstShapes: Shape[] = [];
   readonly key: string;
   readonly #before: Shape | null;
   readonly #next = new Map<string, Shape>();
@@ -48,7 +48,7 @@ export class Shape {
   add(key: string): Shape {
     const shape = new Shape(this, key);
     this.#next.set(key, shape);
-    if (this.first.length < firstKeys) this.first.push(shape);
+    if (this.firstShapes.length < firstKeys) this.firstShapes.push(shape);
     return shape;
   }
 
@@ -67,22 +67,39 @@ export class Shape {
 export class Shapes {
   #empty = new Shape(null, "");
   #chars = 0;
+  readonly #charsMax: number;
+  readonly #whenFull: "forget" | "stop";
+
+  /**
+   * @param charsMax What they may take.
+   * @param whenFull Beyond it all are forgotten, or no new one is kept: so it is where a stranger says what they are.
+   */
+  constructor(charsMax = shapeCharsMax, whenFull: "forget" | "stop" = "forget") {
+    this.#charsMax = charsMax;
+    this.#whenFull = whenFull;
+  }
 
   get empty(): Shape {
     return this.#empty;
   }
 
-  /** The shape with one key more than `shape`. */
-  with(shape: Shape, key: string): Shape {
-    return (shape.likely = shape.after(key) ?? this.#add(shape, key));
+  /** The shape with one key more than `shape`; null if it is a new one and none is kept any more. */
+  with(shape: Shape, key: string): Shape | null {
+    const next = shape.after(key) ?? this.#add(shape, key);
+    if (next !== null) shape.likely = next;
+    return next;
   }
 
-  #add(shape: Shape, key: string): Shape {
-    this.#chars += shapeChars + key.length;
-    if (this.#chars > shapeCharsMax) {
-      this.#empty = new Shape(null, "");
-      this.#chars = 0;
-    }
+  #add(shape: Shape, key: string): Shape | null {
+    const chars = this.#chars + shapeChars + key.length;
+    if (chars <= this.#charsMax) this.#chars = chars;
+    else if (this.#whenFull === "stop") return null;
+    else this.#forget();
     return shape.add(key);
+  }
+
+  #forget(): void {
+    this.#empty = new Shape(null, "");
+    this.#chars = 0;
   }
 }

@@ -27,8 +27,8 @@ export function decodeMessage(bytes: Uint8Array): unknown {
 
 /** For all jobs of this process: those of one run look alike. */
 const jobShapes = new Shapes();
-/** For all messages of this process. */
-const messageShapes = new Shapes();
+/** For all messages of this process: some dozens, of a handful of keys. What else a peer sends is read key by key. */
+const messageShapes = new Shapes(1 << 15, "stop");
 
 /** Beyond so many keys an object is a table, and no two are alike. */
 const shapeKeysMax = 64;
@@ -70,10 +70,8 @@ class ValueReader {
     const major = head >> 5;
     if (major === 7) return this.#simple(head, start);
     let value = head & 31;
-    if (value > 23) {
-      if (value === 27) return major < 2 ? this.#bigint(major) : this.#rare(start);
-      value = this.#argument(value);
-    }
+    if (value === 27 && major < 2) return this.#bigint(major);
+    if (value > 23) value = this.#argument(value);
     switch (major) {
       case 0:
         return value;
@@ -92,12 +90,13 @@ class ValueReader {
     }
   }
 
-  /** The 1, 2 or 4 bytes behind a head. */
+  /** The 1, 2, 4 or 8 bytes behind a head. */
   #argument(info: number): number {
     const at = this.#at;
     this.#at += 1 << (info - 24);
     if (info === 24) return this.#bytes[at]!;
-    return info === 25 ? this.#numbers.getUint16(at) : this.#numbers.getUint32(at);
+    if (info === 25) return this.#numbers.getUint16(at);
+    return info === 26 ? this.#numbers.getUint32(at) : Number(this.#numbers.getBigUint64(at));
   }
 
   #bigint(major: number): bigint {
@@ -116,6 +115,12 @@ class ValueReader {
         return null;
       case 0xf7:
         return undefined;
+      case 0xf9:
+        this.#at += 2;
+        return halfFloat(this.#numbers.getUint16(start + 1));
+      case 0xfa:
+        this.#at += 4;
+        return this.#numbers.getFloat32(start + 1);
       case 0xfb:
         this.#at += 8;
         return this.#numbers.getFloat64(start + 1);
@@ -142,20 +147,28 @@ class ValueReader {
     let shape = this.#shapes.empty;
     for (let index = 0; index < keys; index++) {
       const likely = shape.likely;
-      if (likely !== null && this.#passes(likely.keyBytes)) shape = likely;
-      else shape = this.#oneOf(shape.first) ?? this.#shapes.with(shape, this.next() as string);
+      const next = likely !== null && this.#passes(likely.keyBytes) ? likely : this.#nextShape(shape);
+      if (next === null) {
+        this.#depth = base;
+        return this.#table(keys - index, shape.make(values, base));
+      }
+      shape = next;
       values[this.#depth++] = this.next();
     }
     this.#depth = base;
     return shape.make(values, base);
   }
 
-  /** The shape whose key comes next, if it is one of these. */
-  #oneOf(shapes: readonly Shape[]): Shape | null {
-    for (let index = 0; index < shapes.length; index++) {
-      if (this.#passes(shapes[index]!.keyBytes)) return shapes[index]!;
+  /** The shape with the key that comes next, which is behind us then; null, and it is not, if there is none. */
+  #nextShape(shape: Shape): Shape | null {
+    const { firstShapes } = shape;
+    for (let index = 0; index < firstShapes.length; index++) {
+      if (this.#passes(firstShapes[index]!.keyBytes)) return firstShapes[index]!;
     }
-    return null;
+    const at = this.#at;
+    const next = this.#shapes.with(shape, this.next() as string);
+    if (next === null) this.#at = at;
+    return next;
   }
 
   /** Whether these bytes come next; if so they are behind us. */
@@ -166,8 +179,9 @@ class ValueReader {
     return true;
   }
 
-  #table(keys: number): object {
-    const table: Record<string, unknown> = {};
+  /** So many keys, behind those that `object` has already. */
+  #table(keys: number, object: object = {}): object {
+    const table = object as Record<string, unknown>;
     for (let index = 0; index < keys; index++) {
       const key = this.next() as string;
       table[key] = this.next();
@@ -175,9 +189,18 @@ class ValueReader {
     return table;
   }
 
-  /** An item that is none of the usual: a set, a map, a larger bigint, a short float. */
+  /** An item that is none of the usual: a set, a map, a larger bigint. */
   #rare(start: number): unknown {
     this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax);
     return decode(this.#bytes.subarray(start, this.#at));
   }
+}
+
+/** A number in 16 bits, as IEEE 754 lays it out. */
+function halfFloat(bits: number): number {
+  const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  const sign = bits >> 15 === 0 ? 1 : -1;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }

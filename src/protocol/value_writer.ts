@@ -99,7 +99,7 @@ export class ValueWriter {
       if (!Object.hasOwn(object, key)) continue;
       if (likely !== null && likely.key === key) shape = likely;
       else if (key === "__proto__" || !isWellFormed(key)) return false;
-      else shape = this.#shapes.with(shape, key);
+      else shape = this.#shapes.with(shape, key)!; // never null: these are forgotten
       this.#keyOf(shape.keyBytes);
       if (!this.#value(object[key], depth)) return false;
       count++;

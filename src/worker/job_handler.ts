@@ -1,8 +1,11 @@
 import type { Pending, Result } from "../plugin/invoke.ts";
 
+/** An attempt that goes on. `startedMs`: when it began, where the clock was looked at. */
+export type Begun = Pending & Readonly<{ startedMs?: number }>;
+
 /** Runs one job; never throws. */
 export interface JobHandler {
-  run(job: unknown, seq: number, attempt: number): Result | Pending;
+  run(job: unknown, seq: number, attempt: number): Result | Begun;
 }
 
 /**
@@ -14,7 +17,13 @@ export function withTimeout(handler: JobHandler, timeoutMs: number, nowMs: () =>
     run(job, seq, attempt) {
       const startedMs = nowMs();
       const result = handler.run(job, seq, attempt);
-      if (result.kind === "pending" || nowMs() - startedMs < timeoutMs || isRuled(result)) return result;
+      const isLate = nowMs() - startedMs >= timeoutMs;
+      if (result.kind === "pending") {
+        // it may be over before any timer can fire the signal
+        if (isLate) result.signal.abort("timed out");
+        return { ...result, startedMs };
+      }
+      if (!isLate || isRuled(result)) return result;
       const stack = result.kind === "failed" ? result.stack : "";
       return { kind: "failed", how: "timed out", message: "The attempt took longer than --timeout", stack };
     },

@@ -1,10 +1,10 @@
 import type { Ranges } from "../base/ranges.ts";
 import { messageJobs } from "../base/run_limits.ts";
 import { watchSlots } from "../base/watchdog.ts";
-import type { Pending, Result } from "../plugin/invoke.ts";
+import type { Result } from "../plugin/invoke.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Alarm } from "./alarm.ts";
-import { type JobHandler, withTimeout } from "./job_handler.ts";
+import { type Begun, type JobHandler, withTimeout } from "./job_handler.ts";
 import { type RunningJob, RunningJobs } from "./running_jobs.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
@@ -167,7 +167,7 @@ export class Runner {
       doneFrom = seq + 1;
       if (result.kind === "pending") {
         this.#await(result, seq, slice, nowMs);
-        // another may begin now, and its time with it
+        // the next one's time begins now
         if (this.#running.size < concurrency) nowMs = this.#options.nowMs();
         continue;
       }
@@ -179,8 +179,8 @@ export class Runner {
     if (watch[watchSlots.recorded] !== 0) this.#settle();
   }
 
-  #await({ ended, signal }: Pending, seq: number, slice: SliceRun, startedMs: number): void {
-    const job = { seq, slice, signal, startedMs };
+  #await({ ended, signal, startedMs }: Begun, seq: number, slice: SliceRun, nowMs: number): void {
+    const job = { seq, slice, signal, startedMs: startedMs ?? nowMs };
     slice.running++;
     this.#running.add(job);
     if (this.#running.timeoutMs > 0) {
@@ -278,7 +278,7 @@ export class Runner {
   }
 
   #say(message: WorkerMessage): void {
-    if (this.#turnAtMs < 0) this.#beginTurn(this.#options.nowMs());
+    this.#beginTurn(this.#options.nowMs());
     this.#said.push(message);
     this.#options.say(message);
   }

@@ -39,6 +39,25 @@ function keyed(each: (key: string) => string, count: number, head: string): Uint
   return Buffer.concat([bytes, ...Array.from({ length: count }, (_, index) => hex(each(key(index))))]);
 }
 
+/** Maps of 64 keys each, which are words of the protocol: as likely as not no two are alike. */
+function shuffled(): Uint8Array {
+  const words = ["lease", "jobs", "masterId", "number", "seq", "how", "message", "stack"]
+    .map((word) => join(Uint8Array.of(0x60 + word.length), Buffer.from(word), Uint8Array.of(0)));
+  let state = 1;
+  const parts: Uint8Array[] = [hex("9a 00000000")];
+  let bytes = 0, maps = 0;
+  for (; bytes < size - 1_000; maps++) {
+    const map = [
+      hex("b8 40"),
+      ...Array.from({ length: 64 }, () => words[(state = state * 48_271 % 0x7fffffff) % 8]!),
+    ];
+    for (const part of map) bytes += part.length;
+    parts.push(...map);
+  }
+  new DataView(parts[0]!.buffer).setUint32(1, maps);
+  return Buffer.concat(parts);
+}
+
 const bodies: readonly (readonly [what: string, body: () => Uint8Array])[] = [
   ["a depth bomb", () => filled("81")],
   ["a depth bomb of maps", () => filled("a1 61 61")],
@@ -56,6 +75,10 @@ const bodies: readonly (readonly [what: string, body: () => Uint8Array])[] = [
   ["times", () => many("c1 00")],
   ["times of NaN", () => many("c1 f9 7e00")],
   ["whole numbers of 64 bits", () => many("1b ffffffffffffffff")],
+  ["half floats", () => many("f9 3c00")],
+  ["short floats", () => many("fa 3fc00000")],
+  ["texts with long heads", () => many("7b 0000000000000001 61")],
+  ["words of the protocol as keys, in ever other orders", () => shuffled()],
   ["empty texts", () => many("60")],
   ["empty byte strings", () => many("40")],
   ["texts that are no UTF-8", () => many("64 f0f0f0f0")],

@@ -20,6 +20,10 @@ const forgotten = test(
   "protocol/value_reader",
   "keys that never come again are forgotten, and jobs arrive all the same",
 );
+const stopped = test(
+  "protocol/value_reader",
+  "of the keys of messages only so many are kept, and what else comes is read all the same",
+);
 const copies = test("protocol/value_reader", "byte strings are copies");
 const refusedOnce = test(
   "protocol/job_encoder",
@@ -59,8 +63,8 @@ export const jobMutants: readonly Mutant[] = [
   ),
   inReader(
     "a key counts as another that came there before",
-    "keyBytes)) return shapes[index]!;",
-    "keyBytes)) return shapes[0]!;",
+    "keyBytes)) return firstShapes[index]!;",
+    "keyBytes)) return firstShapes[0]!;",
     shapesChange,
   ),
   inWriter(
@@ -69,7 +73,18 @@ export const jobMutants: readonly Mutant[] = [
     "likely.key.length === key.length)",
     shapesChange,
   ),
-  inShapes("shapes are never forgotten", "> shapeCharsMax) {", "> 1e3 * shapeCharsMax) {", forgotten),
+  inShapes(
+    "shapes are never forgotten",
+    "else this.#forget();",
+    "else if (chars < 0) this.#forget();",
+    forgotten,
+  ),
+  inShapes(
+    "a peer has shapes forgotten",
+    'this.#whenFull === "stop") return',
+    'this.#whenFull === "stop" && chars < 0) return',
+    stopped,
+  ),
   inShapes(
     "a shape counts the same however long its key is",
     "shapeChars + key.length;",

@@ -102,6 +102,38 @@ export const processMutants: readonly Mutant[] = [
     checks: [hanging(test("worker/runner", "no job begins that is not noted, whether it waits or not"))],
   },
   {
+    name: "a promise is taken at its word, whatever its class",
+    patches: [{ file: "src/plugin/is_fulfilled.ts", find: " && value.constructor === Promise", replace: "" }],
+    checks: [
+      test(
+        "plugin/is_fulfilled",
+        "in Bun an async handler that awaits nothing is answered as one that is not async",
+      ),
+    ],
+  },
+  {
+    name: "who blocks past the timeout and then waits is not charged",
+    patches: [{
+      file: "src/worker/job_handler.ts",
+      find: 'if (isLate) result.signal.abort("timed out");',
+      replace: "",
+    }],
+    checks: [
+      test("worker/job_handler", "who blocks past the timeout is charged, however it goes on"),
+    ],
+  },
+  {
+    name: "the time of a job begins with that of the one before it",
+    patches: [{
+      file: "src/worker/runner.ts",
+      find: "startedMs: startedMs ?? nowMs };",
+      replace: "startedMs: nowMs };",
+    }],
+    checks: [
+      test("worker/runner", "the time of a job begins when it does, whatever those before it blocked"),
+    ],
+  },
+  {
     name: "a job that was aborted by a stop is charged",
     patches: [{
       file: "src/plugin/invoke.ts",

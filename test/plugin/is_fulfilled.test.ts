@@ -4,7 +4,10 @@ import t from "tap";
 
 const script = fileURLToPath(new URL("./promises.ts", import.meta.url));
 
-function answersIn(command: string, args: readonly string[]): { runtime: string; answers: object } {
+function answersIn(
+  command: string,
+  args: readonly string[],
+): { runtime: string; answers: object; asked: number } {
   const { stdout, stderr, status } = spawnSync(command, [...args, script], {
     encoding: "utf8",
     timeout: 60_000,
@@ -21,6 +24,7 @@ const kinds = {
   "skips at once": "skipped",
   "never read": "done",
   "disguised": "done",
+  "lazy": "done",
 };
 
 /** What is answered at once, and how it ends in any case. */
@@ -31,13 +35,15 @@ function expected(atOnce: readonly string[]): object {
 }
 
 t.test("in Bun an async handler that awaits nothing is answered as one that is not async", async (t) => {
-  const { runtime, answers } = answersIn("node_modules/.bin/bun", []);
+  const { runtime, answers, asked } = answersIn("node_modules/.bin/bun", []);
   t.equal(runtime, "bun");
+  t.equal(asked, 1, "one whose work begins with `then` has begun it");
   t.same(answers, expected(["awaits nothing", "skips at once", "never read"]));
 });
 
 t.test("elsewhere it is answered as soon as that is known", async (t) => {
-  const { runtime, answers } = answersIn("node_modules/.bin/deno", ["run", "-A"]);
+  const { runtime, answers, asked } = answersIn("node_modules/.bin/deno", ["run", "-A"]);
   t.equal(runtime, "other");
+  t.equal(asked, 1);
   t.same(answers, expected([]));
 });

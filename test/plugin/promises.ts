@@ -9,6 +9,15 @@ const disguised = Object.create(Promise.prototype, {
   then: { value: (resolve: () => void) => void resolve() },
 });
 
+/** Begins its work when it is asked for the outcome, as some query builders do. */
+class Lazy extends Promise<void> {
+  override then<A, B>(...args: Parameters<Promise<void>["then"]>): Promise<A | B> {
+    asked++;
+    return super.then(...args) as Promise<A | B>;
+  }
+}
+let asked = 0;
+
 const handlers: Readonly<Record<string, Plugin["handleJob"]>> = {
   "awaits nothing": async () => {},
   "awaits": async () => void await later(),
@@ -23,6 +32,7 @@ const handlers: Readonly<Record<string, Plugin["handleJob"]>> = {
   },
   "never read": () => Promise.resolve(),
   "disguised": () => disguised,
+  "lazy": () => new Lazy((resolve) => resolve()),
 };
 
 const answers: Record<string, { isAtOnce: boolean; kind: string }> = {};
@@ -32,4 +42,4 @@ for (const [name, handleJob] of Object.entries(handlers)) {
   const isAtOnce = attempt.kind !== "pending";
   answers[name] = { isAtOnce, kind: (attempt.kind === "pending" ? await attempt.ended : attempt).kind };
 }
-console.log(JSON.stringify({ runtime: "Bun" in globalThis ? "bun" : "other", answers }));
+console.log(JSON.stringify({ runtime: "Bun" in globalThis ? "bun" : "other", answers, asked }));

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import t from "tap";
 import { decode, encode } from "../../src/protocol/codec.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
-import { decodeJobs } from "../../src/protocol/value_reader.ts";
+import { decodeJobs, decodeMessage } from "../../src/protocol/value_reader.ts";
 import { Shapes } from "../../src/protocol/shapes.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
@@ -37,9 +37,15 @@ t.test("what others wrote is read as cbor-x reads it", async (t) => {
     "3b7fffffffffffffff",
     "3affffffff",
     "f93c00", // 1 as half a float
+    ...["f90001", "f903ff", "f90400", "f97bff", "f97c00", "f97e00", "f98000", "f9c400", "f9fc00"],
     "fa3fc00000",
+    "fa7fc00000",
     "b90001626964fb3ff0000000000000",
     "a16269641a00000001",
+    "5b0000000000000001ff", // lengths in eight bytes
+    "7b000000000000000161",
+    "9b0000000000000001f6",
+    "bb00000000000000016161f6",
     "a178026964f7", // a key with a longer head than it needs
     "a2616101616102", // the same key twice
     "a2623130016135f4", // keys that are whole numbers
@@ -120,6 +126,25 @@ t.test("keys that never come again are forgotten, and jobs arrive all the same",
     (_, index) => ({ [`k${index}`]: { [`inner ${index}`]: index }, id: index }),
   );
   t.ok(sameValue(through(jobs), jobs));
+});
+
+t.test("of the keys of messages only so many are kept, and what else comes is read all the same", async (t) => {
+  const shapes = new Shapes(1_000, "stop");
+  const [one, two] = ["a", "b"].map((key) => shapes.with(shapes.empty, key));
+  t.ok(one && two && shapes.with(one, "c"));
+  t.equal(shapes.with(one!, "d"), null);
+  t.equal(shapes.with(shapes.empty, "b"), two, "those that are there stay");
+  const keys = ["lease", "jobs", "masterId", "number", "seq", "how", "message", "stack"];
+  const messages = Array.from({ length: 2_000 }, (_, index) => {
+    const object: Record<string, unknown> = {};
+    for (let place = 0, left = index; place < 8; left = Math.floor(left / 8), place++) {
+      object[keys[(left + place) % 8]!] = place === 3
+        ? { [`k${index}`]: index, inner: { seq: index } }
+        : left;
+    }
+    return object;
+  });
+  t.ok(messages.every((message) => sameValue(decodeMessage(encode(message)), message)));
 });
 
 t.test("keys of tables and of objects", async (t) => {

@@ -60,7 +60,13 @@ type Bench = {
 
 function bench(
   run: (seq: number, signal: JobSignal) => Result | Promise<Result>,
-  { concurrency = 1, timeoutMs = 0, ahead = 7, hasUnsent = (): boolean => false } = {},
+  {
+    concurrency = 1,
+    timeoutMs = 0,
+    ahead = 7,
+    hasUnsent = (): boolean => false,
+    nowMs = (): number => performance.now(),
+  } = {},
 ): Bench {
   const said: WorkerMessage[] = [];
   const notes = new MemoryNotes(ahead);
@@ -73,7 +79,7 @@ function bench(
     timeoutMs,
     say: (message) => said.push(message),
     hasUnsent,
-    nowMs: () => performance.now(),
+    nowMs,
   });
   const answers = () => said.filter((message): message is Answer => message.kind === "answer");
   return {
@@ -223,17 +229,55 @@ t.test("past the timeout the signal fires and nothing begins until the handler e
   t.match(b.answers().at(-1), { slice: 3, done: [20, 22] });
 });
 
-t.test("what a handler blocks is its own time, and not that of the job behind it", async (t) => {
-  const fired: number[] = [];
-  const b = bench(async (seq, signal) => {
-    for (const untilMs = performance.now() + (seq === 0 ? 300 : 0); performance.now() < untilMs;);
-    await new Promise((resolve) => setTimeout(resolve, seq === 0 ? 300 : 200));
-    if (signal.why !== undefined) fired.push(seq);
-    return done;
-  }, { concurrency: 2, timeoutMs: 400 });
+t.test("the time of a job begins when it does, whatever those before it blocked", async (t) => {
+  let clockMs = 0;
+  const signals: JobSignal[] = [];
+  const b = bench((seq, signal) => {
+    clockMs += seq < 3 ? 90 : 50;
+    if (seq < 3) return done;
+    signals.push(signal);
+    return new Promise<Result>(() => {});
+  }, { concurrency: 2, timeoutMs: 100, nowMs: () => clockMs });
+  b.runner.slice(slice(1, 0, 5));
+  t.equal(signals.length, 2, "they began at 270 and 320 ms, and have until 370 and 420");
+  clockMs = 369;
+  await new Promise((resolve) => setTimeout(resolve, 60)); // an alarm that is due goes off before
+  t.same(signals.map(({ why }) => why), [undefined, undefined], "neither has had 100 ms");
+  clockMs = 370;
+  await b.until(() => signals[0]!.why !== undefined);
+  t.equal(signals[1]!.why, undefined);
+  clockMs = 420;
+  await b.until(() => signals[1]!.why !== undefined);
+});
+
+t.test("a handler that waits is overdue in time, however long it blocked first", async (t) => {
+  let clockMs = 0;
+  const signals: JobSignal[] = [];
+  const b = bench((_seq, signal) => {
+    signals.push(signal);
+    clockMs += 9_950;
+    return new Promise<Result>(() => {});
+  }, { timeoutMs: 10_000, nowMs: () => clockMs });
+  const beganMs = performance.now();
+  b.runner.slice(slice(1, 0, 1));
+  clockMs = 10_000;
+  await b.until(() => signals[0]!.why !== undefined);
+  t.ok(performance.now() - beganMs < 9_000, "50 ms were left to it, and not 10 s");
+});
+
+t.test("how long a failed job took does not count what others blocked before it", async (t) => {
+  let clockMs = 0;
+  const failed = { kind: "failed", how: "threw", message: "boom", stack: "" } as const;
+  const b = bench((seq) => {
+    if (seq === 1) return Promise.resolve(failed);
+    clockMs += 300;
+    return new Promise<Result>(() => {});
+  }, { concurrency: 2, nowMs: () => clockMs });
   b.runner.slice(slice(1, 0, 2));
-  await b.until(() => b.ended() === 2);
-  t.same(fired, [0], "it took 600 ms; the other one 200, of 500 since the first began");
+  clockMs += 200;
+  await new Promise((resolve) => setImmediate(resolve));
+  b.runner.withdraw(); // forces the answer
+  t.match(b.answers().flatMap(({ failed }) => failed), [{ seq: 1, durationMs: 200 }]);
 });
 
 t.test("a handler that blocks past the timeout and returns is charged", async (t) => {
