@@ -1,3 +1,5 @@
+import { escape, picture, short } from "./svg.ts";
+
 /** Bars of one system: jobs a second, small jobs and rows; NaN where it was not measured. */
 export type Bars = Readonly<
   { label: string; kind: "taskmaster" | "bare loop" | "peer"; rates: readonly number[] }
@@ -10,31 +12,6 @@ const top = 92;
 const rowHeight = 52;
 const barHeight = 18;
 
-/** The colour scheme decides: an SVG that is shown as an image sees that too. No variables: not every viewer knows them. */
-const style = `
-  text { font: 15px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }
-  .title { font-size: 19px; font-weight: 600 }
-  .strong { font-weight: 600 }
-  .value { paint-order: stroke; stroke: #ffffff; stroke-width: 5px }
-  .muted { fill: #59636e }
-  .paper { fill: #ffffff }
-  .grid { stroke: #d1d9e0 }
-  .own0 { fill: #0550ae }
-  .own1 { fill: #54aeff }
-  .peer0 { fill: #59636e }
-  .peer1 { fill: #afb8c1 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #f0f6fc }
-    .muted { fill: #9198a1 }
-    .paper { fill: #0d1117 }
-    .grid { stroke: #3d444d }
-    .value { stroke: #0d1117 }
-    .own0 { fill: #79c0ff }
-    .own1 { fill: #1f6feb }
-    .peer0 { fill: #b1bac4 }
-    .peer1 { fill: #545d68 }
-  }`;
-
 /**
  * A bar chart with a logarithmic scale, as SVG. A scale has a first power of ten, below the least rate: how long
  * bars are in proportion says nothing, where they end does.
@@ -45,14 +22,7 @@ export function drawChart(title: string, legend: readonly string[], systems: rea
   const last = Math.ceil(Math.log10(Math.max(...rates, 1)));
   const xOf = (rate: number) => left + (Math.log10(rate) - first) / (last - first) * (width - left - right);
   const bottom = top + systems.length * rowHeight;
-  const lines = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + 40}" role="img">`,
-    `<title>${escape(title)}</title>`,
-    `<style>${style}\n</style>`,
-    `<rect width="${width}" height="${bottom + 40}" rx="8" class="paper"/>`,
-    `<text class="title" x="20" y="34">${escape(title)}</text>`,
-    ...legend.map((text, at) => key(text, at)),
-  ];
+  const lines = legend.map((text, at) => key(text, at));
   for (let power = first; power <= last; power++) {
     const x = xOf(10 ** power).toFixed(1);
     lines.push(
@@ -61,7 +31,7 @@ export function drawChart(title: string, legend: readonly string[], systems: rea
     );
   }
   systems.forEach((bars, at) => lines.push(...drawBars(bars, top + at * rowHeight, xOf)));
-  return [...lines, "</svg>", ""].join("\n");
+  return picture(title, width, bottom + 40, lines);
 }
 
 function drawBars({ label, kind, rates }: Bars, y: number, xOf: (rate: number) => number): string[] {
@@ -86,17 +56,4 @@ function key(text: string, at: number): string {
   return `<rect x="${x}" y="52" width="16" height="16" rx="2" class="own${at}"/>` +
     `<rect x="${x + 18}" y="52" width="16" height="16" rx="2" class="peer${at}"/>` +
     `<text x="${x + 42}" y="66">${escape(text)}</text>`;
-}
-
-/** Three digits with a letter: 43.1, 9.82k, 1.49M. */
-function short(rate: number): string {
-  const [unit, letter] = rate >= 999_500 ? [1e6, "M"] : rate >= 999.5 ? [1e3, "k"] : [1, ""];
-  return `${Number((rate / unit).toPrecision(3))}${letter}`;
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll(
-    '"',
-    "&quot;",
-  );
 }

@@ -1,7 +1,7 @@
 // Loads that are slow, uneven, bursty, crowded or interrupted, each with its targets: `npm run bench:loads`.
 //   npm run bench:loads -- uneven storms   just these
 //   npm run bench:loads -- --quick         so short that it only shows that the measurements work
-//   npm run bench:loads -- --write         puts the tables into docs/performance.md
+//   npm run bench:loads -- --write         puts the tables into docs/performance.md, the curves into docs/growth.svg
 // It ends with 1 if a load failed or, unless it is quick, a target is not met.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,8 +15,9 @@ import { handlers } from "./handlers.ts";
 import { failed, type Findings, type Load } from "./load.ts";
 import { manySlaves, storms } from "./many_slaves.ts";
 import { memory } from "./memory.ts";
+import { drawCurves } from "./drawing.ts";
 import { endPlaces } from "./place.ts";
-import { conditions, replaceSection, section } from "./report.ts";
+import { conditions, curvesOf, growth, replaceSection, section } from "./report.ts";
 import { requeue } from "./requeue.ts";
 import { sources } from "./sources.ts";
 import { starts } from "./starts.ts";
@@ -71,5 +72,7 @@ for (const load of loads.filter(({ name }) => positionals.length === 0 || positi
   console.error(`     (${load.name} took ${Math.round((performance.now() - beganMs) / 1000)} s)`);
 }
 const text = section(about, results);
-if (write) writeFileSync(documentPath, replaceSection(readFileSync(documentPath, "utf8"), text));
-else console.log(`\n${text}`);
+if (write) {
+  writeFileSync(documentPath, replaceSection(readFileSync(documentPath, "utf8"), text));
+  writeFileSync(join(root, "docs", "growth.svg"), drawCurves(growth, curvesOf(results)));
+} else console.log(`\n${text}`);

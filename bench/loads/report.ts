@@ -4,6 +4,9 @@ import { type Curve, type Findings, type Load, shown } from "./load.ts";
 
 const marks: Marks = ["<!-- loads: written by `npm run bench:loads -- --write` -->", "<!-- loads end -->"];
 
+/** What the picture of the curves shows. */
+export const growth = "How the figures grow with the work";
+
 /** How busy the machine was before the first load, by others. */
 export function conditions(): string {
   const cpus = availableParallelism();
@@ -25,9 +28,15 @@ export function section(about: string, results: readonly (readonly [Load, Findin
     }
   }
   lines.push("", ...results.map(([{ name, about }]) => `- **${name}**: ${about}.`));
-  const curves = results.flatMap(([, { curves }]) => curves ?? []);
-  if (curves.length > 0) lines.push("", "### Growth", "", ...curves.flatMap(table));
+  const curves = curvesOf(results);
+  if (curves.length > 0) {
+    lines.push("", "### Growth", "", `![${growth}](growth.svg)`, "", ...curves.flatMap(table));
+  }
   return lines.join("\n").trimEnd();
+}
+
+export function curvesOf(results: readonly (readonly [Load, Findings])[]): Curve[] {
+  return results.flatMap(([, { curves }]) => curves ?? []);
 }
 
 function table({ title, x, y, points }: Curve): string[] {

@@ -1,5 +1,6 @@
 import t from "tap";
 import { bareRate } from "../../bench/loads/bare.ts";
+import { drawCurves } from "../../bench/loads/drawing.ts";
 import { atLeast, figure, type Load } from "../../bench/loads/load.ts";
 import { section } from "../../bench/loads/report.ts";
 import { endedWithin, rateOver, type Timed } from "../../bench/loads/times.ts";
@@ -51,4 +52,36 @@ t.test("a curve has a line for each of its figures; a row without a target is ne
   t.match(text, "| handlers | later | 94 % | at least 95 % | **no** |");
   const lines = ["| Rate: million jobs | 0.1 | 1 |", "| --- | --- | --- |"];
   t.match(text, [...lines, "| taskmaster | 1,000 | 3,000 |", "| bare loop | 2,000 | 4,000 |"].join("\n"));
+});
+
+t.test("curves are drawn from 0 on, over a logarithmic scale of the work", async (t) => {
+  const picture = drawCurves("A & B", [
+    {
+      title: "Rate",
+      x: "jobs",
+      y: ["taskmaster", "bare <loop>"],
+      points: [[1, 25, 50], [10, 50, 75], [100, 75, 100]],
+    },
+    { title: "Time", x: "jobs", y: ["ms"], points: [[1_000, 3], [1_000_000, 30]] },
+  ]);
+  t.match(picture, "A &amp; B");
+  t.match(picture, "bare &lt;loop&gt;");
+  t.match(picture, ">1k</text>");
+  const dots = [...picture.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)" r="4" class="(\w+)"/g)]
+    .map(([, x, y, fill]) => ({ x: Number(x), y: Number(y), fill }));
+  t.same(dots.map(({ fill }) => fill), ["own0", "own0", "own0", "peer0", "peer0", "peer0", "own0", "own0"]);
+  const [first, second, third, other] = dots as [
+    typeof dots[0],
+    typeof dots[0],
+    typeof dots[0],
+    typeof dots[0],
+  ];
+  t.equal(second.x - first.x, third.x - second.x, "ten times the work is the same step everywhere");
+  t.equal(other.x, first.x);
+  t.ok(Math.abs(first.y - second.y - (second.y - third.y)) < 0.11, "as much more is as much higher");
+  t.ok(Math.abs(other.y - second.y) < 0.11, "50 is 50 in either curve");
+  const bottom = Math.max(
+    ...[...picture.matchAll(/<path d="M[\d.]+ ([\d.]+)h/g)].slice(0, 3).map(([, y]) => Number(y)),
+  );
+  t.ok(Math.abs(bottom - first.y - (first.y - second.y)) < 0.11, "and 0 is the line at the bottom");
 });
