@@ -1,6 +1,6 @@
 import t from "tap";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { binary, portOf, processesOf, root, runtimes, Scenario } from "./harness.ts";
@@ -53,6 +53,41 @@ t.test("a master and two slaves of the binary", async (t) => {
   t.equal(records.repeated, 0);
   t.same(processesOf(scenario.folder), [], "nothing is left running");
 });
+
+t.test(
+  "a slave keeps the memory it freed, its workers for a minute; what the user says of it counts",
+  { skip: process.platform !== "linux" },
+  async (t) => {
+    const scenario = new Scenario();
+    t.teardown(() => scenario.end());
+    const path = join(scenario.folder, "seen.ts");
+    writeFileSync(
+      path,
+      `import { writeFileSync } from "node:fs";
+       writeFileSync("seen", String(process.env.MIMALLOC_PURGE_DELAY));
+       export function handleJob() {}`,
+    );
+    for (const [said, ofSlave, ofWorker] of [[undefined, "-1", "60000"], ["7", "7", "7"]] as const) {
+      const env = said === undefined ? {} : { MIMALLOC_PURGE_DELAY: said };
+      const slave = scenario.start(runtimes.binary, ["slave", path, "--host", "127.0.0.1:1"], env);
+      await slave.printed(/Cannot join/); // the plugin is loaded by then
+      const environmentOf = (pid: string) => readFileSync(`/proc/${pid}/environ`, "latin1");
+      const delays = processesOf(scenario.folder).map((pid) =>
+        [pid, /MIMALLOC_PURGE_DELAY=([^\0]*)/.exec(environmentOf(pid))?.[1]] as const
+      );
+      const own = String(slave.process.pid);
+      t.equal(delays.find(([pid]) => pid === own)?.[1], ofSlave, "the process that was started");
+      t.same([...new Set(delays.filter(([pid]) => pid !== own).map(([, delay]) => delay))], [ofWorker]);
+      t.equal(
+        readFileSync(join(scenario.folder, "seen"), "utf8"),
+        String(said),
+        "the plugin sees the user's word",
+      );
+      slave.signal("SIGTERM");
+      t.equal(await slave.ended, 0);
+    }
+  },
+);
 
 t.test("the lines of a file, with the plugin that comes along", async (t) => {
   const scenario = new Scenario();
