@@ -15,13 +15,13 @@ export async function main(argv: readonly string[]): Promise<number> {
     // Before anything of a plugin is loaded, nor any process started: neither may find it there.
     const tokenText = process.env["TASKMASTER_TOKEN"];
     delete process.env["TASKMASTER_TOKEN"];
-    const { generation, parentPid, keepsMemory } = takeGeneration();
+    const { generation, parentPid } = takeGeneration();
     refuseRecursion(generation, argv);
     if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
     if (generation === "slave") startWatchdog({ parentPid });
     const faults = new Faults(report);
     const line = readCommandLine(argv);
-    if (line.command === "slave" && !keepsMemory) beginKeepingMemory(argv, tokenText);
+    if (line.command === "slave") beginKeepingMemory(argv, tokenText);
     const command = await loadCommand(line.command);
     return await command({
       line,

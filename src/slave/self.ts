@@ -9,13 +9,8 @@ const generationVariable = "TASKMASTER_GENERATION";
 /** The process that a child must not outlive. */
 const parentVariable = "TASKMASTER_PARENT";
 const tokenVariable = "TASKMASTER_TOKEN";
-/** Is there where `MIMALLOC_PURGE_DELAY` is ours, and not the user's. */
-const purgeVariable = "TASKMASTER_PURGE";
-/**
- * Bun gives freed memory back after 10 ms, and pays for it anew at every batch: a fifth of the throughput of small jobs. A
- * supervisor's memory is bounded, and its own for good; a worker's goes back a minute after its handlers let go of it.
- */
-const purgeDelays = { slave: "-1", worker: "60000" } as const;
+/** What becomes of memory that was freed, as Bun reads it when a process begins. */
+const purgeVariable = "MIMALLOC_PURGE_DELAY";
 
 /** What this process is: "slave" and "worker" were started by a process of this program. */
 export type Generation = "first" | "slave" | "worker";
@@ -53,53 +48,50 @@ export function childEnvironment(generation: "slave" | "worker"): NodeJS.Process
   if (generation === "worker") delete environment[tokenVariable];
   environment[generationVariable] = generation;
   environment[parentVariable] = String(process.pid);
-  return keepingMemory(environment, generation);
+  return keepingMemory(environment);
 }
 
-/** Bun reads it as a process begins; the others do not. */
-function keepingMemory(environment: NodeJS.ProcessEnv, generation: "slave" | "worker"): NodeJS.ProcessEnv {
-  if (environment.MIMALLOC_PURGE_DELAY !== undefined) return environment;
-  return { ...environment, MIMALLOC_PURGE_DELAY: purgeDelays[generation], [purgeVariable]: "ours" };
+/**
+ * An environment in which memory that was freed is kept, unless the user said what becomes of it: Bun gives it back
+ * after 10 ms, and pays for it anew at every batch: a fifth of the throughput of small jobs.
+ */
+function keepingMemory(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { [purgeVariable]: "-1", ...environment };
 }
 
 /**
  * Begins this process anew as one that keeps freed memory, which takes some 40 ms, once: for a slave that was started by
- * hand. Only the compiled binary does, where the user did not say what becomes of memory; else it returns.
+ * hand. Only the compiled binary does; where the user said what becomes of memory, or it cannot, it returns.
  *
  * @param argv The words of this process behind the program's name; if they are others, another program calls this one.
  * @param tokenText What was taken out of the environment.
  */
 export function beginKeepingMemory(argv: readonly string[], tokenText: string | undefined): void {
-  const { execve, argv0, execPath, env } = process;
+  const { execve, argv0, execPath, env, platform, versions } = process;
   const isOwn = isCompiled(process.argv[1] ?? "", execPath) &&
     argv.join("\0") === process.argv.slice(2).join("\0");
-  if (!isOwn || execve === undefined || process.versions.bun === undefined || process.platform === "win32") {
+  if (!isOwn || env[purgeVariable] !== undefined || versions.bun === undefined || platform === "win32") {
     return;
   }
-  const environment = keepingMemory(
-    tokenText === undefined ? env : { ...env, [tokenVariable]: tokenText },
-    "slave",
-  );
-  if (environment[purgeVariable] === undefined) return;
-  execve.call(process, execPath, [argv0, ...argv], environment);
+  const token = tokenText === undefined ? {} : { [tokenVariable]: tokenText };
+  try {
+    execve?.call(process, execPath, [argv0, ...argv], keepingMemory({ ...env, ...token }));
+  } catch {
+    // It goes on as it is, and slower.
+  }
 }
 
 /**
- * What this process was started as, by which process, and whether as one that keeps freed memory. Takes all of it out of
- * the environment, so that a plugin may start this program anew; ask once, at the start.
+ * What this process was started as, and by which process. Takes both out of the environment, so that a plugin may
+ * start this program anew; ask once, at the start.
  */
-export function takeGeneration(): Readonly<
-  { generation: Generation; parentPid: number; keepsMemory: boolean }
-> {
+export function takeGeneration(): Readonly<{ generation: Generation; parentPid: number }> {
   const generation = process.env[generationVariable];
   const parentPid = Number(process.env[parentVariable] ?? process.ppid);
   delete process.env[generationVariable];
   delete process.env[parentVariable];
-  const keepsMemory = process.env[purgeVariable] !== undefined;
-  delete process.env[purgeVariable];
-  if (keepsMemory) delete process.env["MIMALLOC_PURGE_DELAY"];
   const isChild = generation === "slave" || generation === "worker";
-  return { generation: isChild ? generation : "first", parentPid, keepsMemory };
+  return { generation: isChild ? generation : "first", parentPid };
 }
 
 /** A worker whose entry script came out as another program would start slaves, and so itself, for ever. */

@@ -55,34 +55,23 @@ t.test("a master and two slaves of the binary", async (t) => {
 });
 
 t.test(
-  "a slave keeps the memory it freed, its workers for a minute; what the user says of it counts",
+  "a slave keeps the memory it freed, and so do its workers; what the user says of it counts",
   { skip: process.platform !== "linux" },
   async (t) => {
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
-    const path = join(scenario.folder, "seen.ts");
-    writeFileSync(
-      path,
-      `import { writeFileSync } from "node:fs";
-       writeFileSync("seen", String(process.env.MIMALLOC_PURGE_DELAY));
-       export function handleJob() {}`,
-    );
-    for (const [said, ofSlave, ofWorker] of [[undefined, "-1", "60000"], ["7", "7", "7"]] as const) {
+    const path = join(scenario.folder, "idle.ts");
+    writeFileSync(path, "export function handleJob() {}");
+    for (const [said, delay] of [[undefined, "-1"], ["7", "7"]] as const) {
       const env = said === undefined ? {} : { MIMALLOC_PURGE_DELAY: said };
       const slave = scenario.start(runtimes.binary, ["slave", path, "--host", "127.0.0.1:1"], env);
-      await slave.printed(/Cannot join/); // the plugin is loaded by then
-      const environmentOf = (pid: string) => readFileSync(`/proc/${pid}/environ`, "latin1");
-      const delays = processesOf(scenario.folder).map((pid) =>
-        [pid, /MIMALLOC_PURGE_DELAY=([^\0]*)/.exec(environmentOf(pid))?.[1]] as const
+      await slave.printed(/Cannot join/); // a worker has loaded the plugin by then
+      const pids = processesOf(scenario.folder);
+      t.ok(pids.includes(String(slave.process.pid)), "it is the process that was started");
+      const delays = pids.map((pid) =>
+        /MIMALLOC_PURGE_DELAY=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1]
       );
-      const own = String(slave.process.pid);
-      t.equal(delays.find(([pid]) => pid === own)?.[1], ofSlave, "the process that was started");
-      t.same([...new Set(delays.filter(([pid]) => pid !== own).map(([, delay]) => delay))], [ofWorker]);
-      t.equal(
-        readFileSync(join(scenario.folder, "seen"), "utf8"),
-        String(said),
-        "the plugin sees the user's word",
-      );
+      t.ok(delays.length > 1 && delays.every((one) => one === delay), String(delays));
       slave.signal("SIGTERM");
       t.equal(await slave.ended, 0);
     }
