@@ -38,8 +38,8 @@ export const memory: Load = {
       ],
       curves: isQuick ? [] : [
         { title: "Peak memory of the master", x: "million jobs", y: ["MB"], points: peaks },
-        rates("Small jobs: rate by length of the run", "million jobs", reports),
-        rates("Rows: rate by length of the run", "million rows", rows),
+        rates("Rate of small jobs", "million jobs", reports),
+        rates("Rate of rows", "million rows", rows),
       ] satisfies Curve[],
     };
   },

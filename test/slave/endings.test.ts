@@ -63,8 +63,10 @@ t.test("what a handler started dies with its worker that is killed", async (t) =
   const mark = `${temporary}/child`;
   await withSlave({ timeoutMs: 300 }, {}, async (master) => {
     master.lease(1, 0, [{ do: "child", mark }]);
-    await untilTrue(() => existsSync(`${mark}.pid`));
-    const pid = Number(readFileSync(`${mark}.pid`, "utf8"));
+    // the file is there before what is in it
+    const pidOf = () => existsSync(`${mark}.pid`) ? Number(readFileSync(`${mark}.pid`, "utf8")) : 0;
+    await untilTrue(() => pidOf() > 0);
+    const pid = pidOf();
     t.ok(isAlive(pid));
     await master.until(() => master.failed.length === 1);
     await untilTrue(() => !isAlive(pid));
