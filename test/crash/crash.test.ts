@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import { portOf, probe, Scenario, until } from "../e2e/harness.ts";
 import { strike } from "./cell.ts";
@@ -35,18 +37,25 @@ for (const [steps, name, fault] of chosen) {
 
 const noMount = mountMissing();
 const jobs = 1000;
+/** What of them is done before the disk is full. */
+const jobsBefore = 200;
 /** Heavy, so that their letters do not fit what is left of the disk. */
 const letters = [300, 320, 340, 500, 501, 502, 503, 504, 505, 600, 700];
+/** Holds two states of a thousand jobs of 6,000 bytes, the last good one and the next. */
+const diskKibibytes = 16 * 1024;
 
+/** A run that has done its first jobs; its source waits until `goTo` says how far it may go. */
 async function fullDisk(t: Running, words: readonly string[]) {
   const scenario = new Scenario();
-  const disk = await TinyDisk.open(scenario, 1024);
+  const disk = await TinyDisk.open(scenario, diskKibibytes);
   t.teardown(async () => {
     await scenario.end();
     disk.close();
   });
+  const hold = join(scenario.folder, "hold");
   const place = [
     `dir=${scenario.folder}`,
+    `hold=${hold}`,
     "--state-dir",
     disk.dir,
     "--checkpoint",
@@ -58,11 +67,20 @@ async function fullDisk(t: Running, words: readonly string[]) {
     const where = ["--host", `127.0.0.1:${port}`];
     return scenario.start(disk.command, ["master", probe, `jobs=${jobs}`, ...words, ...place, ...where]);
   };
+  const goTo = (id: number) => writeFileSync(hold, String(id));
   const master = start();
   const port = await portOf(master);
   scenario.slave(port, ["--procs", "2"]);
-  await until(() => scenario.records().ended.size > jobs / 5, "a fifth of the jobs ended");
-  return { scenario, disk, master, restart: () => start(port) };
+  goTo(jobsBefore);
+  await until(() => scenario.records().ended.size === jobsBefore, "the first jobs ended");
+  return { scenario, disk, master, goTo, restart: () => start(port) };
+}
+
+/** Fills the disk again and again, for a save that was under way frees some of it; returns how to stop. */
+function keepFull(disk: TinyDisk, leaveBytes: number): () => void {
+  disk.fill(leaveBytes);
+  const filling = setInterval(() => disk.fill(leaveBytes), 5);
+  return () => clearInterval(filling);
 }
 
 /** What is on the disk is true, and complete or not. */
@@ -72,6 +90,11 @@ async function judge(t: Running, disk: TinyDisk, scenario: Scenario, isComplete:
   if (loaded !== null) checkTruth(loaded.state, scenario.records(), await lettersIn(disk.seen), problems);
   t.same(problems, []);
   t.equal(loaded?.state.complete, isComplete);
+}
+
+/** And once no master runs, nothing half-made is there. */
+async function judgeEnd(t: Running, disk: TinyDisk, scenario: Scenario, isComplete: boolean): Promise<void> {
+  await judge(t, disk, scenario, isComplete);
   t.same(leftoversIn(disk.seen), []);
 }
 
@@ -80,18 +103,23 @@ t.test(
   { skip: noMount },
   async (t) => {
     const words = ["pause=3", "bytes=6000", `bad=${letters.map((id) => `${id}:throw`)}`];
-    const { scenario, disk, master } = await fullDisk(t, words);
-    // a state has some hundred of these jobs, a letter three times the weight of one
-    disk.fill(40_000);
-    await master.printed(/Cannot save the state.*(?:ENOSPC|no space)/);
-    disk.fill(10_000);
-    await master.printed(/Cannot write dead letters.*(?:ENOSPC|no space)/);
+    const { scenario, disk, master, goTo } = await fullDisk(t, words);
+    // less than a letter, which has three times the weight of its job, or a state with two jobs
+    const stopFilling = keepFull(disk, 10_000);
+    try {
+      goTo(600);
+      await master.printed(/Cannot save the state.*(?:ENOSPC|no space)/);
+      await master.printed(/Cannot write dead letters.*(?:ENOSPC|no space)/);
+      goTo(800);
+      await until(() => scenario.records().ended.size === 800 - letters.length, "it goes on meanwhile");
+    } finally {
+      stopFilling();
+    }
     await judge(t, disk, scenario, false);
-    const before = scenario.records().ended.size;
-    await until(() => scenario.records().ended.size > before + 100, "a hundred more jobs ended meanwhile");
     disk.free();
+    goTo(jobs);
     t.equal(await master.ended, 3, master.stderr);
-    await judge(t, disk, scenario, true);
+    await judgeEnd(t, disk, scenario, true);
     t.same([...await lettersIn(disk.seen)].sort((a, b) => a - b), letters);
     t.same(scenario.records().lost(jobs), letters);
     t.equal(scenario.records().repeated, 0);
@@ -99,17 +127,17 @@ t.test(
 );
 
 t.test("the disk stays full: exit code 6, the last good state stays", { skip: noMount }, async (t) => {
-  const { scenario, disk, master, restart } = await fullDisk(t, ["pause=1"]);
-  // again and again: a save that was under way frees a page at its end, and that is all the next one needs
-  const filling = setInterval(() => disk.fill(0), 5);
-  await master.printed(/Cannot save the state/).finally(() => clearInterval(filling));
+  const { scenario, disk, master, goTo, restart } = await fullDisk(t, ["pause=1"]);
+  const stopFilling = keepFull(disk, 0);
+  goTo(jobs);
+  await master.printed(/Cannot save the state/).finally(stopFilling);
   t.equal(await master.ended, 6, master.stderr);
   t.match(master.stderr, /no space|ENOSPC/);
   t.same(scenario.records().lost(jobs), [], "it did all the work");
-  await judge(t, disk, scenario, false);
+  await judgeEnd(t, disk, scenario, false);
   t.equal(await restart().ended, 6, "refused at once, before a job runs");
   disk.free();
   const next = restart();
   t.equal(await next.ended, 0, next.stderr);
-  await judge(t, disk, scenario, true);
+  await judgeEnd(t, disk, scenario, true);
 });

@@ -5,12 +5,12 @@
 //   jobs=N       ids 0 .. N-1
 //   reading=R    how `last` is read: exclusive (default) or inclusive
 //   pause=MS     how long a job takes (0: synchronous)
-//   hold=FILE    the source waits for this file before its second half
+//   hold=FILE    the source goes as far as the number in this file says and waits for a larger one (absent: 0)
 //   slow=MS      a pause of the source before each 100 ids
 //   bytes=N      how much a job weighs, about
 //   bad=ID:WHAT,...  what some ids do, after half the pause: loop, exit, kill, throw, outside (a fault that nobody
 //                waits for), memory (take all there is)
-import { closeSync, existsSync, openSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, JobContext } from "../../src/plugin/types.ts";
@@ -34,9 +34,13 @@ export async function* getJobs(last: { id: number } | undefined, ctx: Context) {
   const first = last === undefined ? 0 : ctx.args.reading === "inclusive" ? last.id : last.id + 1;
   const pause = Number(ctx.args.slow ?? 0);
   const weight = ctx.args.bytes === undefined ? {} : { weight: "x".repeat(Number(ctx.args.bytes)) };
+  let end = 0;
   for (let id = first; id < Number(ctx.args.jobs); id++) {
     if (pause > 0 && id % 100 === 0) await sleep(pause);
-    while (ctx.args.hold && id * 2 >= Number(ctx.args.jobs) && !existsSync(ctx.args.hold)) await sleep(20);
+    while (ctx.args.hold !== undefined && id >= end) {
+      end = existsSync(ctx.args.hold) ? Number(readFileSync(ctx.args.hold, "utf8")) : 0;
+      if (id >= end) await sleep(20);
+    }
     record(ctx, "Y", id);
     yield { id, ...weight };
   }

@@ -19,7 +19,8 @@ for (const masterRuntime of ["binary", "bun", "deno"] as const) {
   }, async (t) => {
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
-    const hold = join(scenario.folder, "everybody-is-here");
+    const hold = join(scenario.folder, "hold");
+    writeFileSync(hold, "500");
     const words = ["jobs=1000", "pause=1", `hold=${hold}`, ...optionsOf("master", scenario.folder), ...ca];
     const master = scenario.master(words, runtimes[masterRuntime]);
     const port = await portOf(master);
@@ -35,7 +36,7 @@ for (const masterRuntime of ["binary", "bun", "deno"] as const) {
       scenario.slave(port, [...own, "--tls-pin", pinned!]),
     ];
     await until(() => scenario.workerRuntimes().length === 3, "a slave of each runtime");
-    writeFileSync(hold, "");
+    writeFileSync(hold, "1000");
     t.equal(await master.ended, 0, master.stderr);
     for (const slave of slaves) t.equal(await slave.ended, 0, slave.stderr);
     t.match(
