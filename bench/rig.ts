@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { tuned } from "../src/base/tuning.ts";
 import { cpuMsOfDescendants } from "./cpu_time.ts";
 
 export const root = resolve(import.meta.dirname!, "..");
@@ -11,10 +12,10 @@ export const bun = join(root, "node_modules", ".bin", "bun");
 export const deno = join(root, "node_modules", ".bin", "deno");
 
 /**
- * Environment of a program in Bun. By default Bun gives freed memory back to the system after 10 ms; taskmaster tells
- * its own children to keep it (src/slave/self.ts), and what it is held against is to have that too.
+ * Environment of a program in Bun: taskmaster sets what Bun reads there for its own processes, and what it is held
+ * against is to have that too.
  */
-export const purgeLater = { MIMALLOC_PURGE_DELAY: "-1" };
+export const tunedEnvironment = tuned({}, "worker");
 
 /** How long a program has to end after SIGTERM. */
 const endMsMax = 5_000;
@@ -108,7 +109,7 @@ export class Rig {
   #ending: Promise<void> | null = null;
 
   /** @throws {Error} after `end()`: what is under way when a measurement is stopped must not start more. */
-  start(command: string, args: readonly string[], env: Record<string, string> = {}): Program {
+  start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
     if (this.#ending !== null) throw new Error(`Cannot start ${command}: the measurement has ended.`);
     const base = { PATH: process.env.PATH, HOME: this.folder, LANG: "C.UTF-8" };
     const program = new Program(command, args, this.folder, { ...base, ...env });

@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { bun, deno, type Measured, type Program, purgeLater, type Rig, root } from "./rig.ts";
+import { bun, deno, type Measured, type Program, type Rig, root, tunedEnvironment } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
 export const binary = join(root, "dist", "taskmaster");
@@ -92,5 +92,5 @@ export function runBareLoop(
     String(jobs),
     isTuned ? "tuned" : "plain",
   ];
-  return rig.measure(rig.start(command, words, isTuned ? purgeLater : {}));
+  return rig.measure(rig.start(command, words, isTuned ? tunedEnvironment : {}));
 }

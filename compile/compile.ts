@@ -52,7 +52,7 @@ function buildTarget(target: Target): string {
 }
 
 function build(outfile: string, options: readonly string[]): void {
-  const entry = join(root, "mod.ts");
+  const entry = join(root, "src", "cli", "binary.ts");
   const args = ["build", "--compile", ...always, ...options, entry, "--outfile", outfile];
   // the runtime that runs this script is Bun itself
   const { status, error } = spawnSync(process.execPath, args, {

@@ -1,6 +1,7 @@
 import { TaskmasterError, UsageError } from "../base/errors.ts";
+import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
-import { beginKeepingMemory, type Generation, takeGeneration } from "../slave/self.ts";
+import { type Generation, takeGeneration } from "../slave/self.ts";
 import { lineOverStatus } from "../terminal/screen.ts";
 import { readCommandLine } from "./command_line.ts";
 import { Faults } from "./faults.ts";
@@ -15,13 +16,13 @@ export async function main(argv: readonly string[]): Promise<number> {
     // Before anything of a plugin is loaded, nor any process started: neither may find it there.
     const tokenText = process.env["TASKMASTER_TOKEN"];
     delete process.env["TASKMASTER_TOKEN"];
+    forgetTuning();
     const { generation, parentPid } = takeGeneration();
     refuseRecursion(generation, argv);
     if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
     if (generation === "slave") startWatchdog({ parentPid });
     const faults = new Faults(report);
     const line = readCommandLine(argv);
-    if (line.command === "slave") beginKeepingMemory(argv, tokenText);
     const command = await loadCommand(line.command);
     return await command({
       line,

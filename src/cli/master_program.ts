@@ -51,6 +51,7 @@ export class MasterProgram {
   readonly #settings: Settings;
   readonly #invocation: Invocation;
   readonly #events: MasterEvents;
+  readonly #greet: () => void;
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
   #signal: StopSignal | undefined;
@@ -58,7 +59,7 @@ export class MasterProgram {
   #failure: number | undefined;
   #companion: Companion | undefined;
 
-  constructor(parts: Prepared, master: Master) {
+  constructor(parts: Prepared, master: Master, greet: () => void) {
     this.master = master;
     this.terminal = parts.terminal;
     this.words = parts.words;
@@ -66,12 +67,18 @@ export class MasterProgram {
     this.#settings = parts.settings;
     this.#invocation = parts.invocation;
     this.#events = parts.events;
+    this.#greet = greet;
     this.#progress = this.#startProgress();
     parts.invocation.faults.handleBy((error) => this.#astray(error));
     this.#over = onSignals({
       stop: (signal, count) => this.#stop(signal, count),
       show: () => this.#progress.show(),
     });
+  }
+
+  /** Says where it listens, once; what was logged meanwhile comes after. */
+  greet(): void {
+    this.#greet();
   }
 
   /** Stops the run because it cannot go on; this is what the program exits with. */
@@ -183,7 +190,7 @@ type Prepared = Readonly<{
 }>;
 
 /**
- * Starts the master of `taskmaster master` or `taskmaster run`, and says where it listens.
+ * Starts the master of `taskmaster master` or `taskmaster run`; it has not yet greeted.
  *
  * @throws {TaskmasterError} of every kind, each with a sentence.
  */
@@ -205,13 +212,14 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
       log: held.log,
       onEvent: (event) => events.happened(event),
     }));
-    // Whoever reads the first line may send a signal at once.
-    const program = new MasterProgram(parts, master);
-    greet(parts, master);
-    events.started(master, name.key);
-    return program;
-  } finally {
+    return new MasterProgram(parts, master, () => {
+      greet(parts, master);
+      events.started(master, name.key);
+      held.letGo();
+    });
+  } catch (error) {
     held.letGo();
+    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isTuned, type Role, tuned } from "../base/tuning.ts";
 
 /** How to start a process: a program and its arguments. */
 export type Command = Readonly<{ command: string; args: readonly string[] }>;
@@ -9,8 +10,6 @@ const generationVariable = "TASKMASTER_GENERATION";
 /** The process that a child must not outlive. */
 const parentVariable = "TASKMASTER_PARENT";
 const tokenVariable = "TASKMASTER_TOKEN";
-/** What becomes of memory that was freed, as Bun reads it when a process begins. */
-const purgeVariable = "MIMALLOC_PURGE_DELAY";
 
 /** What this process is: "slave" and "worker" were started by a process of this program. */
 export type Generation = "first" | "slave" | "worker";
@@ -48,34 +47,27 @@ export function childEnvironment(generation: "slave" | "worker"): NodeJS.Process
   if (generation === "worker") delete environment[tokenVariable];
   environment[generationVariable] = generation;
   environment[parentVariable] = String(process.pid);
-  return keepingMemory(environment);
+  return tuned(environment, generation);
 }
 
-/**
- * An environment in which memory that was freed is kept, unless the user said what becomes of it: Bun gives it back
- * after 10 ms, and pays for it anew at every batch: a fifth of the throughput of small jobs.
- */
-function keepingMemory(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return { [purgeVariable]: "-1", ...environment };
-}
+/** What processes are that last, by the first word behind the program's name. */
+const roles: ReadonlyMap<string | undefined, Role> = new Map([
+  ["run", "master"],
+  ["master", "master"],
+  ["slave", "slave"],
+]);
 
 /**
- * Begins this process anew as one that keeps freed memory, which takes some 40 ms, once: for a slave that was started by
- * hand. Only the compiled binary does; where the user said what becomes of memory, or it cannot, it returns.
- *
- * @param argv The words of this process behind the program's name; if they are others, another program calls this one.
- * @param tokenText What was taken out of the environment.
+ * Begins this process anew with the settings of its role, which takes some 30 ms, once: for one that was started by
+ * hand. Only the compiled binary does, and not on Windows; it returns where it cannot. To be called before all else.
  */
-export function beginKeepingMemory(argv: readonly string[], tokenText: string | undefined): void {
+export function beginTuned(argv: readonly string[]): void {
   const { execve, argv0, execPath, env, platform, versions } = process;
-  const isOwn = isCompiled(process.argv[1] ?? "", execPath) &&
-    argv.join("\0") === process.argv.slice(2).join("\0");
-  if (!isOwn || env[purgeVariable] !== undefined || versions.bun === undefined || platform === "win32") {
-    return;
-  }
-  const token = tokenText === undefined ? {} : { [tokenVariable]: tokenText };
+  const role = roles.get(argv[0]);
+  if (role === undefined || isTuned(env) || versions.bun === undefined || platform === "win32") return;
+  if (!isCompiled(process.argv[1] ?? "", execPath)) return;
   try {
-    execve?.call(process, execPath, [argv0, ...argv], keepingMemory({ ...env, ...token }));
+    execve?.call(process, execPath, [argv0, ...argv], tuned(env, role));
   } catch {
     // It goes on as it is, and slower.
   }

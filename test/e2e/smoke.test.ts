@@ -1,9 +1,17 @@
 import t from "tap";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { binary, portOf, processesOf, root, runtimes, Scenario } from "./harness.ts";
+import { binary, portOf, processesOf, root, runtimes, Scenario, until } from "./harness.ts";
 
 const plugin = `
 export function* getJobs(last: number = -1) { for (let id = last + 1; id < 1000; id++) yield id; }
@@ -54,27 +62,83 @@ t.test("a master and two slaves of the binary", async (t) => {
   t.same(processesOf(scenario.folder), [], "nothing is left running");
 });
 
+const bunReads = ["MIMALLOC_PURGE_DELAY", "BUN_JSC_thresholdForFTLOptimizeAfterWarmUp"] as const;
+type BunReads = Readonly<Partial<Record<typeof bunReads[number], string>>>;
+
+/** What a process began with of this. */
+function begunWith(pid: string): BunReads {
+  const environment = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
+  const pairs = environment.map((pair) => pair.split("=")).filter(([name]) =>
+    bunReads.includes(name as never)
+  );
+  return Object.fromEntries(pairs);
+}
+
 t.test(
-  "a slave keeps the memory it freed, and so do its workers; what the user says of it counts",
+  "each process begins with what Bun is to do for its role; what the user says counts, and no plugin finds it",
+  { skip: process.platform !== "linux" },
+  async (t) => {
+    const scenario = new Scenario();
+    t.teardown(() => scenario.end());
+    const path = join(scenario.folder, "plugin.ts");
+    writeFileSync(
+      path,
+      `import { appendFileSync } from "node:fs";
+      const found = (who) => appendFileSync("found", Object.keys(process.env).filter((name) =>
+        ${JSON.stringify([...bunReads, "TASKMASTER_TUNED"])}.includes(name)).concat(who).join() + ";");
+      export async function* getJobs(_, { signal }) {
+        found("source");
+        yield 1;
+        await new Promise((resolve) => signal.onabort = resolve);
+      }
+      export function handleJob() { found("handler"); }`,
+    );
+    const later = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "3000000" };
+    const cases: readonly [said: BunReads, master: BunReads, others: BunReads][] = [
+      [{}, { MIMALLOC_PURGE_DELAY: "1000", ...later }, { MIMALLOC_PURGE_DELAY: "-1", ...later }],
+      [{ MIMALLOC_PURGE_DELAY: "7" }, { MIMALLOC_PURGE_DELAY: "7", ...later }, {
+        MIMALLOC_PURGE_DELAY: "7",
+        ...later,
+      }],
+    ];
+    for (const [index, [said, master, others]] of cases.entries()) {
+      const words = ["--host", "127.0.0.1:0", "--procs", "1", "--key", `case${index}`];
+      const run = scenario.start(runtimes.binary, ["run", path, ...words], said);
+      const found = join(scenario.folder, "found");
+      await until(
+        () => existsSync(found) && readFileSync(found, "utf8").includes("handler"),
+        "a handled job",
+      );
+      const pids = processesOf(scenario.folder);
+      t.equal(pids.length, 3, "master, slave, worker");
+      for (const pid of pids) {
+        t.same(begunWith(pid), pid === String(run.process.pid) ? master : others);
+      }
+      const names = Object.keys(said).map((name) => `${name},`).join("");
+      t.same(readFileSync(found, "utf8").split(";").sort(), ["", `${names}handler`, `${names}source`]);
+      rmSync(found);
+      run.signal("SIGTERM");
+      t.equal(await run.ended, 143);
+    }
+  },
+);
+
+t.test(
+  "a slave started by hand is the same process, and its workers begin as it does",
   { skip: process.platform !== "linux" },
   async (t) => {
     const scenario = new Scenario();
     t.teardown(() => scenario.end());
     const path = join(scenario.folder, "idle.ts");
     writeFileSync(path, "export function handleJob() {}");
-    for (const [said, delay] of [[undefined, "-1"], ["7", "7"]] as const) {
-      const env = said === undefined ? {} : { MIMALLOC_PURGE_DELAY: said };
-      const slave = scenario.start(runtimes.binary, ["slave", path, "--host", "127.0.0.1:1"], env);
-      await slave.printed(/Cannot join/); // a worker has loaded the plugin by then
-      const pids = processesOf(scenario.folder);
-      t.ok(pids.includes(String(slave.process.pid)), "it is the process that was started");
-      const delays = pids.map((pid) =>
-        /MIMALLOC_PURGE_DELAY=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1]
-      );
-      t.ok(delays.length > 1 && delays.every((one) => one === delay), String(delays));
-      slave.signal("SIGTERM");
-      t.equal(await slave.ended, 0);
-    }
+    const slave = scenario.start(runtimes.binary, ["slave", path, "--host", "127.0.0.1:1"]);
+    await slave.printed(/Cannot join/); // a worker has loaded the plugin by then
+    const pids = processesOf(scenario.folder);
+    t.ok(pids.includes(String(slave.process.pid)), "it is the process that was started");
+    t.ok(pids.length > 1);
+    for (const pid of pids) t.equal(begunWith(pid).MIMALLOC_PURGE_DELAY, "-1");
+    slave.signal("SIGTERM");
+    t.equal(await slave.ended, 0);
   },
 );
 

@@ -1,0 +1,12 @@
+// Entry of the compiled binary: the program without the public API, which would load a master and a slave into
+// every process of it. What is loaded before a process begins anew is loaded twice.
+import { beginTuned } from "../slave/self.ts";
+
+const argv = process.argv.slice(2);
+beginTuned(argv);
+void start();
+
+async function start(): Promise<void> {
+  const [{ main }, { exit }] = await Promise.all([import("./main.ts"), import("./exit.ts")]);
+  await exit(await main(argv));
+}
