@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { tuned } from "../src/base/tuning.ts";
+import { settingsOf } from "../src/base/tuning.ts";
 import { cpuMsOfDescendants } from "./cpu_time.ts";
 
 export const root = resolve(import.meta.dirname!, "..");
@@ -12,10 +12,11 @@ export const bun = join(root, "node_modules", ".bin", "bun");
 export const deno = join(root, "node_modules", ".bin", "deno");
 
 /**
- * Environment of a program in Bun: taskmaster sets what Bun reads there for its own processes, and what it is held
- * against is to have that too.
+ * What Bun is told as a slave of taskmaster begins: what that is held against is to have it too. Of the two settings
+ * peers are given only the one that is sure to help them: they run too slowly for a later last compiler.
  */
-export const tunedEnvironment = tuned({}, "worker");
+export const tunedEnvironment = settingsOf("slave");
+export const purgeLater = { MIMALLOC_PURGE_DELAY: tunedEnvironment["MIMALLOC_PURGE_DELAY"] };
 
 /** How long a program has to end after SIGTERM. */
 const endMsMax = 5_000;

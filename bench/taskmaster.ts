@@ -77,7 +77,7 @@ function tlsWords(rig: Rig): readonly [string[], string[]] {
   return [["--tls-cert", cert, "--tls-key", key], ["--tls", "--tls-ca", ca]];
 }
 
-/** The cbor-x loop without any bookkeeping, of bench/bare_loop.ts; tuned, it has taskmaster's settings of sockets and memory. */
+/** The cbor-x loop without any bookkeeping, of bench/bare_loop.ts; tuned, it has taskmaster's settings of sockets and of Bun. */
 export function runBareLoop(
   start: Start,
   { shape, jobs }: Load,

@@ -1,5 +1,5 @@
 import process from "node:process";
-import { type Measured, type Rig, tunedEnvironment } from "../rig.ts";
+import { type Measured, purgeLater, type Rig } from "../rig.ts";
 
 /**
  * Measures a peer whose file is also the program of both sides: `FILE produce|consume WORDS...`. The consumer prints
@@ -10,8 +10,7 @@ export async function produceAndConsume(
   file: string,
   words: readonly (string | number)[],
 ): Promise<Measured> {
-  const side = (name: string) =>
-    rig.start(process.execPath, [file, name, ...words.map(String)], tunedEnvironment);
+  const side = (name: string) => rig.start(process.execPath, [file, name, ...words.map(String)], purgeLater);
   const consumer = side("consume");
   await consumer.printed(/^ready$/);
   return rig.measure(side("produce"), consumer);

@@ -1,45 +1,62 @@
 /** What a process of this program does: `run` is a master that starts a slave. */
 export type Role = "master" | "slave" | "worker";
 
-/**
- * Bun's last compiler (FTL) is asked thirty times later than by default (100,000; a call counts 15, a turn of a loop 1).
- * What runs once a job or oftener is compiled within the first second all the same. What runs once a batch is not worth
- * it, and would take a fifth of two cores for the first eight seconds of each of three processes.
- */
-const later = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "3000000" };
+type Settings = Readonly<Record<string, string>>;
 
 /**
- * What Bun reads in the environment as a process begins. Memory that was freed goes back to the system after
- * `MIMALLOC_PURGE_DELAY` ms, 10 by default, and is paid for anew at every batch: a fifth of the throughput of small
- * jobs. Slaves and workers keep it. A master, whose memory is promised to be small, keeps it for a second.
+ * Bun's last compiler (FTL) is asked thirty times later than by default, after 3,000,000 counts, of which a call has 15
+ * and a turn of a loop 1. It takes 10 to 70 ms for a function of ours. What runs once a job gets there within a second
+ * where jobs are so small that it matters; what runs once a batch, in each of three processes, would take a fifth of two
+ * cores for eight seconds and never be worth it.
  */
-const settings: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
-  master: { MIMALLOC_PURGE_DELAY: "1000", ...later },
-  slave: { MIMALLOC_PURGE_DELAY: "-1", ...later },
-  worker: { MIMALLOC_PURGE_DELAY: "-1", ...later },
+const compileLater: Settings = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "3000000" };
+
+/** Freed memory goes back to the system after so many ms, 10 by default, and is paid for anew at every batch. */
+const purgeAfter = (ms: number): Settings => ({ MIMALLOC_PURGE_DELAY: String(ms) });
+
+/**
+ * What Bun reads in the environment as a process begins. Slaves and workers keep the memory they freed; a master, whose
+ * memory is promised to be small, keeps it for a second.
+ */
+const settings: Readonly<Record<Role, Settings>> = {
+  master: { ...purgeAfter(1_000), ...compileLater },
+  slave: { ...purgeAfter(-1), ...compileLater },
+  worker: { ...purgeAfter(-1), ...compileLater },
 };
 
-/** Names of the settings that are not the user's. */
+/** A role, and the names of its settings that are not the user's: `slave:NAME,NAME`. */
 const tunedVariable = "TASKMASTER_TUNED";
+
+export function settingsOf(role: Role): Settings {
+  return settings[role];
+}
 
 /** The environment with the settings of a role, but for those that the user has set. */
 export function tuned(environment: Readonly<NodeJS.ProcessEnv>, role: Role): NodeJS.ProcessEnv {
-  const own = Object.entries(settings[role]).filter(([name]) => environment[name] === undefined);
-  const names = own.map(([name]) => name).join();
-  return { ...environment, ...Object.fromEntries(own), [tunedVariable]: names };
+  const users = { ...environment };
+  for (const name of namesOf(environment)) delete users[name];
+  const own = Object.entries(settings[role]).filter(([name]) => users[name] === undefined);
+  const marker = `${role}:${own.map(([name]) => name).join()}`;
+  return { ...users, ...Object.fromEntries(own), [tunedVariable]: marker };
 }
 
-/** Whether a process with this environment began with the settings of its role. */
-export function isTuned(environment: Readonly<NodeJS.ProcessEnv>): boolean {
-  return environment[tunedVariable] !== undefined;
+/** Whether a process with this environment began with the settings of this role. */
+export function isTuned(environment: Readonly<NodeJS.ProcessEnv>, role: Role): boolean {
+  return environment[tunedVariable]?.startsWith(`${role}:`) === true;
 }
 
 /**
- * Takes these settings out of the environment of this process, where they have done their work: no program that a
- * plugin starts is to find them.
+ * Takes these settings out of `process.env`, where they have done their work, so that programs of a plugin do not find
+ * them; but for those that are started by `Bun.spawn` without `env`, which have the environment this process began with.
  */
 export function forgetTuning(): void {
-  const names = process.env[tunedVariable];
-  if (names === undefined) return;
-  for (const name of [tunedVariable, ...names.split(",")]) delete process.env[name];
+  for (const name of namesOf(process.env)) delete process.env[name];
+}
+
+/** What `tuned` put there. The marker may have come from anywhere: it names nothing but settings. */
+function namesOf(environment: Readonly<NodeJS.ProcessEnv>): readonly string[] {
+  const marker = environment[tunedVariable];
+  if (marker === undefined) return [];
+  const named = marker.slice(marker.indexOf(":") + 1).split(",");
+  return [tunedVariable, ...Object.keys(settings.worker).filter((name) => named.includes(name))];
 }

@@ -72,13 +72,21 @@ export class LocalSlave {
   #start(): void {
     const { args, tokenText, onLine } = this.#options;
     const { command, args: words } = slaveCommand(args);
-    const child = spawn(command, [...words], {
-      detached: true,
-      // Its stdout has nothing to say: events are the master's.
-      stdio: ["ignore", "ignore", "pipe"],
-      windowsHide: true,
-      env: slaveEnvironment(tokenText),
-    });
+    let child;
+    try {
+      child = spawn(command, [...words], {
+        detached: true,
+        // Its stdout has nothing to say: events are the master's.
+        stdio: ["ignore", "ignore", "pipe"],
+        windowsHide: true,
+        env: slaveEnvironment(tokenText),
+      });
+    } catch (error) {
+      // Some errors are thrown, such as an environment that is too large.
+      return this.#restartLater(
+        `cannot be started: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
     this.#child = child;
     child.stderr.pipe(new LineStream(onLine));
     this.#exited = new Promise((resolve) => {
@@ -93,6 +101,10 @@ export class LocalSlave {
     this.#child = null;
     if (this.#isEnding || code === 0) return;
     if (code !== null && hopelessCodes.includes(code)) return this.#options.onHopeless(code);
+    this.#restartLater(how);
+  }
+
+  #restartLater(how: string): void {
     this.#options.log("warn", `This machine's slave ended (${how}); starting another one`);
     this.#restart = setTimeout(() => this.#start(), restartMs);
   }

@@ -76,7 +76,7 @@ export class MasterProgram {
     });
   }
 
-  /** Says where it listens, once; what was logged meanwhile comes after. */
+  /** Says where it listens; what was logged since it began comes after. Once, and not before signals are handled. */
   greet(): void {
     this.#greet();
   }

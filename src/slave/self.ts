@@ -41,36 +41,48 @@ export function slaveCommand(args: readonly string[]): Command {
   return selfCommand(["slave", ...args]);
 }
 
-/** The environment of such a child. Only a slave is given the token. */
-export function childEnvironment(generation: "slave" | "worker"): NodeJS.ProcessEnv {
+/** The environment of such a child, with what is `added` to that of this process. Only a slave is given the token. */
+export function childEnvironment(
+  generation: "slave" | "worker",
+  added: Readonly<Record<string, string>> = {},
+): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = { ...process.env };
   if (generation === "worker") delete environment[tokenVariable];
   environment[generationVariable] = generation;
   environment[parentVariable] = String(process.pid);
-  return tuned(environment, generation);
+  return tuned({ ...environment, ...added }, generation);
 }
 
-/** What processes are that last, by the first word behind the program's name. */
-const roles: ReadonlyMap<string | undefined, Role> = new Map([
-  ["run", "master"],
-  ["master", "master"],
-  ["slave", "slave"],
-]);
+/** Roles of the commands that last; for others it would not be worth it. */
+const roles: ReadonlyMap<string, Role> = new Map([["run", "master"], ["master", "master"], [
+  "slave",
+  "slave",
+]]);
 
 /**
  * Begins this process anew with the settings of its role, which takes some 30 ms, once: for one that was started by
  * hand. Only the compiled binary does, and not on Windows; it returns where it cannot. To be called before all else.
+ *
+ * Bun closes all files but 0, 1 and 2 meanwhile, so where a word names an open one (`<(...)`) nothing is done.
  */
 export function beginTuned(argv: readonly string[]): void {
   const { execve, argv0, execPath, env, platform, versions } = process;
-  const role = roles.get(argv[0]);
-  if (role === undefined || isTuned(env) || versions.bun === undefined || platform === "win32") return;
-  if (!isCompiled(process.argv[1] ?? "", execPath)) return;
+  const role = roles.get(argv.find((word) => roles.has(word)) ?? "");
+  if (role === undefined || isTuned(env, role) || versions.bun === undefined || platform === "win32") return;
+  if (!isCompiled(process.argv[1] ?? "", execPath) || namesOpenFile(argv, env)) return;
   try {
     execve?.call(process, execPath, [argv0, ...argv], tuned(env, role));
   } catch {
-    // It goes on as it is, and slower.
+    // It goes on as it is, and slower; Bun then warns that `execve` is experimental.
   }
+}
+
+/** Words and options of the environment may be paths such as `/dev/fd/63` and `/proc/self/fd/63`. */
+function namesOpenFile(argv: readonly string[], env: NodeJS.ProcessEnv): boolean {
+  const options = Object.entries(env).filter(([name]) => name.startsWith("TASKMASTER_")).map(([, value]) =>
+    value!
+  );
+  return [...argv, ...options].some((word) => /\/fd\/\d/.test(word));
 }
 
 /**

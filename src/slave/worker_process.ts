@@ -87,15 +87,14 @@ export class WorkerProcess {
       // Whatever a plugin prints goes to stderr; stdout is for events.
       stdio: ["ignore", 2, 2],
       windowsHide: true,
-      env: {
-        ...childEnvironment("worker"),
+      env: childEnvironment("worker", {
         ...env,
         [workerVariables.address]: door.address.replace("\0", "@"),
         [workerVariables.secret]: this.secret,
         [workerVariables.folder]: door.folder ?? "",
         [workerVariables.note]: this.#notePath ?? "",
         [workerVariables.last]: this.#lastPath ?? "",
-      },
+      }),
     });
     this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
     this.#child.once("exit", (code, signal) => this.#exited(deathReason(code, signal)));

@@ -14,7 +14,7 @@ export async function run(invocation: Invocation): Promise<number> {
     onHopeless: (exitCode) => program.fail(exitCode),
     log: program.terminal.log,
   });
-  // It starts meanwhile.
+  // The slave starts meanwhile.
   program.greet();
   return await program.finish({
     // A finished run that is started again may end before its slave has joined: then nobody dismissed that one.
