@@ -1,7 +1,7 @@
 /** The runtime is asked after so many bytes, not at each block: an answer costs it some 12 microseconds. */
 const askBytes = 1 << 20;
 /** Buffers may always grow by so much before a collection, which takes 4 to 14 ms, the more where all cores are busy. */
-const growthBytesMin = 8 << 20;
+const growthBytesMin = 6 << 20;
 
 /** What is needed of the runtime. */
 export interface Collector {

@@ -103,7 +103,7 @@ t.test(
       }
       export function handleJob() { found("handler"); }`,
     );
-    const later = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "3000000" };
+    const later = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "1000000" };
     const both = { MIMALLOC_PURGE_DELAY: "7", BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "5000" };
     const cases: readonly [said: BunReads, master: BunReads, others: BunReads][] = [
       [{}, { MIMALLOC_PURGE_DELAY: "1000", ...later }, { MIMALLOC_PURGE_DELAY: "-1", ...later }],
@@ -151,7 +151,7 @@ t.test(
     for (const pid of pids) {
       t.match(begunWith(pid), {
         MIMALLOC_PURGE_DELAY: "-1",
-        BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "3000000",
+        BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "1000000",
       });
     }
     slave.signal("SIGTERM");
