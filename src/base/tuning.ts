@@ -27,6 +27,7 @@ const settings: Readonly<Record<Role, Settings>> = {
 /** A role, and the names of its settings that are not the user's: `slave:NAME,NAME`. */
 const tunedVariable = "TASKMASTER_TUNED";
 
+/** What a process of this role begins with, where the user has set none of it: names and values. */
 export function settingsOf(role: Role): Settings {
   return settings[role];
 }

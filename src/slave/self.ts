@@ -54,10 +54,11 @@ export function childEnvironment(
 }
 
 /** Roles of the commands that last; for others it would not be worth it. */
-const roles: ReadonlyMap<string, Role> = new Map([["run", "master"], ["master", "master"], [
-  "slave",
-  "slave",
-]]);
+const roles: ReadonlyMap<string, Role> = new Map([
+  ["run", "master"],
+  ["master", "master"],
+  ["slave", "slave"],
+]);
 
 /**
  * Begins this process anew with the settings of its role, which takes some 30 ms, once: for one that was started by
@@ -79,9 +80,7 @@ export function beginTuned(argv: readonly string[]): void {
 
 /** Words and options of the environment may be paths such as `/dev/fd/63` and `/proc/self/fd/63`. */
 function namesOpenFile(argv: readonly string[], env: NodeJS.ProcessEnv): boolean {
-  const options = Object.entries(env).filter(([name]) => name.startsWith("TASKMASTER_")).map(([, value]) =>
-    value!
-  );
+  const options = Object.keys(env).filter((name) => name.startsWith("TASKMASTER_")).map((name) => env[name]!);
   return [...argv, ...options].some((word) => /\/fd\/\d/.test(word));
 }
 

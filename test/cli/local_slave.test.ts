@@ -1,0 +1,15 @@
+import t from "tap";
+import { LocalSlave } from "../../src/cli/local_slave.ts";
+
+t.test("a slave whose start throws is one that ended: another one is started", async (t) => {
+  const lines: string[] = [];
+  const slave = new LocalSlave({
+    args: ["\0"], // no program can be given this
+    tokenText: "x".repeat(40),
+    onLine: () => {},
+    onHopeless: (exitCode) => t.fail(`exit code ${exitCode}`),
+    log: (level, message) => void lines.push(`${level}: ${message}`),
+  });
+  t.match(lines, [/^warn: This machine's slave ended \(cannot be started: .*\); starting another one$/]);
+  await slave.end(false);
+});
