@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { type Ended, runProgram } from "./run_program.ts";
+import { type Ended, type RunOptions, runProgram } from "./run_program.ts";
 import type { Patch } from "./mutant.ts";
 
 export const root = resolve(import.meta.dirname ?? ".", "../..");
@@ -70,9 +70,14 @@ export class PatchedCopy {
   async run(
     command: readonly [string, ...string[]],
     limitMs: number,
-    env: NodeJS.ProcessEnv = {},
+    { env, isDone }: Partial<Pick<RunOptions, "env" | "isDone">> = {},
   ): Promise<Ended> {
-    const ended = await runProgram(command, { cwd: this.folder, env: { ...this.env, ...env }, limitMs });
+    const ended = await runProgram(command, {
+      cwd: this.folder,
+      env: { ...this.env, ...env },
+      limitMs,
+      isDone,
+    });
     if (!ended.isLate) return ended;
     throw new Error(`${command.join(" ")} did not end in time:\n${ended.output.slice(-4_000)}`);
   }

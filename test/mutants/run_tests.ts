@@ -27,10 +27,17 @@ export async function runTests(
     ["node", "--import=@tapjs/typescript/import", file],
     allSecondsMax * 1_000 + startMsMax,
     {
-      TS_NODE_TRANSPILE_ONLY: "1",
-      TAP_GREP: `/^(?:${checks.map(({ name }) => escape(name)).join("|")})$/`,
-      TAP_FILTER_QUIETLY: "1",
-      TAP_TIMEOUT: String(allSecondsMax),
+      env: {
+        TS_NODE_TRANSPILE_ONLY: "1",
+        TAP_GREP: `/^(?:${checks.map(({ name }) => escape(name)).join("|")})$/`,
+        TAP_FILTER_QUIETLY: "1",
+        TAP_TIMEOUT: String(allSecondsMax),
+      },
+      // a test that failed may leave a server open, and its process would wait for that one
+      isDone: (output) => {
+        const lines = output.split("\n").slice(0, -1);
+        return checks.every(({ name }) => endOf(name, lines) >= 0);
+      },
     },
   );
   return checks.map((check) => verdictOn(check, output, secondsMax));
@@ -39,12 +46,9 @@ export async function runTests(
 /** @param secondsMax What a test may take that holds: alone it has no more. */
 export function verdictOn({ name, otherwise }: TestCheck, output: string, secondsMax: number): Verdict {
   const lines = output.split("\n");
-  const begin = lines.indexOf(`# Subtest: ${name}`);
-  const end = lines.findIndex((line, at) =>
-    at > begin && /^(?:not )?ok \d+ - /.test(line) && titleOf(line) === name
-  );
-  // one that is merely named was left out
-  if (begin < 0 || end < 0) throw new Error(`The test "${name}" did not run:\n${output}`);
+  const begin = lines.indexOf(beginOf(name));
+  const end = endOf(name, lines);
+  if (end < 0) throw new Error(`The test "${name}" did not run:\n${output}`);
   if (lines[end]!.startsWith("ok")) {
     const seconds = secondsOf(lines[end]!);
     if (seconds <= secondsMax) return { failed: null, output };
@@ -60,6 +64,18 @@ export function verdictOn({ name, otherwise }: TestCheck, output: string, second
   throw new Error(
     `No assertion of the test "${name}" failed, but it did (${said}):\n${output.slice(-4_000)}`,
   );
+}
+
+function beginOf(name: string): string {
+  return `# Subtest: ${name}`;
+}
+
+/** The index of the line with the verdict; -1 if there is none. A test that is merely named was left out. */
+function endOf(name: string, lines: readonly string[]): number {
+  const begin = lines.indexOf(beginOf(name));
+  return begin < 0
+    ? -1
+    : lines.findIndex((line, at) => at > begin && /^(?:not )?ok \d+ - /.test(line) && titleOf(line) === name);
 }
 
 function failuresIn(lines: readonly string[]): Failure[] {
