@@ -10,7 +10,7 @@ import { scenarios } from "./scenarios.ts";
 const seed = 1;
 const seconds = 3;
 const secondsMixed = 15;
-t.setTimeout(400_000);
+t.setTimeout(900_000);
 
 const refusal = NamespaceNetwork.refusal();
 const results = new Map<string, Promise<ScenarioResult>>();

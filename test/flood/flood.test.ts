@@ -9,8 +9,6 @@ import { reconnectStorm } from "./storm.ts";
 // The small part of `npm run flood`. A twentieth of its connections; the rate is not asserted too tightly, for other
 // tests run beside it.
 
-t.setTimeout(110_000);
-
 /** Of the rate before. */
 const keptMin = 0.5;
 

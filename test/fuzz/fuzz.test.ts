@@ -14,7 +14,6 @@ import { targets } from "./targets/all.ts";
 /** The seed of all that is drawn, and mutants of each target. */
 const seed = 1, mutants = 600;
 const run = promisify(execFile);
-t.setTimeout(120_000);
 
 for (const target of targets) {
   t.test(`${target.name}: the corpus, and ${mutants} mutants of it`, async (t) => {

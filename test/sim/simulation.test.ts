@@ -12,7 +12,6 @@ const seeds = 2_000;
 const traceSeeds = [1, 2, 3, 4, 5];
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
-t.setTimeout(180_000);
 
 function failureOf(seed: number): string | null {
   try {
