@@ -22,7 +22,7 @@ export class Dispatch {
   #leases = 0;
   /** The line that the next probe comes from, if it can. */
   #nextLine = 0;
-  /** Sessions with credit, as the leasing at hand began; and ready jobs for each. */
+  /** Sessions with credit, as the leasing at hand began; and jobs for each, those that the source has at hand too. */
   #lineLength = 1;
   #share = 1;
 
@@ -40,12 +40,12 @@ export class Dispatch {
     this.#emit = emit;
   }
 
-  /** Returns whether anything was leased. */
-  run(nowMs: number): boolean {
+  /** Returns whether anything was leased. `comingJobs` will be ready in a moment: they count in what is shared out. */
+  run(nowMs: number, comingJobs: number): boolean {
     const leasesBefore = this.#leases;
     this.#openReserved();
     if (this.#outage.isOn) this.#probe(nowMs);
-    else this.#leaseAll();
+    else this.#leaseAll(comingJobs);
     return this.#leases > leasesBefore;
   }
 
@@ -58,11 +58,11 @@ export class Dispatch {
     return this.#outage.nextProbeMs > nowMs ? this.#outage.nextProbeMs : nowMs + probeMs;
   }
 
-  #leaseAll(): void {
+  #leaseAll(comingJobs: number): void {
     const { returned } = this.#jobs;
     if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
     this.#lineLength = this.#sessions.hungryCount;
-    this.#share = Math.ceil((returned.count + this.#jobs.fresh.count) / this.#lineLength);
+    this.#share = Math.ceil((returned.count + this.#jobs.fresh.count + comingJobs) / this.#lineLength);
     while (this.#sessions.hungryCount > 0 && this.#leaseNext());
   }
 
@@ -90,7 +90,8 @@ export class Dispatch {
 
   /**
    * How many jobs a session gets in one batch: its share, so that none gets all while others get none, but not so
-   * few that batches cost more than they bring. Credit is some 160 ms of work, so a sixteenth of it lasts 10 ms. A
+   * few that batches cost more than they bring. While the source has more at hand, few sessions get much in each turn
+   * of the event loop, and the others in the next. Credit is some 160 ms of work, so a sixteenth of it lasts 10 ms. A
    * session costs some 50 us to serve: in a long line, a batch should last until it is this one's turn again.
    */
   #roomOf({ credit, held }: Session): number {

@@ -105,7 +105,7 @@ export class Run {
    * makes few large leases out of many small answers.
    */
   takeEffects(): Effect[] {
-    if (this.#mode === "running" && this.#dispatch.run(this.#nowMs)) this.#saves.version++;
+    if (this.#mode === "running" && this.#dispatch.run(this.#nowMs, this.#comingJobs)) this.#saves.version++;
     const effects = this.#effects;
     this.#effects = [];
     return effects;
@@ -158,7 +158,7 @@ export class Run {
   #take(event: RunEvent, nowMs: number): void {
     switch (event.kind) {
       case "yielded":
-        return this.#source.yielded(event.block);
+        return this.#source.yielded(event.block, event.hasMore ?? false);
       case "source ended":
         return this.#source.ended();
       case "source failed":
@@ -261,6 +261,14 @@ export class Run {
       this.#graceEndsMs,
       this.#dispatch.nextProbeMs(nowMs),
     );
+  }
+
+  /** Jobs that the source has at hand, as many as it may still yield; those of unknown size are taken for like the others. */
+  get #comingJobs(): number {
+    const { unsettled, bytes } = this.#jobs;
+    if (!this.#source.hasMore || unsettled === 0) return 0;
+    const room = this.demand();
+    return Math.min(room.jobs, Math.floor(room.bytes * unsettled / bytes));
   }
 
   get #settled(): number {

@@ -177,7 +177,7 @@ export class Reading {
 
   /** Hands over what there is; then waits until more is wanted. */
   async #makeRoom(): Promise<void> {
-    this.#handOver();
+    this.#handOver(true);
     while (!this.#isOver && !this.#hasRoom()) {
       await new Promise<void>((resolve) => this.#wake = resolve);
       this.#turn.begin();
@@ -186,7 +186,7 @@ export class Reading {
   }
 
   async #letOthersRun(): Promise<void> {
-    this.#handOver();
+    this.#handOver(true);
     await nextTurn();
     this.#turn.begin();
   }
@@ -195,16 +195,16 @@ export class Reading {
   readonly #flush = (): void => {
     this.#flushing = undefined;
     this.#turn.begin();
-    if (!this.#isOver) this.#handOver();
+    if (!this.#isOver) this.#handOver(false);
   };
 
-  #handOver(): void {
+  #handOver(hasMore: boolean): void {
     const count = this.#collector.count;
     if (count > 0 && !this.#isOver) {
       const block = this.#collector.take();
       const seq = this.#nextSeq();
       this.#handedOver += count;
-      this.#hooks.onBlock(block);
+      this.#hooks.onBlock(block, hasMore);
       this.#warnOfEqualNeighbours(block, this.#nextSeq() > seq);
     }
     this.#askDemand();
@@ -231,7 +231,7 @@ export class Reading {
 
   #end(): void {
     if (this.#isOver) return;
-    this.#handOver();
+    this.#handOver(false);
     if (this.#isOver) return;
     this.#isOver = true;
     clearImmediate(this.#flushing);
@@ -240,7 +240,7 @@ export class Reading {
 
   #fail(error: SourceFault | BadJob): void {
     if (this.#isOver) return;
-    this.#handOver();
+    this.#handOver(false);
     if (this.#isOver) return;
     this.#isOver = true;
     clearImmediate(this.#flushing);

@@ -31,6 +31,20 @@ t.test("several slaves with credit share what there is", async (t) => {
   );
 });
 
+t.test("while the source has more at hand, what it may still yield counts in what slaves share", async (t) => {
+  const run = new TestRun(null, { jobsMax: 100 }).join(1, 100).join(2, 100).join(3, 100);
+  t.same(brief(run.yield(40, 4, true).leases()), ["1:0-34 no", "2:34-40 no"], "a third of the window");
+  t.same(brief(run.yield(40, 4, true).leases()), ["3:40-60 no", "1:60-80 no"], "the next in the line");
+  t.same(brief(run.yield(8).leases()), ["2:80-86 no", "3:86-88 no"], "it has no more");
+  const large = new TestRun(null, { bytesMax: 400 }).join(1, 100).join(2, 100);
+  t.same(
+    brief(large.yield(10, 10, true).leases()),
+    ["1:0-10 no"],
+    "half of the 40 for which there are bytes",
+  );
+  t.same(brief(large.yield(28, 10, true).leases()), ["2:10-25 no", "1:25-38 no"]);
+});
+
 t.test("in a long line of slaves few get much: a batch lasts until it is their turn again", async (t) => {
   const run = new TestRun();
   for (let session = 1; session <= 500; session++) run.join(session, 100);

@@ -13,6 +13,8 @@ type AnyPlugin = Pick<Plugin<never, unknown>, "getJobs" | "cursor">;
 class Taker {
   readonly blocks: Block[] = [];
   readonly warnings: string[] = [];
+  /** Of each block. */
+  readonly hasMore: boolean[] = [];
   readonly source: Source;
   limit: Readonly<{ jobs: number; bytes: number }> = { jobs: Infinity, bytes: Infinity };
   firstSeq = 0;
@@ -26,8 +28,9 @@ class Taker {
     this.over = new Promise((done) => resolve = done);
     this.source = new Source(plugin as Plugin, { args }, {
       demand: () => ({ jobs: this.limit.jobs - this.count, bytes: this.limit.bytes - this.bytes }),
-      onBlock: (block) => {
+      onBlock: (block, hasMore) => {
         this.blocks.push(block);
+        this.hasMore.push(hasMore);
         this.onBlock();
       },
       onEnd: () => resolve("ended"),
@@ -459,6 +462,33 @@ t.test("equal neighbours are found across blocks, and by cursor, not by job", as
   t.equal(taker.blocks.length, 3);
   t.match(taker.warnings, [/^Jobs 0 and 1 /]);
   t.equal(taker.warnings.length, 1, "once, however many there are");
+});
+
+t.test("each block says whether the source had more at hand", async (t) => {
+  async function* jobs(): AsyncGenerator<number> {
+    yield* [0, 1, 2, 3, 4];
+    await turn();
+    await turn();
+    yield* Array.from({ length: 5_000 }, (_, id) => id);
+  }
+  const [, , pausing] = await read({ getJobs: jobs as never });
+  t.equal(pausing.hasMore.filter((has) => !has).length, 2, "its pause and its end");
+
+  const five = [0, 1, 2, 3, 4];
+  for (
+    const getJobs of [() => five, async function* () {
+      yield* five;
+    }]
+  ) {
+    const taker = new Taker({ getJobs: getJobs as never });
+    taker.limit = { jobs: 3, bytes: Infinity };
+    taker.source.open(undefined);
+    await taker.nextBlock();
+    taker.limit = { jobs: Infinity, bytes: Infinity };
+    taker.source.pull();
+    await taker.over;
+    t.equal(taker.hasMore.at(0), true, "the demand was used up");
+  }
 });
 
 t.test("a full block may leave before the next one is made", async (t) => {

@@ -5,7 +5,7 @@ import type { Process } from "./world.ts";
 
 export interface SourceHooks {
   demand(): { jobs: number; bytes: number };
-  onBlock(block: Block): void;
+  onBlock(block: Block, hasMore: boolean): void;
   onEnd(): void;
   onError(message: string): void;
 }
@@ -74,6 +74,6 @@ export class SimSource {
     if (most <= 0) return;
     const ids = Array.from({ length: most }, (_, i) => this.#next + i);
     this.#next += most;
-    this.#hooks.onBlock(encodeJobs(ids, this.#plan.hasCursors));
+    this.#hooks.onBlock(encodeJobs(ids, this.#plan.hasCursors), this.#next < this.#plan.jobs);
   }
 }
