@@ -22,9 +22,9 @@ export class Dispatch {
   #leases = 0;
   /** The line that the next probe comes from, if it can. */
   #nextLine = 0;
-  /** Sessions with credit, as the leasing at hand began; and jobs for each, those that the source has at hand too. */
+  /** Sessions with credit, as this leasing began; and what each would hold, were all jobs shared out evenly. */
   #lineLength = 1;
-  #share = 1;
+  #fairShare = 1;
 
   constructor(
     masterId: string,
@@ -40,7 +40,7 @@ export class Dispatch {
     this.#emit = emit;
   }
 
-  /** Returns whether anything was leased. `comingJobs` will be ready in a moment: they count in what is shared out. */
+  /** Returns whether anything was leased. `comingJobs` may be ready in a moment: they count in what is shared out. */
   run(nowMs: number, comingJobs: number): boolean {
     const leasesBefore = this.#leases;
     this.#openReserved();
@@ -62,7 +62,9 @@ export class Dispatch {
     const { returned } = this.#jobs;
     if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
     this.#lineLength = this.#sessions.hungryCount;
-    this.#share = Math.ceil((returned.count + this.#jobs.fresh.count + comingJobs) / this.#lineLength);
+    const ready = returned.count + this.#jobs.fresh.count;
+    if (ready === 0 || this.#lineLength === 0) return;
+    this.#fairShare = Math.ceil((this.#sessions.hungryHeld() + ready + comingJobs) / this.#lineLength);
     while (this.#sessions.hungryCount > 0 && this.#leaseNext());
   }
 
@@ -89,14 +91,15 @@ export class Dispatch {
   }
 
   /**
-   * How many jobs a session gets in one batch: its share, so that none gets all while others get none, but not so
-   * few that batches cost more than they bring. While the source has more at hand, few sessions get much in each turn
-   * of the event loop, and the others in the next. Credit is some 160 ms of work, so a sixteenth of it lasts 10 ms. A
-   * session costs some 50 us to serve: in a long line, a batch should last until it is this one's turn again.
+   * How many jobs a session gets in one batch: up to its share, so that none gets all while others get none, but not
+   * so few that batches cost more than they bring. While the source has more at hand, few sessions get all that is
+   * theirs in each turn of the event loop, and the others in the turns after. Credit is some 160 ms of work, so a
+   * sixteenth of it lasts 10 ms. A session costs some 50 us to serve: in a long line, a batch should last until it is
+   * this one's turn again.
    */
   #roomOf({ credit, held }: Session): number {
     const part = Math.max(1 / 16, this.#lineLength / 1_000);
-    return Math.min(credit - held, Math.max(this.#share, Math.floor(credit * part)));
+    return Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));
   }
 
   #leaseOne(queue: Queue<Piece>, alone: Alone): void {
@@ -109,7 +112,7 @@ export class Dispatch {
   }
 
   #leased(session: Session, lease: Lease): void {
-    this.#sessions.change(session, { held: session.held + lease.count });
+    this.#sessions.served(session, lease.count);
     const history = lease.pieces[0]?.history ?? untried;
     this.#emit({
       kind: "lease",
@@ -155,7 +158,7 @@ export class Dispatch {
   #probe(nowMs: number): void {
     if (nowMs < this.#outage.nextProbeMs) return;
     const leases = this.#leases;
-    this.#lineLength = this.#share = 1;
+    this.#lineLength = this.#fairShare = 1;
     for (let i = 0; i < probeLines.length && this.#leases === leases; i++) {
       this.#leaseProbe(probeLines[this.#nextLine]!);
       this.#nextLine = (this.#nextLine + 1) % probeLines.length;

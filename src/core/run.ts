@@ -105,7 +105,9 @@ export class Run {
    * makes few large leases out of many small answers.
    */
   takeEffects(): Effect[] {
-    if (this.#mode === "running" && this.#dispatch.run(this.#nowMs, this.#comingJobs)) this.#saves.version++;
+    if (this.#mode === "running" && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())) {
+      this.#saves.version++;
+    }
     const effects = this.#effects;
     this.#effects = [];
     return effects;
@@ -158,7 +160,7 @@ export class Run {
   #take(event: RunEvent, nowMs: number): void {
     switch (event.kind) {
       case "yielded":
-        return this.#source.yielded(event.block, event.hasMore ?? false);
+        return this.#source.yielded(event.block, event.moreAtHand);
       case "source ended":
         return this.#source.ended();
       case "source failed":
@@ -263,12 +265,14 @@ export class Run {
     );
   }
 
-  /** Jobs that the source has at hand, as many as it may still yield; those of unknown size are taken for like the others. */
-  get #comingJobs(): number {
+  /** Most jobs that the source may yield at once, counted as of average size: until the next turn, if it was said to have more. */
+  #takeComingJobs(): number {
     const { unsettled, bytes } = this.#jobs;
-    if (!this.#source.hasMore || unsettled === 0) return 0;
+    const isNone = !this.#source.moreAtHand || unsettled === 0;
+    this.#source.moreAtHand = false;
+    if (isNone) return 0;
     const room = this.demand();
-    return Math.min(room.jobs, Math.floor(room.bytes * unsettled / bytes));
+    return Math.min(room.jobs, room.bytes * unsettled / bytes);
   }
 
   get #settled(): number {

@@ -80,11 +80,24 @@ export class Sessions {
     return second;
   }
 
-  /** The one door for changes of what a session may get: behind the others in the line, if it has credit. */
+  /** Jobs that those with credit hold already. */
+  hungryHeld(): number {
+    let held = 0;
+    for (const session of this.#hungry) held += session.held;
+    return held;
+  }
+
+  /** It was served with so many jobs: behind the others in the line, if it has credit left. */
+  served(session: Session, jobs: number): void {
+    this.#hungry.delete(session);
+    this.change(session, { held: session.held + jobs });
+  }
+
+  /** The one door for changes of what a session may get; one that has credit, and had, keeps its place in the line. */
   change(session: Session, change: Partial<Pick<Session, "credit" | "held" | "mode">>): void {
     Object.assign(session, change);
-    this.#hungry.delete(session);
     if (session.mode === "open" && session.credit > session.held) this.#hungry.add(session);
+    else this.#hungry.delete(session);
     if (session.mode === "reserved") this.reserved.add(session);
     else this.reserved.delete(session);
   }

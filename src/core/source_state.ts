@@ -31,8 +31,8 @@ export class SourceState {
   message = "";
   /** A finished run's source started over: nothing may be handed out. */
   ignoredLast = false;
-  /** Whether it had more at hand than it yielded last. */
-  hasMore = false;
+  /** Whether it had more at hand than it yielded last; of account for the turn in which it yielded. */
+  moreAtHand = false;
   readonly #jobs: Jobs;
   readonly #furthest: Furthest;
   readonly #emit: (effect: Effect) => void;
@@ -56,9 +56,9 @@ export class SourceState {
   }
 
   /** Takes in new jobs; drops a first one that was handed out before. */
-  yielded(block: Block, hasMore: boolean): void {
+  yielded(block: Block, moreAtHand: boolean): void {
     if (this.mode !== "open" || block.ends.length === 0) return;
-    this.hasMore = hasMore;
+    this.moreAtHand = moreAtHand;
     const from = this.#isFirst ? this.#takeFirst(block) : 0;
     if (from >= block.ends.length) return;
     this.#hasYielded = true;

@@ -100,8 +100,8 @@ export type SessionEnd = "closed" | "silent" | "drained" | "replaced";
 
 /** What the shell tells the core. Times come beside the event, as `nowMs` of a monotonic clock. */
 export type RunEvent =
-  /** The source yielded jobs; the core numbers them. `hasMore`: a limit ended the block, and not the source. */
-  | Readonly<{ kind: "yielded"; block: Block; hasMore?: boolean }>
+  /** The source yielded jobs; the core numbers them. `moreAtHand`: a limit ended the block, and not the source. */
+  | Readonly<{ kind: "yielded"; block: Block; moreAtHand: boolean }>
   | Readonly<{ kind: "source ended" }>
   /** `getJobs` threw. `fatal`: it yielded what cannot be sent, so calling it again cannot help. */
   | Readonly<{ kind: "source failed"; message: string; fatal: boolean }>

@@ -230,9 +230,9 @@ export class RunningMaster implements Master {
     const deadBuffers = new DeadBuffers();
     return new Source(plugin.plugin, { args }, {
       demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
-      onBlock: (block, hasMore) => {
+      onBlock: (block, moreAtHand) => {
         deadBuffers.made(block.bytes.length + (block.cursors?.bytes.length ?? 0));
-        this.#driver.apply({ kind: "yielded", block, hasMore });
+        this.#driver.apply({ kind: "yielded", block, moreAtHand });
       },
       onEnd: () => this.#driver.apply({ kind: "source ended" }),
       onError: ({ message, fatal }) => this.#driver.apply({ kind: "source failed", message, fatal }),

@@ -198,13 +198,13 @@ export class Reading {
     if (!this.#isOver) this.#handOver(false);
   };
 
-  #handOver(hasMore: boolean): void {
+  #handOver(moreAtHand: boolean): void {
     const count = this.#collector.count;
     if (count > 0 && !this.#isOver) {
       const block = this.#collector.take();
       const seq = this.#nextSeq();
       this.#handedOver += count;
-      this.#hooks.onBlock(block, hasMore);
+      this.#hooks.onBlock(block, moreAtHand);
       this.#warnOfEqualNeighbours(block, this.#nextSeq() > seq);
     }
     this.#askDemand();

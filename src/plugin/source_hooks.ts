@@ -8,8 +8,8 @@ import type { Log } from "../base/log.ts";
 export interface SourceHooks {
   /** What the source may yield now; 0 jobs or 0 bytes pause it until `pull`. Asked again after each block. */
   demand(): Readonly<{ jobs: number; bytes: number }>;
-  /** @param hasMore Whether a limit ended the block, and not the source, which had more at hand. */
-  onBlock(block: Block, hasMore: boolean): void;
+  /** @param moreAtHand Whether a limit ended the block, and not the source, which had more at hand. */
+  onBlock(block: Block, moreAtHand: boolean): void;
   /** The iterator ended; all its jobs were handed over. */
   onEnd(): void;
   /**

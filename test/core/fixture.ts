@@ -65,8 +65,8 @@ export class TestRun {
     return this;
   }
 
-  yield(count: number, bytes = 4, hasMore = false): this {
-    this.say({ kind: "yielded", block: blockOf(this.#yielded, count, bytes), hasMore });
+  yield(count: number, bytes = 4, moreAtHand = false): this {
+    this.say({ kind: "yielded", block: blockOf(this.#yielded, count, bytes), moreAtHand });
     this.#yielded += count;
     return this;
   }

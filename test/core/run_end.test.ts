@@ -37,7 +37,11 @@ t.test("a stop closes the source, drains, and waits for what runs", async (t) =>
     { kind: "drain", session: 2 },
   ]);
   t.equal(run.status.reason, "draining");
-  run.say({ kind: "yielded", block: { bytes: Uint8Array.of(1), ends: Uint32Array.of(1), cursors: null } });
+  run.say({
+    kind: "yielded",
+    block: { bytes: Uint8Array.of(1), ends: Uint32Array.of(1), cursors: null },
+    moreAtHand: false,
+  });
   run.done(one!).answer(2, two!.lease, { released: [3, 4] });
   t.same(run.run.takeEffects(), [], "nothing is leased");
   run.done(two!, [2, 3]);

@@ -31,18 +31,34 @@ t.test("several slaves with credit share what there is", async (t) => {
   );
 });
 
-t.test("while the source has more at hand, what it may still yield counts in what slaves share", async (t) => {
+t.test("while the source has more at hand, slaves share what it may still yield as well", async (t) => {
   const run = new TestRun(null, { jobsMax: 100 }).join(1, 100).join(2, 100).join(3, 100);
-  t.same(brief(run.yield(40, 4, true).leases()), ["1:0-34 no", "2:34-40 no"], "a third of the window");
-  t.same(brief(run.yield(40, 4, true).leases()), ["3:40-60 no", "1:60-80 no"], "the next in the line");
-  t.same(brief(run.yield(8).leases()), ["2:80-86 no", "3:86-88 no"], "it has no more");
+  t.same(brief(run.yield(40, 4, true).leases()), ["1:0-34 no", "2:34-40 no"], "a third of the window each");
+  t.same(
+    brief(run.yield(40, 4, true).leases()),
+    ["3:40-74 no", "1:74-80 no"],
+    "what a slave holds is part of its share, but a sixteenth of its credit is due",
+  );
+  t.same(brief(run.yield(8).leases()), ["2:80-88 no"], "it has no more");
+
   const large = new TestRun(null, { bytesMax: 400 }).join(1, 100).join(2, 100);
   t.same(
-    brief(large.yield(10, 10, true).leases()),
-    ["1:0-10 no"],
+    brief(large.yield(30, 10, true).leases()),
+    ["1:0-20 no", "2:20-30 no"],
     "half of the 40 for which there are bytes",
   );
-  t.same(brief(large.yield(28, 10, true).leases()), ["2:10-25 no", "1:25-38 no"]);
+
+  const late = new TestRun().yield(10, 4, true);
+  late.leases();
+  t.same(brief(late.join(1, 16).join(2, 16).leases()), ["1:0-5 no", "2:5-10 no"], "that was a turn ago");
+});
+
+t.test("a slave that answers, or says its credit, keeps its place in the line", async (t) => {
+  const run = new TestRun().join(1, 9).join(2, 9).yield(4);
+  const [first] = run.leases();
+  run.answer(1, first!.lease, { done: [0, 1] }).say({ kind: "credit", session: 1, credit: 8 });
+  t.same(brief(run.yield(1).leases()), ["1:4-5 no"]);
+  t.same(brief(run.yield(1).leases()), ["2:5-6 no"]);
 });
 
 t.test("in a long line of slaves few get much: a batch lasts until it is their turn again", async (t) => {

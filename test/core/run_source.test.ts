@@ -18,7 +18,7 @@ t.test("a resume opens the source with the cursor of the furthest job handed out
 
 t.test("jobs have their cursors where they are not their own", async (t) => {
   const block = { ...blockOf(0, 2), cursors: { bytes: Uint8Array.of(7, 8, 9), ends: Uint32Array.of(1, 3) } };
-  const run = new TestRun().say({ kind: "yielded", block }).join(1, 2);
+  const run = new TestRun().say({ kind: "yielded", block, moreAtHand: false }).join(1, 2);
   run.leases();
   t.same(run.state.last!.cursor, Uint8Array.of(8, 9));
 });
@@ -125,7 +125,7 @@ function startOver(run: TestRun): TestRun {
   run.say({ kind: "source failed", message: "getJobs threw: gone\n    at getJobs", fatal: false }).pass(
     20_000,
   );
-  return run.say({ kind: "yielded", block: blockOf(0, 2) });
+  return run.say({ kind: "yielded", block: blockOf(0, 2), moreAtHand: false });
 }
 
 t.test("a source that throws midway and then starts over is given up: it would never end", async (t) => {
@@ -177,6 +177,7 @@ t.test("jobs that are all alike are told apart by their cursors", async (t) => {
   const alike = (cursor: number) => ({
     kind: "yielded" as const,
     block: { ...blockOf(7, 1), cursors: { bytes: Uint8Array.of(cursor), ends: Uint32Array.of(1) } },
+    moreAtHand: false,
   });
   const run = new TestRun().say(alike(1)).say(alike(2));
   run.say({ kind: "source failed", message: "gone", fatal: false }).pass(20_000).say(alike(3));
@@ -218,7 +219,7 @@ t.test("a new job after a failure starts the count anew; an inclusive first job 
   const run = new TestRun().yield(5);
   const failAndWait = () => run.say({ kind: "source failed", message: "gone", fatal: false }).pass(20_000);
   for (let i = 0; i < 4; i++) failAndWait();
-  run.say({ kind: "yielded", block: blockOf(4, 1) });
+  run.say({ kind: "yielded", block: blockOf(4, 1), moreAtHand: false });
   t.equal(run.status.buffered, 5, "it is dropped");
   failAndWait();
   t.ok(run.run.demand().jobs > 0, "the fifth time");

@@ -41,7 +41,7 @@ let nowMs = 0;
 while (run.status(nowMs).settled < jobs) {
   nowMs += 1;
   while (run.demand().jobs >= batch && yielded < jobs) {
-    run.apply({ kind: "yielded", block: blockOf(batch) }, nowMs);
+    run.apply({ kind: "yielded", block: blockOf(batch), moreAtHand: true }, nowMs);
     yielded += batch;
   }
   for (const effect of run.takeEffects()) {

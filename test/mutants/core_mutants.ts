@@ -210,13 +210,27 @@ export const coreMutants: readonly Mutant[] = [
     name: "a slave gets more jobs than its credit",
     patches: [{
       file: "src/core/dispatch.ts",
-      find: "return Math.min(credit - held, Math.max(this.#share, Math.floor(credit * part)));",
-      replace: "return Math.max(this.#share, credit - held);",
+      find: "return Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));",
+      replace: "return Math.max(this.#fairShare, credit - held);",
     }],
     checks: [
       test(
         "core/run_leases",
         "a batch is cut when it is leased, as large as the credit, over block boundaries",
+      ),
+    ],
+  },
+  {
+    name: "what the source has at hand is not shared out: each of many slaves gets crumbs",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "return Math.min(room.jobs, room.bytes * unsettled / bytes);",
+      replace: "return 0 * room.jobs;",
+    }],
+    checks: [
+      test(
+        "core/run_leases",
+        "while the source has more at hand, slaves share what it may still yield as well",
       ),
     ],
   },

@@ -4,7 +4,7 @@ import { mutants } from "./mutants.ts";
 import { eachOf, type Trial, tryMutant, tryUnchanged } from "./try_mutants.ts";
 import { TypeErrors } from "./type_errors.ts";
 
-// each program that runs for it has a limit of its own: this one is for what is not foreseen
+// two and a half minutes on a quiet machine
 t.setTimeout(900_000);
 
 /** For two cores, where tap runs one other file beside this one. */

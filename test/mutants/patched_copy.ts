@@ -85,8 +85,14 @@ export class PatchedCopy {
   /** Removes it, and ends whatever a broken version left running. */
   end(): void {
     process.off("exit", this.#onExit);
-    for (const pid of this.#processes()) process.kill(pid, "SIGKILL");
-    rmSync(this.folder, { recursive: true, force: true });
+    for (const pid of this.#processes()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // it ended meanwhile
+      }
+    }
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   }
 
   #processes(): number[] {

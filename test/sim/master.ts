@@ -68,7 +68,7 @@ export class SimMaster {
     this.run = new Run(settings, this.#disk.state, this.#world.nowMs);
     this.#source = new SimSource(this.#plan, this.process, {
       demand: () => this.run.demand(),
-      onBlock: (block, hasMore) => this.#yielded(block, hasMore),
+      onBlock: (block, moreAtHand) => this.#yielded(block, moreAtHand),
       onEnd: () => this.apply({ kind: "source ended" }),
       onError: (message) => this.apply({ kind: "source failed", message, fatal: false }),
     });
@@ -129,8 +129,8 @@ export class SimMaster {
     this.#armTimer();
   }
 
-  #yielded(block: Block, hasMore: boolean): void {
-    this.apply({ kind: "yielded", block, hasMore });
+  #yielded(block: Block, moreAtHand: boolean): void {
+    this.apply({ kind: "yielded", block, moreAtHand });
     const { buffered, inFlight } = this.run.status(this.#world.nowMs);
     this.#checks.bounded(buffered + inFlight, this.#plan.jobsMax);
   }

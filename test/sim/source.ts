@@ -5,7 +5,7 @@ import type { Process } from "./world.ts";
 
 export interface SourceHooks {
   demand(): { jobs: number; bytes: number };
-  onBlock(block: Block, hasMore: boolean): void;
+  onBlock(block: Block, moreAtHand: boolean): void;
   onEnd(): void;
   onError(message: string): void;
 }

@@ -43,7 +43,7 @@ class House {
 
   yield(): void {
     if (this.#isOver || this.run.demand().jobs < 3) return;
-    this.#apply({ kind: "yielded", block: blockOf(this.#yielded, 3) });
+    this.#apply({ kind: "yielded", block: blockOf(this.#yielded, 3), moreAtHand: this.#yielded % 2 === 0 });
     this.#yielded += 3;
     this.#turn();
   }
