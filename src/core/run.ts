@@ -265,14 +265,11 @@ export class Run {
     );
   }
 
-  /** Most jobs that the source may yield at once, counted as of average size: until the next turn, if it was said to have more. */
+  /** Most jobs that the source may yield at once, counted as of average size, if it has more at hand. */
   #takeComingJobs(): number {
-    const { unsettled, bytes } = this.#jobs;
-    const isNone = !this.#source.moreAtHand || unsettled === 0;
-    this.#source.moreAtHand = false;
-    if (isNone) return 0;
-    const room = this.demand();
-    return Math.min(room.jobs, room.bytes * unsettled / bytes);
+    if (!this.#source.takeMoreAtHand()) return 0;
+    const { jobs, bytes } = this.demand();
+    return Math.min(jobs, bytes * this.#jobs.unsettled / Math.max(1, this.#jobs.bytes));
   }
 
   get #settled(): number {

@@ -31,8 +31,6 @@ export class SourceState {
   message = "";
   /** A finished run's source started over: nothing may be handed out. */
   ignoredLast = false;
-  /** Whether it had more at hand than it yielded last; of account for the turn in which it yielded. */
-  moreAtHand = false;
   readonly #jobs: Jobs;
   readonly #furthest: Furthest;
   readonly #emit: (effect: Effect) => void;
@@ -43,6 +41,8 @@ export class SourceState {
   #isFirst = true;
   /** Whether it yielded a new job in this start. */
   #hasYielded = false;
+  /** Whether it had more at hand than it yielded last. */
+  #hasMoreAtHand = false;
   #failures = 0;
 
   /** Opens the source. */
@@ -58,12 +58,19 @@ export class SourceState {
   /** Takes in new jobs; drops a first one that was handed out before. */
   yielded(block: Block, moreAtHand: boolean): void {
     if (this.mode !== "open" || block.ends.length === 0) return;
-    this.moreAtHand = moreAtHand;
+    this.#hasMoreAtHand = moreAtHand;
     const from = this.#isFirst ? this.#takeFirst(block) : 0;
     if (from >= block.ends.length) return;
     this.#hasYielded = true;
     this.#failures = 0;
     this.#jobs.yielded(block, from);
+  }
+
+  /** Whether it had more at hand than it yielded since this was asked before. */
+  takeMoreAtHand(): boolean {
+    const has = this.#hasMoreAtHand;
+    this.#hasMoreAtHand = false;
+    return has;
   }
 
   /** Returns where the jobs of the block that are to run begin. */

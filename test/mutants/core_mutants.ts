@@ -143,8 +143,7 @@ export const coreMutants: readonly Mutant[] = [
       replace: "const isSole = countOf(suspects) > 0;",
     }],
     checks: [
-      simulation,
-      test(
+      quickTest(
         "core/run_failures",
         "several suspects are not charged, and each runs alone; who crashes then is charged twice",
       ),
@@ -224,8 +223,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "what the source has at hand is not shared out: each of many slaves gets crumbs",
     patches: [{
       file: "src/core/run.ts",
-      find: "return Math.min(room.jobs, room.bytes * unsettled / bytes);",
-      replace: "return 0 * room.jobs;",
+      find: "return Math.min(jobs, bytes * this.#jobs.unsettled / Math.max(1, this.#jobs.bytes));",
+      replace: "return 0 * jobs;",
     }],
     checks: [
       test(
