@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import type { Log } from "../base/log.ts";
 import { startWatchdog } from "../base/watchdog.ts";
@@ -25,6 +26,7 @@ export type WorkerProcessOptions = Readonly<{
  */
 export async function runWorker(options: WorkerProcessOptions): Promise<never> {
   const environment = takeEnvironment();
+  offerToBeKilled();
   // Ctrl-C and a stopping service reach the supervisor, and only that stops its workers.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
   const watch = new Float64Array(new SharedArrayBuffer(4 * 8));
@@ -57,6 +59,18 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
   setInterval(() => link.tick(nowMs()), beatMs);
   session.hello(environment.secret);
   return await new Promise<never>(() => {});
+}
+
+/**
+ * Where memory is scarce, Linux ends the process with the most of it; this one, and what it starts, count for half of
+ * all memory more: a worker is replaced, its supervisor is not.
+ */
+function offerToBeKilled(): void {
+  try {
+    writeFileSync("/proc/self/oom_score_adj", "500");
+  } catch {
+    // another system, or it counts for more already
+  }
 }
 
 function nowMs(): number {

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 /** What the jobs of the tests do: each says so itself. */
 type Job = { do?: string; ms?: number; code?: number; id?: number; mark?: string };
@@ -37,6 +37,8 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
       return await new Promise(() => setInterval(() => {}, 1_000));
     case "throw":
       throw new Error("it threw");
+    case "oom":
+      throw new Error(`counts for ${readFileSync("/proc/self/oom_score_adj", "utf8").trim()}`);
     case "token":
       throw new Error(`TASKMASTER_TOKEN is ${process.env.TASKMASTER_TOKEN}`);
   }

@@ -68,6 +68,16 @@ t.test("a worker that is killed has what it noted for suspects, the slow killer 
   });
 });
 
+t.test("where memory is scarce a worker is ended before its supervisor", {
+  skip: process.platform !== "linux" && "Linux only",
+}, async (t) => {
+  await withSlave({}, {}, async (master) => {
+    master.lease(1, 0, [{ do: "oom" }]);
+    await master.until(() => master.failed.length === 1);
+    t.equal(master.failed[0]!.message, "counts for 500");
+  });
+});
+
 t.test("an unhandled rejection ends its worker; what ran is suspect", async (t) => {
   await withSlave({}, {}, async (master) => {
     master.lease(1, 0, [{ do: "reject" }, {}]);
