@@ -130,6 +130,7 @@ async function join(index: number): Promise<LightSlave> {
           procs: 1,
           plugin: null,
           runtime: "",
+          features: [],
         },
         role: "slave",
         nowMs: () => performance.now(),

@@ -14,6 +14,12 @@ export const sentenceCharsMax = 16_384;
 export const creditMax = 10_000_000;
 /** A heartbeat, a timeout or a grace: a bit more than three weeks, what a timer can wait. */
 export const durationMsMax = 2_147_483_647;
+/** Features that a side may name, and the length of each name. */
+export const featuresMax = 64, featureCharsMax = 64;
+/** Errors named in one `late`; the rest is only counted. */
+export const lateErrorsMax = 100;
+/** What a slave waits for, and why a session ends, in words for people. */
+export const remarkCharsMax = 1_000;
 /** SHA-256. */
 export const hashBytes = 32;
 /** Arguments of a run. */

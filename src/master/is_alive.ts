@@ -5,6 +5,7 @@ import { readCertificate } from "../link/certificate.ts";
 import { dial } from "../link/dial.ts";
 import { TlsClient } from "../link/tls_client.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
+import { features } from "../protocol/handshake.ts";
 import { newId } from "./ids.ts";
 import { monotonicMs } from "./timer.ts";
 
@@ -40,6 +41,7 @@ export async function isMasterAlive(address: string, options: AliveOptions): Pro
       procs: 0,
       plugin: null,
       runtime: "",
+      features,
     },
     role: "control",
     nowMs: monotonicMs,

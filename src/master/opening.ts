@@ -4,6 +4,7 @@ import { ConnectError } from "../base/errors.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
 import type { RunSettings, RunState } from "../core/types.ts";
 import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
+import { features } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { openState, readState, type StateStore } from "../state/store.ts";
 import { newId } from "./ids.ts";
@@ -59,6 +60,7 @@ export function toWelcome(
     timeoutMs,
     heartbeatMs,
     graceMs,
+    features,
   };
 }
 

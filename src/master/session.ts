@@ -61,7 +61,8 @@ export class Session {
   /** One message of the slave. A message out of place costs the session, and nothing else. */
   receive(message: SlaveMessage, at: string): void {
     if (this.#at === "closed") return;
-    if ((message.kind === "ready") === this.hasJoined && message.kind !== "beat") {
+    const isAnytime = message.kind === "beat" || message.kind === "bye";
+    if ((message.kind === "ready") === this.hasJoined && !isAnytime) {
       return void this.#wire.close(
         `it said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`,
       );
@@ -75,6 +76,10 @@ export class Session {
         return this.#answer(message, at);
       case "leaving":
         return this.#leave();
+      case "excused":
+      case "late":
+      case "notice":
+      case "bye":
       case "beat":
         return;
       default:
@@ -183,6 +188,7 @@ function toLeaseMessage({ lease, parts, attempt, alone }: LeaseEffect): MasterMe
     count,
     attempt,
     alone,
+    probe: false,
     jobs: inParts,
   };
 }

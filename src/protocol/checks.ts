@@ -52,6 +52,11 @@ export function oneOf<const W extends string>(...words: readonly W[]): Check<W> 
   };
 }
 
+export const boolean: Check<boolean> = (value, field) => {
+  if (typeof value !== "boolean") throw wrong(field, "is neither true nor false");
+  return value;
+};
+
 /** Whole numbers as half-open intervals, ascending, neither empty nor touching. */
 export const ranges: Check<Ranges> = (value, field) => {
   if (!Array.isArray(value) || value.length % 2 !== 0) throw wrong(field, "is no list of pairs");
@@ -68,10 +73,13 @@ export const ranges: Check<Ranges> = (value, field) => {
   return numbers;
 };
 
-/** A list whose members pass `check`. */
-export function list<T>(check: Check<T>): Check<readonly T[]> {
+/** A list of at most `membersMax` members that pass `check`. */
+export function list<T>(check: Check<T>, membersMax = Infinity): Check<readonly T[]> {
   return (value, field) => {
     if (!Array.isArray(value)) throw wrong(field, "is no list");
+    if (value.length > membersMax) {
+      throw wrong(field, `has ${value.length} members, more than ${membersMax}`);
+    }
     return value.map((member) => check(member, field));
   };
 }
@@ -97,8 +105,17 @@ export function record<T>(entriesMax: number, check: Check<T>): Check<Readonly<R
 /** Anything at all: what a plugin exports, shown and read as such elsewhere. */
 export const anything: Check<unknown> = (value) => value;
 
+/** A record with these fields. What else it holds is ignored. */
+export function openFields<R>(shape: Shape<R>): Check<R> {
+  return recordOf(shape, true);
+}
+
 /** A record with just these fields. */
 export function fields<R>(shape: Shape<R>): Check<R> {
+  return recordOf(shape, false);
+}
+
+function recordOf<R>(shape: Shape<R>, isOpen: boolean): Check<R> {
   const names = Object.keys(shape) as (keyof R & string)[];
   return (value, field) => {
     const given = plainObject(value, field);
@@ -107,7 +124,7 @@ export function fields<R>(shape: Shape<R>): Check<R> {
       if (!Object.hasOwn(given, name)) throw wrong(`${field}.${name}`, "is missing");
       checked[name] = shape[name](given[name], `${field}.${name}`);
     }
-    if (Object.keys(given).length !== names.length) {
+    if (!isOpen && Object.keys(given).length !== names.length) {
       throw wrong(field, `has fields besides ${names.join(", ")}`);
     }
     return checked;

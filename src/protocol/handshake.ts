@@ -7,7 +7,12 @@ import { FrameError } from "./frame_error.ts";
 // each other their numbers. docs/protocol.md has the offsets. Nothing here decodes CBOR.
 
 /** The protocol's version, not the release's. Equal or refused. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
+/**
+ * What this side understands beyond version 2, named in AUTH's info and WELCOME's body. A message, or a field, of a
+ * feature is sent only to a peer that named it. So a later release adds to the wire without raising the version.
+ */
+export const features: readonly string[] = [];
 /** Bytes of each side's nonce, and of a MAC. */
 export const nonceBytes = 32, macBytes = 32;
 /** Bytes before what differs: magic (10), type (1), flags (1), version (2), length of the rest (4). */

@@ -17,6 +17,9 @@ export type Failure = Readonly<{
   durationMs: number;
 }>;
 
+/** An error that came after its job was acked. `seq` is null where nobody knows whose it is. */
+export type LateError = Readonly<{ seq: number | null; message: string }>;
+
 /** What a slave says to its master. */
 export type SlaveMessage =
   /** First after WELCOME, and only then. Names all jobs held, or finished and not known to be saved. */
@@ -38,8 +41,16 @@ export type SlaveMessage =
     crash: Readonly<{ suspects: Ranges; reason: string }> | null;
     released: Ranges;
   }>
+  /** Of these jobs, the failures that this slave reported last were its worker's doing, not the jobs'. */
+  | Readonly<{ kind: "excused"; jobs: Ranges }>
+  /** Errors that came after their job was acked, since the `late` before: `count` in all, some of them named. */
+  | Readonly<{ kind: "late"; errors: readonly LateError[]; count: number }>
+  /** What this slave waits for, for people; empty once it waits no more. */
+  | Readonly<{ kind: "notice"; text: string }>
   /** Takes nothing new from now on; closes when what runs has ended. */
   | Readonly<{ kind: "leaving" }>
+  /** The last message before a close: why, for the other side's log. */
+  | Readonly<{ kind: "bye"; reason: string }>
   /** Says nothing else: any byte proves the peer is alive. */
   | Readonly<{ kind: "beat" }>;
 
@@ -49,7 +60,7 @@ export type MasterMessage =
   | Readonly<{ kind: "keep"; leases: readonly LeaseJobs[] }>
   /**
    * One batch: `count` jobs numbered from `seq`, encoded one behind the other in `jobs`. The lease is
-   * `number` of this master's id. `attempt` counts from 1.
+   * `number` of this master's id. `attempt` counts from 1. `probe`: a test at low load, whose failures charge nobody.
    */
   | Readonly<{
     kind: "lease";
@@ -58,6 +69,7 @@ export type MasterMessage =
     count: number;
     attempt: number;
     alone: "no" | "in worker" | "in slave";
+    probe: boolean;
     jobs: Uint8Array;
   }>
   /** The answers of this session up to this number are in a durable state: the slave may forget them. */
@@ -66,6 +78,8 @@ export type MasterMessage =
   | Readonly<{ kind: "drain" }>
   /** The run is complete: leave, exit 0. */
   | Readonly<{ kind: "dismiss" }>
+  /** The last message before a close: why, for the other side's log. */
+  | Readonly<{ kind: "bye"; reason: string }>
   | Readonly<{ kind: "beat" }>;
 
 /** WELCOME's body: what a slave must know of the run before it says `ready`. Times in milliseconds. */
@@ -80,6 +94,7 @@ export type Welcome = Readonly<{
   timeoutMs: number;
   heartbeatMs: number;
   graceMs: number;
+  features: readonly string[];
 }>;
 
 /** AUTH's info: who asks to join. */
@@ -92,4 +107,5 @@ export type Introduction = Readonly<{
   procs: number;
   plugin: Readonly<{ name: string; export: string; hash: Uint8Array }> | null;
   runtime: string;
+  features: readonly string[];
 }>;

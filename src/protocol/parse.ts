@@ -3,15 +3,20 @@ import { cborItemsMax, errorMessageCharsMax } from "../base/limits.ts";
 import {
   creditMax,
   durationMsMax,
+  featureCharsMax,
+  featuresMax,
   hashBytes,
   idCharsMax,
+  lateErrorsMax,
   nameCharsMax,
   pathCharsMax,
+  remarkCharsMax,
   sentenceCharsMax,
   stackCharsMax,
 } from "../base/wire_limits.ts";
 import {
   anything,
+  boolean,
   bytes,
   type Check,
   elapsedMs,
@@ -19,6 +24,7 @@ import {
   list,
   nullable,
   oneOf,
+  openFields,
   ranges,
   record,
   type Shape,
@@ -33,6 +39,7 @@ import { prefixBytes, writePrefix } from "./frames.ts";
 import type {
   Failure,
   Introduction,
+  LateError,
   LeaseJobs,
   LeaseName,
   MasterMessage,
@@ -65,6 +72,9 @@ const failure = fields<Failure>({
   stack: text(stackCharsMax),
   durationMs: elapsedMs,
 });
+const lateError = fields<LateError>({ seq: nullable(number), message: text(errorMessageCharsMax) });
+const remark = text(remarkCharsMax);
+const features = list(text(featureCharsMax), featuresMax);
 /** Texts that a long message may hold many of: those of lists. */
 const words: readonly string[] = [
   "lease",
@@ -100,7 +110,11 @@ const slaveMessages: Table<SlaveMessage> = {
     crash: nullable(crash),
     released: ranges,
   },
+  excused: { jobs: ranges },
+  late: { errors: list(lateError, lateErrorsMax), count: number },
+  notice: { text: remark },
   leaving: {},
+  bye: { reason: remark },
   beat: {},
 };
 
@@ -112,11 +126,13 @@ const masterMessages: Table<MasterMessage> = {
     count: jobCount,
     attempt: counted,
     alone: oneOf("no", "in worker", "in slave"),
+    probe: boolean,
     jobs: bytes(),
   },
   saved: { through: number },
   drain: {},
   dismiss: {},
+  bye: { reason: remark },
   beat: {},
 };
 
@@ -147,7 +163,8 @@ const workerMessages: Table<WorkerMessage> = {
   beat: {},
 };
 
-const welcome = fields<Welcome>({
+// What both sides say of themselves at first has room for more: fields that are not known are ignored.
+const welcome = openFields<Welcome>({
   runId: id,
   masterId: id,
   key: id,
@@ -157,15 +174,17 @@ const welcome = fields<Welcome>({
   timeoutMs: duration,
   heartbeatMs: whole(1, durationMsMax),
   graceMs: duration,
+  features,
 });
 
-const introduction = fields<Introduction>({
+const introduction = openFields<Introduction>({
   slaveId: id,
   name,
   version: name,
   procs: whole(0, 100_000),
   plugin: nullable(plugin),
   runtime: name,
+  features,
 });
 
 /**

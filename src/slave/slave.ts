@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { version } from "../base/version.ts";
 import { dial } from "../link/dial.ts";
 import { TlsClient } from "../link/tls_client.ts";
+import { features } from "../protocol/handshake.ts";
 import type { Introduction, Welcome } from "../protocol/messages.ts";
 import { refuseWithinWorker } from "./self.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -50,5 +51,5 @@ function introduce(
   procs: number,
   runtime: string,
 ): Introduction {
-  return { slaveId, name: `${hostname()}:${process.pid}`, version, procs, plugin, runtime };
+  return { slaveId, name: `${hostname()}:${process.pid}`, version, procs, plugin, runtime, features };
 }

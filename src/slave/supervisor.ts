@@ -209,6 +209,7 @@ export class Supervisor implements Slave {
         return this.#tick();
       case "dismiss":
         return void this.#end(0, "The run is complete");
+      case "bye":
       case "beat":
         return;
     }

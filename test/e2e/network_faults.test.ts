@@ -60,11 +60,11 @@ row("A17: a slave of another protocol version is refused, and both versions are 
   const port = await portOf(master);
   const raw = await Raw.connect(port);
   const auth = authFor(await raw.bytes(50), token);
-  auth[13] = 2;
+  auth[13] = 3;
   raw.socket.write(auth);
-  t.match(await raw.greeting(), { kind: "error", code: "version", version: 1 });
+  t.match(await raw.greeting(), { kind: "error", code: "version", version: 2 });
   await raw.ended;
-  await master.printed(/it speaks version 2 of the protocol, this master version 1/);
+  await master.printed(/it speaks version 3 of the protocol, this master version 2/);
   t.same(events(master, "joined"), []);
   stage.hand(port);
   t.equal(await master.ended, 0, master.stderr);
@@ -74,7 +74,7 @@ row("A17: a slave at a master of another version exits 5, naming both", async (t
   let told = Buffer.alloc(0);
   const newer = createServer((socket) => {
     const hello = encodeHello(new Uint8Array(32), new Secret(token));
-    hello[13] = 2;
+    hello[13] = 3;
     socket.write(hello);
     socket.on("error", () => {}).on("data", (bytes: Buffer) => told = Buffer.concat([told, bytes]));
   });
@@ -82,7 +82,7 @@ row("A17: a slave at a master of another version exits 5, naming both", async (t
   await new Promise<void>((resolve) => newer.listen(0, "127.0.0.1", resolve));
   const slave = stage.hand((newer.address() as AddressInfo).port);
   t.equal(await slave.ended, 5);
-  t.match(slave.stderr, /version 2 of the protocol, this side version 1/);
+  t.match(slave.stderr, /version 3 of the protocol, this side version 2/);
   t.same([...told], [...encodeRefusal("version")], "it told the master so, and no more");
 });
 

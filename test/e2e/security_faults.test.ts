@@ -53,7 +53,7 @@ row("E1: no token, a wrong one, a replayed handshake: refused alike, and after 1
   const endless = await Raw.connect(port);
   await endless.bytes(50);
   endless.socket.write(
-    Buffer.concat([Buffer.from("taskmaster"), Uint8Array.of(2, 0, 0, 1, 0, 1, 0, 0), new Uint8Array(1_100)]),
+    Buffer.concat([Buffer.from("taskmaster"), Uint8Array.of(2, 0, 0, 2, 0, 1, 0, 0), new Uint8Array(1_100)]),
   );
   t.match(
     await endless.greeting(),
@@ -124,7 +124,16 @@ row("E2: a rogue master gets no job run: it must prove the token first", async (
     certificateHash: new Uint8Array(0),
   } as const;
   const job = encode({ id: 0, act: "ok" });
-  const body = encode({ kind: "lease", number: 1, seq: 0, count: 1, attempt: 1, alone: "no", jobs: job });
+  const body = encode({
+    kind: "lease",
+    number: 1,
+    seq: 0,
+    count: 1,
+    attempt: 1,
+    alone: "no",
+    probe: false,
+    jobs: job,
+  });
   const lease = Buffer.concat([Buffer.alloc(4), body]);
   lease.writeUInt32BE(body.length);
   const told = encode({ ...welcome, args: { dir: stage.folder } });

@@ -104,6 +104,7 @@ function authOf(hello: Uint8Array, name: string): Uint8Array {
     procs: 1,
     plugin: null,
     runtime: "attack",
+    features: [],
   };
   const proof = {
     masterNonce: nonce,

@@ -49,6 +49,7 @@ class LightSlave {
         procs: 0,
         plugin: null,
         runtime: "light",
+        features: [],
       },
       role: "slave",
       nowMs: () => performance.now(),

@@ -61,7 +61,16 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
         link.send({ kind: "credit", credit: 7 });
       }
     };
-    master.send({ kind: "lease", number: 1, seq: 0, count: jobs.length, attempt: 1, alone: "no", jobs });
+    master.send({
+      kind: "lease",
+      number: 1,
+      seq: 0,
+      count: jobs.length,
+      attempt: 1,
+      alone: "no",
+      probe: false,
+      jobs,
+    });
     expect((await answered as { credit: number }).credit === 7, "an answer comes back");
     await link.close("done");
     await house.close();
@@ -79,7 +88,16 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
     raw.socket.pause();
     const jobs = new Uint8Array(1 << 20);
     for (let index = 0; index < 6; index++) {
-      session.link.send({ kind: "lease", number: 1, seq: 0, count: 1, attempt: 1, alone: "no", jobs });
+      session.link.send({
+        kind: "lease",
+        number: 1,
+        seq: 0,
+        count: 1,
+        attempt: 1,
+        alone: "no",
+        probe: false,
+        jobs,
+      });
     }
     raw.socket.destroy();
     await session.closed.next();
@@ -110,7 +128,16 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
     const jobs = new Uint8Array(1 << 18);
     for (let calm = 0; calm < 3;) {
       if (session.link.queuedBytes < 1 << 20) {
-        session.link.send({ kind: "lease", number: 1, seq: 0, count: 1, attempt: 1, alone: "no", jobs });
+        session.link.send({
+          kind: "lease",
+          number: 1,
+          seq: 0,
+          count: 1,
+          attempt: 1,
+          alone: "no",
+          probe: false,
+          jobs,
+        });
         calm = 0;
       } else calm++;
       await new Promise((resolve) => setTimeout(resolve, 5));

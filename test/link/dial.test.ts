@@ -66,7 +66,7 @@ t.test("another token is refused for good, and the sentence says what to do", as
 t.test("what each refusal means to a slave", async (t) => {
   const meanings: readonly (readonly [RefusalCode, boolean, RegExp])[] = [
     ["token", true, /tokens differ/],
-    ["version", true, /does not speak version 1/],
+    ["version", true, /does not speak version 2/],
     ["malformed", false, /could not read/],
     ["busy", false, /as many connections/],
     ["late", false, /too late/],
@@ -144,7 +144,7 @@ t.test("a master of another version is refused for good, both versions named, an
   const heard = deferred();
   const newer = await impostor((socket) => {
     const hello = encodeHello(new Uint8Array(32), secret);
-    hello[13] = 2;
+    hello[13] = 3;
     socket.write(hello);
     socket.on("data", (chunk: Buffer) => (told = Buffer.concat([told, chunk]))).on(
       "close",
@@ -154,7 +154,7 @@ t.test("a master of another version is refused for good, both versions named, an
   await t.rejects(house.dial({ port: newer.port }), {
     final: true,
     message:
-      /version 2 of the protocol, this side version 1; the release is older here, so copy the newer binary to this machine/,
+      /version 3 of the protocol, this side version 2; the release is older here, so copy the newer binary to this machine/,
   });
   await heard.promise;
   t.same([...told], [...encodeRefusal("version")]);

@@ -190,6 +190,7 @@ const lease = (bytes: number) =>
     count: 1,
     attempt: 1,
     alone: "no",
+    probe: false,
     jobs: new Uint8Array(bytes),
   }) as const;
 

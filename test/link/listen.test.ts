@@ -66,8 +66,8 @@ t.test("another version is refused, and both are named", async (t) => {
   const auth = authFor(await raw.bytes(50));
   auth[13] = 9;
   raw.socket.write(auth);
-  t.match(await raw.greeting(), { kind: "error", code: "version", version: 1 });
-  t.match(house.logs, [/version 9 of the protocol, this master version 1; use one release/]);
+  t.match(await raw.greeting(), { kind: "error", code: "version", version: 2 });
+  t.match(house.logs, [/version 9 of the protocol, this master version 2; use one release/]);
   await house.close();
 });
 
@@ -84,7 +84,7 @@ t.test("strangers are closed, and named once if they made a known mistake", asyn
   await speak(Uint8Array.of(0, 1, 2, 3));
   await speak(Buffer.concat([authFor(await (await house.knock()).bytes(50)), Uint8Array.of(0)]));
   await speak(
-    Buffer.concat([Buffer.from("taskmaster"), Uint8Array.of(2, 0, 0, 1), new Uint8Array(5_000).fill(9)]),
+    Buffer.concat([Buffer.from("taskmaster"), Uint8Array.of(2, 0, 0, 2), new Uint8Array(5_000).fill(9)]),
   );
   t.match(house.logs, [/HTTP request .* point browsers .* elsewhere/, /TLS connection .* plain port/]);
   t.equal(house.logs.length, 2, "one line each, none for noise");

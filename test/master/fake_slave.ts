@@ -52,7 +52,7 @@ export class FakeSlave {
       host,
       port,
       token,
-      intro: { slaveId, name, version: "0", procs: 1, plugin, runtime: "test" },
+      intro: { slaveId, name, version: "0", procs: 1, plugin, runtime: "test", features: [] },
       role: "slave",
       nowMs: () => performance.now(),
       signal: new AbortController().signal,

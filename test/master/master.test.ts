@@ -15,7 +15,7 @@ function connect(master: Master, role: "slave" | "control") {
   return dial({
     ...master.address,
     token,
-    intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test" },
+    intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test", features: [] },
     role,
     nowMs: () => performance.now(),
     signal: new AbortController().signal,

@@ -4,7 +4,15 @@ import type { RunEvent } from "../../src/core/types.ts";
 import { type LeaseEffect, Session } from "../../src/master/session.ts";
 import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
 
-const intro = { slaveId: "s", name: "web1", version: "1", procs: 1, plugin: null, runtime: "none" };
+const intro = {
+  slaveId: "s",
+  name: "web1",
+  version: "1",
+  procs: 1,
+  plugin: null,
+  runtime: "none",
+  features: [],
+};
 
 /** A session over a wire that notes what is sent, and what the core was told. */
 function open() {

@@ -2,7 +2,15 @@ import t from "tap";
 import type { MasterLink } from "../../src/link/link.ts";
 import { Sessions } from "../../src/master/sessions.ts";
 
-const intro = { slaveId: "s", name: "web1", version: "1", procs: 1, plugin: null, runtime: "none" };
+const intro = {
+  slaveId: "s",
+  name: "web1",
+  version: "1",
+  procs: 1,
+  plugin: null,
+  runtime: "none",
+  features: [],
+};
 
 /** Sessions of a master with a heartbeat of 1 s, and why each of its links was closed. */
 function open() {

@@ -33,7 +33,7 @@ t.test("the four messages read as they were written", async (t) => {
   t.equal(hello.length, 50);
   t.match(readGreeting(hello, limit), {
     used: 50,
-    greeting: { kind: "hello", version: 1, insecure: false, nonce: proof.masterNonce },
+    greeting: { kind: "hello", version: 2, insecure: false, nonce: proof.masterNonce },
   });
   const auth = encodeAuth(proof, info, secret);
   t.match(readGreeting(auth, 1024)?.greeting, { kind: "auth", role: "slave", nonce: proof.slaveNonce, info });
@@ -50,7 +50,7 @@ t.test("the MAC is HMAC-SHA256 over length-prefixed parts, as documented", async
   const parts = [
     Buffer.from("taskmaster/1"),
     Buffer.from("slave"),
-    Uint8Array.of(0, 1),
+    Uint8Array.of(0, 2),
     proof.masterNonce,
     proof.slaveNonce,
     new Uint8Array(0),
@@ -122,7 +122,7 @@ t.test("another version is told from the header alone", async (t) => {
   hello[13] = 2;
   hello[12] = 1;
   t.throws(() => readGreeting(hello.subarray(0, 18), limit), new OtherVersionError(258));
-  t.match(new OtherVersionError(258).message, /version 258 .* version 1/, "both are named");
+  t.match(new OtherVersionError(258).message, /version 258 .* version 2/, "both are named");
 });
 
 t.test("strangers are known from their first byte, and no length is believed", async (t) => {

@@ -46,15 +46,20 @@ const slaveMessages: readonly SlaveMessage[] = [
     crash: null,
     released: [],
   },
+  { kind: "excused", jobs: [0, 2, 5, 6] },
+  { kind: "late", errors: [{ seq: 7, message: "gone" }, { seq: null, message: "" }], count: 2 ** 40 },
+  { kind: "notice", text: "worker 123 is in setup since 12 s" },
   { kind: "leaving" },
+  { kind: "bye", reason: "drained" },
   { kind: "beat" },
 ];
 const masterMessages: readonly MasterMessage[] = [
   { kind: "keep", leases: [{ lease, jobs: [] }] },
-  { kind: "lease", number: 1, seq: 2 ** 40, count: 3, attempt: 1, alone: "in worker", jobs },
+  { kind: "lease", number: 1, seq: 2 ** 40, count: 3, attempt: 1, alone: "in worker", probe: false, jobs },
   { kind: "saved", through: 12 },
   { kind: "drain" },
   { kind: "dismiss" },
+  { kind: "bye", reason: "replaced" },
   { kind: "beat" },
 ];
 const supervisorMessages: readonly SupervisorMessage[] = [
@@ -95,6 +100,24 @@ t.test("each message arrives as it was sent", async (t) => {
   t.same(parseIntroduction(encode({ ...introduction, plugin: null })), { ...introduction, plugin: null });
 });
 
+t.test("what both sides say of themselves has room for more, within limits", async (t) => {
+  for (const [told, parse] of [[welcome, parseWelcome], [introduction, parseIntroduction]] as const) {
+    const features = Array.from({ length: 64 }, (_, index) => `${index}`.padStart(64, "f"));
+    t.same(parse(encode({ ...told, features })), { ...told, features });
+    t.same(parse(encode({ ...told, later: [1], more: { x: null } })), told, "unknown fields are ignored");
+    t.throws(() => parse(encode({ ...told, features: [...features, ""] })), /has 65 members, more than 64/);
+    t.throws(() => parse(encode({ ...told, features: ["x".repeat(65)] })), /has 65 characters/);
+    t.throws(() => parse(encode({ ...told, features: [1] })), /is no text/);
+    t.throws(
+      () => parse(encode({ ...told, plugin: { ...told.plugin, more: 1 } })),
+      /fields besides/,
+      "there, not within",
+    );
+    const { features: _, ...without } = told;
+    t.throws(() => parse(encode(without)), /features is missing/);
+  }
+});
+
 t.test("a missing or an unknown field is refused, whichever it is", async (t) => {
   for (const [who, messages, parse] of parsers) {
     for (const message of messages) {
@@ -122,7 +145,15 @@ t.test("a missing or an unknown field is refused, whichever it is", async (t) =>
 });
 
 const answer = slaveMessages[2]!;
+const lateError = { seq: null, message: "" };
 const wrong: readonly (readonly [what: string, message: object, words: RegExp])[] = [
+  [
+    "more late errors than may be named",
+    { kind: "late", errors: new Array(101).fill(lateError), count: 101 },
+    /late.errors has 101 members, more than 100/,
+  ],
+  ["a long notice", { kind: "notice", text: "x".repeat(1_001) }, /1001 characters, more than 1000/],
+  ["a long goodbye", { kind: "bye", reason: "x".repeat(1_001) }, /1001 characters, more than 1000/],
   ["an odd number of bounds", { ...answer, done: [1] }, /answer.done is no list of pairs/],
   ["an empty range", { ...answer, done: [1, 1] }, /answer.done is not ascending/],
   ["a reversed range", { ...answer, skipped: [5, 1] }, /answer.skipped is not ascending/],
@@ -247,7 +278,16 @@ t.test("the longest messages that can be meant are accepted", async (t) => {
 
 t.test("the bytes of a lease are a view of its message", async (t) => {
   const jobs = Uint8Array.of(1, 2, 3);
-  const lease = { kind: "lease", number: 1, seq: 0, count: 3, attempt: 1, alone: "no", jobs } as const;
+  const lease = {
+    kind: "lease",
+    number: 1,
+    seq: 0,
+    count: 3,
+    attempt: 1,
+    alone: "no",
+    probe: false,
+    jobs,
+  } as const;
   const body = new Uint8Array(encodeMessage(lease)).subarray(4);
   const arrived = parseMasterMessage(body) as typeof lease;
   t.equal(arrived.jobs.buffer, body.buffer, "not copied");

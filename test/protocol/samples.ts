@@ -12,6 +12,7 @@ export const welcome: Welcome = {
   timeoutMs: 0,
   heartbeatMs: 5_000,
   graceMs: 30_000,
+  features: [],
 };
 
 export const introduction: Introduction = {
@@ -21,4 +22,5 @@ export const introduction: Introduction = {
   procs: 4,
   plugin,
   runtime: "bun 1.4.5",
+  features: [],
 };

@@ -186,8 +186,14 @@ export class SimMaster {
       case "leaving":
         session.isLeaving = true;
         return this.apply({ kind: "leaving", session: id });
+      case "excused":
+      case "late":
+      case "notice":
+      case "bye":
       case "beat":
         return;
+      default:
+        return message satisfies never;
     }
   }
 
@@ -262,6 +268,7 @@ export class SimMaster {
       count: end - seq,
       attempt,
       alone,
+      probe: false,
       jobs,
     } as const;
     this.#sessions.get(session)?.link.toSlave(message);

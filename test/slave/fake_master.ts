@@ -84,6 +84,7 @@ export class FakeMaster {
       timeoutMs: timeoutMs ?? 0,
       heartbeatMs: heartbeatMs ?? 5_000,
       graceMs: graceMs ?? 30_000,
+      features: [],
     };
   }
 
@@ -134,6 +135,7 @@ export class FakeMaster {
       count: values.length,
       attempt: 1,
       alone,
+      probe: false,
       jobs: new Uint8Array(jobs),
     });
   }

@@ -18,8 +18,13 @@ t.test("the document's example is what the code sends", async (t) => {
   for (const [name, bytes] of Object.entries(sent)) t.same(shown.get(name), Buffer.from(bytes), name);
 });
 
+t.test("the MAC that the words name is the one shown", async (t) => {
+  const [, named] = /MAC begins at offset 51 with `(\w{8})`/.exec(document)!;
+  t.equal(shown.get("auth")!.subarray(51, 55).toString("hex"), named);
+});
+
 t.test("and what the code reads", async (t) => {
-  for (const name of ["keep", "lease", "saved", "dismiss"]) {
+  for (const name of ["keep", "lease", "saved", "dismiss", "bye"]) {
     t.same(parseMasterMessage(shown.get(name)!.subarray(4)), messages[name]);
   }
   for (const name of ["ready", "answer"]) {
@@ -34,7 +39,11 @@ t.test("every message, field and limit stands in the document", async (t) => {
     "ready",
     "credit",
     "answer",
+    "excused",
+    "late",
+    "notice",
     "leaving",
+    "bye",
     "beat",
     "keep",
     "lease",

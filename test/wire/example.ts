@@ -21,6 +21,7 @@ export const introduction: Introduction = {
   procs: 2,
   plugin: null,
   runtime: "other",
+  features: [],
 };
 export const welcome: Welcome = {
   runId: "r1",
@@ -32,6 +33,7 @@ export const welcome: Welcome = {
   timeoutMs: 0,
   heartbeatMs: 5_000,
   graceMs: 30_000,
+  features: [],
 };
 const jobs: Uint8Array = new Uint8Array(Buffer.concat([encode({ id: 1 }), encode({ id: 2 })]));
 const lease = { masterId: "m1", number: 1 };
@@ -39,7 +41,7 @@ const lease = { masterId: "m1", number: 1 };
 export const messages: Readonly<Record<string, SlaveMessage | MasterMessage>> = {
   ready: { kind: "ready", credit: 2, held: [] },
   keep: { kind: "keep", leases: [] },
-  lease: { kind: "lease", number: 1, seq: 0, count: 2, attempt: 1, alone: "no", jobs },
+  lease: { kind: "lease", number: 1, seq: 0, count: 2, attempt: 1, alone: "no", probe: false, jobs },
   answer: {
     kind: "answer",
     number: 1,
@@ -53,6 +55,7 @@ export const messages: Readonly<Record<string, SlaveMessage | MasterMessage>> = 
   },
   saved: { kind: "saved", through: 1 },
   dismiss: { kind: "dismiss" },
+  bye: { kind: "bye", reason: "the run is complete" },
 };
 
 /** Each step's bytes, by its name in the document. */

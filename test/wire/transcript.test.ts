@@ -21,6 +21,15 @@ const answer: SlaveMessage = {
   released: [],
 };
 
+const asides: readonly SlaveMessage[] = [
+  { kind: "excused", jobs: [0, 2] },
+  { kind: "late", errors: [{ seq: 1, message: "\u202eno" }, { seq: null, message: "" }], count: 9 },
+  { kind: "notice", text: "worker 123 is in setup since 12 s" },
+  { kind: "notice", text: "" },
+  { kind: "leaving" },
+  { kind: "bye", reason: "drained" },
+];
+
 /** What is sent after WELCOME, which messages arrive, and how the session ends (by itself, or with the test). */
 const transcripts: readonly (readonly [
   what: string,
@@ -34,6 +43,7 @@ const transcripts: readonly (readonly [
     answer,
     { kind: "leaving" },
   ], null],
+  ["what is told beside the answers", bytesOf(ready, ...asides), [ready, ...asides], null],
   ["the same answer twice is two messages", bytesOf(ready, answer, answer), [ready, answer, answer], null],
   [
     "garbage behind a message",

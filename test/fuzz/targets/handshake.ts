@@ -46,7 +46,7 @@ function macOf(side: string, slaveNonce: Uint8Array, role: number, payload: Uint
   const parts = [
     utf8("taskmaster/1"),
     utf8(side),
-    Uint8Array.of(0, 1),
+    Uint8Array.of(0, 2),
     masterNonce,
     slaveNonce,
     none,

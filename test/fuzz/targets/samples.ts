@@ -37,16 +37,30 @@ const slaveMessages: readonly SlaveMessage[] = [
     crash: null,
     released: [],
   },
+  { kind: "excused", jobs: [4, 6] },
+  { kind: "late", errors: [{ seq: 4, message: "no" }, { seq: null, message: "" }], count: 3 },
+  { kind: "notice", text: "worker 7 is in setup since 12 s" },
   { kind: "leaving" },
+  { kind: "bye", reason: "drained" },
   { kind: "beat" },
 ];
 
 const masterMessages: readonly MasterMessage[] = [
   { kind: "keep", leases: [{ lease, jobs: [0, 1] }] },
-  { kind: "lease", number: 1, seq: 0, count: 3, attempt: 1, alone: "in worker", jobs: threeJobs },
+  {
+    kind: "lease",
+    number: 1,
+    seq: 0,
+    count: 3,
+    attempt: 1,
+    alone: "in worker",
+    probe: true,
+    jobs: threeJobs,
+  },
   { kind: "saved", through: 4 },
   { kind: "drain" },
   { kind: "dismiss" },
+  { kind: "bye", reason: "" },
 ];
 
 const supervisorMessages: readonly SupervisorMessage[] = [

@@ -90,6 +90,7 @@ class House {
       procs: 1,
       plugin: null,
       runtime: "none",
+      features: [],
     };
     const wire: Wire = {
       isCongested: false,
