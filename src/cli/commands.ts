@@ -24,9 +24,9 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     usage: "run <plugin> [name=value ...] [options]",
     summary: "master and slaves in one command on this machine: the way to start",
     examples: [
-      ["run plugins/posts.ts", "hand every job of the plugin to its handler, on all CPUs"],
-      ["run plugins/posts.ts table=users --procs 2", "an argument for the plugin; two worker processes"],
-      ["run plugins/posts.ts --reset", "start over rather than resume"],
+      ["run plugins/posts.ts", "on every CPU"],
+      ["run plugins/posts.ts table=users", "with an argument"],
+      ["run plugins/posts.ts --reset", "start over"],
     ],
     notes: masterNotes,
   },
@@ -34,10 +34,10 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     usage: "master <plugin> [name=value ...] [options]",
     summary: "iterate getJobs, hand jobs to slaves, keep the resume state",
     examples: [
-      ["master plugins/posts.ts", "listen on port 5050 of every address"],
-      ["master plugins/posts.ts --host 10.0.0.5:6000", "listen there only"],
+      ["master plugins/posts.ts", "on port 5050"],
+      ["master plugins/posts.ts --host 10.0.0.5:6000", "only there"],
+      ["master plugins/posts.ts --timeout 30s", "30 s an attempt"],
       ["master plugins/posts.ts --tls-cert taskmaster-cert.pem --tls-key taskmaster-key.pem", "with TLS"],
-      ["master plugins/posts.ts --attempts 5 --timeout 30s", "five failures and thirty seconds for each job"],
     ],
     notes: masterNotes,
   },
@@ -45,11 +45,14 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     usage: "slave <plugin> --host h:p [options]",
     summary: "run handleJob for a master, in worker processes",
     examples: [
-      ["slave plugins/posts.ts --host 10.0.0.5:5050", "work for the master there, on all CPUs"],
-      ["slave plugins/posts.ts --host 10.0.0.5 --concurrency 100", "a hundred jobs at once in each process"],
+      ["slave plugins/posts.ts --host 10.0.0.5:5050", "on every CPU"],
+      [
+        "slave plugins/posts.ts --host 10.0.0.5 --concurrency 100",
+        "a hundred jobs at once in each worker process",
+      ],
       [
         "slave plugins/posts.ts --host 10.0.0.5 --procs 2 --grace 5m",
-        "two processes; a stop waits five minutes",
+        "two worker processes; a stop waits five minutes",
       ],
     ],
     notes: [
@@ -73,7 +76,7 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     summary: "print (and create once) this user's token",
     examples: [
       ["token", "print it"],
-      ["token --write taskmaster.token", "a file to copy to other machines, beside the binary"],
+      ["token --write taskmaster.token", "to copy to other machines"],
       ["token | ssh web1 'umask 77; cat > taskmaster.token'", "straight to another machine"],
     ],
     notes: [
@@ -85,13 +88,13 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
     usage: "cert [--name HOST ...]",
     summary: "make a self-signed certificate for TLS, with openssl",
     examples: [
-      ["cert", "taskmaster-cert.pem and taskmaster-key.pem, for this machine's names"],
+      ["cert", "for this machine's names"],
       ["cert --name web1.example --name 10.0.0.5", "for these names alone"],
-      ["cert --tls-cert slave.pem --tls-key slave-key.pem", "other files: a slave's certificate"],
+      ["cert --tls-cert slave.pem --tls-key slave-key.pem", "other files: for a slave"],
     ],
     notes: [
-      "A P-256 key, good for 825 days. It prints the fingerprint for --tls-pin, and how master and slaves use it. A file that is " +
-      "there is never overwritten. With --tls-pin names and dates do not matter; with --tls-ca they do.",
+      "A P-256 key, good for 825 days. It prints the fingerprint, and the commands with which master and slaves use it. A file " +
+      "that is there is never overwritten. A slave that pins the fingerprint looks at no names and dates; one that goes by a CA does.",
     ],
   },
   help: {

@@ -2,7 +2,7 @@ import { TaskmasterError, UsageError } from "../base/errors.ts";
 import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
 import { type Generation, takeGeneration } from "../slave/self.ts";
-import { lineOverStatus } from "../terminal/screen.ts";
+import { Foreground, lineOverStatus } from "../terminal/screen.ts";
 import { readCommandLine } from "./command_line.ts";
 import { Faults } from "./faults.ts";
 import { loadCommand } from "./load_command.ts";
@@ -50,7 +50,7 @@ function refuseRecursion(generation: Generation, argv: readonly string[]): void 
 /** Shows an error that ends the program, and says what it exits with. */
 export function report(error: unknown): number {
   if (error instanceof TaskmasterError) {
-    lineOverStatus(process.stderr, `taskmaster: ${error.message}`);
+    lineOverStatus(process.stderr, `taskmaster: ${error.message}`, new Foreground().isForeground);
     return error.exitCode;
   }
   const text = error instanceof Error ? error.stack ?? `${error.name}: ${error.message}` : String(error);

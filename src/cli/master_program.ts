@@ -10,7 +10,7 @@ import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
-import { masterStatusLine } from "../terminal/status_line.ts";
+import { masterStatusLine, type StatusLine } from "../terminal/status_line.ts";
 import { type Ending, incompleteLines, summaryLines } from "../terminal/summary.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Invocation } from "./invocation.ts";
@@ -127,7 +127,7 @@ export class MasterProgram {
     });
   }
 
-  #line(ratePerSecond: number): string {
+  #line(ratePerSecond: number): StatusLine {
     const status = this.master.status();
     const reason = this.#result === undefined ? status.reason : endings[this.#result.outcome.kind];
     return masterStatusLine({ ...status, reason, jobsMax: this.#settings.size, ratePerSecond });

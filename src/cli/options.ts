@@ -34,6 +34,10 @@ export type Option = Readonly<{
   /** A good value, for error messages. */
   example?: string;
   help: string;
+  /** Where a command means something else by it. */
+  helpOf?: Readonly<Partial<Record<CommandName, string>>>;
+  /** What help names as the default, where it is not that of every command. */
+  defaultOf?: Readonly<Partial<Record<CommandName, string>>>;
 }>;
 
 const atMaster = ["run", "master"] as const;
@@ -49,7 +53,13 @@ export const options = {
     value: "h:p",
     example: "10.0.0.5:5050",
     commands: running,
-    help: "where the master listens; whom a slave connects to. `h`, `:p`, `h:p`, `[v6]:p`",
+    defaultOf: {
+      run: "127.0.0.1:5050, or a free port if that is taken",
+      master: "0.0.0.0:5050",
+      slave: "127.0.0.1:5050",
+    },
+    help: "where the master listens: `h`, `:p`, `h:p`, `[v6]:p`",
+    helpOf: { slave: "the master to connect to: `h`, `:p`, `h:p`, `[v6]:p`" },
   },
   "key": {
     kind: "key",
@@ -199,6 +209,11 @@ export const options = {
     example: "taskmaster-cert.pem",
     commands: [...networked, "cert"],
     help: "certificate (PEM) that this side shows; at a master it switches TLS on",
+    helpOf: {
+      slave: "certificate (PEM) that this slave shows to a master that asks for one",
+      cert: "where to write the certificate (PEM)",
+    },
+    defaultOf: { cert: "taskmaster-cert.pem" },
   },
   "tls-key": {
     kind: "text",
@@ -206,6 +221,8 @@ export const options = {
     example: "taskmaster-key.pem",
     commands: [...networked, "cert"],
     help: "its private key, readable by its owner alone",
+    helpOf: { cert: "where to write its private key, readable by its owner alone" },
+    defaultOf: { cert: "taskmaster-key.pem" },
   },
   "tls-ca": {
     kind: "text",
@@ -213,6 +230,7 @@ export const options = {
     example: "ca.pem",
     commands: networked,
     help: "CAs (PEM) that sign the other side's certificate; at a master: ask slaves for one",
+    helpOf: { slave: "CAs (PEM) that sign the master's certificate" },
   },
   "tls": {
     kind: "switch",
@@ -241,7 +259,12 @@ export const options = {
     commands: ["token"],
     help: "put the token into FILE, for other machines, rather than print it",
   },
-  "json": { kind: "switch", commands: [...named, "slave"], help: "newline-delimited JSON on stdout" },
+  "json": {
+    kind: "switch",
+    commands: [...named, "slave"],
+    help: "newline-delimited JSON on stdout",
+    helpOf: { state: "print the state as JSON" },
+  },
   "quiet": { kind: "switch", commands: running, help: "nothing but warnings and errors" },
   "log-level": {
     kind: "choice",

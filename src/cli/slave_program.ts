@@ -4,7 +4,7 @@ import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../
 import { EventWriter } from "../terminal/events.ts";
 import { slaveGreetingLines } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
-import { slaveStatusLine } from "../terminal/status_line.ts";
+import { slaveStatusLine, type StatusLine } from "../terminal/status_line.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Invocation } from "./invocation.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
@@ -144,7 +144,7 @@ export class SlaveProgram {
     });
   }
 
-  #line(ratePerSecond: number): string {
+  #line(ratePerSecond: number): StatusLine {
     const { running, queued, failed, procs, state, master } = this.#slave.status();
     return slaveStatusLine({
       done: settled(this.#slave),

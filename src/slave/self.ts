@@ -1,4 +1,6 @@
+import { existsSync } from "node:fs";
 import { basename } from "node:path";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { isTuned, type Role, tuned } from "../base/tuning.ts";
 
@@ -72,10 +74,22 @@ export function beginTuned(argv: readonly string[]): void {
   if (role === undefined || isTuned(env, role) || versions.bun === undefined || platform === "win32") return;
   if (!isCompiled(process.argv[1] ?? "", execPath) || namesOpenFile(argv, env)) return;
   try {
-    execve?.call(process, execPath, [argv0, ...argv], tuned(env, role));
+    const { command, args } = writingInBackground({ command: execPath, args: [argv0, ...argv] });
+    execve?.call(process, command, [...args], tuned(env, role));
   } catch {
     // It goes on as it is, and slower; Bun then warns that `execve` is experimental.
   }
+}
+
+/**
+ * Under `stty tostop` a process is stopped that writes to its terminal from the background, and a run would stand still
+ * for ever at its first line of log. SIGTTOU can only be ignored from outside of JavaScript, and stays ignored over
+ * `execve`: so a shell does it on the way. `args` begins with argv[0].
+ */
+function writingInBackground({ command, args }: Command): Command {
+  const shell = "/bin/sh";
+  if (!isatty(2) || !existsSync(shell)) return { command, args };
+  return { command: shell, args: ["sh", "-c", 'trap "" TTOU; exec "$0" "$@"', command, ...args.slice(1)] };
 }
 
 /** Words and options of the environment may be paths such as `/dev/fd/63` and `/proc/self/fd/63`. */

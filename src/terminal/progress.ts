@@ -1,13 +1,14 @@
 import { RateMeter } from "./rate_meter.ts";
+import type { StatusLine } from "./status_line.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type ProgressOptions = Readonly<{
-  terminal: Pick<Terminal, "isLive" | "hasStatus" | "status" | "say">;
+  terminal: Pick<Terminal, "isTerminal" | "isLive" | "hasStatus" | "status" | "say">;
   /** How often a plain line comes where it is not redrawn in place. */
   intervalMs: number;
   /** Jobs settled by this process. */
   count: () => number;
-  line: (ratePerSecond: number) => string;
+  line: (ratePerSecond: number) => StatusLine;
   /** Every `intervalMs`, whether a line is shown or not. */
   onInterval?: (ratePerSecond: number) => void;
   nowMs: () => number;
@@ -30,7 +31,7 @@ export class Progress {
     this.#meter.sample(options.count(), options.nowMs());
     this.#timer = setInterval(
       () => this.#tick(),
-      Math.min(options.terminal.isLive ? redrawMs : sampleMs, options.intervalMs),
+      Math.min(options.terminal.isTerminal ? redrawMs : sampleMs, options.intervalMs),
     );
     this.#timer.unref();
   }
@@ -68,7 +69,7 @@ export class Progress {
     this.#options.terminal.status(this.#line());
   }
 
-  #line(): string {
+  #line(): StatusLine {
     return this.#options.line(this.#meter.perSecond);
   }
 }

@@ -1,6 +1,7 @@
 import type { Log, LogLevel } from "../base/log.ts";
 import { makeLog } from "./logger.ts";
-import { type Output, Screen } from "./screen.ts";
+import { Foreground, type Output, Screen } from "./screen.ts";
+import type { StatusLine } from "./status_line.ts";
 
 export type TerminalOptions = Readonly<{
   /** Stderr: stdout is for data. */
@@ -12,6 +13,8 @@ export type TerminalOptions = Readonly<{
   /** Whether a status line is shown at all. */
   hasStatus: boolean;
   env: Readonly<Record<string, string | undefined>>;
+  /** @default as the system's job control has it */
+  isForeground?: () => boolean;
 }>;
 
 /** What a person sees of a running master or slave: log lines, plain sentences, and the status. */
@@ -22,7 +25,11 @@ export class Terminal {
 
   constructor(options: TerminalOptions) {
     this.#options = options;
-    this.#screen = new Screen(options.output);
+    this.#screen = new Screen({
+      output: options.output,
+      term: options.env["TERM"],
+      isForeground: options.isForeground ?? new Foreground().isForeground,
+    });
     // A reader that went away must not end a run.
     options.output.on("error", () => {});
     this.log = makeLog({
@@ -33,9 +40,14 @@ export class Terminal {
     });
   }
 
-  /** Whether the status is redrawn in place. */
+  /** Whether a status may be redrawn in place, unless this process runs in the background. */
+  get isTerminal(): boolean {
+    return this.#screen.isTerminal && this.#options.format === "text";
+  }
+
+  /** Whether it is redrawn in place now. */
   get isLive(): boolean {
-    return this.#screen.isLive && this.#options.format === "text";
+    return this.#options.format === "text" && this.#screen.isLive;
   }
 
   get hasStatus(): boolean {
@@ -54,9 +66,9 @@ export class Terminal {
     this.#screen.line(line);
   }
 
-  status(text: string): void {
-    if (this.#options.format === "json") this.log("info", text);
-    else this.#screen.status(text);
+  status(line: StatusLine): void {
+    if (this.#options.format === "json") this.log("info", line(Infinity));
+    else this.#screen.status(line);
   }
 
   close(): void {

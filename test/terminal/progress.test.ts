@@ -8,10 +8,15 @@ function progress(t: Tap, terminal: { isLive: boolean; hasStatus: boolean }) {
   let count = 500;
   const intervals: number[] = [];
   const made = new Progress({
-    terminal: { ...terminal, status: (text) => shown.push(text), say: () => {} },
+    terminal: {
+      ...terminal,
+      isTerminal: terminal.isLive,
+      status: (line) => shown.push(line(Infinity)),
+      say: () => {},
+    },
     intervalMs: 30_000,
     count: () => count,
-    line: (rate) => `rate ${rate}`,
+    line: (rate) => () => `rate ${rate}`,
     onInterval: (rate) => intervals.push(rate),
     nowMs: () => at,
   });
@@ -35,6 +40,38 @@ t.test("Progress shows a line when asked even if it shows none by itself", async
   t.same(shown, ["rate 7"]);
   made.stop();
   t.same(shown, ["rate 7"]);
+});
+
+t.test("Progress redraws on a terminal only while it has that for itself", async (t) => {
+  let isLive = true;
+  const shown: string[] = [];
+  let at = 0;
+  const made = new Progress({
+    terminal: {
+      isTerminal: true,
+      hasStatus: true,
+      get isLive() {
+        return isLive;
+      },
+      status: (line) => shown.push(line(Infinity)),
+      say: () => {},
+    },
+    intervalMs: 30_000,
+    count: () => 0,
+    line: () => () => `at ${at}`,
+    nowMs: () => at,
+  });
+  t.teardown(() => made.stop());
+  const turn = async (is: boolean, atMs: number) => {
+    [isLive, at] = [is, atMs];
+    shown.length = 0;
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    return [...new Set(shown)];
+  };
+  t.same(await turn(true, 1_000), ["at 1000"], "in the foreground it is redrawn");
+  t.same(await turn(false, 2_000), [], "in the background it is not");
+  t.same(await turn(false, 31_000), ["at 31000"], "until the interval is over");
+  t.same(await turn(true, 32_000), ["at 32000"], "and it is fetched back");
 });
 
 t.test("Progress ends with the last status", async (t) => {

@@ -33,7 +33,7 @@ t.test("Terminal with --quiet says warnings and errors only", async (t) => {
 t.test("Terminal with JSON logs writes nothing but JSON lines", async (t) => {
   const { terminal: json, text } = terminal({ format: "json" }, colourful);
   json.say("Taskmaster server running on '0.0.0.0:5050'");
-  json.status("Current Job: 1");
+  json.status(() => "Current Job: 1");
   json.log("error", "no");
   t.notOk(json.isLive, "and nothing is redrawn");
   t.same(text().trimEnd().split("\n").map((line) => JSON.parse(line).msg), [

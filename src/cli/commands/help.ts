@@ -2,7 +2,7 @@ import { UsageError } from "../../base/errors.ts";
 import { unknownCommand } from "../command_line.ts";
 import { isCommand } from "../commands.ts";
 import type { Invocation } from "../invocation.ts";
-import { commandHelp, generalHelp } from "../help.ts";
+import { commandHelp, generalHelp, helpColumns } from "../help.ts";
 
 /** Prints help on stdout. */
 export async function help({ line }: Invocation): Promise<number> {
@@ -11,6 +11,7 @@ export async function help({ line }: Invocation): Promise<number> {
     throw new UsageError("`taskmaster help` takes one command, such as `taskmaster help run`.");
   }
   if (word !== undefined && !isCommand(word)) throw unknownCommand(word);
-  process.stdout.write(word === undefined ? generalHelp() : commandHelp(word));
+  const columns = helpColumns(process.stdout);
+  process.stdout.write(word === undefined ? generalHelp(columns) : commandHelp(word, columns));
   return 0;
 }
