@@ -6,6 +6,9 @@ export const stateStepBytes = 256 << 10;
 export const stateSpansPerPiece = 128;
 /** Fewest bytes of a state for each array, map or string: a span without a history takes five. */
 export const stateBytesPerString = 3;
+/** Most settings of an operator, and the longest text of one: a few words each, not data. */
+export const settingsMax = 256;
+export const settingTextCharsMax = 1_000;
 /** Longest text of a job in a dead letter, for people; its exact bytes stand beside it. */
 export const deadLetterShownChars = 4 << 10;
 /** Dead letters are written in groups of about this many bytes: one write each, bounded memory. */

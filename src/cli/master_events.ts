@@ -65,17 +65,20 @@ export class MasterEvents {
     { outcome, status, elapsedMs, savedFinally, error, statePath, deadPath }: MasterResult,
     exitCode: number,
   ): void {
-    const { failures, handedOut, done, skipped, dead, stranded, repeated } = status;
+    const { failures, handedOut, handedOutAgain, done, skipped, dead, stranded } = status;
+    const { repeated, repeatedAtLeast } = status;
     this.#writer?.write({
       event: "ended",
       outcome,
       exitCode,
       handedOut,
+      handedOutAgain,
       done,
       skipped,
       dead,
       stranded,
       repeated,
+      repeatedAtLeast,
       elapsedMs,
       savedFinally,
       failures,

@@ -3,6 +3,7 @@ import type { RunState, Stranded } from "../core/types.ts";
 import { decode } from "../protocol/codec.ts";
 import { jobJson } from "../state/job_json.ts";
 import type { StateReport } from "../state/read_state.ts";
+import { repeatedText } from "../terminal/summary.ts";
 
 /** Longest job or cursor in JSON, as in dead letters. */
 const jobCharsMax = 4_096;
@@ -13,19 +14,26 @@ const strandedShownMax = 10;
 export function stateLines(report: StateReport): string[] {
   const { path, version, identity, epoch, state, savedAtMs } = report;
   const args = Object.entries(identity.args).map(([name, value]) => printable(`${name}=${value}`));
-  const { handedOut, done, skipped, dead, repeated, last } = state;
+  const { handedOut, done, skipped, dead, last, settings } = state;
   const stranded = strandedCount(state);
   return [
     `${path} (format ${version}, saved ${new Date(savedAtMs).toISOString()})`,
     `  Plugin: ${printable(identity.plugin)}:${printable(identity.exportName)}${
       args.length > 0 ? ` ${args.join(" ")}` : ""
     }`,
-    `  Run: ${printable(identity.runId)}, epoch ${epoch}, ${state.complete ? "finished" : "not finished"}`,
+    `  Run: ${printable(identity.runId)}, epoch ${epoch}, ${state.complete ? "finished" : "not finished"}${
+      state.final ? "" : "; its master runs, or died without a last save"
+    }`,
     `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded`,
-    `  Repeated: ${repeated}`,
+    `  Repeated: ${repeatedText(state)}`,
+    `  Settings: ${settings.size === 0 ? "none" : [...settings].map(settingText).join(", ")}`,
     `  Last: ${last === null ? "nothing was handed out yet" : printable(json(last.cursor))}`,
     ...strandedLines(state.stranded),
   ];
+}
+
+function settingText([name, value]: [string, unknown]): string {
+  return `${printable(name)}=${printable(JSON.stringify(value))}`;
 }
 
 function strandedLines(stranded: readonly Stranded[]): string[] {
@@ -53,7 +61,7 @@ function strandedLine({ span, history, lease }: Stranded): string {
 
 /** The same for a program: jobs and cursors as in dead letters, with types that JSON lacks as `{"$bigint": ...}`. */
 export function stateJson({ path, version, identity, epoch, state, savedAtMs }: StateReport): string {
-  const { stranded, last, firstJobHash, ...counters } = state;
+  const { stranded, last, firstJobHash, settings, ...counters } = state;
   return JSON.stringify({
     path,
     version,
@@ -65,6 +73,7 @@ export function stateJson({ path, version, identity, epoch, state, savedAtMs }: 
     ...counters,
     last: last === null ? null : { cursor: JSON.parse(json(last.cursor)), jobHash: hex(last.jobHash) },
     firstJobHash: firstJobHash === null ? null : hex(firstJobHash),
+    settings: Object.fromEntries(settings),
     strandedCount: strandedCount(state),
     stranded: stranded.flatMap(strandedJobs),
   });

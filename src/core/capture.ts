@@ -4,7 +4,11 @@ import type { Jobs } from "./jobs.ts";
 import type { RunState } from "./types.ts";
 
 /** All that a resume needs, in one synchronous step. The numbers of every state add up. */
-export function stateOf(jobs: Jobs, furthest: Furthest, complete: boolean): RunState {
+export function stateOf(
+  jobs: Jobs,
+  furthest: Furthest,
+  rest: Pick<RunState, "complete" | "final" | "settings">,
+): RunState {
   const { handedOut, done, skipped, dead } = jobs.counters;
   const stranded = jobs.strand();
   const count = stranded.reduce((sum, { span }) => sum + span.count, 0);
@@ -13,10 +17,10 @@ export function stateOf(jobs: Jobs, furthest: Furthest, complete: boolean): RunS
     `Cannot save: ${handedOut} jobs handed out, but ${done} done, ${skipped} skipped, ${dead} dead, ${count} stranded`,
   );
   return {
+    ...rest,
     ...jobs.counters,
     last: furthest.handedOut(),
     firstJobHash: furthest.firstJobHash,
-    complete,
     stranded,
   };
 }

@@ -13,7 +13,10 @@ import type { Alone, DeadLetter, History, LeaseName, RunState, Stranded } from "
 import type { Session } from "./sessions.ts";
 
 /** How many jobs ended up where, over all starts. */
-export type Counters = { handedOut: number; done: number; skipped: number; dead: number; repeated: number };
+export type Counters = Pick<
+  RunState,
+  "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
+>;
 
 /**
  * Every job yielded and not settled, and the counters of those that were. A job's life:
@@ -45,7 +48,7 @@ export type Counters = { handedOut: number; done: number; skipped: number; dead:
  * is one method for each arrow.
  */
 export class Jobs {
-  readonly counters: Counters;
+  readonly counters: { -readonly [Name in keyof Counters]: Counters[Name] };
   readonly fresh = new Fresh();
   readonly leases = new LeaseTable();
   readonly returned = new Returned();
@@ -57,8 +60,9 @@ export class Jobs {
   lastHandedOut: JobSpan | null = null;
 
   constructor(state: RunState | null, bytesMax: number) {
-    const { handedOut = 0, done = 0, skipped = 0, dead = 0, repeated = 0 } = state ?? {};
-    this.counters = { handedOut, done, skipped, dead, repeated };
+    const { handedOut = 0, handedOutAgain = 0, done = 0, skipped = 0, dead = 0 } = state ?? {};
+    const { repeated = 0, repeatedAtLeast = false } = state ?? {};
+    this.counters = { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast };
     this.#memory = new Memory(bytesMax);
   }
 

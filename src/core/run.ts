@@ -13,7 +13,15 @@ import { Slaves } from "./slaves.ts";
 import { stateOf } from "./capture.ts";
 import { SourceState } from "./source_state.ts";
 import { settledOf, statusOf } from "./status.ts";
-import type { Effect, Outcome, RunEvent, RunSettings, RunState, RunStatus } from "./types.ts";
+import type {
+  Effect,
+  OperatorSettings,
+  Outcome,
+  RunEvent,
+  RunSettings,
+  RunState,
+  RunStatus,
+} from "./types.ts";
 
 /**
  * The run: everything a master decides, as a synchronous state machine over plain data. It is told what happened
@@ -29,6 +37,7 @@ import type { Effect, Outcome, RunEvent, RunSettings, RunState, RunStatus } from
  */
 export class Run {
   readonly #settings: RunSettings;
+  readonly #operatorSettings: OperatorSettings;
   readonly #jobs: Jobs;
   readonly #sessions = new Sessions();
   readonly #outage = new Outage();
@@ -61,6 +70,7 @@ export class Run {
     const answers = new Answers(settings, jobs, this.#outage, (letter) => this.#letters.add(letter));
     const { handedOut } = jobs.counters;
     this.#settings = settings;
+    this.#operatorSettings = state?.settings ?? new Map();
     this.#nowMs = nowMs;
     this.#bounds = new Bounds(nowMs);
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
@@ -135,7 +145,8 @@ export class Run {
   capture(): { version: number; state: RunState } {
     this.#saves.captured(this.#sessions);
     const complete = this.#outcome?.kind === "complete" || this.#isStillComplete;
-    const state = stateOf(this.#jobs, this.#furthest, complete);
+    const final = this.#mode === "ended";
+    const state = stateOf(this.#jobs, this.#furthest, { complete, final, settings: this.#operatorSettings });
     return { version: this.#saves.version, state };
   }
 

@@ -45,22 +45,35 @@ export type Stranded = Readonly<{
   lease: Readonly<{ name: LeaseName; slaveId: string }> | null;
 }>;
 
+/**
+ * What an operator set while the run went on, by name; kept over restarts as it is, also what this program does not
+ * know.
+ */
+export type OperatorSettings = ReadonlyMap<string, boolean | number | string | null>;
+
 /** All that a resume needs; identity (run id, plugin, arguments) and epoch are the state file's own. */
 export type RunState = Readonly<{
   /** First hand-outs over all starts: `done + skipped + dead + (jobs in stranded)`, always. */
   handedOut: number;
+  /** Of `handedOut`: jobs that were handed out before, and that a source which started over yielded once more. */
+  handedOutAgain: number;
   done: number;
   skipped: number;
   /** Dead letters, over all starts. */
   dead: number;
   /** Runs repeated though nothing failed: jobs leased again after a loss, and suspects of a death in company. */
   repeated: number;
+  /** More than `repeated` may have run again: a master died without a last save, and what it did since is not known. */
+  repeatedAtLeast: boolean;
   /** The furthest job ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
   last: Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }> | null;
   /** SHA-256 of the run's very first job's encoding: tells a source that ignores `last`. */
   firstJobHash: Uint8Array | null;
   /** The source ended and every job is settled. */
   complete: boolean;
+  /** The last save of its master: nothing was handed out behind it. */
+  final: boolean;
+  settings: OperatorSettings;
   stranded: readonly Stranded[];
 }>;
 
@@ -197,7 +210,11 @@ export type RunStatus = Readonly<{
   skipped: number;
   dead: number;
   repeated: number;
+  /** More than `repeated` may have run again. */
+  repeatedAtLeast: boolean;
   handedOut: number;
+  /** Of `handedOut`: jobs that a source which started over yielded once more. */
+  handedOutAgain: number;
   /** Settled by this start only. */
   settledNow: number;
   /** Yielded and not leased. */

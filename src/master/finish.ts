@@ -7,8 +7,9 @@ import type { Summary } from "../plugin/types.ts";
 
 /** What `onFinish` is told of the run. */
 export function toSummary(status: RunStatus, complete: boolean, elapsedMs: number): Summary {
-  const { handedOut, done, skipped, dead, stranded, repeated } = status;
-  return { complete, handedOut, done, skipped, dead, stranded, repeated, elapsedMs };
+  const { handedOut, handedOutAgain, done, skipped, dead, stranded, repeated, repeatedAtLeast } = status;
+  const counts = { handedOut, handedOutAgain, done, skipped, dead, stranded, repeated, repeatedAtLeast };
+  return { complete, ...counts, elapsedMs };
 }
 
 /**

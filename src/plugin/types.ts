@@ -38,11 +38,16 @@ export type Jobs<Job> = Iterable<Job> | AsyncIterable<Job>;
 export interface Summary {
   readonly complete: boolean;
   readonly handedOut: number;
+  /** Of `handedOut`: jobs that `getJobs` had yielded before, for it started over. */
+  readonly handedOutAgain: number;
   readonly done: number;
   readonly skipped: number;
   readonly dead: number;
   readonly stranded: number;
+  /** Runs repeated though nothing failed, as far as they are known. */
   readonly repeated: number;
+  /** There may be more: a master was killed. */
+  readonly repeatedAtLeast: boolean;
   readonly elapsedMs: number;
 }
 

@@ -1,6 +1,7 @@
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
+import type { RunState } from "../core/types.ts";
 import type { Disk } from "./disk.ts";
 import { DamageError } from "./fields.ts";
 import { readHeader, type ReadState, readStateFile } from "./read_state_file.ts";
@@ -16,7 +17,7 @@ export type LoadedState =
   }>;
 
 /**
- * The state of a key; the one before it, with a warning, if it is damaged or gone; null if there is neither.
+ * The state of a key, as the next master goes on from it; the one before it, with a warning, if it is damaged or gone; null if there is neither.
  * A state that cannot be read is never taken for a fresh start.
  *
  * @throws {StateError} if neither is good, or as `readStateFile`.
@@ -24,7 +25,7 @@ export type LoadedState =
 export async function loadState(disk: Disk, files: StateFiles, log: Log): Promise<LoadedState | null> {
   const state = await attempt(disk, files.state);
   if (state !== null && !(state instanceof DamageError)) {
-    return { ...state, from: "state", epochSeen: state.header.epoch };
+    return { ...state, state: resumed(state.state, "state"), from: "state", epochSeen: state.header.epoch };
   }
   const prev = await attempt(disk, files.prev);
   if (state === null && prev === null) return null;
@@ -36,7 +37,13 @@ export async function loadState(disk: Disk, files: StateFiles, log: Log): Promis
     "warn",
     `Cannot use "${files.state}": ${damage}. Going on from the one before it, "${files.prev}"; some jobs run again`,
   );
-  return { ...prev, from: "prev", epochSeen };
+  return { ...prev, state: resumed(prev.state, "prev"), from: "prev", epochSeen };
+}
+
+/** What was done behind a state that was not the last of its master is not known: it may run again. */
+function resumed(state: RunState, from: LoadedState["from"]): RunState {
+  const isKnown = from === "state" && state.final;
+  return isKnown ? state : { ...state, repeatedAtLeast: true };
 }
 
 async function attempt(disk: Disk, path: string): Promise<ReadState | DamageError | null> {

@@ -1,13 +1,20 @@
-import { DamageError } from "./fields.ts";
+import { asFields, asList, DamageError } from "./fields.ts";
 
 /** The version of the body that this program writes; see docs/state-file.md on how to change it. */
-export const stateVersion = 1;
+export const stateVersion = 2;
 
 /** By version: what a body of that version is in the next one. Bodies are decoded and not yet checked. */
 export type Migrations = Readonly<Record<number, (body: unknown) => unknown>>;
 
-/** Version 1 is the first, so there are none yet. */
-export const migrations: Migrations = {};
+export const migrations: Migrations = { 1: fromVersion1 };
+
+/** Version 1 did not note whether a master died, so its `repeated` is all that is known, and no more. */
+function fromVersion1(body: unknown): unknown {
+  const [head, ...rest] = asList(body, "the body", 3);
+  const fields = asFields(head, "the head");
+  const added = { handedOutAgain: 0, repeatedAtLeast: true, final: true, settings: {} };
+  return [{ ...fields, ...added }, ...rest];
+}
 
 /**
  * A body of an older version, brought to `to` step by step.

@@ -1,5 +1,5 @@
-import type { RunState } from "../core/types.ts";
-import { stateBytesPerString } from "../base/state_limits.ts";
+import type { OperatorSettings, RunState } from "../core/types.ts";
+import { settingsMax, settingTextCharsMax, stateBytesPerString } from "../base/state_limits.ts";
 import { decode } from "../protocol/codec.ts";
 import { checkDensity } from "../protocol/density.ts";
 import { FrameError } from "../protocol/frame_error.ts";
@@ -51,13 +51,17 @@ function parseIdentity(fields: Readonly<Record<string, unknown>>): Identity {
 function parseRun(fields: Readonly<Record<string, unknown>>): Omit<RunState, "stranded"> {
   return {
     handedOut: asCount(fields.handedOut, "handedOut"),
+    handedOutAgain: asCount(fields.handedOutAgain, "handedOutAgain"),
     done: asCount(fields.done, "done"),
     skipped: asCount(fields.skipped, "skipped"),
     dead: asCount(fields.dead, "dead"),
     repeated: asCount(fields.repeated, "repeated"),
+    repeatedAtLeast: asFlag(fields.repeatedAtLeast, "repeatedAtLeast"),
     last: orNull(fields.last, "last", parseLast),
     firstJobHash: orNull(fields.firstJobHash, "firstJobHash", asHash),
     complete: asFlag(fields.complete, "complete"),
+    final: asFlag(fields.final, "final"),
+    settings: parseSettings(asFields(fields.settings, "settings")),
   };
 }
 
@@ -68,13 +72,33 @@ function parseLast(value: unknown, name: string): NonNullable<RunState["last"]> 
   return { cursor: bytes, jobHash: asHash(jobHash, "the job hash of last") };
 }
 
+const settingName = /^[A-Za-z][A-Za-z0-9._:-]{0,63}$/;
+
+/** Whatever the names are: what a version knows that set them is not known here. */
+function parseSettings(fields: Readonly<Record<string, unknown>>): OperatorSettings {
+  const settings = Object.entries(fields);
+  if (settings.length > settingsMax) throw new DamageError(`there are ${settings.length} settings`);
+  return new Map(settings.map(([name, value]) => {
+    if (settingName.test(name) && isScalar(value)) return [name, value];
+    throw new DamageError(`a setting is none`);
+  }));
+}
+
+function isScalar(value: unknown): value is boolean | number | string | null {
+  if (typeof value === "string") return value.length <= settingTextCharsMax;
+  return value === null || typeof value === "boolean" || Number.isFinite(value);
+}
+
 /** The promise that makes the numbers honest: every job handed out is accounted for. */
 function checkSums(state: RunState): RunState {
-  const { handedOut, done, skipped, dead, stranded, last, firstJobHash, complete } = state;
+  const { handedOut, handedOutAgain, done, skipped, dead, stranded, last, firstJobHash, complete } = state;
   const jobs = stranded.reduce((sum, { span }) => sum + span.count, 0);
   if (handedOut !== done + skipped + dead + jobs) {
     const sum = `${done} done + ${skipped} skipped + ${dead} dead + ${jobs} stranded`;
     throw new DamageError(`${handedOut} handed out is not ${sum}`);
+  }
+  if (handedOutAgain > handedOut) {
+    throw new DamageError(`${handedOutAgain} of ${handedOut} are handed out again`);
   }
   if (complete && jobs > 0) throw new DamageError(`it is complete, with ${jobs} stranded`);
   if (handedOut > 0 && (last === null || firstJobHash === null)) throw new DamageError("last is missing");

@@ -30,9 +30,15 @@ function identityFields({ runId, plugin, exportName, args, pluginHash }: Identit
 }
 
 function runFields(state: RunState) {
-  const { handedOut, done, skipped, dead, repeated, last, firstJobHash, complete } = state;
-  const furthest = last === null ? null : [last.cursor, last.jobHash];
-  return { handedOut, done, skipped, dead, repeated, last: furthest, firstJobHash, complete };
+  const { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast } = state;
+  const { last, firstJobHash, complete, final } = state;
+  return {
+    ...{ handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast },
+    last: last === null ? null : [last.cursor, last.jobHash],
+    ...{ firstJobHash, complete, final },
+    // Names begin with a letter, so they stay in this order.
+    settings: Object.fromEntries([...state.settings].sort(([a], [b]) => a < b ? -1 : 1)),
+  };
 }
 
 function spanFields({ span, history, lease }: Stranded) {

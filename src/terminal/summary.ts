@@ -18,6 +18,10 @@ export type Ending = Readonly<{
   dead: number;
   stranded: number;
   repeated: number;
+  /** More than `repeated` may have run again. */
+  repeatedAtLeast: boolean;
+  /** Of `handedOut`: jobs that a source which started over yielded once more. */
+  handedOutAgain: number;
   /** Settled by this start. */
   settledNow: number;
   elapsedMs: number;
@@ -74,15 +78,32 @@ function headline({ outcome, dead, saveError, fault }: Ending): string {
 }
 
 function counts(ending: Ending): string[] {
-  const { handedOut, done, skipped, dead, stranded, repeated, settledNow, elapsedMs } = ending;
+  const { handedOut, done, skipped, dead, stranded, settledNow, elapsedMs } = ending;
   const rate = elapsedMs > 0 ? settledNow * 1_000 / elapsedMs : 0;
   return [
     `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded`,
-    `  Repeated: ${repeated}`,
+    `  Repeated: ${repeatedText(ending)}`,
     `  This start: ${plural(settledNow, "job")} in ${formatElapsed(elapsedMs)}, ${
       formatRate(rate).trimStart()
     }`,
   ];
+}
+
+/** How many runs were repeated, as far as it is known. */
+export function repeatedText(
+  { repeated, repeatedAtLeast, handedOut, handedOutAgain }: Pick<
+    Ending,
+    "repeated" | "repeatedAtLeast" | "handedOut" | "handedOutAgain"
+  >,
+): string {
+  const again = handedOutAgain === 0
+    ? ""
+    : `; ${handedOutAgain} of the ${handedOut} were handed out before, for getJobs ` +
+      `started over: as far as is known there are ${handedOut - handedOutAgain} different jobs`;
+  const least = repeatedAtLeast
+    ? ` (what a master did that was killed since its last save is not known)`
+    : "";
+  return `${repeatedAtLeast ? "at least " : ""}${repeated}${least}${again}`;
 }
 
 function failures({ failures, dead, deadPath }: Ending): string[] {

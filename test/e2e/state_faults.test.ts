@@ -1,8 +1,11 @@
 import t from "tap";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { stateVersion } from "../../src/state/migrate.ts";
+import { openState } from "../../src/state/open_state.ts";
+import { readState } from "../../src/state/read_state.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_header.ts";
-import { portOf, type Program, until } from "./harness.ts";
+import { portOf, type Program, root, runtimes, until } from "./harness.ts";
 import { ending, row, type Stage } from "./stage.ts";
 
 // Table D of docs/reliability.md: what is done to the files between two starts, or during one.
@@ -127,7 +130,7 @@ row("D2: leftover temporary files go, others' stay", async (t, stage) => {
 
 row("D3: a state of a newer version: exit 6", async (t, stage) => {
   const { state } = await firstHalf(stage);
-  const newer = { ...decodeHeader(state)!, version: 2 };
+  const newer = { ...decodeHeader(state)!, version: stateVersion + 1 };
   const bytes = Buffer.concat([encodeHeader(newer), state.subarray(headerBytes)]);
   writeFileSync(join(stage.folder, "scripted.state"), bytes);
   const master = stage.scripted(script);
@@ -135,6 +138,57 @@ row("D3: a state of a newer version: exit 6", async (t, stage) => {
   t.match(master.stderr, /written by a newer taskmaster/);
   t.ok(stage.read("scripted.state").equals(bytes));
 });
+
+row("D3: a state that version 1 wrote, of a master that was killed, is resumed", async (t, stage) => {
+  copyFileSync(join(root, "test", "state", "version1", "killed.state"), join(stage.folder, "posts.state"));
+  const plugin = stage.write(
+    "posts.ts",
+    `
+      import { appendFileSync } from "node:fs";
+      import { join } from "node:path";
+      export function* getJobs(last) { for (let id = last + 1; id <= 14; id++) yield { id }; }
+      export const cursor = ({ id }) => id;
+      export function handleJob({ id }) { appendFileSync(join(import.meta.dirname, "handled"), id + " "); }
+    `,
+  );
+  const words = ["slow=1", "--state-dir", stage.folder, "--host", "127.0.0.1:0", "--procs", "1", "--json"];
+  const resumed = stage.start(runtimes.binary, ["run", plugin, ...words]);
+  t.equal(await resumed.ended, 3, resumed.stderr);
+  const handled = stage.read("handled").toString().trim().split(" ").map(Number);
+  t.same(handled.sort((a, b) => a - b), [4, 7, 8, 9, 10, 11, 12, 13, 14], "stranded, and what came after");
+  t.match(ending(resumed), { handedOut: 14, done: 12, skipped: 1, dead: 1, repeatedAtLeast: true });
+  t.match(await stage.state("posts"), { version: 2, final: true, handedOut: 14, settings: {} });
+});
+
+row(
+  "what an operator set outlives masters that stop and that are killed, until --reset",
+  async (t, stage) => {
+    await firstHalf(stage);
+    const { identity, state } = await readState(join(stage.folder, "scripted.state"));
+    const dir = stage.folder;
+    const settings = { rate: 12.5, paused: false, "of-a-later-version": "x" };
+    const store = await openState({
+      ...{ dir, key: "scripted", identity, newRunId: () => "", reset: false, force: false, log: () => {} },
+    });
+    await store.save({ ...state, settings: new Map(Object.entries(settings)) });
+    await store.close();
+    const killed = stage.scripted(script);
+    await killed.printed(/"event":"started"/);
+    await stage.until("scripted", ({ epoch }) => epoch === 3);
+    killed.signal("SIGKILL");
+    await killed.ended;
+    t.match(await stage.state(), { settings, final: false });
+    const master = await startAndStop(stage);
+    t.match(master.stderr, /Repeated: at least 0/);
+    t.match(await stage.state(), { settings, final: true, repeatedAtLeast: true, epoch: 4 });
+    const shown = stage.start(runtimes.binary, ["state", "scripted", "--state-dir", dir]);
+    await shown.ended;
+    t.match(shown.stdout, 'Settings: of-a-later-version="x", paused=false, rate=12.5');
+    t.match(shown.stdout, /Repeated: at least 0/);
+    await startAndStop(stage, ["--reset", "--force"]);
+    t.match(await stage.state(), { settings: {}, repeatedAtLeast: false });
+  },
+);
 
 row(
   "D4: another plugin's state, or of other arguments: exit 6 showing both, unless --force",

@@ -5,13 +5,17 @@ import { Checkpoints } from "../../src/master/checkpoints.ts";
 
 const empty: RunState = {
   handedOut: 0,
+  handedOutAgain: 0,
   done: 0,
   skipped: 0,
   dead: 0,
   repeated: 0,
+  repeatedAtLeast: false,
   last: null,
   firstJobHash: null,
   complete: false,
+  final: false,
+  settings: new Map(),
   stranded: [],
 };
 

@@ -81,8 +81,17 @@ const history = { failures: 0, crashes: 0, crashesInCompany: 0, lostSessions: 0,
 function stateOf(handedOut: number, ...spans: JobSpan[]): RunState {
   const stranded = spans.map((span) => ({ span, history, lease: null }));
   const done = handedOut - spans.reduce((sum, { count }) => sum + count, 0);
-  const rest = { skipped: 0, dead: 0, repeated: 0, last: null, firstJobHash: null, complete: false };
-  return { ...rest, handedOut, done, stranded };
+  const counts = {
+    handedOut,
+    handedOutAgain: 0,
+    done,
+    skipped: 0,
+    dead: 0,
+    repeated: 0,
+    repeatedAtLeast: false,
+  };
+  const rest = { last: null, firstJobHash: null, complete: false, final: false, settings: new Map() };
+  return { ...counts, ...rest, stranded };
 }
 
 t.test("of the letters on record those count whose job is open, and the very same", async (t) => {

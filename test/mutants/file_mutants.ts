@@ -149,6 +149,48 @@ export const fileMutants: readonly Mutant[] = [
     checks: [test("state/open_state", "D1: the one before is never that of another run")],
   },
   {
+    name: "that a master was killed is not noted by the next",
+    patches: [{
+      file: "src/state/load_state.ts",
+      find: 'const isKnown = from === "state" && state.final;',
+      replace: 'const isKnown = from === "state";',
+    }],
+    checks: [
+      quickTest(
+        "state/open_state",
+        "what was done behind a state that was not its master's last is not known",
+      ),
+    ],
+  },
+  {
+    name: "every save says that it is its master's last",
+    patches: [{
+      file: "src/core/run.ts",
+      find: 'const final = this.#mode === "ended";',
+      replace: 'const final = this.#mode !== "stopping";',
+    }],
+    checks: [
+      test(
+        "e2e/state_faults",
+        "what an operator set outlives masters that stop and that are killed, until --reset",
+      ),
+    ],
+  },
+  {
+    name: "what an operator set is forgotten at the next save",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "this.#operatorSettings = state?.settings ?? new Map();",
+      replace: "this.#operatorSettings = new Map();",
+    }],
+    checks: [
+      test(
+        "e2e/state_faults",
+        "what an operator set outlives masters that stop and that are killed, until --reset",
+      ),
+    ],
+  },
+  {
     name: "the checksum of a state is not looked at",
     patches: [{
       file: "src/state/read_state_file.ts",

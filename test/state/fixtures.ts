@@ -52,13 +52,17 @@ export function stateOf(done: number, stranded: readonly Stranded[] = []): RunSt
   const cursor = encode({ id: done });
   return {
     handedOut: done + jobs,
+    handedOutAgain: 0,
     done,
     skipped: 0,
     dead: 0,
     repeated: 0,
+    repeatedAtLeast: false,
     last: { cursor, jobHash: sha256(cursor) },
     firstJobHash: sha256(Uint8Array.of(7)),
     complete: false,
+    final: true,
+    settings: new Map(),
     stranded,
   };
 }

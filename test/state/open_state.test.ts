@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { StateError, UsageError } from "../../src/base/errors.ts";
+import type { RunState } from "../../src/core/types.ts";
 import { type Disk, nodeDisk } from "../../src/state/disk.ts";
 import { readState } from "../../src/state/read_state.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_header.ts";
@@ -53,6 +54,37 @@ t.test("what was saved is loaded, under the next epoch", async (t) => {
   t.equal(statSync(second.path).mode & 0o777, 0o600);
 });
 
+t.test("what was done behind a state that was not its master's last is not known", async (t) => {
+  const dir = folder(t);
+  const loadedAfter = async (state: RunState) => {
+    const store = await open(dir);
+    await store.save(state);
+    await store.close();
+    const next = await open(dir);
+    await next.close();
+    return next.loaded!;
+  };
+  t.equal((await loadedAfter(stateOf(4))).repeatedAtLeast, false, "the master ended in order");
+  const killed = await loadedAfter({ ...stateOf(4), final: false });
+  t.equal(killed.repeatedAtLeast, true, "it died");
+  t.equal((await loadedAfter({ ...killed, final: true })).repeatedAtLeast, true, "for ever");
+  t.equal((await readState(join(dir, "posts.state"))).state.repeatedAtLeast, true);
+});
+
+t.test("settings are loaded as they were saved, and are gone with --reset", async (t) => {
+  const dir = folder(t);
+  const settings = new Map<string, string | number>([["rate", 5], ["of-a-later-version", "x"]]);
+  const first = await open(dir);
+  await first.save({ ...stateOf(4), settings });
+  await first.close();
+  const second = await open(dir);
+  t.same(second.loaded?.settings, settings);
+  await second.close();
+  const over = await open(dir, { reset: true });
+  t.equal(over.loaded, null);
+  await over.close();
+});
+
 t.test("D1: damaged in any way, the one before is used, with a warning", async (t) => {
   const damages: Record<string, (path: string) => void> = {
     "cut off": (path) => truncateSync(path, statSync(path).size - 1),
@@ -68,7 +100,7 @@ t.test("D1: damaged in any way, the one before is used, with a warning", async (
     damage(state);
     const { log, said } = listen();
     const store = await open(dir, { log });
-    t.equal(store.loaded?.done, 2, name);
+    t.match(store.loaded, { done: 2, repeatedAtLeast: true }, name);
     t.match(said, [{ level: "warn", message: /posts\.state\.prev/ }]);
     t.ok(store.epoch >= 2);
     await store.save(stateOf(7));
@@ -337,7 +369,7 @@ t.test("readState() takes no lock, and says what there is", async (t) => {
   const store = await open(dir);
   await store.save(stateOf(4, [someStranded]));
   const report = await readState(store.path);
-  t.match(report, { version: 1, epoch: 1, identity: { ...purpose, runId: "run-1" } });
+  t.match(report, { version: stateVersion, epoch: 1, identity: { ...purpose, runId: "run-1" } });
   t.same(report.state, stateOf(4, [someStranded]));
   t.ok(Math.abs(report.savedAtMs - Date.now()) < 60_000);
   flip(store.path, headerBytes + 3);

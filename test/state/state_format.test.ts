@@ -1,9 +1,10 @@
 import t from "tap";
 import fc from "fast-check";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { sha256 } from "../../src/base/digest.ts";
 import { JobSpan } from "../../src/base/job_span.ts";
-import type { History, RunState, Stranded } from "../../src/core/types.ts";
+import type { History, OperatorSettings, RunState, Stranded } from "../../src/core/types.ts";
 import { decode, encode } from "../../src/protocol/codec.ts";
 import { DamageError } from "../../src/state/fields.ts";
 import { gather } from "../../src/state/gather.ts";
@@ -11,6 +12,7 @@ import type { Identity } from "../../src/state/identity.ts";
 import { migrate, stateVersion } from "../../src/state/migrate.ts";
 import { decodeBody, parseBody } from "../../src/state/parse_body.ts";
 import { parseStateFile } from "../../src/state/read_state_file.ts";
+import { readState } from "../../src/state/read_state.ts";
 import { bodyParts } from "../../src/state/state_body.ts";
 import { decodeHeader, encodeHeader, headerBytes, runTag } from "../../src/state/state_header.ts";
 import { purpose, someStranded, spanOf, stateOf, untouched } from "./fixtures.ts";
@@ -79,6 +81,19 @@ const stranded: fc.Arbitrary<Stranded[]> = fc.array(
   });
 });
 
+/** Names that no version knows, too. */
+const settings: fc.Arbitrary<OperatorSettings> = fc.dictionary(
+  fc.stringMatching(/^[A-Za-z][A-Za-z0-9._:-]{0,63}$/),
+  fc.oneof(
+    fc.boolean(),
+    fc.constant(null),
+    fc.string({ maxLength: 1_000 }).filter((text) => !/\p{Surrogate}/u.test(text)),
+    fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => number === 0 ? 0 : number),
+    fc.maxSafeInteger(),
+  ),
+  { maxKeys: 5, noNullPrototype: true },
+).map((entries) => new Map(Object.entries(entries)));
+
 const states: fc.Arbitrary<RunState> = fc.record({
   done: fc.nat(),
   skipped: fc.nat(),
@@ -87,13 +102,18 @@ const states: fc.Arbitrary<RunState> = fc.record({
   cursor: job,
   stranded,
   isComplete: fc.boolean(),
-}).map(({ done, skipped, dead, repeated, cursor, stranded, isComplete }) => {
+  repeatedAtLeast: fc.boolean(),
+  final: fc.boolean(),
+  settings,
+}).map(({ done, skipped, dead, repeated, cursor, stranded, isComplete, ...rest }) => {
   const jobs = stranded.reduce((sum, { span }) => sum + span.count, 0);
   const handedOut = done + skipped + dead + jobs;
   const last = handedOut === 0 ? null : { cursor: encode(cursor), jobHash: sha256(encode(cursor)) };
   const firstJobHash = last && sha256(Uint8Array.of(1));
   return {
+    ...rest,
     handedOut,
+    handedOutAgain: Math.floor(handedOut / 2),
     done,
     skipped,
     dead,
@@ -116,7 +136,7 @@ function plain(state: RunState) {
     history,
     lease,
   }));
-  return { ...state, stranded: spans };
+  return { ...state, settings: Object.fromEntries(state.settings), stranded: spans };
 }
 
 t.test("any state is loaded as it was saved", async (t) => {
@@ -198,6 +218,18 @@ t.test("every field is checked, though the checksum holds", async (t) => {
     "other run": (body) => body[0].runId = "run-2",
     "args": (body) => body[0].args = [["a"]],
     "complete": (body) => body[0].complete = 1,
+    "final": (body) => body[0].final = 1,
+    "at least": (body) => body[0].repeatedAtLeast = null,
+    "again": (body) => body[0].handedOutAgain = 7,
+    "settings": (body) => body[0].settings = [],
+    "a setting's name": (body) => body[0].settings = { "": 1 },
+    "a setting's value": (body) => body[0].settings = { rate: [1] },
+    "a setting of bytes": (body) => body[0].settings = { rate: new Uint8Array(1) },
+    "a setting beyond 2^53": (body) => body[0].settings = { rate: 2n ** 60n },
+    "a setting that is no number": (body) => body[0].settings = { rate: NaN },
+    "a setting too long": (body) => body[0].settings = { rate: "x".repeat(1_001) },
+    "settings too many": (body) =>
+      body[0].settings = Object.fromEntries(Array.from({ length: 257 }, (_, number) => [`s${number}`, 1])),
     "complete and stranded": (body) => body[0].complete = true,
     "last": (body) => body[0].last = null,
     "hash": (body) => body[0].firstJobHash = new Uint8Array(31),
@@ -241,6 +273,43 @@ t.test("D3: a body of an older version is brought up step by step, then checked"
   const body = new Uint8Array(Buffer.concat([...bodyParts({ identity, state: stateOf(4) })]));
   t.throws(() => parseStateFile(wrap(body, "run-1", 0), "x"), DamageError, "there never was a version 0");
   t.equal(parseBody(migrate(decodeBody(body), 1)).state.done, 4);
+  t.throws(() => migrate(decodeBody(Uint8Array.of(0x80)), 1), DamageError);
+});
+
+/** Files that version 1 of the format wrote, by the program of that time. */
+const version1 = (name: string) => join(import.meta.dirname ?? ".", "version1", `${name}.state`);
+
+t.test("D3: files of version 1 are loaded, each job and count of them", async (t) => {
+  const finished = await readState(version1("finished"));
+  t.match(finished, { version: 1, epoch: 1, identity: { args: { from: "2024", to: "2025" } } });
+  t.match(finished.state, { handedOut: 12, done: 10, skipped: 1, dead: 1, complete: true, stranded: [] });
+  const killed = await readState(version1("killed"));
+  t.match(killed.state, { handedOut: 12, done: 3, skipped: 1, dead: 1, complete: false });
+  const jobs = killed.state.stranded.flatMap(({ span }) =>
+    Array.from({ length: span.count }, (_, index) => decode(span.job(span.seq + index)) as { id: number })
+  );
+  t.same(jobs.map(({ id }) => id), [7, 8, 9, 10, 11, 12, 4]);
+  t.match(killed.state.stranded[1]!.history, { failures: 1, attempts: [{ message: "not yet" }] });
+  t.ok(killed.state.stranded[0]!.lease);
+  const fresh = await readState(version1("fresh"));
+  t.match(fresh.state, { handedOut: 0, last: null, firstJobHash: null });
+  for (const { state } of [finished, killed, fresh]) {
+    t.match(state, { handedOutAgain: 0, settings: new Map(), final: true });
+    t.equal(state.repeatedAtLeast, true, "version 1 did not note whether a master died");
+    const again = parseStateFile(fileOf(state, { ...identity }), "x");
+    t.same(plain(again.state), plain(state), "and are written as the newest version");
+    t.equal(again.header.version, stateVersion);
+  }
+});
+
+t.test("settings are kept whatever their names, in a fixed order", async (t) => {
+  const settings = new Map<string, string | number | boolean | null>([
+    ...[["rate", 12.5], ["paused", true], ["constructor", "x"], ["of:a.later-version", null]] as const,
+  ]);
+  const file = fileOf({ ...stateOf(1), settings });
+  t.same(parseStateFile(file, "x").state.settings, settings);
+  const reversed = fileOf({ ...stateOf(1), settings: new Map([...settings].reverse()) });
+  t.same(reversed, file, "the same state is the same bytes");
 });
 
 t.test("the header is what the document says", async (t) => {

@@ -11,6 +11,8 @@ const ending: Ending = {
   dead: 0,
   stranded: 0,
   repeated: 2,
+  repeatedAtLeast: false,
+  handedOutAgain: 0,
   settledNow: 8,
   elapsedMs: 4_000,
   failures: [],
@@ -25,6 +27,19 @@ t.test("summaryLines() of a complete run says that, and no command", async (t) =
     "  Repeated: 2",
     "  This start: 8 jobs in 0:00:04, 2.00/s",
   ]);
+});
+
+t.test("summaryLines() says where more may have run again, and what a source that started over yielded twice", async (t) => {
+  const line = (more: Partial<Ending>) => summaryLines({ ...ending, ...more })[2];
+  t.equal(
+    line({ repeatedAtLeast: true }),
+    "  Repeated: at least 2 (what a master did that was killed since its last save is not known)",
+  );
+  t.equal(
+    line({ handedOutAgain: 2, handedOut: 10 }),
+    "  Repeated: 2; 2 of the 10 were handed out before, for getJobs started over: as far as is known there are 8 " +
+      "different jobs",
+  );
 });
 
 t.test("summaryLines() groups failures, most frequent first, and says where the letters are", async (t) => {

@@ -3,6 +3,7 @@ import { sha256 } from "../../../src/base/digest.ts";
 import { StateError } from "../../../src/base/errors.ts";
 import { isSameBytes } from "../../../src/base/same_bytes.ts";
 import { DamageError } from "../../../src/state/fields.ts";
+import { stateVersion } from "../../../src/state/migrate.ts";
 import { decodeBody } from "../../../src/state/parse_body.ts";
 import { loadState } from "../../../src/state/load_state.ts";
 import { parseStateFile } from "../../../src/state/read_state_file.ts";
@@ -23,7 +24,7 @@ function fileOf(contents: StateContents, epoch = 3): Uint8Array {
   return withHeader(join(...bodyParts(contents)), contents.identity.runId, epoch);
 }
 
-function withHeader(body: Uint8Array, runId: string, epoch: number, version = 1): Uint8Array {
+function withHeader(body: Uint8Array, runId: string, epoch: number, version = stateVersion): Uint8Array {
   const header = {
     version,
     epoch,
@@ -72,6 +73,9 @@ export const state: Target = {
     return `accepted\n${Buffer.from(sha256(again)).toString("hex")}`;
   },
   seeds: () => {
+    const someSettings = new Map<string, string | number | boolean | null>([
+      ...[["paused", true], ["rate", 12.5], ["log-level", "debug"], ["x.y:z", null]] as const,
+    ]);
     const identity = { ...purpose, runId: "run-1" };
     const spans = [someStranded, { span: spanOf(9, ["a", [1n]]), history: untouched, lease: null }];
     const files = [
@@ -80,7 +84,12 @@ export const state: Target = {
       fileOf({ identity, state: { ...stateOf(0), last: null, firstJobHash: null } }),
       fileOf({ identity, state: { ...stateOf(5), complete: true } }),
       withHeader(Uint8Array.of(0x80), "r", 1),
-      withHeader(Uint8Array.of(0x80), "r", 1, 2),
+      withHeader(Uint8Array.of(0x80), "r", 1, stateVersion + 1),
+      withHeader(join(...bodyParts({ identity, state: stateOf(4, spans) })), "run-1", 1, 1),
+      fileOf({
+        identity,
+        state: { ...stateOf(4), final: false, repeatedAtLeast: true, settings: someSettings },
+      }),
     ];
     return files.flatMap((file) => [join(Uint8Array.of(0), file), join(Uint8Array.of(1), file)]);
   },
