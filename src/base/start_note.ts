@@ -46,19 +46,31 @@ export function layNote(number: number, running: Ranges, ahead: readonly [number
   return numbers;
 }
 
-/** Reads a note file; null if nothing was noted yet. */
+/** Reads a note file; null if nothing was noted yet, or if it holds what no worker writes: handlers may reach it. */
 export function readNote(file: Uint8Array): StartNote | null {
   if (file.byteLength < noteFileBytes) return null;
   const { buffer } = file.slice();
   const [which = 0] = new Int32Array(buffer, 0, 1);
+  if (which !== 0 && which !== 1) return null;
   const note = new Float64Array(buffer, noteOffset(which), noteNumbers);
   const [number = 0, aheadFrom = 0, aheadTo = 0, count = 0] = note;
-  if (number === 0 || count > rangesMax) return null;
+  if (number === 0 || !isWhole(count) || count > rangesMax) return null;
+  const running = [...note.subarray(headNumbers, headNumbers + 2 * count)];
+  if (!isAscending([aheadFrom, aheadTo], 0) || !isAscending(running, 1)) return null;
   const [recorded, onStack = 0] = new Float64Array(buffer, recordOffset, 2);
   return {
     number,
-    running: [...note.subarray(headNumbers, headNumbers + 2 * count)],
+    running,
     ahead: [aheadFrom, aheadTo],
-    onStack: recorded === number ? onStack : null,
+    onStack: recorded === number && isWhole(onStack) ? onStack : null,
   };
+}
+
+/** Whether these are seqs, each larger than the one before by at least so much. */
+function isAscending(numbers: readonly number[], step: number): boolean {
+  return numbers.every((number, at) => isWhole(number) && (at === 0 || number >= numbers[at - 1]! + step));
+}
+
+function isWhole(number: number): boolean {
+  return Number.isSafeInteger(number) && number >= 0;
 }

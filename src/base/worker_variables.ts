@@ -11,3 +11,6 @@ export const workerVariables = {
   /** File for what could not be said before an exit; empty if there is none. */
   last: "TASKMASTER_WORKER_LAST",
 } as const;
+
+/** What a worker exits with whose connection to the supervisor is gone: only a handler, or a frame refused, ends it. */
+export const cutOffExitCode = 71;

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Log } from "../base/log.ts";
 import { childEnvironment, slaveCommand } from "../slave/self.ts";

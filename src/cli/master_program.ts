@@ -1,3 +1,4 @@
+import { monotonicMs, wallMs } from "../base/clock.ts";
 import { TaskmasterError } from "../base/errors.ts";
 import { dateFault, readCertificate } from "../link/certificate.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
@@ -123,7 +124,7 @@ export class MasterProgram {
       count: () => this.master.status().settledNow,
       line: (ratePerSecond) => this.#line(ratePerSecond),
       onInterval: (ratePerSecond) => this.#events.status(this.master.status(), ratePerSecond),
-      nowMs: () => performance.now(),
+      nowMs: monotonicMs,
     });
   }
 
@@ -258,7 +259,7 @@ function greet(
     tls: tls === undefined ? null : tlsGreeting(tls),
     mayJoin: invocation.line.command === "master",
   });
-  const outOfDate = tls && dateFault(readCertificate(tls.cert), Date.now());
+  const outOfDate = tls && dateFault(readCertificate(tls.cert), wallMs());
   if (outOfDate) {
     terminal.log("warn", `This master's certificate ${outOfDate}: only slaves with --tls-pin take it`);
   }

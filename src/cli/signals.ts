@@ -1,3 +1,4 @@
+import { setTimeout } from "../base/clock.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
 
 /** What signals do to a program. */

@@ -1,3 +1,4 @@
+import { monotonicMs } from "../base/clock.ts";
 import { resolve } from "node:path";
 import type { Log } from "../base/log.ts";
 import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../slave/slave.ts";
@@ -27,7 +28,7 @@ export class SlaveProgram {
   readonly #isChild: boolean;
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
-  readonly #startedMs = performance.now();
+  readonly #startedMs = monotonicMs();
   #signal: StopSignal | undefined;
 
   private constructor(
@@ -140,7 +141,7 @@ export class SlaveProgram {
       line: (ratePerSecond) => this.#line(ratePerSecond),
       onInterval: (ratePerSecond) =>
         this.#events?.write({ event: "status", ratePerSecond, ...this.#slave.status() }),
-      nowMs: () => performance.now(),
+      nowMs: monotonicMs,
     });
   }
 
@@ -149,7 +150,7 @@ export class SlaveProgram {
     return slaveStatusLine({
       done: settled(this.#slave),
       ratePerSecond,
-      elapsedMs: performance.now() - this.#startedMs,
+      elapsedMs: monotonicMs() - this.#startedMs,
       failed,
       inFlight: running + queued,
       procs,

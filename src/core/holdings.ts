@@ -161,6 +161,11 @@ export class Holdings {
     return count;
   }
 
+  /** Jobs at this worker that have not ended, slice by slice, in the order in which it got them. */
+  unanswered(worker: number): Ranges[] {
+    return [...this.#worker(worker).slices.values()].map(({ left }) => left.ranges);
+  }
+
   /**
    * A worker's answer. What it names and does not have is ignored, as is what became of lost jobs. Jobs not begun
    * are queued again, or released if that was said.

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { ConnectError } from "../base/errors.ts";

@@ -1,3 +1,4 @@
+import { clearTimeout, queueMicrotask, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import { frameStallMs, sendQueueBytesMax, sendQueuePauseBytes, writeStallMs } from "../base/limits.ts";
 import { lingerMs } from "../base/wire_limits.ts";
@@ -14,6 +15,8 @@ export interface Link<In, Out> {
   send(message: Out, jobs?: readonly Uint8Array[]): void;
   /** Bytes sent and not yet taken by the system. */
   readonly queuedBytes: number;
+  /** It was ended because what came is no message. */
+  readonly hasRefused: boolean;
   /** Whether so much is queued that the owner should pause; `onDrain` says when to go on. */
   readonly isCongested: boolean;
   /** When bytes came last, of the owner's clock. */
@@ -71,6 +74,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   readonly #outbox: Outbox;
   readonly #gone: Promise<void>;
   #closedFor: string | null = null;
+  #hasRefused = false;
   #kept: In[] = [];
   #onMessage: ((message: In) => void) | null = null;
   #onClose: ((reason: string) => void) | null = null;
@@ -99,6 +103,10 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   get queuedBytes(): number {
     return this.#outbox.queuedBytes;
+  }
+
+  get hasRefused(): boolean {
+    return this.#hasRefused;
   }
 
   get isCongested(): boolean {
@@ -210,6 +218,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
       // A frame too long that came behind complete ones is refused by the next look.
       if (this.#reader.isInFrame) this.#reader.push(nothing);
     } catch (error) {
+      this.#hasRefused = true;
       this.#fail(error instanceof Error ? error.message : String(error));
     }
   }

@@ -1,3 +1,4 @@
+import { setImmediate } from "../base/clock.ts";
 import { createServer, type Server } from "node:net";
 import type { AddressInfo } from "node:net";
 import { ConnectError } from "../base/errors.ts";

@@ -1,3 +1,4 @@
+import { queueMicrotask } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import { writePieceBytesMax, writePieceBytesMin } from "../base/wire_limits.ts";
 

@@ -1,3 +1,4 @@
+import { wallMs } from "../base/clock.ts";
 import * as tls from "node:tls";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { formatFingerprint } from "../base/fingerprint.ts";
@@ -75,7 +76,7 @@ export class TlsClient {
     const seen = `its fingerprint is ${
       formatFingerprint(certificate.hash)
     }, and the master prints its own at its start`;
-    const outOfDate = dateFault(certificate, Date.now());
+    const outOfDate = dateFault(certificate, wallMs());
     if (outOfDate !== undefined) return `its certificate ${outOfDate}; give the master a new one`;
     const code = error instanceof Error
       ? (error as NodeJS.ErrnoException).code ?? error.message

@@ -1,3 +1,4 @@
+import { wallMs } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { checkAuthorities, dateFault, type KeyPair, readCertificate, readKeyPair } from "./certificate.ts";
@@ -67,7 +68,7 @@ export class TlsGate {
     if (!raw) return "it showed no certificate";
     if (socket.authorized === true) return undefined;
     const certificate = readCertificate(raw);
-    const fault = dateFault(certificate, Date.now()) ?? `is signed by none of the CAs in --tls-ca`;
+    const fault = dateFault(certificate, wallMs()) ?? `is signed by none of the CAs in --tls-ca`;
     return `its certificate (${certificate.subject}) ${fault}`;
   }
 }

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RunState } from "../core/types.ts";
 

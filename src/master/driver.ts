@@ -1,5 +1,5 @@
+import { monotonicMs, setImmediate } from "../base/clock.ts";
 import type { Effect, RunEvent } from "../core/types.ts";
-import { monotonicMs } from "./timer.ts";
 
 /** What the driver needs of the core. */
 export interface Core {

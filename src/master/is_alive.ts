@@ -1,3 +1,4 @@
+import { monotonicMs } from "../base/clock.ts";
 import { hostname } from "node:os";
 import { parseAddress } from "../base/address.ts";
 import { handshakeMs } from "../base/limits.ts";
@@ -7,7 +8,6 @@ import { TlsClient } from "../link/tls_client.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
 import { features } from "../protocol/handshake.ts";
 import { newId } from "./ids.ts";
-import { monotonicMs } from "./timer.ts";
 
 export type AliveOptions = Readonly<{
   token: Uint8Array | null;

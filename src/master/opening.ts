@@ -1,3 +1,4 @@
+import { random } from "../base/clock.ts";
 import { join } from "node:path";
 import { sha256 } from "../base/digest.ts";
 import { ConnectError } from "../base/errors.ts";
@@ -67,7 +68,7 @@ export function toWelcome(
 export function toSettings(options: MasterOptions, masterId: string): RunSettings {
   const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs } = options;
   const settings = { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs };
-  return { masterId, ...settings, random: Math.random, digest: sha256 };
+  return { masterId, ...settings, random, digest: sha256 };
 }
 
 export function toResumed(state: RunState | null): Resumed | null {

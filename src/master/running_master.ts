@@ -1,4 +1,5 @@
 import { type Address, formatAddress } from "../base/address.ts";
+import { monotonicMs } from "../base/clock.ts";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import { invariant } from "../base/errors.ts";
 import { formatFingerprint } from "../base/fingerprint.ts";
@@ -18,7 +19,7 @@ import { listenSomewhere, toResumed, toSettings, toWelcome } from "./opening.ts"
 import { reachableHost } from "./reachable.ts";
 import { Saving } from "./saving.ts";
 import { Sessions } from "./sessions.ts";
-import { monotonicMs, Timer } from "./timer.ts";
+import { Timer } from "./timer.ts";
 import type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus, Resumed } from "./types.ts";
 
 /** The demand of a core that is asked no more. */

@@ -1,3 +1,4 @@
+import { monotonicMs } from "../base/clock.ts";
 import { StateError } from "../base/errors.ts";
 import type { JobSpan } from "../base/job_span.ts";
 import type { Log } from "../base/log.ts";
@@ -7,7 +8,6 @@ import type { StateStore } from "../state/store.ts";
 import { Burials } from "./burials.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { LateLetters, loadLateLetters } from "./late_letters.ts";
-import { monotonicMs } from "./timer.ts";
 
 export type SavingOptions = Readonly<{
   store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;

@@ -1,3 +1,4 @@
+import { isoTime, monotonicMs } from "../base/clock.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { StallWatch } from "../base/stall_watch.ts";
@@ -6,7 +7,6 @@ import type { MasterLink } from "../link/link.ts";
 import type { Introduction, SlaveMessage } from "../protocol/messages.ts";
 import { pluginDifference, type PluginName } from "./plugin_difference.ts";
 import { Session } from "./session.ts";
-import { monotonicMs } from "./timer.ts";
 import type { MasterEvent } from "./types.ts";
 
 export type SessionsOptions = Readonly<{
@@ -88,7 +88,7 @@ export class Sessions {
   }
 
   #receive(session: Session, message: SlaveMessage): void {
-    session.receive(message, message.kind === "answer" && needsTime(message) ? new Date().toISOString() : "");
+    session.receive(message, message.kind === "answer" && needsTime(message) ? isoTime() : "");
     if (message.kind === "ready" && session.hasJoined) this.#announce(session);
   }
 
@@ -110,7 +110,7 @@ export class Sessions {
   #lose(session: Session, reason: string): void {
     if (session.at === "closed") return;
     const { hasJoined } = session;
-    session.lost(new Date().toISOString());
+    session.lost(isoTime());
     this.#forget(session, hasJoined, reason);
   }
 

@@ -1,10 +1,6 @@
+import { clearTimeout, monotonicMs, setTimeout } from "../base/clock.ts";
 /** Longest sleep: what begins between two ticks (a stalled write, a new deadline) is seen at the latest after this. */
 const sleepMsMax = 1_000;
-
-/** Milliseconds of a clock that only goes forward, whatever happens to the wall clock. */
-export function monotonicMs(): number {
-  return performance.now();
-}
 
 /**
  * The one timer of the process. It calls `tick`, which does all that is overdue and returns when to wake next

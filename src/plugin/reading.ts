@@ -1,3 +1,4 @@
+import { clearImmediate, setImmediate } from "../base/clock.ts";
 import type { Block } from "../base/job_span.ts";
 import { decode } from "../protocol/codec.ts";
 import { BadJob, JobCollector } from "./job_collector.ts";

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { invariant } from "../base/errors.ts";
 import { Reading } from "./reading.ts";
 import type { SourceHooks, SourceParts } from "./source_hooks.ts";

@@ -1,4 +1,4 @@
-import { performance } from "node:perf_hooks";
+import { monotonicMs, setImmediate } from "../base/clock.ts";
 
 /** Longest a source may hold the event loop in one go, in milliseconds: beats and answers wait meanwhile. */
 const turnMs = 5;
@@ -11,20 +11,20 @@ const strideMax = 32;
  * as soon as they turn out to be slow.
  */
 export class Turn {
-  #beganAt = performance.now();
+  #beganAt = monotonicMs();
   #lookedAt = this.#beganAt;
   #stride = 1;
   #left = 1;
 
   /** The event loop has just run. */
   begin(): void {
-    this.#beganAt = this.#lookedAt = performance.now();
+    this.#beganAt = this.#lookedAt = monotonicMs();
   }
 
   /** Whether it is time to let the event loop run; asked once after each job. */
   isSpent(): boolean {
     if (--this.#left > 0) return false;
-    const now = performance.now();
+    const now = monotonicMs();
     const isSlow = now - this.#lookedAt > turnMs / 10;
     this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, strideMax);
     this.#left = this.#stride;

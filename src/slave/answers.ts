@@ -1,3 +1,4 @@
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { messageJobs } from "../base/run_limits.ts";
 import type { Holdings } from "../core/holdings.ts";
 import type { Answer } from "../core/types.ts";

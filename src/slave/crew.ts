@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import type { Log } from "../base/log.ts";
 import { localLink } from "../link/local_link.ts";

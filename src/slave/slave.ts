@@ -1,3 +1,4 @@
+import { monotonicMs, random } from "../base/clock.ts";
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { version } from "../base/version.ts";
@@ -24,8 +25,8 @@ export function startSlave(options: SlaveOptions): Slave {
   const tls = options.tls && new TlsClient(options.tls);
   return new Supervisor({
     ...options,
-    nowMs: () => performance.now(),
-    random: Math.random,
+    nowMs: monotonicMs,
+    random,
     dial: (plugin, procs, runtime, signal) =>
       dial({
         host: options.host,
@@ -34,7 +35,7 @@ export function startSlave(options: SlaveOptions): Slave {
         tls,
         intro: introduce(slaveId, plugin, procs, runtime),
         role: "slave",
-        nowMs: () => performance.now(),
+        nowMs: monotonicMs,
         signal,
       }),
   });

@@ -1,3 +1,4 @@
+import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { DeadBuffers } from "../base/dead_buffers.ts";

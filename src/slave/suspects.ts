@@ -1,4 +1,4 @@
-import { unite } from "../base/range_set.ts";
+import { intersect, RangeSet, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { StartNote } from "../base/start_note.ts";
 
@@ -12,6 +12,32 @@ export function suspectsOf(note: StartNote | null, concurrency: number): Ranges 
   if (concurrency === 1) return onStack;
   const before = note.onStack >= from && note.onStack < to ? [from, note.onStack + 1] : onStack;
   return unite(note.running, before);
+}
+
+/** Most ranges of jobs remembered; beyond it all are forgotten. */
+const rememberedMax = 4_096;
+
+/**
+ * Deaths that nobody is suspected of: the worker died before it noted what it began, or its note was overwritten, or
+ * what it sent was refused once its jobs had ended. The first such death says nothing of a job that waited there. One that
+ * was there twice is suspect: so whatever ends workers is found, and no worker is replaced for it for ever.
+ */
+export class UnexplainedDeaths {
+  readonly #met = new RangeSet();
+
+  /**
+   * Who is suspect of a worker's death: those that its note names, unless all of them were answered.
+   *
+   * @param unanswered Jobs of its slices, in the order in which it got them: it begins with the first slice.
+   */
+  explain(noted: Ranges, unanswered: readonly Ranges[]): Ranges {
+    const first = unanswered[0];
+    if (first === undefined || unanswered.some((jobs) => intersect(noted, jobs).length > 0)) return noted;
+    const again = intersect(first, this.#met.ranges);
+    if (this.#met.ranges.length > 2 * rememberedMax) this.#met.clear();
+    this.#met.addAll(first);
+    return again;
+  }
 }
 
 /** How a process died, in words. */

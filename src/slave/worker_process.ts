@@ -1,3 +1,4 @@
+import { setTimeout } from "../base/clock.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
@@ -5,7 +6,7 @@ import { noteFileBytes, readNote, type StartNote } from "../base/start_note.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import { parseWorkerMessage } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
-import { workerVariables } from "../base/worker_variables.ts";
+import { cutOffExitCode, workerVariables } from "../base/worker_variables.ts";
 import type { Door } from "./door.ts";
 import { childEnvironment, type Command } from "./self.ts";
 import { deathReason } from "./suspects.ts";
@@ -23,6 +24,7 @@ export interface WorkerLink {
   send(message: SupervisorMessage): void;
   close(reason: string): unknown;
   readonly isCongested: boolean;
+  readonly hasRefused: boolean;
   onMessage: (message: WorkerMessage) => void;
   onHeard: () => void;
   onClose: (reason: string) => void;
@@ -57,6 +59,10 @@ export class WorkerProcess {
   #noteFd = -1;
   #link: WorkerLink | null = null;
   #isLinkClosed = false;
+  /** Why its connection ended before its process did, in words; null if it did not. */
+  #cutOff: string | null = null;
+  /** It is killed because its connection ended. */
+  #isUseless = false;
   #exit: string | null = null;
   #isDead = false;
   /** Resolves when it is dead. */
@@ -97,7 +103,11 @@ export class WorkerProcess {
       }),
     });
     this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
-    this.#child.once("exit", (code, signal) => this.#exited(deathReason(code, signal)));
+    this.#child.once("exit", (code, signal) => {
+      if (code === cutOffExitCode) this.#cutOff ??= "its connection to the supervisor ended while it ran";
+      const isByItself = !this.#isUseless && code !== cutOffExitCode;
+      this.#exited(isByItself ? deathReason(code, signal) : this.#cutOff!);
+    });
   }
 
   get pid(): number {
@@ -122,11 +132,18 @@ export class WorkerProcess {
     this.#link = link;
     link.onHeard = () => this.#hooks.onHeard();
     link.onMessage = (message) => this.#hooks.onMessage(message);
-    link.onClose = () => {
+    link.onClose = (reason) => {
       this.#isLinkClosed = true;
       if (this.#exit !== null) return this.#died();
+      this.#cutOff = link.hasRefused
+        ? `what it sent was refused: ${reason}`
+        : `its connection to the supervisor ended while it ran, as if a handler had closed it (${reason})`;
+      this.#isUseless = link.hasRefused;
       // It is exiting, most likely, and how is worth knowing; a process without its socket is of no use otherwise.
-      setTimeout(() => this.kill(), lateExitMs).unref();
+      setTimeout(() => {
+        this.#isUseless = true;
+        this.kill();
+      }, lateExitMs).unref();
     };
   }
 
@@ -176,11 +193,14 @@ export class WorkerProcess {
   /** What a process that exited by itself had not yet written to its socket. */
   #lastWords(): WorkerMessage[] {
     if (this.#lastPath === null) return [];
+    const words: WorkerMessage[] = [];
     try {
-      return new FrameReader().push(readFileSync(this.#lastPath)).map(parseWorkerMessage);
+      for (const body of new FrameReader().push(readFileSync(this.#lastPath))) {
+        words.push(parseWorkerMessage(body));
+      }
     } catch {
-      // There is none, or death cut it short: then its jobs count as not answered.
-      return [];
+      // There is none, or death cut it short: what is not said counts as not answered.
     }
+    return words;
   }
 }

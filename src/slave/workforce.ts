@@ -1,3 +1,4 @@
+import { elapsed } from "../base/clock.ts";
 import { countOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
@@ -10,7 +11,7 @@ import { numbersOf, Overseer } from "./overseer.ts";
 import { PluginGate } from "./plugin_gate.ts";
 import type { Seat } from "./seat.ts";
 import type { Command } from "./self.ts";
-import { suspectsOf } from "./suspects.ts";
+import { suspectsOf, UnexplainedDeaths } from "./suspects.ts";
 import type { Death } from "./worker_process.ts";
 
 /** Late by more than this, the supervisor reads what its workers said meanwhile before it judges them. */
@@ -50,6 +51,7 @@ export class Workforce {
   readonly #overseer: Overseer;
   readonly #gate: PluginGate;
   readonly #runtimes = new Map<Seat, string>();
+  readonly #unexplained = new UnexplainedDeaths();
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   #crew: Crew | null = null;
   #isLoaded = false;
@@ -262,7 +264,8 @@ export class Workforce {
     const reason = seat.lastSentence ?? death.reason;
     if (seat.verdict !== null) this.#execute(seat, seat.verdict);
     else {
-      const suspects = death.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs;
+      const noted = death.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs;
+      const suspects = this.#unexplained.explain(noted, this.#holdings.unanswered(seat.id));
       this.#holdings.crashed(seat.id, suspects, reason);
     }
     if (this.#isOver) return;
@@ -285,7 +288,7 @@ export class Workforce {
   /** It was killed by its supervisor, which knows why. */
   #execute(seat: Seat, verdict: NonNullable<Seat["verdict"]>): void {
     for (const seq of numbersOf(verdict.timedOut)) {
-      const durationMs = Math.max(0, this.#hooks.nowMs() - seat.movedAtMs);
+      const durationMs = elapsed(this.#hooks.nowMs() - seat.movedAtMs);
       const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
       const slice = seat.sliceOf(seq);
       this.#holdings.finish(seat.id, { slice, done: [], skipped: [], failed: [failure], released: [] });

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from "node:timers/promises";
+import { monotonicMs, setTimeout } from "../base/clock.ts";
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { foreignLookMs } from "../base/state_limits.ts";
@@ -43,8 +43,9 @@ export async function watchElsewhere(
     } s whether it still saves`,
   );
   const before = await look(disk, files.state);
-  for (const endMs = performance.now() + watchMs; performance.now() < endMs;) {
-    await pause(Math.min(foreignLookMs, Math.max(1, endMs - performance.now())));
+  for (const endMs = monotonicMs() + watchMs; monotonicMs() < endMs;) {
+    const pauseMs = Math.min(foreignLookMs, Math.max(1, endMs - monotonicMs()));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
     if (!isSameBytes(before, await look(disk, files.state))) {
       throw elsewhereError(files, who, "it is saving its state");
     }

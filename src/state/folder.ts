@@ -1,3 +1,4 @@
+import { wallMs } from "../base/clock.ts";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { StateError } from "../base/errors.ts";
@@ -83,7 +84,7 @@ export async function sweepTemporaries(disk: Disk, files: StateFiles): Promise<v
     const stat = await disk.lstat(path).catch(() => null);
     if (stat?.isSymbolicLink()) throw linkError(path);
     // A fresh one may be another start's, which may have to put it back.
-    if (stat === null || (aside.test(entry) && Date.now() < stat.ctimeMs + asideMsMax)) continue;
+    if (stat === null || (aside.test(entry) && wallMs() < stat.ctimeMs + asideMsMax)) continue;
     await removeFile(disk, path);
   }
 }

@@ -1,3 +1,4 @@
+import { isoTime, wallMs } from "../base/clock.ts";
 import { foreignWatchMs } from "../base/state_limits.ts";
 import type { Log } from "../base/log.ts";
 import { DeadLetterFile } from "./dead_letter_file.ts";
@@ -67,7 +68,7 @@ async function openStore(options: OpenStateOptions): Promise<StateStore> {
   try {
     await sweepTemporaries(disk, files);
     await proveWritable(disk, files);
-    if (options.reset) await setAside(disk, files, new Date());
+    if (options.reset) await setAside(disk, files, new Date(wallMs()));
     return new OpenStore({ ...await resume(disk, files, options), lock });
   } catch (error) {
     await lock.release();
@@ -87,7 +88,7 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
     disk,
     path: files.dead,
     dir: files.dir,
-    nowIso: () => new Date().toISOString(),
+    nowIso: () => isoTime(),
     log,
   });
   await dead.check();

@@ -1,3 +1,4 @@
+import { isoTime } from "../base/clock.ts";
 /** What `--json` writes, one object a line. `docs` of the fields are in the command's help. */
 export type ProgramEvent = Readonly<{ event: string } & Record<string, unknown>>;
 
@@ -16,7 +17,7 @@ export class EventWriter {
     if (this.#isBroken) return;
     const { event: name, ...fields } = event;
     this.#output.write(
-      `${JSON.stringify({ event: name, at: new Date().toISOString(), ...fields }, jsonValue)}\n`,
+      `${JSON.stringify({ event: name, at: isoTime(), ...fields }, jsonValue)}\n`,
     );
   }
 }

@@ -1,5 +1,6 @@
 import pino from "pino";
 import { prettyFactory } from "pino-pretty";
+import { isoTime } from "../base/clock.ts";
 import type { Log, LogLevel } from "../base/log.ts";
 import { printable } from "../base/printable.ts";
 import { printableFields } from "./log_fields.ts";
@@ -30,7 +31,7 @@ export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
     {
       level,
       base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: () => `,"time":"${isoTime()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
     { write: (json: string) => write((format === "json" ? json : pretty(json)).trimEnd()) },

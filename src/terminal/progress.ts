@@ -1,3 +1,4 @@
+import { clearInterval, setInterval } from "../base/clock.ts";
 import { RateMeter } from "./rate_meter.ts";
 import type { StatusLine } from "./status_line.ts";
 import type { Terminal } from "./terminal.ts";

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 /** A timer that is set often and rarely goes off: it is only moved if it would go off too late. */
 export class Alarm {
   readonly #ring: () => void;

@@ -1,3 +1,4 @@
+import { monotonicMs, setInterval } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import type { Log } from "../base/log.ts";
@@ -38,14 +39,14 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
   });
   const socket = connect(environment.address);
   let isClosed = false;
-  const link = localLink(socket, "worker", { nowMs, heartbeatMs: beatMs });
+  const link = localLink(socket, "worker", { nowMs: monotonicMs, heartbeatMs: beatMs });
   const session = new WorkerSession({
     send: (message) => link.send(message),
     hasUnsent: () => isClosed || link.queuedBytes > 0,
     leave: (code) => {
       void link.close("the worker leaves").then(() => process.exit(code));
     },
-    nowMs,
+    nowMs: monotonicMs,
     watch,
     notePath: note,
     lastPath: environment.last,
@@ -56,7 +57,7 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
     isClosed = true;
     session.orphaned();
   };
-  setInterval(() => link.tick(nowMs()), beatMs);
+  setInterval(() => link.tick(monotonicMs()), beatMs);
   session.hello(environment.secret);
   return await new Promise<never>(() => {});
 }
@@ -71,10 +72,6 @@ function offerToBeKilled(): void {
   } catch {
     // another system, or it counts for more already
   }
-}
-
-function nowMs(): number {
-  return performance.now();
 }
 
 type Environment = Readonly<{

@@ -1,3 +1,4 @@
+import { queueMicrotask, setImmediate } from "../base/clock.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { messageJobs } from "../base/run_limits.ts";
 import { watchSlots } from "../base/watchdog.ts";

@@ -1,3 +1,4 @@
+import { elapsed } from "../base/clock.ts";
 import { jobErrorBytesMax } from "../base/limits.ts";
 import { includes, RangeSet, rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
@@ -98,7 +99,7 @@ export class SliceRun {
       case "failed": {
         const { how, message } = result;
         const stack = result.stack.slice(0, jobErrorBytesMax);
-        this.#failed.push({ seq, how, message, stack, durationMs: Math.max(0, durationMs) });
+        this.#failed.push({ seq, how, message, stack, durationMs: elapsed(durationMs) });
         this.#failureChars += message.length + stack.length;
       }
     }
@@ -130,7 +131,7 @@ export class SliceRun {
       skipped: rangesOf(this.#skipped),
       failed: failed ?? [],
       released: this.#released.ranges,
-      busyMs,
+      busyMs: elapsed(busyMs),
     };
     const rest = more.map((failed) => ({
       ...first,

@@ -1,5 +1,7 @@
+import { setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
 import type { Log } from "../base/log.ts";
+import { cutOffExitCode } from "../base/worker_variables.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
 import { describeError } from "../plugin/describe_error.ts";
 import { Handler } from "../plugin/invoke.ts";
@@ -61,7 +63,7 @@ export class WorkerSession {
     if (this.#isLeaving || this.#isOrphaned) return;
     this.#isOrphaned = true;
     // The watchdog is to find the supervisor dead first: it clears up behind it.
-    setTimeout(() => process.exit(1), process.platform === "win32" ? 0 : orphanMs);
+    setTimeout(() => process.exit(cutOffExitCode), process.platform === "win32" ? 0 : orphanMs);
   }
 
   hello(secret: string): void {

@@ -1,6 +1,6 @@
 import t from "tap";
 import { join } from "node:path";
-import { portOf, processesOf, until } from "./harness.ts";
+import { portOf, processesOf, runtimes, until } from "./harness.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
 // Table A of docs/reliability.md: what happens to a slave, and what comes of it.
@@ -355,3 +355,28 @@ row("A22: the database is down for a while: nobody is buried for it", async (t, 
   t.match(ending(master), { handedOut: jobs, done: jobs, dead: 0 });
   t.notOk(stage.has("scripted.dead.ndjson"), "no dead letter was ever written");
 });
+
+row(
+  "A27: a handler that fakes the clock, as helpers of tests do: it ends, and nobody is charged",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "clock.ts",
+      `
+    function fake() {
+      performance.now = () => 0;
+      Date.now = () => 0;
+      for (const name of ["setTimeout", "setInterval", "setImmediate", "queueMicrotask"]) globalThis[name] = () => 0;
+    }
+    export function* getJobs() {
+      fake();
+      for (let id = 0; id < 200; id++) yield id;
+    }
+    export const handleJob = fake;
+  `,
+    );
+    const master = stage.start(runtimes.binary, ["run", plugin, "--procs", "1", "--timeout", "1s", "--json"]);
+    t.equal(await master.ended, 0, master.stderr);
+    t.match(ending(master), { done: 200, dead: 0, repeated: 0 });
+    t.notMatch(master.stderr, /WARN/);
+  },
+);

@@ -92,6 +92,25 @@ export const processMutants: readonly Mutant[] = [
     checks: [hanging(test("slave/slave", "process.exit in a handler costs its job, not its neighbours"))],
   },
   {
+    name: "a death that nobody is suspected of is nobody's, however often",
+    patches: [{ file: "src/slave/suspects.ts", find: "    return again;", replace: "    return [];" }],
+    checks: [
+      quickTest("slave/pure", "deaths that nobody is suspected of are explained by who was there twice"),
+      hanging(test("slave/slave", "a job whose worker dies twice with nothing noted is suspect")),
+    ],
+  },
+  {
+    name: "a plugin can change the clock",
+    patches: [{
+      file: "src/base/clock.ts",
+      find: "export const monotonicMs: () => number = performance.now.bind(performance);",
+      replace: "export const monotonicMs: () => number = () => performance.now();",
+    }],
+    checks: [
+      quickTest("base/clock", "clocks, timers and chance go on"),
+    ],
+  },
+  {
     name: "a job begins before it is noted",
     patches: [{
       file: "src/worker/runner.ts",

@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, readdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 /** What the jobs of the tests do: each says so itself. */
 type Job = { do?: string; ms?: number; code?: number; id?: number; mark?: string };
@@ -37,10 +39,53 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
       return await new Promise(() => setInterval(() => {}, 1_000));
     case "throw":
       throw new Error("it threw");
+    case "fake clock":
+      return fakeClocks();
+    case "close connection":
+      for (let fd = 3; fd < 64; fd++) attempt(() => closeSync(fd));
+      return;
+    case "garbage":
+      // into its connection as well, as a frame of 1.7 GB
+      for (let fd = 3; fd < 64; fd++) attempt(() => writeSync(fd, "garbage!"));
+      return await sleep(10_000);
+    case "exit unnoted":
+      for (const name of readdirSync(tmpdir()).filter((name) => name.startsWith("taskmaster-"))) {
+        const notes = readdirSync(join(tmpdir(), name)).filter((file) => file.endsWith(".note"));
+        for (const file of notes) {
+          writeFileSync(join(tmpdir(), name, file), new Uint8Array(300_000), { flag: "r+" });
+        }
+      }
+      return process.kill(process.pid, "SIGKILL") as unknown as void;
     case "oom":
       throw new Error(`counts for ${readFileSync("/proc/self/oom_score_adj", "utf8").trim()}`);
     case "token":
       throw new Error(`TASKMASTER_TOKEN is ${process.env.TASKMASTER_TOKEN}`);
+  }
+}
+
+/** As helpers of tests do it, and as nobody should: time stands still, runs back, or is none, and no timer rings. */
+function fakeClocks(): void {
+  const { performance, process } = globalThis;
+  performance.now = () => NaN;
+  Date.now = () => -1;
+  process.hrtime = (() => [0, 0]) as unknown as typeof process.hrtime;
+  Math.random = () => NaN;
+  const timers = [
+    "setTimeout",
+    "setInterval",
+    "setImmediate",
+    "clearTimeout",
+    "clearImmediate",
+    "queueMicrotask",
+  ];
+  for (const name of timers) (globalThis as Record<string, unknown>)[name] = () => 0;
+}
+
+function attempt(step: () => void): void {
+  try {
+    step();
+  } catch {
+    // not open
   }
 }
 

@@ -9,7 +9,7 @@ import { Seat } from "../../src/slave/seat.ts";
 import { workerCommand } from "../../src/slave/self.ts";
 import { startSlave } from "../../src/slave/slave.ts";
 import { isWorthSlice, slaveCredit, sliceJobs, Speed, workerRoom } from "../../src/slave/speed.ts";
-import { deathReason, suspectsOf } from "../../src/slave/suspects.ts";
+import { deathReason, suspectsOf, UnexplainedDeaths } from "../../src/slave/suspects.ts";
 
 t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
   const longest = new Pauses(() => 1);
@@ -217,4 +217,31 @@ t.test("credit is said without an answer where it matters: a worker has nothing 
   t.same(says(8, false), [8], "half as much");
   t.same(says(0, false), [0], "none");
   t.same(says(1, false), [1]);
+});
+
+t.test("a note file that a handler wrote into is no note", async (t) => {
+  const file = (numbers: readonly number[], which = 0) => {
+    const bytes = new Uint8Array(noteFileBytes);
+    new Int32Array(bytes.buffer, 0, 1)[0] = which;
+    bytes.set(new Uint8Array(new Float64Array(numbers).buffer), noteOffset(0));
+    return bytes;
+  };
+  t.same(readNote(file([1, 5, 7, 1, 2, 4])), { number: 1, running: [2, 4], ahead: [5, 7], onStack: null });
+  t.equal(readNote(file([1, 5, 7, 1, 2, 4], 0x78787878)), null, "which of the two counts");
+  t.equal(readNote(file([1, 5, 7, 1.5, 2, 4])), null, "how many ranges");
+  t.equal(readNote(file([1, 5, 7, -1, 2, 4])), null);
+  t.equal(readNote(file([1, 5, 7, 1, 4, 2])), null, "a range that ends before it begins");
+  t.equal(readNote(file([1, NaN, 7, 0])), null);
+  t.equal(readNote(new Uint8Array(noteFileBytes).fill(0x78)), null);
+  t.equal(readNote(new Uint8Array(3)), null, "cut off");
+});
+
+t.test("deaths that nobody is suspected of are explained by who was there twice", async (t) => {
+  const deaths = new UnexplainedDeaths();
+  t.same(deaths.explain([], []), [], "nothing waited there");
+  t.same(deaths.explain([3, 4], [[3, 6]]), [3, 4], "the note names one of those that have not ended");
+  t.same(deaths.explain([], [[3, 6], [8, 9]]), [], "the first death says nothing of them");
+  t.same(deaths.explain([1, 2], [[4, 7]]), [4, 6], "its note names only what was answered");
+  t.same(deaths.explain([], [[6, 7]]), [6, 7]);
+  t.same(deaths.explain([], [[8, 9]]), [], "a slice behind the first had not begun");
 });

@@ -68,6 +68,40 @@ t.test("a worker that is killed has what it noted for suspects, the slow killer 
   });
 });
 
+t.test("a handler that fakes clocks and timers changes nothing but its own", async (t) => {
+  await withSlave({ timeoutMs: 1_000 }, {}, async (master, slave) => {
+    master.lease(1, 0, [{ do: "fake clock" }, ...many(50, {}), { do: "throw" }, { do: "fake clock" }]);
+    await master.until(() => master.named("done").length === 52 && master.failed.length === 1);
+    t.equal(slave.status().crashes, 0, "nothing it sent was refused");
+    const { durationMs } = master.failed[0]!;
+    t.ok(durationMs >= 0 && durationMs < 1_000, `${durationMs} ms`);
+  });
+});
+
+t.test("a handler that closes or garbles its worker's connection is charged, with the true reason", async (t) => {
+  await withSlave({}, {}, async (master) => {
+    master.lease(1, 0, [{ do: "close connection" }]);
+    await master.until(() => master.crashes.length === 1);
+    master.lease(2, 1, [{ do: "garbage" }]);
+    await master.until(() => master.crashes.length === 2);
+    t.match(master.crashes, [
+      { suspects: [0, 1], reason: /^its connection to the supervisor ended while it ran/ },
+      { suspects: [1, 2], reason: /^what it sent was refused: Cannot read a frame of \d+ bytes/ },
+    ]);
+  });
+});
+
+t.test("a job whose worker dies twice with nothing noted is suspect", async (t) => {
+  await withSlave({}, {}, async (master, slave) => {
+    master.lease(1, 0, [{ do: "exit unnoted" }]);
+    await master.until(() => master.crashes.length === 1);
+    t.same(master.crashes, [{ suspects: [0, 1], reason: "killed by SIGKILL" }]);
+    t.equal(slave.status().crashes, 2, "the first death charged nobody");
+    master.lease(2, 1, many(3, {}));
+    await master.until(() => master.named("done").length === 3);
+  });
+});
+
 t.test("where memory is scarce a worker is ended before its supervisor", {
   skip: process.platform !== "linux" && "Linux only",
 }, async (t) => {

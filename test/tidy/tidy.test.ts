@@ -97,6 +97,27 @@ t.test("the core and the protocol are blind: no clock, chance, I/O or promise", 
   }
 });
 
+t.test("clocks, timers and chance come from base/clock.ts, which no plugin can change", async (t) => {
+  const globals = /(?<![.#\w"`])(?:(?:set|clear)(?:Timeout|Interval|Immediate)|queueMicrotask)\(/g;
+  const clocks =
+    /\b(?:performance\.|Date\.now|new Date\(\)|Math\.random|process\.hrtime|nextTick|timers\/promises)/;
+  const seen = new Set<string>();
+  for (const file of sources.filter((file) => !/^src\/base\/(?:clock|watchdog)\.ts$/.test(file))) {
+    const text = read(file);
+    const code = text.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, "");
+    if (clocks.test(code)) t.fail(`${file}: ${clocks.exec(code)![0]}`);
+    const imported = /import \{([^}]*)\} from "[^"]*\/clock\.ts"/.exec(text)?.[1] ?? "";
+    for (const [call] of code.matchAll(globals)) {
+      const name = call.slice(0, -1);
+      seen.add(name);
+      // a method of that name, not a call
+      if (new RegExp(`^  (?:async )?${name}\\([^)]*\\): `, "m").test(code)) continue;
+      if (!imported.split(/[\s,]+/).includes(name)) t.fail(`${file}: ${name} is the global one`);
+    }
+  }
+  t.ok(seen.size > 5, "calls were found");
+});
+
 t.test("the documented tree names every source file", async (t) => {
   const documented = read("docs/architecture.md");
   t.same(sources.filter((file) => !documented.includes(file.split("/").at(-1)!)), []);
