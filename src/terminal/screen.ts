@@ -1,3 +1,4 @@
+import { monotonicMs } from "../base/clock.ts";
 import { execFile, spawnSync } from "node:child_process";
 import { fstatSync, readFileSync } from "node:fs";
 import type { StatusLine } from "./status_line.ts";
@@ -112,7 +113,7 @@ export class Foreground {
   }
 
   readonly isForeground = (): boolean => {
-    const nowMs = performance.now();
+    const nowMs = monotonicMs();
     if (this.#source === "none" || nowMs < this.#askAtMs) return this.#answer;
     const isFirst = this.#askAtMs === -Infinity;
     this.#askAtMs = nowMs + (this.#source === "proc" ? procAnswerMs : psAnswerMs);
