@@ -79,8 +79,9 @@ function forged({ world: { random } }: Simulation, master: SimMaster, session: S
   return { lease, ...nothing, [random.pick(["done", "skipped", "released"])]: everything };
 }
 
+/** Without `final`: any event that finds the grace over ends the run. */
 function summary(master: SimMaster): string {
-  const { stranded, ...counters } = master.run.capture().state;
+  const { stranded, final: _, ...counters } = master.run.capture().state;
   return JSON.stringify([
     { ...counters, last: null },
     stranded.map(({ span, history, lease }) => [span.seq, span.count, history, lease]),
