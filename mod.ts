@@ -5,7 +5,15 @@ export * from "./src/base/errors.ts";
 export type { Address } from "./src/base/address.ts";
 export type { Log, LogLevel } from "./src/base/log.ts";
 export type { Outcome, RunStatus } from "./src/core/types.ts";
-export type { Context, JobContext, Jobs, Plugin, PluginLog, Summary } from "./src/plugin/types.ts";
+export type {
+  Context,
+  JobContext,
+  Jobs,
+  Plugin,
+  PluginLog,
+  SourceContext,
+  Summary,
+} from "./src/plugin/types.ts";
 export { type LoadedPlugin, loadPlugin } from "./src/plugin/load_plugin.ts";
 export type { KeyPair } from "./src/link/certificate.ts";
 export type { SlaveTls, Trust } from "./src/link/tls_client.ts";

@@ -9,7 +9,7 @@
 import { Buffer } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { Context, JobContext } from "../mod.ts";
+import type { Context, JobContext, SourceContext } from "../mod.ts";
 
 /** `offset` is where the line begins in the file, in bytes; `line` is without its end of line. */
 type Line = { offset: number; line: string };
@@ -25,14 +25,17 @@ const valuesMax = 10_000;
  * All lines from byte `last` on, so `last` is read as inclusive: the line there comes again, and is dropped if it
  * is still the same. A start costs the same however far into the file it is. One buffer is all the memory.
  */
-export async function* getJobs(last: number | undefined, { args }: Context): AsyncGenerator<Line> {
-  const path = pathOf(args);
-  const file = await open(path);
+export async function* getJobs(last: number | undefined, ctx: SourceContext): AsyncGenerator<Line> {
+  const path = pathOf(ctx);
+  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
+    throw hopeless.includes(error.code ?? "") ? ctx.fatal(`Cannot read ${path}: ${error.message}`) : error;
+  });
   const buffer = Buffer.allocUnsafe(lineBytesMax * 2);
   try {
+    if ((await file.stat()).isDirectory()) ctx.fatal(`Cannot read ${path}: it is a folder`);
     let offset = last ?? 0; // Of the buffer's first byte, where a line begins.
     let held = 0; // Bytes in the buffer.
-    if (last !== undefined) await checkLineBegins(file, last, path);
+    if (last !== undefined) await checkLineBegins(file, last, path, ctx);
     for (;;) {
       const { bytesRead } = await file.read(buffer, held, buffer.length - held, offset + held);
       const bytes = buffer.subarray(0, held + bytesRead);
@@ -76,19 +79,27 @@ export function teardown({ shared, args, log }: Context & { shared: Counts }): v
   if (args.field !== undefined) log.info(`Most frequent values of ${args.field}`, Object.fromEntries(most));
 }
 
-function pathOf({ file }: Context["args"]): string {
-  if (file === undefined) throw new Error("Name the file to read: taskmaster run plugins/lines.ts file=PATH");
-  return resolve(file);
+/** What is wrong with a path that trying again does not mend. */
+const hopeless = ["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP", "ENAMETOOLONG"];
+
+function pathOf({ args, fatal }: SourceContext): string {
+  const unknown = Object.keys(args).find((name) => name !== "file" && name !== "field");
+  if (unknown !== undefined) fatal(`There is no argument ${unknown}: it takes file=PATH and field=NAME`);
+  if (!args.file) fatal("Name the file to read: taskmaster run plugins/lines.ts file=PATH");
+  return resolve(args.file!);
 }
 
 /** A file that was rewritten since the last start would be read from the middle of a line, or not at all. */
-async function checkLineBegins(file: FileHandle, offset: number, path: string): Promise<void> {
+async function checkLineBegins(
+  file: FileHandle,
+  offset: number,
+  path: string,
+  { fatal }: SourceContext,
+): Promise<void> {
   if (offset === 0) return;
   const { bytesRead, buffer } = await file.read(Buffer.alloc(2), 0, 2, offset - 1);
   if (bytesRead === 2 && buffer[0] === newline) return;
-  throw new Error(
-    `No line begins at byte ${offset} of ${path} any more: it was rewritten. Start over with --reset`,
-  );
+  fatal(`No line begins at byte ${offset} of ${path} any more: it was rewritten. Start over with --reset`);
 }
 
 /** Bytes that are not UTF-8 become U+FFFD; a byte order mark is left out. */

@@ -7,7 +7,7 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import type { Context, JobContext, Summary } from "../mod.ts";
+import type { Context, JobContext, SourceContext, Summary } from "../mod.ts";
 
 type Post = { id: number; author_id: number; title: string; body: string };
 type Shared = { db?: DatabaseSync; write?: StatementSync };
@@ -16,9 +16,12 @@ type Shared = { db?: DatabaseSync; write?: StatementSync };
  * All posts behind `last`, page by page in the order of the primary key: memory stays the same however many
  * there are. `id > last` reads `last` as exclusive; `id >= last` (inclusive) would do as well.
  */
-export function* getJobs(last: number | undefined, { args, log }: Context): Generator<Post> {
+export function* getJobs(last: number | undefined, { args, log, fatal }: SourceContext): Generator<Post> {
+  const unknown = Object.keys(args).find((name) => name !== "file");
+  if (unknown !== undefined) fatal(`There is no argument ${unknown}: it takes file=PATH`);
   const path = pathOf(args);
   if (args.file === undefined && !existsSync(path)) makeSampleBlog(path, log);
+  if (!existsSync(path)) fatal(missing(path));
   const db = open(path);
   try {
     const page = db.prepare(
@@ -74,13 +77,13 @@ function pathOf(args: Context["args"]): string {
   return resolve(args.file ?? "posts.sqlite");
 }
 
+function missing(path: string): string {
+  return `There is no ${path} on this machine: an SQLite file is for one machine. Start taskmaster in its folder, or say file=PATH`;
+}
+
 /** Several processes write to the file at once: WAL lets readers go on, and a writer waits for its turn. */
 function open(path: string): DatabaseSync {
-  if (!existsSync(path)) {
-    throw new Error(
-      `There is no ${path} on this machine: an SQLite file is for one machine. Start taskmaster in its folder, or say file=PATH`,
-    );
-  }
+  if (!existsSync(path)) throw new Error(missing(path));
   const db = new DatabaseSync(path);
   db.exec("PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
   db.exec(

@@ -5,3 +5,12 @@ export function headline(message: string): string {
   );
   return first.endsWith(":") && second !== "" ? `${first} ${second}` : first;
 }
+
+/** `FILE:LINE:COLUMN` of the first frame of the stack in a message of many lines; empty if there is none. */
+export function placeIn(message: string): string {
+  for (const line of message.split("\n")) {
+    const frame = /^\s*at (?:.*\()?(?:file:\/\/)?((?:\/|[A-Za-z]:[\\/]).*:\d+:\d+)\)?$/.exec(line);
+    if (frame !== null) return frame[1]!;
+  }
+  return "";
+}

@@ -1,8 +1,8 @@
 import type { Block } from "../base/job_span.ts";
-import { sourceRetryMs } from "../base/limits.ts";
+import { errorMessageCharsMax, sourceRetryMs } from "../base/limits.ts";
 import { printable } from "../base/printable.ts";
 import type { Furthest, Mark } from "./furthest.ts";
-import { headline } from "./headline.ts";
+import { headline, placeIn } from "./headline.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Effect } from "./types.ts";
 
@@ -109,7 +109,7 @@ export class SourceState {
     this.message = `${fault}. ${advice}.\n${threw}`;
     this.#emit({
       kind: "warn",
-      message: `${fault}, and is given up: ${printable(headline(threw))}. ${advice}. ${end}`,
+      message: `${fault}, and is given up: ${inOneLine(threw)}. ${advice}. ${end}${whereOf(threw)}`,
     });
     this.#emit({ kind: "close source" });
   }
@@ -127,14 +127,17 @@ export class SourceState {
     this.#warnOfFailure(isFatal, pauseMs);
   }
 
-  /** The stack is left to the end: a source that is called again shows it in vain. */
+  /** Of the stack only its place is told: the rest is left to the end, for a source that is called again shows it in vain. */
   #warnOfFailure(isFatal: boolean, pauseMs: number | undefined): void {
     const next = this.mode === "waiting"
       ? `it is called again in ${pauseMs! / 1_000} s.`
       : isFatal
       ? `calling it again cannot help. ${end}`
       : `it threw ${this.#failures} times without a new job, and is given up. ${end}`;
-    this.#emit({ kind: "warn", message: `${printable(headline(this.message))}; ${next}` });
+    this.#emit({
+      kind: "warn",
+      message: `${inOneLine(this.message, isFatal)}; ${next}${whereOf(this.message)}`,
+    });
   }
 
   /** Calls `getJobs` again if it is time. */
@@ -160,3 +163,13 @@ export class SourceState {
 const startedOver = "getJobs ignores `last`: its first job is the run's first job again";
 const advice = "Let getJobs(last) begin at `last`";
 const end = "What it yielded is finished, then the run ends, resumable.";
+
+/** A fault that nobody but the plugin's author can mend is told whole. */
+function inOneLine(message: string, isWhole = false): string {
+  return printable(headline(message), isWhole ? errorMessageCharsMax : undefined).replace(/\.$/, "");
+}
+
+function whereOf(message: string): string {
+  const place = placeIn(message);
+  return place === "" ? "" : ` It was thrown at ${printable(place)}.`;
+}

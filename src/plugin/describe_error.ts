@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { inspect } from "node:util";
 import { errorMessageCharsMax, errorStackLinesMax } from "../base/limits.ts";
 
@@ -19,6 +20,24 @@ export function describeError(error: unknown): ErrorText {
   const message = cutMessage(attempt(() => messageOf(error)) ?? "something that cannot be shown was thrown");
   const stack = attempt(() => stackOf(error)) ?? "";
   return { message, stack: cutStack(stack) };
+}
+
+/** Where this program's own code is: in the compiled binary, or in its sources. */
+const ownCode = /\/\$bunfs\/|[/\\]~BUN[/\\]/;
+const here = import.meta.dirname ?? "";
+/** Not where a bundle happens to be. */
+const ownFolder: string = /[/\\]src[/\\]plugin$/.test(here) ? dirname(here) : "";
+
+/** A frame of the runtime, or of this program: it called the plugin. */
+function isOwnFrame(line: string): boolean {
+  if (!/^\s*at /.test(line)) return false;
+  return ownCode.test(line) || /\b(node|ext|native):|\(native\b/.test(line) ||
+    (ownFolder !== "" && line.includes(ownFolder));
+}
+
+/** A stack with the plugin's own frames only. */
+export function withoutOwnFrames(stack: string): string {
+  return stack.split("\n").filter((line) => !isOwnFrame(line)).join("\n");
 }
 
 function attempt(read: () => string): string | undefined {

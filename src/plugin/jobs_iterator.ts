@@ -1,42 +1,195 @@
+import { describeError } from "./describe_error.ts";
 import { SourceFault } from "./source_fault.ts";
 
-/** The iterator of what `getJobs` returned, and whether its `next()` gives promises. */
-export type JobsIterator =
-  | Readonly<{ isAsync: false; iterator: Iterator<unknown> }>
-  | Readonly<{ isAsync: true; iterator: AsyncIterator<unknown> }>;
+/**
+ * What `getJobs` returned, opened as `for await` opens it: `next` is read once. An async iterator's `next()` gives
+ * promises of results; a sync one's gives results, whose values may be promises.
+ */
+export type JobsIterator = Readonly<{ isAsync: boolean; iterator: object; next: (this: object) => unknown }>;
 
 const wanted = "it must return an array, an iterable, an async iterable, or a promise of one";
+const broken = "The iterator of getJobs breaks the iteration protocol";
+const resultWanted = "It must answer `{ value: job, done: false }`, and `{ done: true }` at the end";
+
+/** Whether `for await` would take it as it is. A query may be that and a promise of all its rows, too. */
+export function isAsyncIterable(jobs: unknown): boolean {
+  return isObject(jobs) && typeof (jobs as Members)[Symbol.asyncIterator] === "function";
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return isObject(value) && typeof (value as { then?: unknown }).then === "function";
+}
 
 /**
  * Opens what `getJobs` returned.
  *
- * @throws {SourceFault} (fatal) if it is none of what it may be.
+ * @throws {SourceFault} (fatal) if it is none of what it may be; and whatever the plugin's own code throws.
  */
 export function openJobs(jobs: unknown): JobsIterator {
-  if (typeof jobs !== "object" || jobs === null) throw refused(jobs);
-  const { [Symbol.asyncIterator]: openAsync, [Symbol.iterator]: openSync } = jobs as Record<symbol, unknown>;
-  if (typeof openAsync === "function") return { isAsync: true, iterator: openAsync.call(jobs) };
-  if (typeof openSync === "function") return { isAsync: false, iterator: openSync.call(jobs) };
-  throw refused(jobs);
+  if (!isObject(jobs)) throw refused(jobs);
+  const openAsync = (jobs as Members)[Symbol.asyncIterator] ?? null;
+  const open = openAsync ?? (jobs as Members)[Symbol.iterator] ?? null;
+  if (open === null) throw refused(jobs);
+  const isAsync = openAsync !== null;
+  const name = isAsync ? "[Symbol.asyncIterator]" : "[Symbol.iterator]";
+  if (typeof open !== "function") {
+    throw new SourceFault(
+      `getJobs returned an object whose ${name} is ${
+        kindOf(open)
+      }: it must be a method that returns an iterator.`,
+      true,
+    );
+  }
+  const iterator: unknown = open.call(jobs);
+  const next: unknown = isObject(iterator) ? (iterator as { next?: unknown }).next : undefined;
+  if (typeof next !== "function") throw noIterator(name, iterator, next);
+  return { isAsync, iterator: iterator as object, next: next as JobsIterator["next"] };
 }
 
-/** Calls `return()` if there is one, and waits for it. What it throws comes too late to matter. */
-export async function returnOf({ iterator }: JobsIterator): Promise<void> {
+/**
+ * Whether an answer of `next()` says that there are no more jobs.
+ *
+ * @throws {SourceFault} (fatal) if it is no result, or if its `done` is what is always true by mistake.
+ */
+export function isLast(step: unknown): boolean {
+  if (!isObject(step)) {
+    throw new SourceFault(`${broken}: next() answered ${kindOf(step)}. ${resultWanted}.`, true);
+  }
+  const { done } = step as { done?: unknown };
+  if (!done) return false;
+  if (done === true || !(typeof done === "function" || isThenable(done))) return true;
+  throw new SourceFault(
+    `${broken}: next() answered an object whose \`done\` is ${kindOf(done)}, which always counts as true. ` +
+      `${resultWanted}.`,
+    true,
+  );
+}
+
+/**
+ * The job in an answer of `next()` that is not the last one.
+ *
+ * @throws {SourceFault} (fatal) if there is none in it: `for await` would make an `undefined` of it, and the job that
+ * was meant is lost.
+ */
+export function jobIn(step: unknown): unknown {
+  const { value } = step as { value?: unknown };
+  if (value === undefined && !("value" in (step as object))) checkEmpty(step as object);
+  return value;
+}
+
+/** `{ done: false }` is `undefined`, as the language has it. */
+function checkEmpty(step: object): void {
+  if (isThenable(step)) {
+    throw new SourceFault(
+      `${broken}: next() answered a promise, where a result belongs. If next() is asynchronous, open the iterator ` +
+        "by `[Symbol.asyncIterator]` instead of `[Symbol.iterator]`.",
+      true,
+    );
+  }
+  const names = Object.keys(step);
+  if ("done" in step && names.every((name) => name === "done")) return;
+  const has = names.length === 0
+    ? ""
+    : ` (it has ${names.slice(0, 5).map((name) => `\`${name}\``).join(", ")})`;
+  throw new SourceFault(
+    `${broken}: next() answered an object without \`value\`${has}: the job itself? ${resultWanted}.`,
+    true,
+  );
+}
+
+/**
+ * What an iterator that has no more jobs says besides is no job, as in any loop. Returns what to say of it; null if
+ * there is nothing.
+ *
+ * @param yielded Whether it yielded any job.
+ * @throws {SourceFault} (fatal) if it yielded nothing, and all its jobs are in there.
+ */
+export function leftOver(value: unknown, yielded: boolean): string | null {
+  if (value === undefined) return null;
+  if (!yielded && holdsJobs(value)) {
+    throw new SourceFault(
+      `getJobs yielded nothing, and its iterator ended with ${
+        kindOf(value)
+      }: what a generator returns is no job. ` +
+        "Write `yield*` in place of `return`.",
+      true,
+    );
+  }
+  return `The iterator of getJobs ended with ${
+    kindOf(value)
+  }, which is not taken as a job: what a generator ` +
+    "returns is none. If it is one, `yield` it before the end.";
+}
+
+function holdsJobs(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some((job) => job !== undefined);
+  return typeof value === "object" && value !== null &&
+    (isAsyncIterable(value) || typeof (value as Members)[Symbol.iterator] === "function");
+}
+
+/**
+ * Has the iterator clean up by its `return()`, if there is one, and waits for it. Returns what went wrong; null if
+ * nothing did. What `isExpected` says of an error is no fault: that of the aborted signal.
+ */
+export async function returnOf(
+  { iterator }: JobsIterator,
+  isExpected: (error: unknown) => boolean,
+): Promise<string | null> {
   try {
-    await iterator.return?.();
-  } catch {
-    // The run is over for this source.
+    const close: unknown = (iterator as { return?: unknown }).return ?? null;
+    if (close === null) return null;
+    if (typeof close !== "function") return `${broken}: its \`return\` is ${kindOf(close)}, and no method.`;
+    const result: unknown = await close.call(iterator);
+    return isObject(result)
+      ? null
+      : `${broken}: return() answered ${kindOf(result)}, and must answer an object.`;
+  } catch (error) {
+    if (isExpected(error)) return null;
+    const { message, stack } = describeError(error);
+    return `The iterator of getJobs could not clean up: return() threw: ${stack || message}`;
   }
 }
 
-function refused(jobs: unknown): SourceFault {
-  return new SourceFault(`getJobs returned ${kindOf(jobs)}: ${wanted}.${advice(jobs)}`, true);
+type Members = Readonly<Record<symbol, unknown>>;
+
+/** In the language's sense: functions are objects, too. */
+function isObject(value: unknown): value is object {
+  return typeof value === "object" ? value !== null : typeof value === "function";
 }
 
-function kindOf(jobs: unknown): string {
-  if (jobs === null || jobs === undefined) return String(jobs);
-  if (typeof jobs === "object") return "an object that is not iterable";
-  return `a ${typeof jobs}`;
+function noIterator(name: string, iterator: unknown, next: unknown): SourceFault {
+  const what = `${broken}: ${name}() returned `;
+  const must = "It must return an object with a method `next`";
+  if (!isObject(iterator)) return new SourceFault(`${what}${kindOf(iterator)}. ${must}.`, true);
+  if (next !== undefined) {
+    return new SourceFault(`${what}an object whose \`next\` is ${kindOf(next)}. ${must}.`, true);
+  }
+  const isIterable = [Symbol.iterator, Symbol.asyncIterator].some((key) =>
+    typeof (iterator as Members)[key] === "function"
+  );
+  const hint = isThenable(iterator)
+    ? `, and it must not be \`async\``
+    : isIterable
+    ? ": an array, for instance, has one by `rows[Symbol.iterator]()`"
+    : "";
+  return new SourceFault(`${what}${kindOf(iterator)}, which has no \`next\`. ${must}${hint}.`, true);
+}
+
+function refused(jobs: unknown): SourceFault {
+  const not = typeof jobs === "object" && jobs !== null ? " that is not iterable" : "";
+  return new SourceFault(`getJobs returned ${kindOf(jobs)}${not}: ${wanted}.${advice(jobs)}`, true);
+}
+
+/** A value of the plugin as words. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value !== "object") return `a ${typeof value}`;
+  if (Array.isArray(value)) return "an array";
+  if (isThenable(value)) return "a promise";
+  const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
+  return typeof name === "string" && name !== "" && name !== "Object"
+    ? `an instance of ${name}`
+    : "an object";
 }
 
 function advice(jobs: unknown): string {
@@ -45,8 +198,14 @@ function advice(jobs: unknown): string {
   }
   if (typeof jobs === "function") return " If that is a generator function, call it.";
   if (typeof jobs === "string") return " Return `[job]` if the string is the one job.";
-  if (typeof (jobs as { next?: unknown } | null)?.next === "function") {
+  const { next, rows, length, on } = (jobs ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof next === "function") {
     return " It has `next()`: give it `[Symbol.asyncIterator]() { return this; }`.";
+  }
+  if (Array.isArray(rows)) return " Its `rows` are an array: return these.";
+  if (typeof length === "number") return " Return `Array.from` of it.";
+  if (typeof on === "function") {
+    return ' What emits its jobs is iterated by `on(emitter, "name")` of node:events.';
   }
   return "";
 }

@@ -1,14 +1,24 @@
-import { clearImmediate, setImmediate } from "../base/clock.ts";
+import { clearImmediate, queueMicrotask, setImmediate } from "../base/clock.ts";
 import type { Block } from "../base/job_span.ts";
 import { decode } from "../protocol/codec.ts";
+import { describeError } from "./describe_error.ts";
 import { BadJob, JobCollector } from "./job_collector.ts";
-import { type JobsIterator, openJobs, returnOf } from "./jobs_iterator.ts";
+import {
+  isAsyncIterable,
+  isLast,
+  isThenable,
+  jobIn,
+  type JobsIterator,
+  leftOver,
+  openJobs,
+  returnOf,
+} from "./jobs_iterator.ts";
 import { equalCursors, Neighbours } from "./neighbours.ts";
 import { pluginLog } from "./plugin_log.ts";
 import { SourceFault, thrown } from "./source_fault.ts";
 import type { SourceHooks, SourceParts } from "./source_hooks.ts";
 import { nextTurn, Turn } from "./turn.ts";
-import type { Plugin } from "./types.ts";
+import type { Plugin, SourceContext } from "./types.ts";
 
 /** Most jobs of one block: bounds its table, and what is handed over in one go. */
 const blockJobsMax = 4_096;
@@ -30,7 +40,7 @@ export class Reading {
   readonly #running: Promise<void>;
   /** Until two equal neighbours were warned about. */
   #neighbours: Neighbours | undefined = new Neighbours();
-  /** Jobs handed over, where the hooks do not count. */
+  /** Jobs handed over. */
   #handedOver = 0;
   /** What the block being collected may still take. */
   #jobsLeft = 0;
@@ -38,6 +48,10 @@ export class Reading {
   #jobs: JobsIterator | undefined = undefined;
   /** The iterator ended or threw: it needs no `return()`. */
   #isExhausted = false;
+  /** Of `ctx.fatal`: the first call counts, whatever the plugin does afterwards. */
+  #verdict: SourceFault | undefined = undefined;
+  /** What a sync iterator yielded, if it is to be awaited. */
+  #promised: PromiseLike<unknown> | undefined = undefined;
   /** Pending while a job waits for its block to be handed over. */
   #flushing: NodeJS.Immediate | undefined = undefined;
   /** Set while the demand is awaited. */
@@ -80,7 +94,9 @@ export class Reading {
   async #run(parts: SourceParts, last: Uint8Array | undefined): Promise<void> {
     await Promise.resolve(); // Out of `open`: no hook is called from inside it.
     try {
-      await this.#read(await this.#call(parts, last));
+      await this.#open(parts, last);
+      if (this.#jobs !== undefined && !this.#isOver) await this.#read(this.#jobs);
+      if (this.#verdict !== undefined) throw this.#verdict;
     } catch (error) {
       if (!(error instanceof SourceFault || error instanceof BadJob)) throw error;
       this.#fail(error);
@@ -89,80 +105,136 @@ export class Reading {
     this.#end();
   }
 
-  async #call(parts: SourceParts, last: Uint8Array | undefined): Promise<unknown> {
-    const ctx = { args: parts.args, signal: this.#abort.signal, log: pluginLog(this.#hooks.log) };
+  /** What is iterable and a promise, too (a query), is not awaited: that may bring all rows at once. */
+  async #open(parts: SourceParts, last: Uint8Array | undefined): Promise<void> {
     try {
-      return await this.#plugin.getJobs!(last === undefined ? undefined : decode(last), ctx);
-    } catch (error) {
-      throw thrown("getJobs", error);
-    }
-  }
-
-  async #read(returned: unknown): Promise<void> {
-    if (this.#isOver) return;
-    this.#jobs = this.#open(returned);
-    this.#askDemand();
-    this.#turn.begin();
-    await (this.#jobs.isAsync ? this.#readAsync(this.#jobs.iterator) : this.#readSync(this.#jobs.iterator));
-  }
-
-  #open(returned: unknown): JobsIterator {
-    try {
-      return openJobs(returned);
+      const returned: unknown = this.#plugin.getJobs!(
+        last === undefined ? undefined : decode(last),
+        this.#contextOf(parts),
+      );
+      const jobs = isAsyncIterable(returned) ? returned : await returned;
+      if (!this.#isOver) this.#jobs = openJobs(jobs);
     } catch (error) {
       throw error instanceof SourceFault ? error : thrown("getJobs", error);
     }
   }
 
-  async #readSync(iterator: Iterator<unknown>): Promise<void> {
-    while (!this.#isOver) {
-      if (!this.#hasRoom()) await this.#makeRoom();
-      else if (this.#pullSome(iterator)) return;
-      else await this.#letOthersRun();
-    }
+  #contextOf({ args }: SourceParts): SourceContext {
+    const fatal = (reason: string) => this.#giveUp(reason);
+    return { args, signal: this.#abort.signal, log: pluginLog(this.#hooks.log), fatal };
   }
 
-  /** Pulls until the block is full, so that it is on its way while the next one is made, or the turn is spent. */
-  #pullSome(iterator: Iterator<unknown>): boolean {
+  /** `ctx.fatal`. It holds from the next microtask on, even if the plugin catches what this throws, and goes on. */
+  #giveUp(reason: unknown): never {
+    const { message } = describeError(reason);
+    const verdict = this.#verdict ??= new SourceFault(`getJobs called ctx.fatal: ${message}`, true);
+    queueMicrotask(() => this.#fail(verdict));
+    throw new Error(`ctx.fatal: ${message}`);
+  }
+
+  async #read(jobs: JobsIterator): Promise<void> {
+    this.#askDemand();
+    this.#turn.begin();
+    const value = await (jobs.isAsync ? this.#readAsync(jobs) : this.#readSync(jobs));
+    if (this.#isOver) return;
+    const warning = leftOver(value, this.#handedOver + this.#collector.count > 0);
+    if (warning !== null) this.#hooks.log("warn", warning);
+  }
+
+  /** Resolves to what the iterator says at its end besides. */
+  async #readSync(jobs: JobsIterator): Promise<unknown> {
+    while (!this.#isOver) {
+      if (!this.#hasRoom()) await this.#makeRoom();
+      else {
+        const last = this.#pullSome(jobs);
+        if (last !== undefined) return await this.#valueOf(last);
+        if (this.#promised !== undefined) await this.#takePromised(this.#promised);
+        else await this.#letOthersRun();
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * Pulls until the block is full, so that it is on its way while the next one is made, or the turn is spent, or
+   * something is to be awaited. Returns the last answer of `next()`.
+   */
+  #pullSome({ iterator, next }: JobsIterator): { value?: unknown } | undefined {
     do {
-      let step: IteratorResult<unknown>;
+      let job: unknown;
       try {
-        step = iterator.next();
-        if (step.done) return this.#exhaust();
+        const step = next.call(iterator);
+        if (isLast(step)) {
+          this.#isExhausted = true;
+          return step as object;
+        }
+        job = jobIn(step);
       } catch (error) {
         throw this.#threw(error);
       }
-      this.#take(step.value);
+      if (this.#verdict !== undefined) throw this.#verdict;
+      if (isThenable(job)) {
+        this.#promised = job;
+        return undefined;
+      }
+      this.#take(job);
     } while (this.#hasRoom() && !this.#turn.isSpent());
-    return false;
+    return undefined;
   }
 
-  async #readAsync(iterator: AsyncIterator<unknown>): Promise<void> {
+  /** Awaits a value of a sync iterator, as `for await` does. If it is rejected, the iterator may still clean up. */
+  async #takePromised(promised: PromiseLike<unknown>): Promise<void> {
+    this.#promised = undefined;
+    if (this.#collector.count > 0) this.#flushing ??= setImmediate(this.#flush);
+    let job: unknown;
+    try {
+      job = await promised;
+    } catch (error) {
+      throw thrown("getJobs", error);
+    }
+    if (this.#isOver) return;
+    this.#take(job);
+    this.#flushing ??= setImmediate(this.#flush);
+    if (this.#turn.isSpent()) await this.#letOthersRun();
+  }
+
+  async #readAsync({ iterator, next }: JobsIterator): Promise<unknown> {
     while (!this.#isOver) {
       if (!this.#hasRoom()) {
         await this.#makeRoom();
         continue;
       }
-      let step: IteratorResult<unknown>;
+      let job: unknown;
       try {
-        step = await iterator.next();
-        if (step.done) return void this.#exhaust();
+        const step = await next.call(iterator);
+        if (isLast(step)) {
+          this.#isExhausted = true;
+          return (step as { value?: unknown }).value;
+        }
+        job = jobIn(step);
       } catch (error) {
         throw this.#threw(error);
       }
-      if (this.#isOver) return;
-      this.#take(step.value);
+      if (this.#isOver) return undefined;
+      this.#take(job);
       this.#flushing ??= setImmediate(this.#flush);
       if (this.#turn.isSpent()) await this.#letOthersRun();
     }
+    return undefined;
   }
 
-  #exhaust(): true {
-    this.#isExhausted = true;
-    return true;
+  /** What a sync iterator says at its end is awaited too, so that it is not rejected unheard. */
+  async #valueOf(step: { value?: unknown }): Promise<unknown> {
+    try {
+      return await step.value;
+    } catch (error) {
+      throw thrown("getJobs", error);
+    }
   }
 
+  /** After an answer that breaks the protocol the iterator may still clean up. */
   #threw(error: unknown): SourceFault {
+    if (error instanceof SourceFault) return error;
     this.#isExhausted = true;
     return thrown("getJobs", error);
   }
@@ -239,12 +311,18 @@ export class Reading {
     this.#hooks.onEnd();
   }
 
-  #fail(error: SourceFault | BadJob): void {
+  #fail(fault: SourceFault | BadJob): void {
     if (this.#isOver) return;
     this.#handOver(false);
     if (this.#isOver) return;
     this.#isOver = true;
     clearImmediate(this.#flushing);
+    const error = this.#verdict ?? fault;
+    // What the plugin still does after `ctx.fatal` is in vain.
+    if (this.#verdict !== undefined) {
+      this.#abort.abort(new DOMException("ctx.fatal was called", "AbortError"));
+    }
+    this.#wake?.();
     this.#return();
     if (error instanceof SourceFault) {
       return this.#hooks.onError({ message: error.message, fatal: error.fatal });
@@ -252,9 +330,13 @@ export class Reading {
     this.#hooks.onError({ message: `getJobs yielded job ${this.#nextSeq()}, ${error.message}`, fatal: true });
   }
 
-  /** Lets the iterator clean up, unless it already has. What it throws comes too late to matter. */
+  /** Lets the iterator clean up, unless it already has. What it throws comes too late to change anything, but is told. */
   #return(): void {
     if (this.#jobs === undefined || this.#isExhausted || this.#returned !== undefined) return;
-    this.#returned = returnOf(this.#jobs);
+    const { signal } = this.#abort;
+    const isExpected = (error: unknown) => signal.aborted && (error as Error | null)?.name === "AbortError";
+    this.#returned = returnOf(this.#jobs, isExpected).then((warning) => {
+      if (warning !== null) this.#hooks.log("warn", warning);
+    });
   }
 }

@@ -18,6 +18,16 @@ export interface Context {
   readonly log: PluginLog;
 }
 
+/** What `getJobs` is told besides. */
+export interface SourceContext extends Context {
+  /**
+   * Ends the run at once: calling `getJobs` again cannot help, for an argument is missing, or a file. What was yielded
+   * before is finished and saved, the exit code is 1, and the run can be resumed. Throws; the first call counts even
+   * if the plugin catches it.
+   */
+  fatal(reason: string): never;
+}
+
 /** What a handler is told besides. A copy made with `{ ...ctx }` lacks `signal`, `skip` and `fatal`: pass `ctx` itself on. */
 export interface JobContext<Shared = unknown> extends Context {
   /** Which attempt this is, from 1. */
@@ -54,7 +64,7 @@ export interface Summary {
 /** A plugin: an ES module with these exports, or with a default export that holds them. */
 export interface Plugin<Job = unknown, Cursor = Job, Shared = unknown> {
   /** The jobs after `last`, which is undefined on a fresh start. */
-  getJobs?(last: Cursor | undefined, ctx: Context): Jobs<Job> | Promise<Jobs<Job>>;
+  getJobs?(last: Cursor | undefined, ctx: SourceContext): Jobs<Job> | Promise<Jobs<Job>>;
   /** Does the work; its result is ignored; throwing fails the attempt. Must be idempotent. */
   handleJob?(job: Job, ctx: JobContext<Shared>): unknown;
   /** What `last` will be; pure, synchronous, never undefined. The default is the job itself. */

@@ -66,7 +66,7 @@ function headline({ outcome, dead, saveError, fault }: Ending): string {
     case "stopped":
       return "Stopped and saved.";
     case "source failed":
-      return `Ended: ${printable(outcome.message.split("\n")[0]!)}`;
+      return `Ended: ${printable(outcome.message.split("\n")[0]!, 1_000)}`;
     case "complete":
       if (outcome.ignoredLast) {
         return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";

@@ -120,6 +120,33 @@ t.test("a source that throws is warned about each time, with when it is called a
   t.same(run.take("end")[0]!.outcome, { kind: "source failed", message }, "with the stack");
 });
 
+t.test("the place of an error is told at once, whatever the runtime writes around it", async (t) => {
+  const places = {
+    "    at getJobs (/srv/my jobs/a.ts:3:9)": "/srv/my jobs/a.ts:3:9",
+    "    at async file:///srv/a.ts:3:9": "",
+    "    at file:///srv/a.ts:3:9": "/srv/a.ts:3:9",
+    "    at new Pages (C:\\jobs\\a.ts:3:9)": "C:\\jobs\\a.ts:3:9",
+    "    at map (native:1:11)\n    at pages (/srv/b.ts:1:2)": "/srv/b.ts:1:2",
+    "    at next (<anonymous>)": "",
+  };
+  for (const [stack, place] of Object.entries(places)) {
+    const run = new TestRun();
+    run.say({ kind: "source failed", message: `getJobs threw: gone\nError: gone\n${stack}`, fatal: false });
+    const where = place === "" ? "" : ` It was thrown at ${place}.`;
+    t.same(run.take("warn")[0]!.message, `getJobs threw: gone; it is called again in 1 s.${where}`);
+  }
+});
+
+t.test("a fatal fault is told whole, and no full stop is doubled", async (t) => {
+  const run = new TestRun();
+  const message = `getJobs called ctx.fatal: ${"x".repeat(500)}.`;
+  run.say({ kind: "source failed", message, fatal: true });
+  t.same(
+    run.take("warn")[0]!.message.startsWith(`${message.slice(0, -1)}; calling it again cannot help. `),
+    true,
+  );
+});
+
 /** The source throws, is opened again, and then yields the run's first jobs, whatever `last` it was given. */
 function startOver(run: TestRun): TestRun {
   run.say({ kind: "source failed", message: "getJobs threw: gone\n    at getJobs", fatal: false }).pass(

@@ -231,6 +231,88 @@ row.long(
 );
 
 row(
+  "J1: ctx.fatal in getJobs ends the run at once: what was yielded is done, and the run can be resumed",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "fatal.mts",
+      `
+    import { existsSync } from "node:fs";
+    export async function* getJobs(last = -1, { args, fatal }) {
+      for (let id = last + 1; id < 5; id++) yield id;
+      try {
+        if (!existsSync(args.dir + "/rows.csv")) fatal("there is no rows.csv");
+      } catch { await new Promise(() => {}); }
+      yield 5;
+    }
+    export function handleJob() {}
+  `,
+    );
+    const beganMs = performance.now();
+    const master = stage.masterOf(plugin);
+    const port = await portOf(master);
+    stage.hand(port, [], plugin);
+    t.equal(await master.ended, 1, master.stderr);
+    t.ok(performance.now() - beganMs < 15_000, "not after 31 s");
+    t.match(
+      master.stderr,
+      /WARN: getJobs called ctx\.fatal: there is no rows\.csv; calling it again cannot help/,
+    );
+    t.match(master.stderr, /^Ended: getJobs called ctx\.fatal: there is no rows\.csv$/m);
+    t.match(await stage.state("fatal"), { handedOut: 5, done: 5, strandedCount: 0, complete: false });
+    stage.write("rows.csv", "");
+    const second = stage.masterOf(plugin, [], port);
+    t.equal(await second.ended, 0, second.stderr);
+    t.match(await stage.state("fatal"), { handedOut: 6, done: 6, complete: true });
+  },
+);
+
+row(
+  "J2: an iterator that breaks the protocol ends the run at once, and says what is expected",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "broken.mts",
+      `
+    const rows = [{ id: 1 }, { id: 2 }];
+    const iterators = {
+      bare: { [Symbol.asyncIterator]() { return this; }, next: async () => rows.shift() },
+      late: { [Symbol.iterator]() { return this; }, next: async () => ({ value: rows.shift(), done: !rows.length }) },
+      none: { [Symbol.iterator]: () => rows },
+    };
+    export const getJobs = (last, { args }) => iterators[args.kind];
+    export function handleJob() {}
+  `,
+    );
+    const check = async (kind: string, words: RegExp) => {
+      const beganMs = performance.now();
+      const master = stage.masterOf(plugin, [`kind=${kind}`, "--key", kind]);
+      t.equal(await master.ended, 1, `${kind}: ${master.stderr}`);
+      t.ok(performance.now() - beganMs < 15_000, "at once");
+      t.match(master.stderr, words);
+      t.match(await stage.state(kind), { handedOut: 0, complete: false });
+    };
+    await check(
+      "bare",
+      /next\(\) answered an object without `value` \(it has `id`\).*`\{ value: job, done: false \}`/,
+    );
+    await check("late", /next\(\) answered a promise.*\[Symbol\.asyncIterator\]/);
+    await check("none", /\[Symbol\.iterator\]\(\) returned an array, which has no `next`/);
+  },
+);
+
+row("J3: an error in getJobs is told with its file and line, at once", async (t, stage) => {
+  const plugin = stage.write(
+    "line.mts",
+    "export function* getJobs(last, ctx) {\n  yield 1;\n  yield ctx.nothing.rows;\n}\nexport function handleJob() {}\n",
+  );
+  const master = stage.masterOf(plugin);
+  await master.printed(
+    /WARN: getJobs threw: TypeError: .*; it is called again in 1 s\. It was thrown at \S+line\.mts:3:\d+\./,
+  );
+  master.signal("SIGTERM");
+  t.equal(await master.ended, 143, master.stderr);
+});
+
+row(
   "C12: a getJobs that never yields and never returns: beats go on, and a stop waits 5 s for it at most",
   async (t, stage) => {
     const master = stage.scripted("5*ok,@stuck", heartbeat);

@@ -1,75 +1,7 @@
 import { mock } from "node:test";
 import t from "tap";
-import type { Block } from "../../src/base/job_span.ts";
 import { decode } from "../../src/protocol/codec.ts";
-import { decodeJobs } from "../../src/protocol/value_reader.ts";
-import { Source } from "../../src/plugin/source.ts";
-import type { Plugin } from "../../src/plugin/types.ts";
-
-type Failed = Readonly<{ message: string; fatal: boolean }>;
-type AnyPlugin = Pick<Plugin<never, unknown>, "getJobs" | "cursor">;
-
-/** A master that takes `limit` jobs in all, and notes what it is told. */
-class Taker {
-  readonly blocks: Block[] = [];
-  readonly warnings: string[] = [];
-  /** Of each block. */
-  readonly moreAtHand: boolean[] = [];
-  readonly source: Source;
-  limit: Readonly<{ jobs: number; bytes: number }> = { jobs: Infinity, bytes: Infinity };
-  firstSeq = 0;
-  onBlock: () => void = () => {};
-  /** Whether the blocks count. */
-  takes = true;
-  readonly over: Promise<Failed | "ended">;
-
-  constructor(plugin: AnyPlugin, args: Readonly<Record<string, string>> = {}) {
-    let resolve: (how: Failed | "ended") => void;
-    this.over = new Promise((done) => resolve = done);
-    this.source = new Source(plugin as Plugin, { args }, {
-      demand: () => ({ jobs: this.limit.jobs - this.count, bytes: this.limit.bytes - this.bytes }),
-      onBlock: (block, moreAtHand) => {
-        this.blocks.push(block);
-        this.moreAtHand.push(moreAtHand);
-        this.onBlock();
-      },
-      onEnd: () => resolve("ended"),
-      onError: (error) => resolve(error),
-      nextSeq: () => this.firstSeq + (this.takes ? this.count : 0),
-      log: (_level, message) => void this.warnings.push(message),
-    });
-  }
-
-  get count(): number {
-    return this.blocks.reduce((sum, block) => sum + block.ends.length, 0);
-  }
-
-  get bytes(): number {
-    return this.blocks.reduce((sum, block) => sum + block.bytes.length, 0);
-  }
-
-  get jobs(): unknown[] {
-    return this.blocks.flatMap((block) => decodeJobs(block.bytes, block.ends.length));
-  }
-
-  get cursors(): unknown[] {
-    return this.blocks.flatMap(({ cursors }) =>
-      cursors ? decodeJobs(cursors.bytes, cursors.ends.length) : []
-    );
-  }
-
-  /** Resolves when the next block is handed over. */
-  nextBlock(): Promise<void> {
-    return new Promise((resolve) => this.onBlock = resolve);
-  }
-}
-
-async function read(plugin: AnyPlugin): Promise<[unknown[], Failed | "ended", Taker]> {
-  const taker = new Taker(plugin);
-  taker.source.open(undefined);
-  const over = await taker.over;
-  return [taker.jobs, over, taker];
-}
+import { type AnyPlugin, type Failed, read, Taker } from "./taker.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 /** Long enough for what must not happen to happen, were the source wrong: some turns, no time. */

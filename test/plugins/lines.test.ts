@@ -4,13 +4,16 @@ import t from "tap";
 import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines.ts";
 import { driven, runtimes } from "./driven.ts";
 import { Handler } from "../../src/plugin/invoke.ts";
-import type { Context, Plugin } from "../../src/plugin/types.ts";
+import type { Plugin, SourceContext } from "../../src/plugin/types.ts";
 
 type Line = { offset: number; line: string };
 
-function context(args: Record<string, string>): Context {
+function context(args: Record<string, string>): SourceContext {
   const log = { debug() {}, info() {}, warn() {}, error() {} };
-  return { args, signal: new AbortController().signal, log };
+  const fatal = (reason: string): never => {
+    throw new Error(`fatal: ${reason}`);
+  };
+  return { args, signal: new AbortController().signal, log, fatal };
 }
 
 async function read(file: string, last?: number): Promise<Line[]> {
@@ -86,13 +89,20 @@ t.test("lines appended later are read from the last one on", async (t) => {
 t.test("a file that was rewritten is refused", async (t) => {
   const file = join(t.testdir({ text: "abc\ndef\n" }), "text");
   for (const last of [2, 8, 400]) {
-    await t.rejects(read(file, last), { message: new RegExp(`No line begins at byte ${last} of .*--reset`) });
+    await t.rejects(read(file, last), {
+      message: new RegExp(`^fatal: No line begins at byte ${last} of .*--reset`),
+    });
   }
 });
 
-t.test("it asks for a file, and names one that is not there", async (t) => {
-  await t.rejects(getJobs(undefined, context({})).next(), { message: /file=PATH$/ });
-  await t.rejects(read("/gone/text"), { message: /ENOENT.*\/gone\/text/ });
+t.test("it gives up where no file is named, where there is none, and where an argument is misspelt", async (t) => {
+  const gaveUp = (args: Record<string, string>, message: RegExp) =>
+    t.rejects(getJobs(undefined, context(args)).next(), { message });
+  await gaveUp({}, /^fatal: .*file=PATH$/);
+  await gaveUp({ file: "" }, /^fatal: .*file=PATH$/);
+  await gaveUp({ file: "/gone/text" }, /^fatal: Cannot read \/gone\/text: ENOENT/);
+  await gaveUp({ file: t.testdir() }, /^fatal: Cannot read \/.*: it is a folder$/);
+  await gaveUp({ flie: "/gone/text" }, /^fatal: There is no argument flie: /);
 });
 
 t.test("the handler counts, skips empty lines, and fails on what is not JSON where a field is asked for", async (t) => {
