@@ -1,5 +1,4 @@
-import { exit } from "./src/cli/exit.ts";
-import { main } from "./src/cli/main.ts";
+import { mainProcess } from "./src/cli/main.ts";
 
 export * from "./src/base/errors.ts";
 export type { Address } from "./src/base/address.ts";
@@ -31,4 +30,4 @@ if (import.meta.main === undefined && process.argv[1] === import.meta.filename) 
   );
   process.exitCode = 2;
 }
-if (import.meta.main) void main(process.argv.slice(2)).then(exit);
+if (import.meta.main) void mainProcess(process.argv.slice(2));

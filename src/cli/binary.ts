@@ -7,6 +7,6 @@ beginTuned(argv);
 void start();
 
 async function start(): Promise<void> {
-  const [{ main }, { exit }] = await Promise.all([import("./main.ts"), import("./exit.ts")]);
-  await exit(await main(argv));
+  const { mainProcess } = await import("./main.ts");
+  await mainProcess(argv);
 }

@@ -1,3 +1,5 @@
+import { endProcess, keepListener } from "../base/exit_guard.ts";
+
 /** What to do about a fault; what it returns is what the process exits with, undefined if it goes on. */
 export type FaultHandler = (error: unknown) => number | undefined;
 
@@ -13,10 +15,10 @@ export class Faults {
     this.#handle = handle;
     const happened = (error: unknown) => {
       const exitCode = this.#handle(error);
-      if (exitCode !== undefined) process.exit(exitCode);
+      if (exitCode !== undefined) endProcess(exitCode);
     };
-    process.on("uncaughtException", happened);
-    process.on("unhandledRejection", happened);
+    keepListener("uncaughtException", happened);
+    keepListener("unhandledRejection", happened);
   }
 
   handleBy(handle: FaultHandler): void {

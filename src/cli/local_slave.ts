@@ -50,6 +50,8 @@ export class LocalSlave {
 
   constructor(options: LocalSlaveOptions) {
     this.#options = options;
+    // It would find its master gone half a second later, and a new one at the same port meanwhile.
+    process.on("exit", () => this.kill());
     this.#start();
   }
 

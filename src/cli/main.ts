@@ -1,9 +1,12 @@
 import { TaskmasterError, UsageError } from "../base/errors.ts";
+import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
+import { changedBy } from "../base/runtime_variables.ts";
 import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
-import { type Generation, takeGeneration } from "../slave/self.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
+import { type Generation, selfCommand, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
+import { exit } from "./exit.ts";
 import { Faults } from "./faults.ts";
 import { loadCommand } from "./load_command.ts";
 
@@ -12,6 +15,17 @@ import { loadCommand } from "./load_command.ts";
  * error that a person can mend is shown as its sentence, any other with its stack, as exit code 1.
  */
 export async function main(argv: readonly string[]): Promise<number> {
+  const exitCode = await carryOut(argv);
+  releaseExits();
+  return exitCode;
+}
+
+/** Runs the program, and ends the process with its exit code. */
+export async function mainProcess(argv: readonly string[]): Promise<never> {
+  return await exit(await carryOut(argv));
+}
+
+async function carryOut(argv: readonly string[]): Promise<number> {
   try {
     // Before anything of a plugin is loaded, nor any process started: neither may find it there.
     const tokenText = process.env["TASKMASTER_TOKEN"];
@@ -19,7 +33,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     forgetTuning();
     const { generation, parentPid } = takeGeneration();
     refuseRecursion(generation, argv);
+    const changed = changedBy(process, selfCommand([]).args.length === 0);
+    if (changed !== null) throw new UsageError(`Cannot run: ${changed}`);
     if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
+    guardExits(endedEarly);
     if (generation === "slave") startWatchdog({ parentPid });
     const faults = new Faults(report);
     const line = readCommandLine(argv);
@@ -45,6 +62,13 @@ function refuseRecursion(generation: Generation, argv: readonly string[]): void 
     throw new UsageError("`taskmaster worker` is for slaves: they start it. Use `taskmaster slave`.");
   }
   throw new Error(`Cannot run: started as a ${generation}, with the words ${JSON.stringify(argv)}`);
+}
+
+/** Of a command that has nothing more to say. */
+function endedEarly({ how, where }: EarlyEnd): number {
+  const at = where === undefined ? "" : `, called at ${where}`;
+  writeNow(2, `taskmaster: the process ended before its command had, by ${how}${at}.\n`);
+  return 1;
 }
 
 /** Shows an error that ends the program, and says what it exits with. */

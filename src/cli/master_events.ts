@@ -1,7 +1,9 @@
+import { Writable } from "node:stream";
 import { formatAddress } from "../base/address.ts";
+import { writeNow } from "../base/exit_guard.ts";
 import type { DeadLetter } from "../core/types.ts";
 import type { Master, MasterEvent, MasterResult, MasterStatus } from "../master/types.ts";
-import type { EventWriter } from "../terminal/events.ts";
+import { EventWriter } from "../terminal/events.ts";
 
 /** Says on stdout, for `--json`, what happens at a master. */
 export class MasterEvents {
@@ -86,6 +88,14 @@ export class MasterEvents {
       deadPath,
       ...(error === undefined ? {} : { error: error.message }),
     });
+  }
+
+  /** The process ends: what is not written at once never is. */
+  endedEarly(result: MasterResult): void {
+    // A line that is not written whole would take this one with it.
+    if (this.#writer === null || process.stdout.writableLength > 0) return;
+    const output = new Writable({ write: (text, _, done) => (writeNow(1, String(text)), done()) });
+    new MasterEvents(new EventWriter(output)).ended(result, 1);
   }
 
   #dead({ seq, history }: DeadLetter): void {

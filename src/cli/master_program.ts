@@ -2,6 +2,7 @@ import { monotonicMs, wallMs } from "../base/clock.ts";
 import { TaskmasterError } from "../base/errors.ts";
 import { dateFault, readCertificate } from "../link/certificate.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
+import { changeLastWord, type EarlyEnd } from "../base/exit_guard.ts";
 import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
@@ -12,7 +13,13 @@ import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
 import { masterStatusLine, type StatusLine } from "../terminal/status_line.ts";
-import { type Ending, incompleteLines, summaryLines } from "../terminal/summary.ts";
+import {
+  earlyEndLines,
+  earlyEndSentence,
+  type Ending,
+  incompleteLines,
+  summaryLines,
+} from "../terminal/summary.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Invocation } from "./invocation.ts";
 import { confirmReset } from "./confirm_reset.ts";
@@ -71,6 +78,7 @@ export class MasterProgram {
     this.#greet = greet;
     this.#progress = this.#startProgress();
     parts.invocation.faults.handleBy((error) => this.#astray(error));
+    changeLastWord((end) => this.#endedEarly(end));
     this.#over = onSignals({
       stop: (signal, count) => this.#stop(signal, count),
       show: () => this.#progress.show(),
@@ -100,6 +108,22 @@ export class MasterProgram {
     );
     if (isFirst) { for (const line of stack.split("\n").slice(1)) this.terminal.log("error", line); }
     this.fail(1);
+  }
+
+  /** Something else than this program ends the process. Only what is synchronous gets done. */
+  #endedEarly(end: EarlyEnd): number {
+    const result: MasterResult = {
+      outcome: { kind: "stopped" },
+      status: this.master.status(),
+      elapsedMs: this.master.status().elapsedMs,
+      savedFinally: this.master.standing().isSaved,
+      error: new Error(earlyEndSentence(end)),
+      statePath: this.master.statePath,
+      deadPath: "",
+    };
+    this.terminal.lastWords(earlyEndLines(end, this.master.standing(), this.#ending(result)));
+    this.#events.endedEarly(result);
+    return 1;
   }
 
   /** Waits for the end, says how it was, and resolves with the exit code. */
@@ -240,10 +264,19 @@ async function prepare(invocation: Invocation): Promise<Prepared> {
   });
   const tls = await masterTls(early, env);
   redirectConsole((text) => terminal.relay(text));
+  changeLastWord((end) => (terminal.lastWords(atLoad(end)), 1));
   const plugin = await loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master");
   const settings = settle(line, env, plugin.options);
   const newTokenPath = token?.isNew ? token.from : undefined;
   return { invocation, words, terminal, events, tokenText: token?.text, tls, newTokenPath, plugin, settings };
+}
+
+/** Why the process ends before its run began. */
+function atLoad(end: EarlyEnd): string[] {
+  const why = end.how === "an empty event loop"
+    ? "The plugin is not loaded: its top level awaits what never comes."
+    : "The run had not begun. A plugin's top level must not end the process: throw an error there instead.";
+  return [earlyEndSentence(end), `${why} No job was handed out by this start.`];
 }
 
 function greet(

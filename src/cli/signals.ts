@@ -1,4 +1,5 @@
 import { setTimeout } from "../base/clock.ts";
+import { endProcess, keepListener } from "../base/exit_guard.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
 
 /** What signals do to a program. */
@@ -20,12 +21,12 @@ export function onSignals({ stop, show }: SignalActions): (exitCode: number) => 
   let count = 0;
   let ended: number | undefined;
   for (const signal of Object.keys(stopSignals) as StopSignal[]) {
-    process.on(signal, () => {
+    keepListener(signal, () => {
       if (ended === undefined) return stop(signal, ++count);
-      setTimeout(() => process.exit(ended), lastWordsMs);
+      setTimeout(() => endProcess(ended!), lastWordsMs);
     });
   }
   // Windows has no SIGUSR1.
-  if (process.platform !== "win32") process.on("SIGUSR1", () => ended === undefined && show());
+  if (process.platform !== "win32") keepListener("SIGUSR1", () => ended === undefined && show());
   return (exitCode) => ended = exitCode;
 }

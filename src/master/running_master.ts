@@ -20,7 +20,15 @@ import { reachableHost } from "./reachable.ts";
 import { Saving } from "./saving.ts";
 import { Sessions } from "./sessions.ts";
 import { Timer } from "./timer.ts";
-import type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus, Resumed } from "./types.ts";
+import type {
+  Master,
+  MasterEvent,
+  MasterOptions,
+  MasterResult,
+  MasterStatus,
+  Resumed,
+  Standing,
+} from "./types.ts";
 
 /** The demand of a core that is asked no more. */
 const nothing = { jobs: 0, bytes: 0 };
@@ -55,7 +63,10 @@ export class RunningMaster implements Master {
   readonly #hurry = new AbortController();
   #listener: Listener | null = null;
   #isStopping = false;
-  #isEnding = false;
+  /** How it ends, once that has begun. */
+  #outcome: Outcome | null = null;
+  #isSavedFinally = false;
+  #savedAtMs: number;
   /** The latest one that could be had: after a fault the core is not asked again. */
   #status: RunStatus;
   #finish!: (result: MasterResult) => void;
@@ -66,6 +77,7 @@ export class RunningMaster implements Master {
     this.runId = store.runId;
     this.statePath = store.path;
     this.resumed = toResumed(store.loaded);
+    this.#savedAtMs = this.#startedMs;
     this.finished = new Promise((resolve) => this.#finish = resolve);
     this.#run = new Run(toSettings(options, this.#masterId), store.loaded, this.#startedMs);
     this.#status = this.#run.status(this.#startedMs);
@@ -118,7 +130,7 @@ export class RunningMaster implements Master {
     if (this.#isStopping) this.#hurry.abort();
     else this.#emit({ kind: "stopping" });
     this.#isStopping = true;
-    if (!this.#isEnding) this.#driver.apply({ kind: "stop" });
+    if (this.#outcome === null) this.#driver.apply({ kind: "stop" });
   }
 
   status(): MasterStatus {
@@ -127,10 +139,18 @@ export class RunningMaster implements Master {
     return { ...this.#status, elapsedMs: nowMs - this.#startedMs };
   }
 
+  standing(): Standing {
+    return {
+      outcome: this.#outcome,
+      isSaved: this.#isSavedFinally,
+      savedAgoMs: monotonicMs() - this.#savedAtMs,
+    };
+  }
+
   /** The first that ends the run counts. `fault`: what is in memory is not to be saved. */
   #end(outcome: Outcome, fault?: unknown): void {
-    if (this.#isEnding) return;
-    this.#isEnding = true;
+    if (this.#outcome !== null) return;
+    this.#outcome = outcome;
     this.#saving.stopCheckpoints();
     this.#wayOut(outcome, fault).then(this.#finish, (error) => {
       this.#timer.stop();
@@ -141,6 +161,7 @@ export class RunningMaster implements Master {
   async #wayOut(outcome: Outcome, fault: unknown): Promise<MasterResult> {
     const sourceClosed = this.#source.close();
     const error = fault ?? await this.#saving.saveLast(this.#hurry.signal);
+    this.#isSavedFinally = error === null;
     this.status();
     this.#driver.halt();
     const isComplete = outcome.kind === "complete" && error === null;
@@ -213,6 +234,7 @@ export class RunningMaster implements Master {
       capture: () => this.#driver.ask(() => this.#run.capture(), null),
       isDirty: () => this.#driver.ask(() => this.#run.isDirty(), false),
       onSaved: (version, tookMs) => {
+        this.#savedAtMs = monotonicMs();
         this.#driver.apply({ kind: "saved", version });
         this.#emit({ kind: "saved", tookMs });
       },

@@ -52,7 +52,18 @@ export interface Master {
   /** The first call stops handing out and waits for what runs, at most the grace; the second ends at once. */
   stop(): void;
   status(): MasterStatus;
+  standing(): Standing;
 }
+
+/** What is on the disk, and what is still to come. */
+export type Standing = Readonly<{
+  /** Null until the end begins. */
+  outcome: Outcome | null;
+  /** Whether the last state of all is durable. */
+  isSaved: boolean;
+  /** Since the last save. */
+  savedAgoMs: number;
+}>;
 
 export type MasterStatus = RunStatus & Readonly<{ elapsedMs: number }>;
 

@@ -52,11 +52,12 @@ export class PluginGate {
   died(seat: Seat, reason: string): string | null {
     if (this.#isPrepared) return null;
     if (seat.isUnloadable) return reason;
+    const how = reason.replace(/^handler /, "");
     if (seat.state === "preparing" && seat.verdict === null) {
-      return `setup ended the process (${reason.replace(/^handler /, "")})`;
+      return `setup ended the process (${how})`;
     }
     if (this.#isLoaded) return null;
-    return `The worker process ended while it loaded the plugin: ${reason}`;
+    return `The worker process ended while it loaded the plugin: ${how}`;
   }
 }
 

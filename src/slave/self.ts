@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
+import { forChild } from "../base/runtime_variables.ts";
 import { isTuned, type Role, tuned } from "../base/tuning.ts";
 
 /** How to start a process: a program and its arguments. */
@@ -48,7 +49,7 @@ export function childEnvironment(
   generation: "slave" | "worker",
   added: Readonly<Record<string, string>> = {},
 ): NodeJS.ProcessEnv {
-  const environment: NodeJS.ProcessEnv = { ...process.env };
+  const environment = forChild(process.env);
   if (generation === "worker") delete environment[tokenVariable];
   environment[generationVariable] = generation;
   environment[parentVariable] = String(process.pid);

@@ -1,4 +1,5 @@
-import { formatElapsed } from "../base/duration.ts";
+import { formatDuration, formatElapsed } from "../base/duration.ts";
+import type { EarlyEnd } from "../base/exit_guard.ts";
 import { printable } from "../base/printable.ts";
 import { formatRate } from "./status_line.ts";
 
@@ -32,6 +33,16 @@ export type Ending = Readonly<{
   resumeCommand: string;
 }>;
 
+/** How it stood with a run whose process ends before it. */
+export type Standing = Readonly<{
+  /** Null: it was under way. */
+  outcome: Ending["outcome"] | null;
+  /** Whether the last state of all is durable. */
+  isSaved: boolean;
+  /** Since the last save. */
+  savedAgoMs: number;
+}>;
+
 /** Most lines of a source's stack shown. */
 const stackLinesShownMax = 10;
 /** Most messages of failures listed. */
@@ -46,6 +57,35 @@ export function summaryLines(ending: Ending): string[] {
 export function incompleteLines(ending: Ending): string[] {
   const next = nextStep(ending);
   return next.length === 0 ? [] : [headline(ending), ...detail(ending), ...next];
+}
+
+/** What ended the process of a run, as a sentence. */
+export function earlyEndSentence({ how, where }: EarlyEnd): string {
+  if (how === "an empty event loop") {
+    return "The process ended before its program had: nothing was left for it to wait for.";
+  }
+  const at = where === undefined ? "" : `, called at ${printable(where, 1_000)}`;
+  return `The plugin ended the process before its program had ended: ${printable(how)}${at}.`;
+}
+
+/** Why the process of a run ends early, where the run stands, and what to do next. */
+export function earlyEndLines(end: EarlyEnd, standing: Standing, ending: Ending): string[] {
+  return [
+    earlyEndSentence(end),
+    standingLine(standing),
+    counts(ending)[0]!,
+    `Resume with: ${ending.resumeCommand}`,
+  ];
+}
+
+function standingLine({ outcome, isSaved, savedAgoMs }: Standing): string {
+  if (outcome !== null && isSaved) {
+    const how = outcome.kind === "complete" ? "complete" : "stopped";
+    return `The run itself is ${how} and saved: what is missing is what the plugin still had to do, as in onFinish.`;
+  }
+  return `The state was saved ${
+    formatDuration(savedAgoMs)
+  } ago. Nothing is lost: what was handed out or ended since runs again.`;
 }
 
 /** What the source threw, but for what the headline says of it: the stack. */

@@ -1,3 +1,4 @@
+import { writeNow } from "../base/exit_guard.ts";
 import type { Log, LogLevel } from "../base/log.ts";
 import { makeLog } from "./logger.ts";
 import { Foreground, type Output, Screen } from "./screen.ts";
@@ -73,6 +74,19 @@ export class Terminal {
 
   close(): void {
     this.#screen.close();
+  }
+
+  /** Errors that have left when this returns: the process ends. */
+  lastWords(lines: readonly string[]): void {
+    const { output, format, env } = this.#options;
+    this.#screen.close();
+    const log = makeLog({
+      level: "error",
+      format,
+      colours: hasColours(output, env),
+      write: (line) => writeNow(2, `${line}\n`),
+    });
+    for (const line of lines) log("error", line);
   }
 }
 

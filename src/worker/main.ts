@@ -1,6 +1,7 @@
 import { monotonicMs, setInterval } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { endProcess, guardExits } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
 import { startWatchdog } from "../base/watchdog.ts";
 import { workerVariables } from "../base/worker_variables.ts";
@@ -40,11 +41,12 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
   const socket = connect(environment.address);
   let isClosed = false;
   const link = localLink(socket, "worker", { nowMs: monotonicMs, heartbeatMs: beatMs });
+  guardExits((end): number => session.endedEarly(end), { signals: "sent" });
   const session = new WorkerSession({
     send: (message) => link.send(message),
     hasUnsent: () => isClosed || link.queuedBytes > 0,
     leave: (code) => {
-      void link.close("the worker leaves").then(() => process.exit(code));
+      void link.close("the worker leaves").then(() => endProcess(code));
     },
     nowMs: monotonicMs,
     watch,

@@ -1,5 +1,6 @@
 import { setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
+import { type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
 import { cutOffExitCode } from "../base/worker_variables.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
@@ -54,8 +55,8 @@ export class WorkerSession {
     this.#options = options;
     this.#notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
     process.on("exit", () => this.#lastWords());
-    process.on("uncaughtException", (error) => this.#broken("uncaught exception", error));
-    process.on("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
+    keepListener("uncaughtException", (error) => this.#broken("uncaught exception", error));
+    keepListener("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
   }
 
   /** The connection is gone. If the supervisor is not, it reads the last words. */
@@ -63,7 +64,20 @@ export class WorkerSession {
     if (this.#isLeaving || this.#isOrphaned) return;
     this.#isOrphaned = true;
     // The watchdog is to find the supervisor dead first: it clears up behind it.
-    setTimeout(() => process.exit(cutOffExitCode), process.platform === "win32" ? 0 : orphanMs);
+    setTimeout(() => endProcess(cutOffExitCode), process.platform === "win32" ? 0 : orphanMs);
+  }
+
+  /** The plugin ends the process. Only what is synchronous gets done. Returns what it exits with. */
+  endedEarly({ how, where, code = 1 }: EarlyEnd): number {
+    const at = where === undefined ? "" : ` at ${where}`;
+    // Nobody asks any more how this worker ends.
+    if (this.#isLeaving) {
+      writeNow(2, `taskmaster: the plugin ended worker ${process.pid} as it left: ${how}${at}\n`);
+    }
+    const isEmpty = how === "an empty event loop";
+    const message = isEmpty ? "the worker had nothing left to wait for" : `handler exited (${code})${at}`;
+    this.#lastWords({ kind: "broken", message: message.slice(0, sentenceCharsMax) });
+    return code;
   }
 
   hello(secret: string): void {
@@ -152,7 +166,7 @@ export class WorkerSession {
     const { message, stack } = describeError(error);
     this.#options.log("error", `${what} outside of a job: ${stack === "" ? message : stack}`);
     this.#lastWords({ kind: "broken", message: `${what}: ${message}` });
-    process.exit(brokenExitCode);
+    endProcess(brokenExitCode);
   }
 
   /** Called while the process exits, whoever asked for it: only what is synchronous gets done. */

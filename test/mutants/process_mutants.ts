@@ -188,6 +188,35 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "an exit that is not the program's own is its success",
+    patches: [{
+      file: "src/base/exit_guard.ts",
+      find: "  if (endCode === null && leaveCode === null && lastWord !== null) {",
+      replace:
+        "  if (typeof code === 'number') endCode = code;\n  else if (endCode === null && leaveCode === null && lastWord !== null) {",
+    }],
+    checks: [
+      test(
+        "e2e/early_end",
+        "A29: process.exit(0) in getJobs: exit code 1, where the run stands, and how it goes on",
+      ),
+    ],
+  },
+  {
+    name: "an event loop that ran empty ends the program in silence",
+    patches: [{
+      file: "src/base/exit_guard.ts",
+      find: '  keepListener("beforeExit", onEmpty);\n  keepListener("exit", onExit);\n',
+      replace: "  process.exitCode = 0;\n",
+    }],
+    checks: [
+      test(
+        "e2e/early_end",
+        "A29: at load, a top-level await that nothing ends: exit code 1, and what did it",
+      ),
+    ],
+  },
+  {
     name: "workers inherit the token",
     patches: [{
       file: "src/slave/self.ts",

@@ -1,0 +1,189 @@
+import t from "tap";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { events, row, type Stage } from "./stage.ts";
+import { type Program, runtimes } from "./harness.ts";
+
+// Row A29 of docs/reliability.md: whatever ends the process before its program has, it is no success, and it is named.
+
+t.jobs = 3;
+
+const jobs = "export const getJobs = () => [1, 2, 3]; export function handleJob() {}";
+const never = "await new Promise(() => {});";
+/** Yields for minutes. */
+const slowly = `export async function* getJobs() {
+  for (let job = 0; job < 100_000; job++) { await new Promise((go) => setTimeout(go, 2)); yield job; }
+}
+export function handleJob() {}`;
+
+/** The line that ends the process carries this comment. */
+const here = "/* here */";
+
+function start(stage: Stage, text: string, command = runtimes.binary): Program {
+  const path = join(stage.folder, "plugin.ts");
+  writeFileSync(path, text);
+  return stage.start(command, ["run", path, "--host", "127.0.0.1:0", "--procs", "1", "--json"]);
+}
+
+/** `plugin.ts:LINE:` of the line with the comment. */
+function placeIn(text: string): RegExp {
+  const line = text.split("\n").findIndex((line) => line.includes(here)) + 1;
+  return new RegExp(`called at \\S*plugin\\.ts:${line}:\\d+`);
+}
+
+const atLoad: Readonly<Record<string, readonly [text: string, how: RegExp]>> = {
+  "process.exit(0)": [`process.exit(0); ${here}\n${jobs}`, /process\.exit\(0\)/],
+  "exit, by its name": [`import { exit } from "node:process";\nexit(0); ${here}\n${jobs}`, /exit\W/],
+  "process.reallyExit(0)": [`process.reallyExit(0); ${here}\n${jobs}`, /process\.reallyExit\(0\)/],
+  "process.abort()": [`process.abort(); ${here}\n${jobs}`, /process\.abort\(\)/],
+  "SIGKILL to itself": [
+    `process.kill(process.pid, "SIGKILL"); ${here}\n${jobs}`,
+    /process\.kill\(process\.pid/,
+  ],
+  "SIGTERM to itself, by number": [
+    `process.kill(process.pid, 15); ${here}\n${jobs}`,
+    /process\.kill\(process\.pid, 15/,
+  ],
+  "another program in its place": [
+    `process.execve("/bin/true", ["true"], {}); ${here}\n${jobs}`,
+    /process\.execve/,
+  ],
+  "a top-level await that nothing ends": [`${never}\n${jobs}`, /nothing was left for it to wait for/],
+  "the same, all listeners taken away, and exit code 0": [
+    `process.removeAllListeners(); process.exitCode = 0; ${never}\n${jobs}`,
+    /nothing was left for it to wait for/,
+  ],
+  "the same, and a listener to the exit that throws": [
+    `process.on("exit", () => { throw new Error("late"); }); ${never}\n${jobs}`,
+    /nothing was left for it to wait for/,
+  ],
+  "an exit that a listener turns into 0": [
+    `process.on("exit", () => { process.exitCode = 0; process.exit(0); });\nprocess.exit(5); ${here}\n${jobs}`,
+    /process\.exit\(5\)/,
+  ],
+  "an exit of its own making": [
+    `const { exit } = process; process.exit = () => exit(0);\nexit(0); ${here}\n${jobs}`,
+    /process\.exit\(0\)/,
+  ],
+};
+
+for (const [what, [text, how]] of Object.entries(atLoad)) {
+  row(`A29: at load, ${what}: exit code 1, and what did it`, async (t, stage) => {
+    const run = start(stage, text);
+    t.equal(await run.ended, 1, run.stderr);
+    t.match(run.stderr, how);
+    if (text.includes(here)) t.match(run.stderr, placeIn(text));
+    t.match(run.stderr, /No job was handed out/, "where the run stands");
+  });
+}
+
+const inTheRun: Readonly<Record<string, string>> = {
+  "in getJobs": `export function getJobs() {\n  process.exit(0); ${here}\n}\nexport function handleJob() {}`,
+  "in cursor": `export const getJobs = () => [1, 2, 3];\nexport function handleJob() {}
+export function cursor(job) {\n  if (job === 2) process.exit(0); ${here}\n  return job;\n}`,
+  "in a timer": `${slowly}\nsetTimeout(() => {\n  process.exit(0); ${here}\n}, 200);`,
+  "in a signal's listener": `${slowly}\nprocess.on("SIGUSR2", () => {\n  process.exit(0); ${here}\n});
+setTimeout(() => process.kill(process.pid, "SIGUSR2"), 200);`,
+};
+
+for (const [where, text] of Object.entries(inTheRun)) {
+  row(
+    `A29: process.exit(0) ${where}: exit code 1, where the run stands, and how it goes on`,
+    async (t, stage) => {
+      const run = start(stage, text);
+      t.equal(await run.ended, 1, run.stderr);
+      t.match(run.stderr, /process\.exit\(0\)/);
+      t.match(run.stderr, placeIn(text));
+      t.match(run.stderr, /The state was saved .* ago/);
+      t.match(run.stderr, /Resume with: \S*taskmaster run /);
+      t.match(events(run, "ended")[0], { exitCode: 1, savedFinally: false, error: /process\.exit/ });
+    },
+  );
+}
+
+row("A29: process.exit(0) in onFinish: exit code 1, and the run is told to be complete", async (t, stage) => {
+  const text = `${jobs}\nexport function onFinish() {\n  process.exit(0); ${here}\n}`;
+  const run = start(stage, text);
+  t.equal(await run.ended, 1, run.stderr);
+  t.match(run.stderr, placeIn(text));
+  t.match(run.stderr, /The run itself is complete and saved/);
+  t.match(events(run, "ended")[0], { exitCode: 1, savedFinally: true, done: 3 });
+});
+
+row("A29: SIGTERM that a plugin sends itself in mid-run stops the run as any other", async (t, stage) => {
+  const run = start(stage, `${slowly}\nsetTimeout(() => process.kill(process.pid), 500);`);
+  t.equal(await run.ended, 143, run.stderr);
+  t.match(run.stderr, /Stopped and saved/);
+});
+
+row(
+  "A29: what happens to the process once the program has ended does not change its exit code",
+  async (t, stage) => {
+    const run = start(
+      stage,
+      `${jobs}\nprocess.on("exit", () => { process.exitCode = 7; throw new Error("late"); });`,
+    );
+    t.equal(await run.ended, 0, run.stderr);
+    t.match(run.stderr, /a listener to the end of the process threw/);
+  },
+);
+
+row("A29: at a slave, the supervisor names where the plugin ended its worker", async (t, stage) => {
+  const master = stage.scripted("3*ok");
+  const port = (await master.printed(/127\.0\.0\.1:(\d+)/))[1];
+  for (
+    const [what, text] of [["loaded", `process.exit(0); ${here}`], [
+      "setup",
+      `export function setup() {\n  process.exit(0); ${here}\n}`,
+    ]] as const
+  ) {
+    const path = stage.write("plugin.ts", `${text}\nexport function handleJob() {}`);
+    const slave = stage.start(runtimes.binary, [
+      "slave",
+      path,
+      "--host",
+      `127.0.0.1:${port}`,
+      "--procs",
+      "1",
+    ]);
+    t.equal(await slave.ended, 4, slave.stderr);
+    t.match(slave.stderr, new RegExp(`${what}.*exited \\(0\\) at \\S*plugin\\.ts:`));
+  }
+  master.signal("SIGKILL");
+});
+
+for (const name of ["bun", "deno"] as const) {
+  row(`A29: the same in ${name}`, async (t, stage) => {
+    const exits =
+      `export function getJobs() {\n  process.exit(0); ${here}\n}\nexport function handleJob() {}`;
+    const run = start(stage, exits, runtimes[name]);
+    t.equal(await run.ended, 1, run.stderr);
+    t.match(run.stderr, placeIn(exits));
+    t.notMatch(run.stderr, /threw/, "and nothing goes on behind it");
+    const waits = start(stage, `${never}\n${jobs}`, runtimes[name]);
+    t.equal(await waits.ended, 1, waits.stderr);
+    // Deno ends by itself, and names the place.
+    t.match(waits.stderr, name === "deno" ? /Top-level await promise never resolved/ : /nothing was left/);
+  });
+}
+
+for (const name of ["NODE_UNIQUE_ID", "BUN_OPTIONS"] as const) {
+  row(
+    `A29: with ${name} set, which would make another program of it, it does not start`,
+    async (t, stage) => {
+      const plugin = stage.write("plugin.ts", jobs);
+      const run = stage.start(runtimes.binary, ["run", plugin, "--host", "127.0.0.1:0"], {
+        [name]: "--smol",
+      });
+      t.equal(await run.ended, 2, run.stderr);
+      t.match(run.stderr, new RegExp(`${name} is set.*env -u ${name}`));
+    },
+  );
+}
+
+row("A29: variables of the runtime that a plugin sets do not reach our own processes", async (t, stage) => {
+  const set = ["BUN_BE_BUN", "BUN_OPTIONS", "NODE_UNIQUE_ID", "NODE_CHANNEL_FD", "BUN_INSPECT"];
+  const run = start(stage, `for (const name of ${JSON.stringify(set)}) process.env[name] = "1";\n${jobs}`);
+  t.equal(await run.ended, 0, run.stderr);
+  t.match(events(run, "ended")[0], { done: 3 });
+});
