@@ -17,3 +17,8 @@ export function parseFingerprint(text: string): Uint8Array | undefined {
 export function formatFingerprint(hash: Uint8Array): string {
   return [...hash].map((byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join(":");
 }
+
+/** Enough of a hash to tell two by eye. */
+export function shortHash(hash: Uint8Array): string {
+  return Buffer.from(hash.subarray(0, 4)).toString("hex");
+}

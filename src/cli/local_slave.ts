@@ -19,11 +19,12 @@ export type LocalSlaveOptions = Readonly<{
 const restartMs = 1_000;
 /** How long a slave may take to leave, before it is told to, and once it was told. */
 const leaveMs = 10_000;
-/** What would lead it to another master or another token than those of the run, or to TLS, which the run has not. */
+/** What would lead it to other code, another master or another token than those of the run, or to TLS, which the run has not. */
 const misleading: readonly string[] = [
   "TASKMASTER_HOST",
   "TASKMASTER_LISTEN",
   "TASKMASTER_INSECURE",
+  "TASKMASTER_ANY_PLUGIN",
   "TASKMASTER_TOKEN_FILE",
   "TASKMASTER_TLS",
   "TASKMASTER_TLS_PIN",

@@ -8,7 +8,7 @@ import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
 import { describeError } from "../plugin/describe_error.ts";
-import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
+import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
@@ -266,6 +266,7 @@ async function prepare(invocation: Invocation): Promise<Prepared> {
   redirectConsole((text) => terminal.relay(text));
   changeLastWord((end) => (terminal.lastWords(atLoad(end)), 1));
   const plugin = await loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master");
+  terminal.log("debug", codeInWords(plugin));
   const settings = settle(line, env, plugin.options);
   const newTokenPath = token?.isNew ? token.from : undefined;
   return { invocation, words, terminal, events, tokenText: token?.text, tls, newTokenPath, plugin, settings };

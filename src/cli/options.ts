@@ -89,6 +89,11 @@ export const options = {
     commands: atMaster,
     help: "resume although the state is of another plugin or other arguments",
   },
+  "any-plugin": {
+    kind: "switch",
+    commands: ["slave"],
+    help: "run although this slave's plugin is not the master's",
+  },
   "size": {
     kind: "count",
     value: "N",

@@ -82,6 +82,7 @@ export class SlaveProgram {
       ...address,
       pluginPath: resolve(words.path),
       exportName: words.exportName,
+      anyPlugin: settings["any-plugin"],
       token: token === undefined ? null : tokenBytes(token.text),
       tls,
       procs: chosen.procs,

@@ -2,16 +2,17 @@ import { isoTime, monotonicMs } from "../base/clock.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { StallWatch } from "../base/stall_watch.ts";
+import { remarkCharsMax } from "../base/wire_limits.ts";
 import type { RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { MasterLink } from "../link/link.ts";
-import type { Introduction, SlaveMessage } from "../protocol/messages.ts";
-import { pluginDifference, type PluginName } from "./plugin_difference.ts";
+import type { Introduction, SlaveMessage, Welcome } from "../protocol/messages.ts";
+import { masterRefusal, pluginRemark } from "../protocol/plugin_match.ts";
 import { Session } from "./session.ts";
 import type { MasterEvent } from "./types.ts";
 
 export type SessionsOptions = Readonly<{
-  /** The master's own plugin, for the warning when a slave's is another. */
-  plugin: PluginName;
+  /** The master's own plugin: a slave's must be the same. */
+  plugin: Pick<Welcome["plugin"], "name" | "hash">;
   heartbeatMs: number;
   tell: (event: RunEvent) => void;
   log: Log;
@@ -42,6 +43,8 @@ export class Sessions {
   /** Takes over a connection whose slave was sent WELCOME. */
   accept(link: MasterLink, intro: Introduction): void {
     if (!this.#isOpen) return void link.close("the master leaves");
+    const refusal = masterRefusal(this.#options.plugin, intro);
+    if (refusal !== null) return this.#refuse(link, intro, refusal);
     const session = new Session(++this.#count, intro, link, this.#options.tell, monotonicMs());
     this.#sessions.set(session.id, session);
     this.#links.set(session.id, link);
@@ -99,12 +102,20 @@ export class Sessions {
       version: intro.version,
     });
     onEvent({ kind: "joined", session: id, slave: intro.name, procs: intro.procs });
-    const difference = pluginDifference(plugin, intro.plugin);
-    if (difference !== null) {
-      const message = `Slave '${intro.name}' ${difference}`;
-      log("warn", message);
-      onEvent({ kind: "warning", message });
-    }
+    const remark = pluginRemark(plugin, intro);
+    if (remark !== null) this.#warn(`Slave '${intro.name}' ${remark}`);
+  }
+
+  /** Its WELCOME is under way, from which it learns the same. */
+  #refuse(link: MasterLink, { name }: Introduction, why: string): void {
+    link.send({ kind: "bye", reason: `refused: ${why}`.slice(0, remarkCharsMax) });
+    void link.close("refused");
+    this.#warn(`Slave '${name}' is refused: ${why}.`);
+  }
+
+  #warn(message: string): void {
+    this.#options.log("warn", message);
+    this.#options.onEvent({ kind: "warning", message });
   }
 
   #lose(session: Session, reason: string): void {

@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { PluginError } from "../base/errors.ts";
+import { shortHash } from "../base/fingerprint.ts";
+import { isSameBytes } from "../base/same_bytes.ts";
 import { describeImportError } from "./import_error.ts";
+import { type PluginCode, readPluginCode } from "./plugin_code.ts";
 import { hintsOf, pickPlugin, type Side } from "./shape.ts";
 import type { Plugin } from "./types.ts";
 
@@ -19,14 +20,26 @@ export type LoadedPlugin = Readonly<{
   exportName: string;
   /** Whether that export was named and is a whole plugin: a slave must then be told its name too. */
   isWhole?: boolean;
-  /** SHA-256 of the file. */
+  /** Of the file and all that it imports: see `readPluginCode`. */
   hash: Uint8Array;
+  /** What `hash` is made of, a line each, for people who look for a difference. */
+  code: readonly string[];
   plugin: Plugin;
   /** Its `options` export; empty if there is none. */
   options: Readonly<Record<string, string | number | boolean>>;
   /** Sentences for the log: exports that look like a misspelt one. */
   hints: readonly string[];
 }>;
+
+/** The plugin's code is not what it was when it was looked at first. */
+export class PluginChangedError extends PluginError {
+  override get name(): string {
+    return "PluginChangedError";
+  }
+}
+
+/** Most files and packages that are listed in the log. */
+const codeLinesMax = 200;
 
 /** The two parts of a plugin argument. */
 export type PluginWord = Readonly<{ path: string; exportName: string | undefined }>;
@@ -46,27 +59,54 @@ export function splitPluginWord(word: string): PluginWord {
  * a master and as `handleJob` for a slave if it is a function, and as a whole plugin if it is an object.
  *
  * @param path Relative to the current folder, absolute, or a `file:` URL.
+ * @param hash What the plugin's code must be; if it is anything else, nothing of it is run.
+ * @throws {PluginChangedError} if it is anything else, or was edited meanwhile.
  * @throws {PluginError} whose message says what was found and what to do.
  */
 export async function loadPlugin(
   path: string,
   exportName: string | undefined,
   side: Side,
+  hash?: Uint8Array,
 ): Promise<LoadedPlugin> {
   const absolute = absolutePath(path);
-  const bytes = await read(path, absolute);
-  const exports = await importFile(absolute);
+  const code = read(path, absolute);
+  if (hash !== undefined && !isSameBytes(hash, code.hash)) {
+    throw new PluginChangedError(
+      `The plugin ${absolute}, or what it imports, was edited after this slave had started with it: it was ` +
+        `${shortHash(hash)}, and is ${
+          shortHash(code.hash)
+        } now. Start the master and its slaves again with one and ` +
+        "the same code",
+    );
+  }
+  const exports = await importFile(absolute, code.path);
+  if (!code.isUnchanged()) {
+    throw new PluginChangedError(
+      `The plugin ${absolute}, or what it imports, was edited while it was loaded: start again`,
+    );
+  }
   const plugin = pickPlugin(exports, exportName, side, absolute);
   return {
     name: basename(absolute),
     path: absolute,
     exportName: exportName ?? "default",
     isWhole: exportName !== undefined && typeof exports[exportName] === "object",
-    hash: new Uint8Array(createHash("sha256").update(bytes).digest()),
+    hash: code.hash,
+    code: code.lines,
     plugin,
     options: plugin.options ?? {},
     hints: hintsOf(exports),
   };
+}
+
+/** For the log: what the hash of a plugin's code is made of. */
+export function codeInWords({ name, hash, code }: LoadedPlugin): string {
+  const shown = code.slice(0, codeLinesMax).map((line) =>
+    line.replace(/^([0-9a-f]{8})[0-9a-f]{56} {2}/, "$1 ")
+  );
+  const more = code.length > shown.length ? `, and ${code.length - shown.length} more` : "";
+  return `The code of ${name} is ${shortHash(hash)}: ${shown.join(", ")}${more}`;
 }
 
 function absolutePath(path: string): string {
@@ -78,10 +118,11 @@ function absolutePath(path: string): string {
   }
 }
 
-async function read(path: string, absolute: string): Promise<Uint8Array> {
+function read(path: string, absolute: string): PluginCode {
   try {
-    return await readFile(absolute);
+    return readPluginCode(absolute);
   } catch (cause) {
+    if (cause instanceof PluginError) throw cause;
     throw new PluginError(`Cannot load the plugin "${path}": ${whyUnreadable(cause, absolute)}`, { cause });
   }
 }
@@ -100,9 +141,10 @@ function whyUnreadable(error: unknown, absolute: string): string {
   }
 }
 
-async function importFile(absolute: string): Promise<Readonly<Record<string, unknown>>> {
+/** By its real path: Deno would look for what it imports beside the link that it was named by. */
+async function importFile(absolute: string, real: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    return await import(pathToFileURL(absolute).href);
+    return await import(pathToFileURL(real).href);
   } catch (cause) {
     throw new PluginError(`Cannot load the plugin ${absolute}: ${describeImportError(cause)}`, { cause });
   }

@@ -108,4 +108,6 @@ export type Introduction = Readonly<{
   plugin: Readonly<{ name: string; export: string; hash: Uint8Array }> | null;
   runtime: string;
   features: readonly string[];
+  /** Its plugin is meant, though it is not the master's: `--any-plugin`. */
+  anyPlugin?: boolean;
 }>;

@@ -137,7 +137,7 @@ const masterMessages: Table<MasterMessage> = {
 };
 
 const supervisorMessages: Table<SupervisorMessage> = {
-  load: { plugin: text(pathCharsMax), exportName: name },
+  load: { plugin: text(pathCharsMax), exportName: name, hash: bytes() },
   setup: { args, runId: id, concurrency: whole(1, creditMax), timeoutMs: duration },
   slice: { slice: counted, seq: number, count: jobCount, attempt: counted, jobs: bytes() },
   withdraw: {},
@@ -149,6 +149,7 @@ const workerMessages: Table<WorkerMessage> = {
   hello: { pid: counted, secret: id, runtime: name },
   loaded: { hash: bytes(hashBytes), options: record(1_000, anything) },
   prepared: {},
+  changed: { message: text(sentenceCharsMax) },
   unloadable: { message: text(sentenceCharsMax) },
   answer: {
     slice: counted,
@@ -177,7 +178,7 @@ const welcome = openFields<Welcome>({
   features,
 });
 
-const introduction = openFields<Introduction>({
+const introduction = openFields<Omit<Introduction, "anyPlugin">>({
   slaveId: id,
   name,
   version: name,
@@ -207,7 +208,9 @@ export function parseWelcome(body: Uint8Array): Welcome {
 
 /** AUTH's info; only to be called once its MAC held. @throws {FrameError} */
 export function parseIntroduction(body: Uint8Array): Introduction {
-  return introduction(decodeChecked(body), "introduction");
+  const value = decodeChecked(body);
+  const checked = introduction(value, "introduction");
+  return (value as { anyPlugin?: unknown }).anyPlugin === true ? { ...checked, anyPlugin: true } : checked;
 }
 
 type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;

@@ -4,10 +4,11 @@ import type { Failure } from "./messages.ts";
 /** What a slave's supervisor says to one of its workers. Same frames as on the network. */
 export type SupervisorMessage =
   /**
-   * First. The worker imports the plugin and says `loaded` or `unloadable`; none of its functions is called
-   * yet. An empty `exportName` is the default.
+   * First. The worker imports the plugin and says `loaded`, `unloadable` or `changed`; none of its functions is called
+   * yet. An empty `exportName` is the default. `hash` is what the code of the plugin must be; empty for the first
+   * worker, which says what it is.
    */
-  | Readonly<{ kind: "load"; plugin: string; exportName: string }>
+  | Readonly<{ kind: "load"; plugin: string; exportName: string; hash: Uint8Array }>
   /** Once a master was found. The worker calls the plugin's `setup`, then says `prepared` or `unloadable`. */
   | Readonly<{
     kind: "setup";
@@ -33,6 +34,8 @@ export type WorkerMessage =
   | Readonly<{ kind: "loaded"; hash: Uint8Array; options: Readonly<Record<string, unknown>> }>
   /** `setup` ended: the worker takes slices. */
   | Readonly<{ kind: "prepared" }>
+  /** The plugin's code is not what the other workers of this slave run; nothing of it was. The sentence says so. */
+  | Readonly<{ kind: "changed"; message: string }>
   /** The plugin did not load, or its `setup` threw; the sentence says why. */
   | Readonly<{ kind: "unloadable"; message: string }>
   /**

@@ -69,16 +69,6 @@ export function pluginName(
   return { name: basename(options.pluginPath), export: options.exportName ?? "default", hash };
 }
 
-/** Says which plugin the master runs, and warns if it is not this one. */
-export function compareWith({ key, plugin: theirs }: Welcome, mine: Welcome["plugin"], log: Log): void {
-  log("info", `Joined "${key}": the master runs ${theirs.name}, this slave ${mine.name}`);
-  if (mine.name !== theirs.name) {
-    log("warn", `The master runs another plugin: ${theirs.name}, not ${mine.name}`);
-  } else if (Buffer.compare(mine.hash, theirs.hash) !== 0) {
-    log("warn", `The master's copy of ${mine.name} differs from this one: bring both up to date`);
-  }
-}
-
 /** A plugin's own setting, if it is a whole number from 1. */
 export function wholeOption(value: unknown): number | undefined {
   const number = typeof value === "string" ? Number(value) : value;

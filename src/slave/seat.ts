@@ -40,6 +40,8 @@ export class Seat {
   lastSentence: string | null = null;
   /** Its plugin does not load, or `setup` threw. */
   isUnloadable = false;
+  /** It ran nothing of the plugin, whose code is other than that of the first worker. */
+  isChanged = false;
   /** It ended jobs, so it can. */
   hasAnswered = false;
   heardAtMs: number;

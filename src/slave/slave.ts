@@ -5,7 +5,6 @@ import { version } from "../base/version.ts";
 import { dial } from "../link/dial.ts";
 import { TlsClient } from "../link/tls_client.ts";
 import { features } from "../protocol/handshake.ts";
-import type { Introduction, Welcome } from "../protocol/messages.ts";
 import { refuseWithinWorker } from "./self.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { Slave, SlaveOptions, SlaveResult } from "./types.ts";
@@ -33,7 +32,16 @@ export function startSlave(options: SlaveOptions): Slave {
         port: options.port,
         token: options.token,
         tls,
-        intro: introduce(slaveId, plugin, procs, runtime),
+        intro: {
+          slaveId,
+          name: `${hostname()}:${process.pid}`,
+          version,
+          procs,
+          plugin,
+          runtime,
+          features,
+          ...(options.anyPlugin ? { anyPlugin: true } : {}),
+        },
         role: "slave",
         nowMs: monotonicMs,
         signal,
@@ -44,13 +52,4 @@ export function startSlave(options: SlaveOptions): Slave {
 /** As `startSlave`, for those who need nothing but its end. */
 export async function runSlave(options: SlaveOptions): Promise<SlaveResult> {
   return await startSlave(options).finished;
-}
-
-function introduce(
-  slaveId: string,
-  plugin: Welcome["plugin"],
-  procs: number,
-  runtime: string,
-): Introduction {
-  return { slaveId, name: `${hostname()}:${process.pid}`, version, procs, plugin, runtime, features };
 }

@@ -8,7 +8,8 @@ import type { MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
 import { workerCommand } from "./self.ts";
-import { compareWith, pluginName, wholeOption } from "./plugin_gate.ts";
+import { slaveRefusal } from "../protocol/plugin_match.ts";
+import { pluginName, wholeOption } from "./plugin_gate.ts";
 import type { Slave, SlaveResult, SlaveStatus, SupervisorOptions } from "./types.ts";
 import { Stopping } from "./stopping.ts";
 import { Uplink } from "./uplink.ts";
@@ -51,6 +52,8 @@ export class Supervisor implements Slave {
   #timer: ReturnType<typeof setTimeout> | null = null;
   /** When a beat is due. */
   #beatAtMs = Infinity;
+  /** Why this slave ends though it drains: its plugin was edited. */
+  #changed: string | null = null;
   #isEnded = false;
   #saidState = "";
   #resolve: (result: SlaveResult) => void = () => {};
@@ -128,6 +131,7 @@ export class Supervisor implements Slave {
       onCapacity: () => this.#answers.sayCredit(),
       onOverfull: () => this.#onOverfull(),
       onUnfit: (sentence) => void this.#end(4, sentence),
+      onChanged: (sentence) => this.#onChanged(sentence),
       mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
       nowMs,
       log,
@@ -174,9 +178,10 @@ export class Supervisor implements Slave {
       this.#options.log("warn", `An earlier master of "${welcome.key}" answers still: it is left alone`);
       return void this.#uplink!.leave("a later master of this run welcomed this slave");
     }
+    const refusal = this.#refusalOf(welcome);
+    if (refusal !== null) return void this.#end(5, refusal);
     this.#runId = welcome.runId;
     this.#epoch = welcome.epoch;
-    compareWith(welcome, pluginName(this.#options, this.#hash), this.#options.log);
     this.#workforce.abort(this.#holdings.welcome(welcome.runId));
     if (this.#stopping.why === "master") {
       this.#stopping.end();
@@ -188,6 +193,28 @@ export class Supervisor implements Slave {
     if (this.#stopping.why === "signal") this.#uplink!.send({ kind: "leaving" });
     this.#tick();
     this.#setTimer();
+  }
+
+  /** Why this slave must not work for that master; null if it may. */
+  #refusalOf({ key, plugin }: Welcome): string | null {
+    const { log, anyPlugin = false } = this.#options;
+    const mine = pluginName(this.#options, this.#hash);
+    const refusal = slaveRefusal(plugin, mine, this.status().master, anyPlugin);
+    if (refusal === null) {
+      log("info", `Joined "${key}": the master runs ${plugin.name}, this slave ${mine.name}`);
+    }
+    return refusal;
+  }
+
+  /** What runs is of the code that the master was told of, and may end; no other code takes its place. */
+  #onChanged(sentence: string): void {
+    if (this.#changed !== null) return;
+    this.#changed = sentence;
+    this.#options.log(
+      "error",
+      "The plugin was edited: this slave takes nothing new, finishes what runs, and ends",
+    );
+    this.drain();
   }
 
   #onMessage(message: MasterMessage): void {
@@ -271,7 +298,9 @@ export class Supervisor implements Slave {
   /** Everything was handed back or is done. */
   async #stopped(why: "signal" | "master"): Promise<void> {
     this.#answers.flush();
-    if (why === "signal") return await this.#end(0, "Drained");
+    if (why === "signal") {
+      return await (this.#changed === null ? this.#end(0, "Drained") : this.#end(5, this.#changed));
+    }
     await this.#uplink?.rest("the master drains");
   }
 
@@ -282,9 +311,10 @@ export class Supervisor implements Slave {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#answers.stop();
     const gone = this.#uplink?.close(reason);
-    if (exitCode !== 0) this.#workforce.kill();
-    await this.#workforce.quit(exitCode === 0 ? teardownMs : 0);
-    if (exitCode === 0) await gone;
+    const isOrderly = exitCode === 0 || this.#changed !== null;
+    if (!isOrderly) this.#workforce.kill();
+    await this.#workforce.quit(isOrderly ? teardownMs : 0);
+    if (isOrderly) await gone;
     process.off("exit", this.#onExit);
     this.#tellState();
     this.#resolve({ exitCode, reason });

@@ -9,6 +9,8 @@ export type SlaveOptions = Readonly<{
   pluginPath: string;
   /** Undefined: the default export. */
   exportName: string | undefined;
+  /** Whether to run although this plugin is not the master's. @default false */
+  anyPlugin?: boolean | undefined;
   /** The master. */
   host: string;
   port: number;

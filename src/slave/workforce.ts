@@ -26,7 +26,7 @@ type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
 export type WorkforceHooks = Readonly<{
   command: Command;
   env: Readonly<Record<string, string>>;
-  load: Extract<SupervisorMessage, { kind: "load" }>;
+  load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
   /** The first worker loaded the plugin, and runs in this runtime. */
   onLoaded: (loaded: Loaded, runtime: string) => void;
   /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
@@ -37,6 +37,8 @@ export type WorkforceHooks = Readonly<{
   onOverfull: () => void;
   /** The plugin cannot run; the sentence says why. */
   onUnfit: (sentence: string) => void;
+  /** The plugin was edited since the first worker loaded it; the sentence says so. */
+  onChanged: (sentence: string) => void;
   /** Whether jobs may be begun. */
   mayFeed: () => boolean;
   nowMs: () => number;
@@ -54,7 +56,8 @@ export class Workforce {
   readonly #unexplained = new UnexplainedDeaths();
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   #crew: Crew | null = null;
-  #isLoaded = false;
+  /** Of the plugin's code, as the first worker loaded it; empty until then. */
+  #hash = new Uint8Array(0);
   /** What `setup` tells each worker; null until there is a master. */
   #setup: Setup | null = null;
   #concurrency = 1;
@@ -187,7 +190,7 @@ export class Workforce {
 
   #onHello(seat: Seat, runtime: string): void {
     this.#runtimes.set(seat, runtime);
-    seat.process.send(this.#hooks.load);
+    seat.process.send({ ...this.#hooks.load, hash: this.#hash });
   }
 
   #onMessage(seat: Seat, message: WorkerMessage): void {
@@ -199,6 +202,9 @@ export class Workforce {
         this.#gate.prepared();
         this.feed();
         return this.#hooks.onCapacity();
+      case "changed":
+        seat.isChanged = true;
+        return this.#hooks.onChanged(message.message);
       case "unloadable":
       case "broken":
         seat.isUnloadable ||= message.kind === "unloadable";
@@ -219,8 +225,8 @@ export class Workforce {
   #onLoaded(seat: Seat, message: Loaded): void {
     seat.state = "loaded";
     this.#gate.loaded();
-    if (!this.#isLoaded) {
-      this.#isLoaded = true;
+    if (this.#hash.length === 0) {
+      this.#hash = new Uint8Array(message.hash);
       this.#hooks.onLoaded(message, this.#runtimes.get(seat) ?? "");
     }
     this.#prepare(seat);
@@ -268,7 +274,7 @@ export class Workforce {
       const suspects = this.#unexplained.explain(noted, this.#holdings.unanswered(seat.id));
       this.#holdings.crashed(seat.id, suspects, reason);
     }
-    if (this.#isOver) return;
+    if (this.#isOver || seat.isChanged) return;
     const sentence = this.#gate.died(seat, reason);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
     this.#tell(seat, seat.verdict?.reason ?? reason);

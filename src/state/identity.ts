@@ -9,7 +9,7 @@ export type Identity = Readonly<{
   exportName: string;
   /** The `name=value` words. */
   args: Readonly<Record<string, string>>;
-  /** SHA-256 of the plugin's file; a change is only warned about. */
+  /** Of the plugin's code; a change is only warned about. Empty if it is not known. */
   pluginHash: Uint8Array;
 }>;
 
@@ -36,7 +36,7 @@ export function checkIdentity(
       );
     }
     options.log("warn", `Resuming from "${options.path}" by force: ${both}`);
-  } else if (!Buffer.from(saved.pluginHash).equals(wanted.pluginHash)) {
+  } else if (saved.pluginHash.length > 0 && !Buffer.from(saved.pluginHash).equals(wanted.pluginHash)) {
     options.log(
       "warn",
       `The plugin "${wanted.plugin}" has changed since the state was saved; resuming with the new one`,

@@ -6,7 +6,7 @@ import { cutOffExitCode } from "../base/worker_variables.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
 import { describeError } from "../plugin/describe_error.ts";
 import { Handler } from "../plugin/invoke.ts";
-import { type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
+import { codeInWords, type LoadedPlugin, loadPlugin, PluginChangedError } from "../plugin/load_plugin.ts";
 import { encodeMessage } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { type Notes, Runner } from "./runner.ts";
@@ -87,7 +87,7 @@ export class WorkerSession {
   receive(message: SupervisorMessage): void {
     switch (message.kind) {
       case "load":
-        return void this.#attempt(() => this.#load(message.plugin, message.exportName));
+        return void this.#attempt(() => this.#load(message));
       case "setup":
         return void this.#attempt(() => this.#setup(message));
       case "slice":
@@ -101,9 +101,12 @@ export class WorkerSession {
     }
   }
 
-  async #load(path: string, exportName: string): Promise<void> {
-    const loaded = await loadPlugin(path, exportName === "" ? undefined : exportName, "slave");
+  async #load({ plugin, exportName, hash }: Extract<SupervisorMessage, { kind: "load" }>): Promise<void> {
+    const isFirst = hash.length === 0;
+    const name = exportName === "" ? undefined : exportName;
+    const loaded = await loadPlugin(plugin, name, "slave", isFirst ? undefined : hash);
     this.#loaded = loaded;
+    if (isFirst) this.#options.log("debug", codeInWords(loaded));
     this.#options.send({ kind: "loaded", hash: loaded.hash, options: loaded.options });
   }
 
@@ -139,7 +142,8 @@ export class WorkerSession {
       const { message, stack } = describeError(error);
       // A plugin that does not load is described by its message; what `setup` threw, by where it did.
       const text = this.#loaded === null ? message : `setup failed: ${message}\n${stack}`;
-      this.#options.send({ kind: "unloadable", message: text.slice(0, sentenceCharsMax) });
+      const kind = error instanceof PluginChangedError ? "changed" : "unloadable";
+      this.#options.send({ kind, message: text.slice(0, sentenceCharsMax) });
       this.#leave(0);
     }
   }

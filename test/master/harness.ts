@@ -36,6 +36,7 @@ export async function start(
       path: "/test.ts",
       exportName: "default",
       hash: new Uint8Array(32),
+      code: [],
       plugin,
       options: {},
       hints: [],

@@ -3,6 +3,65 @@ import { endToEnd, hanging, type Mutant, quickTest, test, throwing } from "./mut
 /** Master, slave and worker as processes, and what the program says at its end. */
 export const processMutants: readonly Mutant[] = [
   {
+    name: "a slave runs other code than its master's",
+    patches: [{
+      file: "src/protocol/plugin_match.ts",
+      find: 'return isSameBytes(slave.hash, master.hash) ? null : "code";',
+      replace: "return null;",
+    }],
+    checks: [
+      quickTest(
+        "protocol/plugin_match",
+        "a file of the master's name must be its code; another one must name its export",
+      ),
+      test("e2e/other_code", "C22: a slave whose plugin imports another file than the master's is refused"),
+    ],
+  },
+  {
+    name: "imported files do not count",
+    patches: [{
+      file: "src/plugin/plugin_code.ts",
+      find: "      this.#waiting.push(...files);\n",
+      replace: "",
+    }],
+    checks: [quickTest("plugin/plugin_code", "each of them changes the hash, and nothing else does")],
+  },
+  {
+    name: "packages do not count",
+    patches: [{
+      file: "src/plugin/plugin_code.ts",
+      find: "for (const text of texts) this.lines.add(text);",
+      replace: "void texts;",
+    }],
+    checks: [quickTest("plugin/plugin_code", "each of them changes the hash, and nothing else does")],
+  },
+  {
+    name: "a worker runs a plugin that was edited",
+    patches: [{
+      file: "src/slave/workforce.ts",
+      find: "hash: this.#hash });",
+      replace: "hash: new Uint8Array(0) });",
+    }],
+    checks: [hanging(test(
+      "e2e/other_code",
+      "C22: a plugin edited meanwhile ends its slave with 5, once what runs has ended",
+    ))],
+  },
+  {
+    name: "a plugin may be edited while it is loaded",
+    patches: [{
+      file: "src/plugin/load_plugin.ts",
+      find: "if (!code.isUnchanged()) {",
+      replace: "if (code.lines.length === 0) {",
+    }],
+    checks: [
+      quickTest(
+        "plugin/plugin_code",
+        "code that is edited while it is loaded, or is not what it must be, is no plugin",
+      ),
+    ],
+  },
+  {
     name: "a slave joins another run",
     patches: [{
       file: "src/slave/supervisor.ts",

@@ -42,7 +42,9 @@ t.test("loadPlugin() takes a relative path, an absolute one, and a file URL", as
       options: { concurrency: 4 },
       hints: [],
     });
-    t.same(Buffer.from(loaded.hash), createHash("sha256").update(text).digest());
+    const line = `${createHash("sha256").update(text).digest("hex")}  posts.mjs`;
+    t.same(loaded.code, [line]);
+    t.same(Buffer.from(loaded.hash), createHash("sha256").update(`${line}\n`).digest());
     t.same(loaded.plugin.getJobs!(undefined, undefined as never), [1]);
   }
 });

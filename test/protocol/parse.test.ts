@@ -63,7 +63,7 @@ const masterMessages: readonly MasterMessage[] = [
   { kind: "beat" },
 ];
 const supervisorMessages: readonly SupervisorMessage[] = [
-  { kind: "load", plugin: "/x/posts.ts", exportName: "" },
+  { kind: "load", plugin: "/x/posts.ts", exportName: "", hash: new Uint8Array(0) },
   { kind: "setup", args: { a: "b" }, runId: "r", concurrency: 1, timeoutMs: 0 },
   { kind: "slice", slice: 1, seq: 0, count: 3, attempt: 1, jobs },
   { kind: "withdraw" },
@@ -74,6 +74,7 @@ const workerMessages: readonly WorkerMessage[] = [
   { kind: "hello", pid: 12, secret: "s", runtime: "bun" },
   { kind: "loaded", hash, options: { concurrency: 5 } },
   { kind: "prepared" },
+  { kind: "changed", message: "edited" },
   { kind: "unloadable", message: "no handleJob" },
   { kind: "answer", slice: 1, done: [0, 3], skipped: [], failed: [...failed], released: [], busyMs: 3.25 },
   { kind: "overdue", jobs: [] },

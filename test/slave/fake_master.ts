@@ -22,6 +22,8 @@ export type FakeOptions = {
   port?: number;
   token?: Uint8Array;
   args?: Record<string, string>;
+  /** @default the slave's own */
+  plugin?: Welcome["plugin"];
   /** What it lets a slave keep. @default all it names */
   keep?: (held: readonly LeaseJobs[]) => readonly LeaseJobs[];
   /** Says what the slave may keep only when the test has it say so. @default false */
@@ -63,7 +65,7 @@ export class FakeMaster {
       host: "127.0.0.1",
       port: options.port ?? 0,
       token: options.token ?? new Uint8Array(32),
-      welcome: () => this.#welcome(),
+      welcome: (intro) => this.#welcome(intro),
       nowMs: () => performance.now(),
       log: options.log ?? (() => {}),
       onSession: (link, intro) => this.#onSession(link, intro),
@@ -72,14 +74,14 @@ export class FakeMaster {
     this.#beats = setInterval(() => this.link?.tick(performance.now()), 50);
   }
 
-  #welcome(): Welcome {
+  #welcome({ plugin }: Introduction): Welcome {
     const { runId, masterId, epoch, timeoutMs, heartbeatMs, graceMs, args } = this.#options;
     return {
       runId: runId ?? "run",
       masterId: masterId ?? "master",
       key: "key",
       epoch: epoch ?? 1,
-      plugin: { name: "handlers.ts", export: "default", hash: new Uint8Array(32) },
+      plugin: this.#options.plugin ?? plugin!,
       args: args ?? {},
       timeoutMs: timeoutMs ?? 0,
       heartbeatMs: heartbeatMs ?? 5_000,

@@ -227,3 +227,26 @@ function childrenOf(pid: number): number[] {
     return [];
   }
 }
+
+t.test("a master of the same run with other code is left with 5, both hashes named", async (t) => {
+  const first = await FakeMaster.start({ heartbeatMs: 300 });
+  const slave = slaveOf(first);
+  t.teardown(() => slave.kill());
+  await first.until(() => first.isReady);
+  const { name, hash } = first.intros[0]!.plugin!;
+  await first.stop();
+  const plugin = { name, export: "default", hash: new Uint8Array(32) };
+  const second = await FakeMaster.start({
+    heartbeatMs: 300,
+    port: first.port,
+    masterId: "next",
+    epoch: 2,
+    plugin,
+  });
+  const { exitCode, reason } = await slave.finished;
+  t.equal(exitCode, 5);
+  t.match(reason, "00000000");
+  t.match(reason, Buffer.from(hash).toString("hex").slice(0, 8));
+  t.notOk(second.isReady, "it took nothing");
+  await second.stop();
+});

@@ -296,6 +296,7 @@ t.test("D3: files of version 1 are loaded, each job and count of them", async (t
   for (const { state } of [finished, killed, fresh]) {
     t.match(state, { handedOutAgain: 0, settings: new Map(), final: true });
     t.equal(state.repeatedAtLeast, true, "version 1 did not note whether a master died");
+    t.equal(identity.pluginHash.length, 0, "its hash was of the plugin's file alone");
     const again = parseStateFile(fileOf(state, { ...identity }), "x");
     t.same(plain(again.state), plain(state), "and are written as the newest version");
     t.equal(again.header.version, stateVersion);

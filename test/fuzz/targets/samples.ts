@@ -64,7 +64,7 @@ const masterMessages: readonly MasterMessage[] = [
 ];
 
 const supervisorMessages: readonly SupervisorMessage[] = [
-  { kind: "load", plugin: "/p.ts", exportName: "" },
+  { kind: "load", plugin: "/p.ts", exportName: "", hash: new Uint8Array(0) },
   { kind: "setup", args: { a: "b" }, runId: "r", concurrency: 1, timeoutMs: 0 },
   { kind: "slice", slice: 1, seq: 0, count: 3, attempt: 1, jobs: threeJobs },
   { kind: "withdraw" },
@@ -76,6 +76,7 @@ const workerMessages: readonly WorkerMessage[] = [
   { kind: "hello", pid: 7, secret: "s", runtime: "bun" },
   { kind: "loaded", hash, options: { size: 1, odd: { deep: [new Date(0), 1n, new Set(["x"])] } } },
   { kind: "prepared" },
+  { kind: "changed", message: "no" },
   { kind: "unloadable", message: "no" },
   { kind: "answer", slice: 1, done: [0, 1], skipped: [], failed: [failure], released: [], busyMs: 0.5 },
   { kind: "overdue", jobs: [] },

@@ -1,0 +1,139 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import t from "tap";
+import ts from "typescript";
+import { scanImports } from "../../src/plugin/import_scan.ts";
+
+t.test("imports are found in all their forms", async (t) => {
+  const table: readonly (readonly [string, readonly string[]])[] = [
+    ['import "./a.ts";', ["./a.ts"]],
+    ["import a from './a.ts'", ["./a.ts"]],
+    ['import a, { b as c, type D } from "./a.ts";', ["./a.ts"]],
+    ['import * as a from "./a.ts"; import b from "./b.ts"', ["./a.ts", "./b.ts"]],
+    ['import data from "./a.json" with { type: "json" };', ["./a.json"]],
+    ['import text from "./a.txt" with { type: "text" }', ["./a.txt"]],
+    ['import { "a name" as b } from "./a.ts"', ["./a.ts"]],
+    ['import{a}from"./a.ts";import"./b.ts"', ["./a.ts", "./b.ts"]],
+    ["import {\r\n  a,\r\n  // from './no.ts'\r\n  b,\r\n} from\r\n  './a.ts';\r\n", ["./a.ts"]],
+    ['import type from "./a.ts"', ["./a.ts"]],
+    ['import type, { b } from "./a.ts"', ["./a.ts"]],
+    ['import from from "./a.ts"', ["./a.ts"]],
+    ['import defer * as a from "./a.ts"', ["./a.ts"]],
+    ['import { from } from "./a.ts"', ["./a.ts"]],
+    ['export * from "./a.ts"; export * as b from "./b.ts"', ["./a.ts", "./b.ts"]],
+    ['export { a, b as default } from "./a.ts"', ["./a.ts"]],
+    ['await import("./a.ts"); import(/* here */ `./b.ts`, { with: {} })', ["./a.ts", "./b.ts"]],
+    ['const a = require("./a.cjs"), { b } = require ( "./b.cjs" )', ["./a.cjs", "./b.cjs"]],
+    ['import a = require("./a.ts");', ["./a.ts"]],
+    ['import "./\\x61\\u002e\\u{74}s"; import "./b\\\r\n.ts"', ["./a.ts", "./b.ts"]],
+    ['#!/usr/bin/env bun import "./no.ts"\nimport "./a.ts"', ["./a.ts"]],
+    ['\uFEFFimport "./a.ts"', ["./a.ts"]],
+    ['import "./a.ts"; import "./a.ts"', ["./a.ts"]],
+    ["`${await import('./a.ts')} ${`${require('./b.cjs')}`}`", ["./a.ts", "./b.cjs"]],
+  ];
+  for (const [text, expected] of table) t.same(scanImports(text), expected, JSON.stringify(text));
+});
+
+t.test("what only looks like an import is none", async (t) => {
+  const table: readonly string[] = [
+    'import type { A } from "./a.ts"; import type * as B from "./b.ts"; import type C from "./c.ts"',
+    'import type from from "./a.ts"',
+    'export type { A } from "./a.ts"; export type * from "./b.ts"',
+    '// import "./a.ts"\n/* import "./b.ts" */ /** export * from "./c.ts" */',
+    "const a = 'import \"./a.ts\"', b = \"import './b.ts'\";",
+    "`import './a.ts' ${1} import('./b.ts') \\` require('./c.ts')`",
+    "/import '.\\/a.ts'/.test(x); x = a / 'import(' / 2",
+    'loader.import("./a.ts"); x?.require("./b.ts"); import.meta.resolve("./c.ts")',
+    'import(path); import("./a" + ".ts"); import(`./${name}.ts`); require(name)',
+    'export const from = "./a.ts"; export default "./b.ts"; export { from };',
+    'export { a }; const from = "./a.ts"',
+    "const o = { import: 1, require: 2, from: './a.ts' }",
+    "/['\"`]/.test(s); if (x) /`/.exec(s); s.replace(/[/`]/g, '')",
+  ];
+  for (const text of table) t.same(scanImports(text), [], text);
+});
+
+t.test("a mistake about a slash, or a text of JSX, ends with its line", async (t) => {
+  const table: readonly string[] = [
+    "const a = x! / 2; // `\n",
+    "i++ / 2; '`'\n",
+    "const v = <p>Don't</p>;\n",
+    "const v = <p>`</p>;\n",
+    "const v = (\n  <a href='x'>it's // `</a>\n);\n",
+    "} / 2 / '`'\n",
+    "const s = 'never ended\n",
+    "const a = b as C<D> / 2;\n",
+  ];
+  for (const text of table) t.same(scanImports(`${text}import "./a.ts";`), ["./a.ts"], text);
+});
+
+t.test("it finds what the TypeScript compiler finds, in thousands of files", async (t) => {
+  const root = resolve(import.meta.dirname!, "../..");
+  let specifiers = 0, files = 0;
+  for (
+    const folder of [
+      "src",
+      "test",
+      "bench",
+      "plugins",
+      ...packages.map((name) => `node_modules/${name}`),
+    ]
+  ) {
+    for (const file of sourcesIn(join(root, folder))) {
+      const text = readFileSync(file, "utf8");
+      const expected = importsOf(file, text);
+      files++;
+      specifiers += expected.length;
+      const found = scanImports(text).sort();
+      if (found.join("\n") !== expected.join("\n")) t.same(found, expected, file);
+    }
+  }
+  t.ok(files > 1_000 && specifiers > 3_000, `${specifiers} in ${files} files`);
+});
+
+/** With TypeScript and JavaScript in many hands, compiled code among it. */
+const packages = [
+  "@tapjs",
+  "@types/node",
+  "cbor-x",
+  "pino",
+  "pino-pretty",
+  "fast-check",
+  "chalk",
+  "react-dom",
+];
+
+function* sourcesIn(folder: string): Generator<string> {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* sourcesIn(path);
+    else if (/\.(?:[cm]?[jt]s|[jt]sx)$/.test(entry.name)) yield path;
+  }
+}
+
+function importsOf(file: string, text: string): string[] {
+  const found = new Set<string>();
+  const add = (node: ts.Node | undefined): void => {
+    if (node !== undefined && ts.isStringLiteralLike(node)) found.add(node.text);
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) && !node.importClause?.isTypeOnly) add(node.moduleSpecifier);
+    else if (ts.isExportDeclaration(node) && !node.isTypeOnly) add(node.moduleSpecifier);
+    else if (ts.isExternalModuleReference(node)) add(node.expression);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal);
+    else if (ts.isCallExpression(node) && isImporting(node.expression)) add(node.arguments[0]);
+    ts.forEachChild(node, visit);
+  };
+  const kind = /\.[cm]?js$/.test(file)
+    ? ts.ScriptKind.JS
+    : /x$/.test(file)
+    ? ts.ScriptKind.TSX
+    : ts.ScriptKind.TS;
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, false, kind));
+  return [...found].sort();
+}
+
+function isImporting(callee: ts.Expression): boolean {
+  return callee.kind === ts.SyntaxKind.ImportKeyword ||
+    (ts.isIdentifier(callee) && callee.text === "require");
+}
