@@ -19,6 +19,18 @@ export class UsageError extends TaskmasterError {
 /** The plugin cannot be loaded, or has the wrong shape. */
 export class PluginError extends TaskmasterError {
   readonly exitCode = 4;
+  /** Shown below the message: the calls in the plugin that led to it, a line each. Empty if there are none. */
+  readonly frames: string;
+
+  constructor(message: string, { frames = "", ...options }: ErrorOptions & { frames?: string } = {}) {
+    super(message, options);
+    this.frames = frames;
+  }
+
+  /** The message, with the frames below it. */
+  get text(): string {
+    return this.frames === "" ? this.message : `${this.message}\n${this.frames}`;
+  }
 }
 
 /** Cannot listen or connect; refused; another protocol version, token or run. */

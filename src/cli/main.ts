@@ -1,8 +1,9 @@
-import { TaskmasterError, UsageError } from "../base/errors.ts";
+import { PluginError, TaskmasterError, UsageError } from "../base/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
 import { changedBy } from "../base/runtime_variables.ts";
 import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
+import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
 import { type Generation, selfCommand, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
@@ -74,12 +75,16 @@ function endedEarly({ how, where }: EarlyEnd): number {
 /** Shows an error that ends the program, and says what it exits with. */
 export function report(error: unknown): number {
   if (error instanceof TaskmasterError) {
-    lineOverStatus(process.stderr, `taskmaster: ${error.message}`, new Foreground().isForeground);
+    const text = error instanceof PluginError ? error.text : error.message;
+    lineOverStatus(process.stderr, `taskmaster: ${text}`, new Foreground().isForeground);
     return error.exitCode;
   }
-  const text = error instanceof Error ? error.stack ?? `${error.name}: ${error.message}` : String(error);
-  process.stderr.write(
-    `taskmaster: unexpected error; the run can be resumed with the same command.\n${text}\n`,
-  );
+  const { message, stack } = describeError(error);
+  const text = hasPluginFrames(stack)
+    ? describeThrown("nobody caught what the plugin threw", error)
+    : `unexpected error, a fault of taskmaster; the run can be resumed with the same command.\n${
+      stack || message
+    }`;
+  process.stderr.write(`taskmaster: ${text}\n`);
   return 1;
 }

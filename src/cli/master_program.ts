@@ -7,7 +7,7 @@ import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
-import { describeError } from "../plugin/describe_error.ts";
+import { describeThrown } from "../plugin/describe_error.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
@@ -100,13 +100,11 @@ export class MasterProgram {
 
   /** A fault that nobody waits for, such as a rejected promise of the plugin: the run ends, but it is saved. */
   #astray(error: unknown): undefined {
-    const { message, stack } = describeError(error);
     const isFirst = this.#failure === undefined;
     this.terminal.log(
       isFirst ? "error" : "debug",
-      `Stopping, since nobody caught what was thrown: ${message}`,
+      describeThrown("Stopping, since nobody caught what was thrown", error),
     );
-    if (isFirst) { for (const line of stack.split("\n").slice(1)) this.terminal.log("error", line); }
     this.fail(1);
   }
 

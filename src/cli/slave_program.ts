@@ -113,7 +113,7 @@ export class SlaveProgram {
 
   /** What `setup` threw comes with its stack. */
   #showFailure(reason: string): void {
-    for (const line of reason.split("\n")) this.#terminal.log("error", line);
+    this.#terminal.log("error", reason);
     if (!reason.startsWith("setup failed")) return;
     this.#terminal.log(
       "error",

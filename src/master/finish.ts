@@ -1,7 +1,7 @@
 import type { Log } from "../base/log.ts";
 import type { RunStatus } from "../core/types.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
-import { describeError } from "../plugin/describe_error.ts";
+import { describeThrown } from "../plugin/describe_error.ts";
 import { pluginLog } from "../plugin/plugin_log.ts";
 import type { Summary } from "../plugin/types.ts";
 
@@ -27,8 +27,7 @@ export async function callOnFinish(
     const finished = plugin.onFinish(summary, { args, signal: hurry, log: pluginLog(log) });
     await Promise.race([finished, aborted(hurry)]);
   } catch (error) {
-    const { message, stack } = describeError(error);
-    log("error", `onFinish of the plugin threw; the run itself is not affected: ${stack || message}`);
+    log("error", describeThrown("onFinish of the plugin threw; the run itself is not affected", error));
   }
 }
 

@@ -2,13 +2,24 @@ import { dirname } from "node:path";
 import { inspect } from "node:util";
 import { errorMessageCharsMax, errorStackLinesMax } from "../base/limits.ts";
 
+/** Most lines of a stack that are looked at. */
+const stackLinesReadMax = 1_000;
 /** Longest line of a stack that is kept, in characters: minified code has lines of megabytes. */
 const stackLineCharsMax = 500;
+
+const here = (import.meta.dirname ?? "").replaceAll("\\", "/");
+/** The folder of this program's sources; not where a bundle of it happens to be. */
+const ownSources: readonly string[] = here.endsWith("/src/plugin") ? [`${dirname(here)}/`] : [];
+/** Where this program's own code is: in the file system of a compiled binary, or in its sources. */
+const ownPaths: readonly string[] = ["/$bunfs/", "/~BUN/", ...ownSources];
 
 /** A thrown value as text: at most 1,000 characters of message, 50 lines of stack. */
 export type ErrorText = Readonly<{
   message: string;
-  /** Starts with the error's name and message, as V8 prints it; empty if there is none. */
+  /**
+   * Starts with the error's name and message, as V8 prints it; empty if there is none. Of the frames, those of the
+   * plugin: how this program came to call it helps nobody to mend it.
+   */
   stack: string;
 }>;
 
@@ -20,24 +31,6 @@ export function describeError(error: unknown): ErrorText {
   const message = cutMessage(attempt(() => messageOf(error)) ?? "something that cannot be shown was thrown");
   const stack = attempt(() => stackOf(error)) ?? "";
   return { message, stack: cutStack(stack) };
-}
-
-/** Where this program's own code is: in the compiled binary, or in its sources. */
-const ownCode = /\/\$bunfs\/|[/\\]~BUN[/\\]/;
-const here = import.meta.dirname ?? "";
-/** Not where a bundle happens to be. */
-const ownFolder: string = /[/\\]src[/\\]plugin$/.test(here) ? dirname(here) : "";
-
-/** A frame of the runtime, or of this program: it called the plugin. */
-function isOwnFrame(line: string): boolean {
-  if (!/^\s*at /.test(line)) return false;
-  return ownCode.test(line) || /\b(node|ext|native):|\(native\b/.test(line) ||
-    (ownFolder !== "" && line.includes(ownFolder));
-}
-
-/** A stack with the plugin's own frames only. */
-export function withoutOwnFrames(stack: string): string {
-  return stack.split("\n").filter((line) => !isOwnFrame(line)).join("\n");
 }
 
 function attempt(read: () => string): string | undefined {
@@ -70,7 +63,7 @@ function nonErrorText(value: unknown): string {
 function stackOf(error: unknown): string {
   if (typeof error !== "object" || error === null) return "";
   const { stack, message, cause } = error as { stack?: unknown; message?: unknown; cause?: unknown };
-  const text = typeof stack === "string" ? shortened(stack, message) : "";
+  const text = typeof stack === "string" ? withoutOwnFrames(shortened(stack, message)) : "";
   if (cause === undefined) return text;
   const why = attempt(() => messageOf(cause)) ?? "something that cannot be shown";
   return `${text}\nCaused by: ${why.slice(0, stackLineCharsMax)}`;
@@ -80,6 +73,61 @@ function stackOf(error: unknown): string {
 function shortened(stack: string, message: unknown): string {
   if (typeof message !== "string" || !message.includes("\n")) return stack;
   return stack.replace(message, () => message.slice(0, message.indexOf("\n")));
+}
+
+/** `setup failed: no such host`, with the lines of the stack below, of which the first is left out where it says the same. */
+export function describeThrown(what: string, error: unknown): string {
+  const { message, stack } = describeError(error);
+  const head = message.split("\n", 1)[0]!.replace(/…$/, "");
+  const isHeaded = stack.split("\n", 1)[0]!.endsWith(head);
+  const below = isHeaded ? stack.split("\n").slice(1) : stack === "" ? [] : [stack];
+  return [`${what}: ${message}`, ...below].join("\n");
+}
+
+/** Whether a line of a stack is a call in this program's own code. */
+export function isOwnFrame(line: string): boolean {
+  if (!isFrame(line)) return false;
+  const path = line.replaceAll("\\", "/");
+  return ownPaths.some((own) => path.includes(own));
+}
+
+function isFrame(line: string): boolean {
+  return /^\s*at /.test(line);
+}
+
+/** Whether it is a call in the runtime's code. */
+function isRuntimeFrame(line: string): boolean {
+  return /^\s*at .*(?:\b(?:node|ext|bun|internal):|\(?native\b|\(unknown\)|<anonymous>\)?$)/.test(line);
+}
+
+/** Whether code of the plugin had a part in it. */
+export function hasPluginFrames(stack: string): boolean {
+  return stack.split("\n", stackLinesReadMax).some((line) =>
+    isFrame(line) && !isOwnFrame(line) && !isRuntimeFrame(line)
+  );
+}
+
+/**
+ * A stack, or a text with one in it, without the frames of this program, and of the runtime where it called that. An
+ * error that this program made, and that has no frame of the plugin, keeps all: it is a fault of ours.
+ */
+export function withoutOwnFrames(stack: string): string {
+  if (!stack.includes("\n")) return stack;
+  const all = stack.split("\n", stackLinesReadMax);
+  const kept: string[] = [];
+  let isKeptFrom = 0;
+  const dropRuntime = () => {
+    while (kept.length > isKeptFrom && isRuntimeFrame(kept.at(-1)!)) kept.pop();
+    isKeptFrom = kept.length;
+  };
+  for (const line of all) {
+    if (isOwnFrame(line)) dropRuntime();
+    else kept.push(line);
+  }
+  if (kept.length === all.length) return stack;
+  dropRuntime();
+  const isOurs = !kept.some(isFrame) && isOwnFrame(all.find(isFrame)!);
+  return isOurs ? stack : kept.join("\n");
 }
 
 function cutMessage(message: string): string {

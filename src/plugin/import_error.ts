@@ -1,4 +1,4 @@
-import { describeError } from "./describe_error.ts";
+import { describeError, isOwnFrame } from "./describe_error.ts";
 
 /**
  * Why `import()` of a plugin failed, as one sentence, with file, line and column where the runtime says them,
@@ -13,6 +13,14 @@ export function describeImportError(error: unknown): string {
   const where = isPlaced ? "" : ` at ${place}`;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
   return `${text.replace(/\.$/, "")}${where}${more}.${adviceFor(text)}`;
+}
+
+/** The calls in the plugin that led to what its code threw while it was loaded, a line each; empty if the sentence says as much. */
+export function importFrames(error: unknown): string {
+  const { message, stack } = describeError(errorsOf(error)[0]);
+  if (adviceFor(message) !== "") return "";
+  const frames = stack.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line) && !isOurs(line));
+  return frames.length > 1 ? frames.join("\n") : "";
 }
 
 /** Bun throws several syntax errors of a file as one AggregateError. */
@@ -49,7 +57,7 @@ function placeInStack(stack: string): string | undefined {
 
 /** A frame of the runtime, or of this program: where the import began, not where it failed. */
 function isOurs(frame: string): boolean {
-  return /node:internal|\$bunfs|~BUN|\bload_plugin\.ts/.test(frame);
+  return isOwnFrame(frame) || /node:internal/.test(frame);
 }
 
 function adviceFor(message: string): string {

@@ -3,7 +3,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { PluginError } from "../base/errors.ts";
 import { shortHash } from "../base/fingerprint.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
-import { describeImportError } from "./import_error.ts";
+import { describeImportError, importFrames } from "./import_error.ts";
 import { type PluginCode, readPluginCode } from "./plugin_code.ts";
 import { hintsOf, pickPlugin, type Side } from "./shape.ts";
 import type { Plugin } from "./types.ts";
@@ -146,6 +146,9 @@ async function importFile(absolute: string, real: string): Promise<Readonly<Reco
   try {
     return await import(pathToFileURL(real).href);
   } catch (cause) {
-    throw new PluginError(`Cannot load the plugin ${absolute}: ${describeImportError(cause)}`, { cause });
+    throw new PluginError(`Cannot load the plugin ${absolute}: ${describeImportError(cause)}`, {
+      cause,
+      frames: importFrames(cause),
+    });
   }
 }

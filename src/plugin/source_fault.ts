@@ -1,4 +1,4 @@
-import { describeError, withoutOwnFrames } from "./describe_error.ts";
+import { describeError } from "./describe_error.ts";
 
 /** `getJobs` or `cursor` did what ends the reading. Never leaves this folder. */
 export class SourceFault extends Error {
@@ -14,8 +14,7 @@ export class SourceFault extends Error {
 /** What the plugin threw, with the plugin's frames of its stack, as a fault that may pass. */
 export function thrown(what: string, error: unknown): SourceFault {
   const { message, stack } = describeError(error);
-  const frames = withoutOwnFrames(stack);
-  const isHeaded = frames.includes(message.split("\n", 1)[0]!.replace(/…$/, ""));
-  const lines = frames === "" ? "" : isHeaded ? `\n${frames}` : `\n${message}\n${frames}`;
+  const isHeaded = stack.includes(message.split("\n", 1)[0]!.replace(/…$/, ""));
+  const lines = stack === "" ? "" : isHeaded ? `\n${stack}` : `\n${message}\n${stack}`;
   return new SourceFault(`${what} threw: ${message}${lines}`, false);
 }

@@ -2,19 +2,20 @@ import pino from "pino";
 import { prettyFactory } from "pino-pretty";
 import { isoTime } from "../base/clock.ts";
 import type { Log, LogLevel } from "../base/log.ts";
-import { printable } from "../base/printable.ts";
-import { printableFields } from "./log_fields.ts";
+import { printableFields, printableLines } from "./log_fields.ts";
 
 export type LoggerOptions = Readonly<{
   level: LogLevel;
   format: "text" | "json";
   colours: boolean;
-  /** Takes a finished line, without its line break. */
-  write: (line: string) => void;
+  /** Takes a finished entry, without its last line break: one line, and those of a stack below it. */
+  write: (text: string) => void;
 }>;
 
 /** Longest message: our own sentences may be longer than foreign text, which is cut where it comes in. */
 const messageCharsMax = 1_000;
+/** Before the lines of a stack, so that none can pass for a line of the log. */
+const indent = "    ";
 
 /** Leveled lines for a person, or JSON lines for a collector. In process: pino's transports need files of their own. */
 export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
@@ -22,11 +23,12 @@ export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
     colorize: colours,
     singleLine: true,
     translateTime: "SYS:HH:MM:ss",
-    ignore: "pid,hostname",
     customColors: "info:blue",
     // an error is text like any other by now
     errorLikeObjectKeys: [],
   });
+  /** Lines below the entry that is being written. */
+  let below = "";
   const logger = pino(
     {
       level,
@@ -34,8 +36,32 @@ export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
       timestamp: () => `,"time":"${isoTime()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (json: string) => write((format === "json" ? json : pretty(json)).trimEnd()) },
+    {
+      write: (json: string) =>
+        write(format === "json" ? json.trimEnd() : `${pretty(json).trimEnd()}${below}`),
+    },
   );
-  return (at, message, fields) =>
-    logger[at](fields === undefined ? {} : printableFields(fields), printable(message, messageCharsMax));
+  return (at, message, given) => {
+    if (!logger.isLevelEnabled(at)) return;
+    const lines = printableLines(message, messageCharsMax);
+    const fields = given === undefined ? {} : printableFields(given);
+    if (format === "json") return logger[at](fields, lines.join("\n"));
+    const entry = forPeople(lines, fields);
+    below = entry.below;
+    logger[at](entry.line);
+  };
+}
+
+/** Fields stand behind the message, as pino-pretty does not print those that it knows (`pid`, `name`); stacks stand below. */
+function forPeople(
+  [first, ...stack]: readonly string[],
+  fields: Readonly<Record<string, unknown>>,
+): { line: string; below: string } {
+  const isStack = (value: unknown): value is string => typeof value === "string" && value.includes("\n");
+  const short = Object.fromEntries(Object.entries(fields).filter(([, value]) => !isStack(value)));
+  const long = Object.entries(fields).flatMap(([name, value]) =>
+    isStack(value) ? `${name}: ${value}`.split("\n") : []
+  );
+  const line = Object.keys(short).length === 0 ? first! : `${first} ${JSON.stringify(short)}`;
+  return { line, below: [...stack, ...long].map((text) => `\n${indent}${text}`).join("") };
 }

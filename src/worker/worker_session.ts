@@ -1,10 +1,11 @@
 import { setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
 import { type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
+import { PluginError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { cutOffExitCode } from "../base/worker_variables.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
-import { describeError } from "../plugin/describe_error.ts";
+import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { Handler } from "../plugin/invoke.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin, PluginChangedError } from "../plugin/load_plugin.ts";
 import { encodeMessage } from "../protocol/parse.ts";
@@ -139,9 +140,10 @@ export class WorkerSession {
     try {
       await step();
     } catch (error) {
-      const { message, stack } = describeError(error);
       // A plugin that does not load is described by its message; what `setup` threw, by where it did.
-      const text = this.#loaded === null ? message : `setup failed: ${message}\n${stack}`;
+      const text = this.#loaded === null
+        ? error instanceof PluginError ? error.text : describeError(error).message
+        : describeThrown("setup failed", error);
       const kind = error instanceof PluginChangedError ? "changed" : "unloadable";
       this.#options.send({ kind, message: text.slice(0, sentenceCharsMax) });
       this.#leave(0);
@@ -155,7 +157,7 @@ export class WorkerSession {
     try {
       await this.#handler?.teardown();
     } catch (error) {
-      this.#options.log("error", `teardown failed: ${describeError(error).message}`);
+      this.#options.log("error", describeThrown("teardown failed", error));
     }
     this.#leave(0);
   }
@@ -167,9 +169,8 @@ export class WorkerSession {
 
   /** No job is to blame for certain: the supervisor names those that ran. */
   #broken(what: string, error: unknown): void {
-    const { message, stack } = describeError(error);
-    this.#options.log("error", `${what} outside of a job: ${stack === "" ? message : stack}`);
-    this.#lastWords({ kind: "broken", message: `${what}: ${message}` });
+    this.#options.log("error", describeThrown(`${what} outside of a job`, error));
+    this.#lastWords({ kind: "broken", message: `${what}: ${describeError(error).message}` });
     endProcess(brokenExitCode);
   }
 

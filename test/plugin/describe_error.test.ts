@@ -1,5 +1,5 @@
 import t from "tap";
-import { describeError } from "../../src/plugin/describe_error.ts";
+import { describeError, describeThrown, withoutOwnFrames } from "../../src/plugin/describe_error.ts";
 
 class PostgresError extends Error {
   override name = "PostgresError";
@@ -97,4 +97,74 @@ t.test("the cause is told behind the stack", (t) => {
   const error = new Error("cannot read", { cause: new TypeError("bad page") });
   t.match(describeError(error).stack, /\nCaused by: TypeError: bad page$/);
   t.end();
+});
+
+const own = new URL("../../src/worker/runner.ts", import.meta.url).pathname;
+/** Stacks as runtimes write them, and what is left of each. */
+const stacks: readonly (readonly [string, readonly string[], readonly string[]])[] = [
+  [
+    "a handler in the binary",
+    [
+      "Error: no",
+      "    at <parse> (:0)",
+      "    at parse (unknown)",
+      "    at handleJob (/srv/x.ts:3:9)",
+      "    at run (/$bunfs/root/taskmaster:128:2268)",
+      "    at emit (node:events:100:22)",
+      "    at #deliver (/$bunfs/root/taskmaster:42:115334)",
+    ],
+    ["Error: no", "    at <parse> (:0)", "    at parse (unknown)", "    at handleJob (/srv/x.ts:3:9)"],
+  ],
+  [
+    "setup in the binary on Windows",
+    [
+      "Error: no",
+      "    at setup (C:\\x.ts:3:9)",
+      "    at async #setup (B:\\~BUN\\root\\taskmaster.exe:128:17210)",
+      "    at processTicksAndRejections (native:7:39)",
+    ],
+    ["Error: no", "    at setup (C:\\x.ts:3:9)"],
+  ],
+  [
+    "a handler in Deno, called back by this program",
+    [
+      "Error: no",
+      "    at Object.handleJob (file:///srv/x.ts:3:57)",
+      `    at Handler.run (file://${own}:73:31)`,
+      "    at file:///srv/y.ts:1:1",
+      `    at Runner.slice (file://${own}:94:20)`,
+    ],
+    ["Error: no", "    at Object.handleJob (file:///srv/x.ts:3:57)", "    at file:///srv/y.ts:1:1"],
+  ],
+  [
+    "a fault of our own",
+    ["Error: no", `    at #run (${own}:3:9)`, "    at emit (node:events:100:22)"],
+    ["Error: no", `    at #run (${own}:3:9)`, "    at emit (node:events:100:22)"],
+  ],
+  [
+    "the runtime, awaited by us",
+    ["Error: no", "    at connect (native)", `    at async #run (${own}:3:9)`],
+    ["Error: no"],
+  ],
+  ["no stack of ours", ["Error: at", "    at x (native)"], ["Error: at", "    at x (native)"]],
+];
+for (const [what, stack, left] of stacks) {
+  t.test(`withoutOwnFrames(): ${what}`, async (t) => {
+    t.same(withoutOwnFrames(stack.join("\n")).split("\n"), left);
+  });
+}
+
+t.test("describeThrown() says what, and below it where", async (t) => {
+  const error = new TypeError("boom");
+  error.stack = "TypeError: boom\n    at setup (/srv/x.ts:3:9)";
+  t.equal(
+    describeThrown("setup failed", error),
+    "setup failed: TypeError: boom\n    at setup (/srv/x.ts:3:9)",
+  );
+  error.stack = "    at setup (/srv/x.ts:3:9)";
+  t.equal(
+    describeThrown("setup failed", error),
+    "setup failed: TypeError: boom\n    at setup (/srv/x.ts:3:9)",
+  );
+  t.equal(describeThrown("setup failed", "text"), "setup failed: text");
 });

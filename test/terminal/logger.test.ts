@@ -55,3 +55,37 @@ t.test("makeLog() keeps its own names to itself", async (t) => {
   log("info", "yes", { msg: "no", level: "error" });
   t.match(JSON.parse(lines[0]!), { level: "info", msg: "yes", msg_: "no", level_: "error" });
 });
+
+t.test("makeLog() shows the fields that pino has names for like any other", async (t) => {
+  const { lines, log } = logger("text");
+  log("info", "yes", { pid: 5, hostname: "web1", name: "n", caller: "c" });
+  t.match(lines[0], /INFO: yes \{"pid":5,"hostname":"web1","name":"n","caller":"c"\}$/);
+});
+
+const stack = "TypeError: no\u001b[2J\n    at f (/srv/x.ts:3:5)\n    at g (/srv/\u202ey.ts:1:1)\n";
+
+t.test("makeLog() shows a stack as lines, none of which can pass for a line of the log", async (t) => {
+  const { lines, log } = logger("text");
+  log("error", stack, {
+    slave: "web1",
+    cause: `Error: why\n[00:00:00] INFO: forged\n    at h (/srv/z.ts:1:1)`,
+  });
+  t.equal(lines.length, 1, "written at once");
+  t.same(lines[0]!.split("\n").map((line) => line.replace(/^\[\d\d:\d\d:\d\d\]/, "[time]")), [
+    '[time] ERROR: TypeError: no\\e[2J {"slave":"web1"}',
+    "        at f (/srv/x.ts:3:5)",
+    "        at g (/srv/\\u202ey.ts:1:1)",
+    "    cause: Error: why",
+    "    [00:00:00] INFO: forged",
+    "        at h (/srv/z.ts:1:1)",
+  ]);
+});
+
+t.test("makeLog() as JSON keeps a stack in one line, its breaks as JSON writes them", async (t) => {
+  const { lines, log } = logger("json");
+  log("error", stack, { cause: stack });
+  t.equal(lines.length, 1);
+  t.notMatch(lines[0], "\n");
+  const shown = "TypeError: no\\e[2J\n    at f (/srv/x.ts:3:5)\n    at g (/srv/\\u202ey.ts:1:1)";
+  t.match(JSON.parse(lines[0]!), { msg: shown, cause: shown });
+});
