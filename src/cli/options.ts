@@ -9,6 +9,7 @@ export type Kind =
   | "text"
   | "count"
   | "duration"
+  | "pace"
   | "size"
   | "address"
   | "key"
@@ -177,14 +178,15 @@ export const options = {
     help: "each side sends a beat after this long without sending; three silent ones lose a slave",
   },
   "checkpoint": {
-    kind: "duration",
+    kind: "pace",
     value: "D",
-    default: "1s",
+    default: "auto",
     example: "1s",
     min: 1,
     commands: atMaster,
     inPlugin: true,
-    help: "how often changed state is saved",
+    help:
+      "how often changed state is saved; auto: between 50ms and 1s, such that it costs at most 2 % of the master's thread",
   },
   "grace": {
     kind: "duration",
@@ -305,6 +307,7 @@ export type OptionName = keyof typeof options;
 
 type ValueOf<K extends Kind> = K extends "switch" ? boolean
   : K extends "count" | "duration" | "size" ? number
+  : K extends "pace" ? number | "auto"
   : K extends "address" ? Address
   : K extends "pin" ? Uint8Array
   : K extends "hosts" ? readonly string[]

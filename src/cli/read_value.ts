@@ -34,6 +34,8 @@ export function readValue(option: Option, text: string, hostMissing: Address): V
       return within(option, Number.MAX_SAFE_INTEGER, /^\d{1,15}$/.test(text) ? Number(text) : undefined);
     case "duration":
       return within(option, msMax, parseDuration(text));
+    case "pace":
+      return text === "auto" ? text : within(option, msMax, parseDuration(text));
     case "size":
       return within(option, Number.MAX_SAFE_INTEGER, parseSize(text));
   }
@@ -62,6 +64,8 @@ export function expectedForm(option: Option): string {
         : `a whole number from ${option.min ?? 0} to ${option.max}`;
     case "duration":
       return `a duration from ${option.min ?? 0}ms to ${msMax / 86_400_000}d, with its unit (ms, s, m, h, d)`;
+    case "pace":
+      return `auto, or ${expectedForm({ ...option, kind: "duration" })}`;
     case "size":
       return `a size of at least ${option.min ?? 0}, in bytes, KiB, MiB or GiB`;
   }

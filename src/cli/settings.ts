@@ -70,7 +70,9 @@ function choose(
 
 /** In a plugin, a duration or a size may be a bare number: milliseconds or bytes. */
 function readPlugins(name: OptionName, option: Option, own: unknown, command: CommandName): Value {
-  const text = typeof own === "number" && option.kind === "duration" ? `${own}ms` : String(own);
+  const text = typeof own === "number" && (option.kind === "duration" || option.kind === "pace")
+    ? `${own}ms`
+    : String(own);
   const form = `${name}: ${JSON.stringify(option.example)}`;
   const value = typeof own === "object" || typeof own === "function"
     ? undefined

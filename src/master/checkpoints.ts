@@ -2,9 +2,25 @@ import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RunState } from "../core/types.ts";
 
-/** A state above this is saved less often: at most a tenth of the time goes into saving. */
+/** A state above this is saved less often than asked for: at most a tenth of the time goes into saving. */
 const largeStateBytes = 8 << 20;
-const largeStatePauses = 9;
+const largeShareMax = 0.1;
+/**
+ * What `auto` keeps to: the share of this thread that goes into saving, and of the time, so that a slow disk is not kept
+ * busy; and the interval in ms. How long a save takes is not all the disk's doing: its dozen calls wait for their turn
+ * on a busy thread.
+ */
+const threadShareMax = 0.02;
+const timeShareMax = 0.25;
+const autoMinMs = 50;
+const autoMaxMs = 1_000;
+/**
+ * What is not measured of a save: its calls to the system, and what it leaves to be collected, about as much as what
+ * is measured; and a message to each slave.
+ */
+const callsMs = 0.25;
+const leftTimes = 2;
+const messageMs = 0.02;
 /** How often the last save of all is tried, and how long it waits in between. */
 const finalTries = 3;
 const finalPauseMs = 300;
@@ -13,13 +29,14 @@ export type CheckpointsOptions = Readonly<{
   /** Null if there is none to be had any more. */
   capture: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
-  /** Resolves when the state is durable. */
-  save: (state: RunState) => Promise<void>;
-  onSaved: (version: number, tookMs: number) => void;
+  /** Resolves when the state is durable, with how long this thread was held for it, in ms. */
+  save: (state: RunState) => Promise<number>;
+  /** Returns to how many slaves a message goes. */
+  onSaved: (version: number, tookMs: number) => number;
   /** Whether a failed save ends this master (another one took the run over) instead of being tried again. */
   isFinal: (error: unknown) => boolean;
   onFinal: (error: unknown) => void;
-  checkpointMs: number;
+  checkpointMs: number | "auto";
   wakeBy: (atMs: number) => void;
   nowMs: () => number;
   log: Log;
@@ -28,6 +45,9 @@ export type CheckpointsOptions = Readonly<{
 /**
  * Saves the state: one save at a time, every `checkpointMs` while it has changed. A failed save warns and is tried
  * again; the run goes on meanwhile, and the last good file stays.
+ *
+ * `auto`: as often as it costs little. Between 50 ms and 1 s after the beginning of the last save, such that saving takes
+ * at most 2 % of this thread, and a save is under way at most a quarter of the time.
  *
  *            tick, due and dirty            saved, failed
  *     IDLE ----------------------> SAVING ----------------> IDLE
@@ -99,16 +119,18 @@ export class Checkpoints {
   async #save(): Promise<void> {
     const { capture, save, onSaved, nowMs, checkpointMs } = this.#options;
     const startedMs = nowMs();
-    this.#dueAtMs = startedMs + checkpointMs;
+    // If it fails; a full disk is not asked twenty times a second.
+    this.#dueAtMs = startedMs + (checkpointMs === "auto" ? autoMaxMs : checkpointMs);
     const taken = capture();
     if (taken === null) throw new Error("the run has ended by a fault of the program");
     const { version, state } = taken;
-    await save(state);
+    const capturedMs = nowMs() - startedMs;
+    const heldMs = await save(state);
     const tookMs = nowMs() - startedMs;
-    if (byteLength(state) > largeStateBytes) {
-      this.#dueAtMs = Math.max(this.#dueAtMs, nowMs() + largeStatePauses * tookMs);
-    }
-    onSaved(version, tookMs);
+    const messages = onSaved(version, tookMs);
+    const threadMs = callsMs + leftTimes * (capturedMs + heldMs) + messageMs * messages;
+    const isLarge = byteLength(state) > largeStateBytes;
+    this.#dueAtMs = startedMs + intervalMs({ checkpointMs, threadMs, tookMs, isLarge });
   }
 
   #failed(error: unknown): void {
@@ -119,6 +141,20 @@ export class Checkpoints {
     const times = this.#failures === 1 ? "" : ` (${this.#failures} times in a row)`;
     log("warn", `Cannot save the state${times}: ${text(error)}. The last good one stays; trying again.`);
   }
+}
+
+/** From the beginning of one save to that of the next, by what the first one cost. */
+export function intervalMs(
+  { checkpointMs, threadMs, tookMs, isLarge }: Readonly<{
+    checkpointMs: number | "auto";
+    threadMs: number;
+    tookMs: number;
+    isLarge: boolean;
+  }>,
+): number {
+  const pacedMs = Math.max(autoMinMs, threadMs / threadShareMax, tookMs / timeShareMax);
+  const wantedMs = checkpointMs === "auto" ? Math.min(autoMaxMs, pacedMs) : checkpointMs;
+  return isLarge ? Math.max(wantedMs, tookMs / largeShareMax) : wantedMs;
 }
 
 /** About how large the file gets: jobs and error texts are all that grows. */

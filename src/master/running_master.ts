@@ -237,6 +237,7 @@ export class RunningMaster implements Master {
         this.#savedAtMs = monotonicMs();
         this.#driver.apply({ kind: "saved", version });
         this.#emit({ kind: "saved", tookMs });
+        return this.#sessions.size;
       },
       onBuried: (letters, seqs) => {
         this.#driver.apply({ kind: "buried", seqs });

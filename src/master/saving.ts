@@ -11,10 +11,10 @@ import { LateLetters, loadLateLetters } from "./late_letters.ts";
 
 export type SavingOptions = Readonly<{
   store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
-  checkpointMs: number;
+  checkpointMs: number | "auto";
   capture: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
-  onSaved: (version: number, tookMs: number) => void;
+  onSaved: (version: number, tookMs: number) => number;
   onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
   /** The state is another master's now: this one is to end, and to write no more. */
   onLost: (error: unknown) => void;
@@ -86,12 +86,12 @@ export class Saving {
   }
 
   /** Letters are taken back first: if we die in between, their jobs run again, and what comes of it is on record. */
-  async #save(state: RunState): Promise<void> {
+  async #save(state: RunState): Promise<number> {
     const settled = this.#late.settledIn(state);
     if (settled.length > 0) {
       await this.#store.handled(settled);
       this.#late.takenBack(settled);
     }
-    await this.#store.save(state);
+    return await this.#store.save(state);
   }
 }

@@ -28,7 +28,8 @@ export type MasterOptions = Readonly<{
   /** 0: none. */
   timeoutMs: number;
   heartbeatMs: number;
-  checkpointMs: number;
+  /** `auto`: as often as it costs little. */
+  checkpointMs: number | "auto";
   graceMs: number;
   /** How long stranded leases wait for the slaves that held them. */
   reclaimMs: number;

@@ -19,12 +19,13 @@ export interface StateStore {
   /** Of the dead letters. */
   readonly deadPath: string;
   /**
-   * Resolves when the state is durable; one save runs at a time. The epoch is raised on disk by the first one.
+   * Resolves when the state is durable, with how long this thread was held for it, in ms. One save runs at a time. The
+   * epoch is raised on disk by the first one.
    *
    * @throws {SaveError} if it could not be written this time: try again.
    * @throws {StateError} if another master took the run over: end.
    */
-  save(state: RunState): Promise<void>;
+  save(state: RunState): Promise<number>;
   /**
    * Resolves when the dead letters are durable: only then may a state forget their jobs.
    *
@@ -87,12 +88,12 @@ export class OpenStore implements StateStore {
     return this.#parts.dead.path;
   }
 
-  async save(state: RunState): Promise<void> {
+  async save(state: RunState): Promise<number> {
     this.#checkOpen("save");
     const { writer, identity } = this.#parts;
     const saved = this.#saving.then(() => writer.save({ identity, state }));
     this.#saving = saved.catch(() => {});
-    await saved;
+    return await saved;
   }
 
   bury(letters: readonly DeadLetter[]): Promise<void> {

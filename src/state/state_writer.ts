@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { StateError } from "../base/errors.ts";
+import { monotonicMs } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { stateStepBytes } from "../base/state_limits.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
@@ -54,20 +55,21 @@ export class StateWriter {
   }
 
   /**
-   * Resolves when the state is durable.
+   * Resolves when the state is durable, with how long this thread was held for it, in ms: all but the system's calls.
    *
    * @throws {SaveError} if it could not be written this time; the file there is as it was, or the new one.
    * @throws {StateError} if another master took the run over.
    */
-  async save(contents: StateContents): Promise<void> {
+  async save(contents: StateContents): Promise<number> {
     const { disk, files } = this.#options;
     const temporary = `${files.state}.tmp.${randomBytes(4).toString("hex")}`;
     try {
-      const header = await this.#write(temporary, contents);
+      const { header, heldMs } = await this.#write(temporary, contents);
       if (await this.#isOursThere()) await this.#keepPrevious();
       await disk.rename(temporary, files.state);
       this.#seen = header;
       await syncFolder(disk, files.dir);
+      return heldMs;
     } catch (error) {
       // After a failed sync a file must not be trusted, even if the next sync succeeds: it goes.
       await removeFile(disk, temporary).catch(() => {});
@@ -76,21 +78,25 @@ export class StateWriter {
     }
   }
 
-  async #write(path: string, contents: StateContents): Promise<StateHeader> {
+  async #write(path: string, contents: StateContents): Promise<{ header: StateHeader; heldMs: number }> {
     const file = await this.#options.disk.open(path, newFlags, 0o600);
     try {
       const hash = createHash("sha256");
       let bodyBytes = 0;
+      let heldMs = 0;
+      let fromMs = monotonicMs();
       for (const step of gather(bodyParts(contents), this.#step)) {
         hash.update(step);
+        heldMs += monotonicMs() - fromMs;
         await writeAll(file, step, headerBytes + bodyBytes);
         bodyBytes += step.length;
+        fromMs = monotonicMs();
       }
       const header = this.#header(bodyBytes, hash.digest());
       // Last, so that a file that is not whole has no header.
       await writeAll(file, encodeHeader(header), 0);
       await file.sync();
-      return header;
+      return { header, heldMs };
     } finally {
       await file.close();
     }

@@ -14,7 +14,7 @@ t.test("settle() has every default of the documentation", async (t) => {
     attempts: 3,
     backoff: 1_000,
     heartbeat: 5_000,
-    checkpoint: 1_000,
+    checkpoint: "auto",
     grace: 30_000,
     "status-interval": 30_000,
     "log-level": "info",
@@ -59,6 +59,17 @@ t.test("settle() takes a plugin's bare numbers as milliseconds and bytes", async
     backoff: 250,
     "size-bytes": 4096,
     timeout: 120_000,
+  });
+});
+
+t.test("settle() takes auto or a duration for --checkpoint, wherever it is set", async (t) => {
+  t.equal(settle(run("--checkpoint", "2s"), {}, { checkpoint: "auto" }).checkpoint, 2_000);
+  t.equal(settle(run("--checkpoint", "auto"), { TASKMASTER_CHECKPOINT: "3s" }).checkpoint, "auto");
+  t.equal(settle(run(), { TASKMASTER_CHECKPOINT: "auto" }, { checkpoint: 7 }).checkpoint, "auto");
+  t.equal(settle(run(), {}, { checkpoint: 7 }).checkpoint, 7);
+  t.throws(() => settle(run("--checkpoint", "often"), {}), {
+    name: "UsageError",
+    message: /--checkpoint cannot be "often": it takes auto, or a duration from 1ms to 24d/,
   });
 });
 

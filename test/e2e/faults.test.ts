@@ -1,5 +1,5 @@
 import t from "tap";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { nodeDisk } from "../../src/state/disk.ts";
@@ -83,6 +83,25 @@ t.test("run, killed again and again in mid-run: its slave ends too, and the next
   }
   t.equal(await run.ended, 0, run.stderr);
   t.same(scenario.records().lost(jobs), []);
+});
+
+t.test("a run saves as often as it costs little, so that a killed master repeats little", async (t) => {
+  const saves = async (words: readonly string[]) => {
+    const scenario = new Scenario();
+    t.teardown(() => scenario.end());
+    const run = scenario.run(["jobs=80", "pause=50", ...words]);
+    const path = join(scenario.folder, "probe.state");
+    const writers = new Set<number>();
+    while (!run.hasEnded) {
+      if (existsSync(path)) writers.add(statSync(path).mtimeMs);
+      await sleep(5);
+    }
+    t.equal(await run.ended, 0, run.stderr);
+    return writers.size;
+  };
+  const [often, asked] = [await saves([]), await saves(["--checkpoint", "1h"])];
+  t.ok(often >= 7, `${often} saves in two seconds`);
+  t.ok(asked <= 3, `${asked} saves where one an hour is asked for`);
 });
 
 t.test("jobs that take longer than a checkpoint: those in flight when everything is killed run again", async (t) => {

@@ -1,7 +1,7 @@
 import t from "tap";
 import { JobSpan } from "../../src/base/job_span.ts";
 import type { RunState } from "../../src/core/types.ts";
-import { Checkpoints } from "../../src/master/checkpoints.ts";
+import { Checkpoints, intervalMs } from "../../src/master/checkpoints.ts";
 
 const empty: RunState = {
   handedOut: 0,
@@ -31,19 +31,23 @@ function large(bytes: number): RunState {
 }
 
 /** Checkpoints every second over a disk whose saves end when the test says so. */
-function bench(state = empty) {
-  const core = { version: 1, isDirty: true };
+function bench(state = empty, checkpointMs: number | "auto" = 1_000) {
+  const core = { version: 1, isDirty: true, slaves: 0 };
   const clock = { nowMs: 0 };
-  const saves: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  const saves: { resolve: (heldMs?: number) => void; reject: (error: unknown) => void }[] = [];
   const saved: number[] = [], warnings: string[] = [], wakes: number[] = [], finals: unknown[] = [];
   const checkpoints = new Checkpoints({
     capture: () => ({ version: core.version, state }),
     isDirty: () => core.isDirty,
-    save: () => new Promise((resolve, reject) => saves.push({ resolve, reject })),
-    onSaved: (version) => saved.push(version),
+    save: () =>
+      new Promise((resolve, reject) => saves.push({ resolve: (heldMs = 0) => resolve(heldMs), reject })),
+    onSaved: (version) => {
+      saved.push(version);
+      return core.slaves;
+    },
     isFinal: (error) => error === "taken over",
     onFinal: (error) => finals.push(error),
-    checkpointMs: 1_000,
+    checkpointMs,
     wakeBy: (atMs) => wakes.push(atMs),
     nowMs: () => clock.nowMs,
     log: (_level, message) => warnings.push(message),
@@ -83,6 +87,77 @@ t.test("a large state takes at most a tenth of the time", async (t) => {
   t.equal(checkpoints.tick(3_999), 4_000);
   checkpoints.tick(4_000);
   t.equal(saves.length, 2);
+});
+
+/** A save each time one is due, for a minute of made-up time; how many there were. */
+async function savesInAMinute(of: ReturnType<typeof bench>, tookMs: number, heldMs = 0): Promise<number> {
+  const { checkpoints, clock, saves } = of;
+  for (clock.nowMs = 0; clock.nowMs < 60_000;) {
+    const before = saves.length;
+    const wakeMs = checkpoints.tick(clock.nowMs);
+    if (saves.length === before) {
+      clock.nowMs = wakeMs;
+      continue;
+    }
+    clock.nowMs += tookMs;
+    saves.at(-1)!.resolve(heldMs);
+    await checkpoints.idle();
+  }
+  return saves.length;
+}
+
+t.test("auto: twenty saves a second where they cost nothing", async (t) => {
+  t.equal(await savesInAMinute(bench(empty, "auto"), 2), 1_200);
+});
+
+t.test("auto: a fiftieth of this thread at most, but one a second at least", async (t) => {
+  const saves = await savesInAMinute(bench(empty, "auto"), 4, 2);
+  t.ok(
+    saves > 250 && saves * (2 * 2) <= 60_000 * 0.02,
+    `${saves} saves that hold it for 2 ms, and leave as much`,
+  );
+  t.equal(await savesInAMinute(bench(empty, "auto"), 20, 20), 60);
+});
+
+t.test("auto: a message to each slave counts, too", async (t) => {
+  const many = bench(empty, "auto");
+  many.core.slaves = 500;
+  t.ok(await savesInAMinute(many, 2) < 125, "ten milliseconds a save");
+});
+
+t.test("auto: a slow disk rests three times as long as it works, a second at most", async (t) => {
+  t.equal(await savesInAMinute(bench(empty, "auto"), 25), 600);
+  t.equal(await savesInAMinute(bench(empty, "auto"), 100), 150);
+  t.equal(await savesInAMinute(bench(empty, "auto"), 600), 60, "no less often than once a second");
+  t.equal(await savesInAMinute(bench(large(9 << 20), "auto"), 600), 10, "but for a large state");
+});
+
+t.test("auto: nothing is saved while nothing changes", async (t) => {
+  const { checkpoints, core, clock, saves } = bench(empty, "auto");
+  checkpoints.tick(0);
+  saves[0]!.resolve();
+  await checkpoints.idle();
+  core.isDirty = false;
+  for (clock.nowMs = 1; clock.nowMs < 10_000; clock.nowMs += 10) checkpoints.tick(clock.nowMs);
+  t.equal(saves.length, 1);
+  core.isDirty = true;
+  checkpoints.tick(clock.nowMs);
+  t.equal(saves.length, 2, "what changes then is saved at once");
+});
+
+t.test("auto: a save that failed is tried again a second later", async (t) => {
+  const { checkpoints, clock, saves, wakes } = bench(empty, "auto");
+  checkpoints.tick(0);
+  clock.nowMs = 5;
+  saves[0]!.reject(new Error("disk full"));
+  await checkpoints.idle();
+  t.same(wakes, [1_000]);
+});
+
+t.test("an interval that is asked for is kept, however dear", async (t) => {
+  const dear = { threadMs: 900, tookMs: 900, isLarge: false };
+  t.equal(intervalMs({ ...dear, checkpointMs: 20 }), 20);
+  t.equal(intervalMs({ ...dear, checkpointMs: 20, isLarge: true }), 9_000, "but for a large state");
 });
 
 t.test("a failed save warns and is tried again", async (t) => {

@@ -125,7 +125,7 @@ t.test("a letter is taken back before the state is saved, and not saved without"
   const saving = new Saving({
     store: {
       loaded: state,
-      save: async () => void calls.push("save"),
+      save: async () => calls.push("save"),
       bury: async () => {},
       lastLetters: async () => new Map([[0, Uint8Array.of(1)]]),
       handled: async (seqs) => {
@@ -136,7 +136,7 @@ t.test("a letter is taken back before the state is saved, and not saved without"
     checkpointMs: 1,
     capture: () => ({ version: 1, state }),
     isDirty: () => false,
-    onSaved: () => {},
+    onSaved: () => 0,
     onBuried: () => {},
     onLost: () => {},
     wakeBy: () => {},

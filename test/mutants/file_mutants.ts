@@ -294,10 +294,35 @@ export const fileMutants: readonly Mutant[] = [
     name: "a state is told saved before it is",
     patches: [{
       file: "src/master/checkpoints.ts",
-      find: "    await save(state);\n    const tookMs",
-      replace: "    onSaved(version, 0);\n    await save(state);\n    const tookMs",
+      find: "    const heldMs = await save(state);",
+      replace: "    onSaved(version, 0);\n    const heldMs = await save(state);",
     }],
     checks: [test("master/checkpoints", "a failed save warns and is tried again")],
+  },
+  {
+    name: "a slow disk is saved to all the time",
+    patches: [{
+      file: "src/master/checkpoints.ts",
+      find: "threadMs / threadShareMax, tookMs / timeShareMax)",
+      replace: "threadMs / threadShareMax)",
+    }],
+    checks: [
+      quickTest(
+        "master/checkpoints",
+        "auto: a slow disk rests three times as long as it works, a second at most",
+      ),
+    ],
+  },
+  {
+    name: "how long a save holds the thread is not looked at",
+    patches: [{
+      file: "src/master/checkpoints.ts",
+      find: "const heldMs = await save(state);",
+      replace: "const heldMs = 0 * await save(state);",
+    }],
+    checks: [
+      quickTest("master/checkpoints", "auto: a fiftieth of this thread at most, but one a second at least"),
+    ],
   },
   {
     name: "the last save is that of the last checkpoint",
