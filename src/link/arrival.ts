@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { handshakeBytesMax, handshakeMs, handshakeTlsMs } from "../base/limits.ts";
+import { printable } from "../base/printable.ts";
 import { encode } from "../protocol/codec.ts";
 import { FrameError } from "../protocol/frame_error.ts";
 import {
@@ -141,14 +142,33 @@ export class Arrival {
     const proof = { masterNonce, slaveNonce: nonce, role, certificateHash };
     const holds = secret.holds(mac, "slave", proof, info);
     if (!holds || insecure !== secret.isInsecure) {
-      return this.refuse(
-        "token",
-        `Refused a slave: ${gate ? tokenOrRelay : "it does not hold this master's token"}`,
-      );
+      return this.refuse("token", `Refused a slave: ${this.#tokenFault(insecure)}`);
     }
     this.#proof = proof;
-    const intro = parseIntroduction(info);
-    this.#settle({ kind: "proved", intro, role });
+    this.#introduce(info, role);
+  }
+
+  /** Its reply is the same in all cases; only this master's log tells them apart. */
+  #tokenFault(insecure: boolean): string {
+    const { secret, gate } = this.#greeted;
+    if (secret.isInsecure) return insecure ? badInsecureProof : tokenAtInsecure;
+    if (insecure) return insecureAtToken;
+    return gate ? tokenOrRelay : "it does not hold this master's token";
+  }
+
+  /** The proof holds, so it is told that it is its introduction: trying again with the same one cannot help. */
+  #introduce(info: Uint8Array, role: Role): void {
+    try {
+      this.#settle({ kind: "proved", intro: parseIntroduction(info), role });
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.refuse(
+        "info",
+        `Refused a slave: what it says of itself is not what the protocol allows. ${
+          printable(error.message)
+        }`,
+      );
+    }
   }
 
   #reject(error: unknown, bytes: Uint8Array): void {
@@ -171,6 +191,11 @@ export class Arrival {
   }
 }
 
+const tokenAtInsecure =
+  "it proves a token, and this master runs with --insecure; start it with --insecure too, or this master without";
+const insecureAtToken =
+  "it runs with --insecure, and this master asks for a token; start it without, or this master with --insecure too";
+const badInsecureProof = "its proof is not the 32 zero bytes that stand for none under --insecure";
 const tokenOrRelay =
   "it does not hold this master's token, or something on the way showed it another certificate than this master's";
 

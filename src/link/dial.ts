@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { ConnectError } from "../base/errors.ts";
 import { handshakeBytesMax } from "../base/limits.ts";
-import { dialMs, nameCharsMax } from "../base/wire_limits.ts";
+import { printable } from "../base/printable.ts";
+import { dialMs, nameCharsMax, remarkCharsMax } from "../base/wire_limits.ts";
 import { encode } from "../protocol/codec.ts";
 import {
   encodeRefusal,
@@ -11,11 +12,12 @@ import {
   macBytes,
   nonceBytes,
   OtherVersionError,
+  type RefusalCode,
   type Role,
   Secret,
 } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
-import { parseMasterMessage } from "../protocol/parse.ts";
+import { encodeMessage, parseIntroduction, parseMasterMessage } from "../protocol/parse.ts";
 import { FrameError } from "../protocol/frame_error.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
@@ -98,7 +100,7 @@ function converse(
     } catch (error) {
       // The master's log is to say which side is wrong.
       if (error instanceof RefusedError && error.cause instanceof FrameError) {
-        socket.write(encodeRefusal(error.cause instanceof OtherVersionError ? "version" : "malformed"));
+        socket.write(handshake?.isProved ? goodbye(error.message) : encodeRefusal(refusalOf(error.cause)));
       }
       fail(error);
     }
@@ -126,6 +128,14 @@ function converse(
   socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError);
 }
 
+function refusalOf(error: FrameError): RefusalCode {
+  return error instanceof OtherVersionError ? "version" : "malformed";
+}
+
+function goodbye(reason: string): Uint8Array {
+  return encodeMessage({ kind: "bye", reason: printable(reason, remarkCharsMax) });
+}
+
 function connectionFault(where: string, error: NodeJS.ErrnoException, isTls: boolean): Error {
   const fault = isTls ? hopelessTlsFault(error.code) : undefined;
   if (fault !== undefined) return refused(where, fault, error);
@@ -145,11 +155,26 @@ function toInfo(intro: Introduction, where: string): Uint8Array {
   const chars = [...intro.name.slice(0, nameCharsMax)];
   for (;; chars.pop()) {
     const info = encode({ ...intro, name: chars.join("") });
-    if (info.length <= infoBytesMax) return info;
+    if (info.length <= infoBytesMax) return checkedInfo(info, where);
     if (chars.length > 0) continue;
     throw new ConnectError(
       `Cannot join ${where}: this slave's introduction has ${info.length} bytes, and a master reads at most ` +
         `${infoBytesMax} before the proof; give the plugin's file or export a shorter name`,
+    );
+  }
+}
+
+/** A master would refuse it, and say so in its own log only. */
+function checkedInfo(info: Uint8Array, where: string): Uint8Array {
+  try {
+    parseIntroduction(info);
+    return info;
+  } catch (error) {
+    throw new ConnectError(
+      `Cannot join ${where}: what this slave would say of itself is not what the protocol allows. ${
+        error instanceof Error ? error.message : error
+      }`,
+      { cause: error },
     );
   }
 }
@@ -159,6 +184,7 @@ function slaveLink(socket: Socket, options: DialOptions, welcome: Welcome, recei
     parse: parseMasterMessage,
     heartbeatMs: welcome.heartbeatMs,
     nowMs: options.nowMs,
+    saysBye: true,
     received,
   });
 }

@@ -1,7 +1,8 @@
 import { clearTimeout, queueMicrotask, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import { frameStallMs, sendQueueBytesMax, sendQueuePauseBytes, writeStallMs } from "../base/limits.ts";
-import { lingerMs } from "../base/wire_limits.ts";
+import { printable } from "../base/printable.ts";
+import { lingerMs, remarkCharsMax } from "../base/wire_limits.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import type { MasterMessage, SlaveMessage } from "../protocol/messages.ts";
 import { encodeParts } from "../protocol/parse.ts";
@@ -30,8 +31,13 @@ export interface Link<In, Out> {
   onDrain: () => void;
   /** Once, whoever closed it; nothing is called afterwards. Called from within `close` as well. */
   onClose: (reason: string) => void;
-  /** Sends what is queued and ends; further calls change nothing. Resolves when the connection is gone. */
-  close(reason: string): Promise<void>;
+  /**
+   * Sends what is queued, and a `bye` with the reason, and ends; further calls change nothing. Resolves when the
+   * connection is gone.
+   *
+   * @param told The reason as the other side should read it. @default reason
+   */
+  close(reason: string, told?: string): Promise<void>;
   /** Does what is overdue (beat, stalls) and returns when to call again, at the latest. */
   tick(nowMs: number): number;
 }
@@ -44,6 +50,8 @@ export type LinkOptions<In> = Readonly<{
   /** Sent after so long without sending; Infinity for never. */
   heartbeatMs: number;
   nowMs: () => number;
+  /** Whether both sides say `bye` before they close. Supervisor and worker do not. @default false */
+  saysBye?: boolean;
   /** Bytes that came behind the handshake. */
   received?: Uint8Array;
   /** Bytes queued at which the connection is ended, beside a message that found nothing queued. @default 8 MiB */
@@ -64,7 +72,8 @@ const lagMsMin = 1_000;
  *     OPEN ------------------------------------------> CLOSED
  *
  * OPEN: sends and receives. CLOSED: nothing is delivered any more; what was sent before `close` may still leave,
- * for two seconds. There is one way from one to the other, `#finish`.
+ * for two seconds. There is one way from one to the other, `#finish`. A `bye` of the other side closes it too: nothing
+ * comes behind it.
  */
 export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   readonly peer: string;
@@ -150,21 +159,28 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     }
   }
 
-  close(reason: string): Promise<void> {
+  close(reason: string, told = reason): Promise<void> {
     if (this.#closedFor !== null) return this.#gone;
+    if (this.#options.saysBye) {
+      this.#outbox.push(encodeParts({ kind: "bye", reason: printable(told, remarkCharsMax) }));
+    }
+    this.#end(reason);
+    return this.#gone;
+  }
+
+  #end(reason: string): void {
     this.#outbox.end();
     const linger = setTimeout(() => this.#socket.destroy(), lingerMs);
     linger.unref();
     this.#socket.once("close", () => clearTimeout(linger));
     this.#finish(reason);
-    return this.#gone;
   }
 
   tick(nowMs: number): number {
     if (this.#closedFor !== null) return Infinity;
     this.#forgiveLag(nowMs);
     const frameEndsMs = this.#reader.isInFrame ? this.#frameBytesAtMs + frameStallMs : Infinity;
-    if (nowMs >= frameEndsMs) this.#fail("a frame began and did not go on for 30 s");
+    if (nowMs >= frameEndsMs) void this.close("a frame began and did not go on for 30 s");
     if (nowMs >= this.#outbox.progressedAtMs + writeStallMs) this.#fail("it took no bytes for 10 s");
     if (this.#closedFor !== null) return Infinity;
     if (nowMs >= this.#sentAtMs + this.#options.heartbeatMs) this.#beat(nowMs);
@@ -195,10 +211,14 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
     socket.on(
       "end",
-      () => this.#fail(this.#reader.isInFrame ? "it ended within a frame" : "it ended the connection"),
+      () => this.#fail(this.#reader.isInFrame ? "it ended within a frame" : this.#silentEnd),
     );
     socket.on("error", (error) => this.#fail(error.message));
     socket.once("close", () => this.#fail("the connection is gone"));
+  }
+
+  get #silentEnd(): string {
+    return `it ended the connection${this.#options.saysBye ? " without saying why" : ""}`;
   }
 
   #receive(chunk: Uint8Array): void {
@@ -219,11 +239,16 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
       if (this.#reader.isInFrame) this.#reader.push(nothing);
     } catch (error) {
       this.#hasRefused = true;
-      this.#fail(error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#options.saysBye) void this.close(reason);
+      else this.#fail(reason);
     }
   }
 
   #deliver(message: In): void {
+    if (this.#options.saysBye && isBye(message)) {
+      return this.#end(`it said: ${printable(message.reason, remarkCharsMax)}`);
+    }
     if (this.#onMessage && this.#kept.length === 0) this.#onMessage(message);
     else this.#kept.push(message);
   }
@@ -254,6 +279,10 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.#closedFor = reason;
     this.#onClose?.(reason);
   }
+}
+
+function isBye(message: unknown): message is Readonly<{ kind: "bye"; reason: string }> {
+  return (message as Message).kind === "bye";
 }
 
 /** `10.0.0.7:51234`; "local" for a Unix socket or a pipe. */

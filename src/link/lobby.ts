@@ -161,7 +161,12 @@ export class Lobby {
     socket.once("close", () => this.#sessions--);
     const { heartbeatMs } = told;
     onSession(
-      new SocketLink<SlaveMessage, MasterMessage>(socket, { parse: parseSlaveMessage, heartbeatMs, nowMs }),
+      new SocketLink<SlaveMessage, MasterMessage>(socket, {
+        parse: parseSlaveMessage,
+        heartbeatMs,
+        nowMs,
+        saysBye: true,
+      }),
       intro,
       role,
     );

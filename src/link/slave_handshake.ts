@@ -60,6 +60,8 @@ export class SlaveHandshake {
   #wanted = 0;
   /** Set from HELLO on. */
   #proof: Proof | null = null;
+  /** The master's proof held: it reads frames now. */
+  isProved = false;
 
   constructor(attempt: Attempt) {
     this.#attempt = attempt;
@@ -143,6 +145,7 @@ export class SlaveHandshake {
         "it did not prove that it holds this token, so it gets no work done here; " + copyToken,
       );
     }
+    this.isProved = true;
     return { welcome: this.#parse(body), rest: this.#bytes };
   }
 
@@ -150,7 +153,11 @@ export class SlaveHandshake {
     try {
       return parseWelcome(body);
     } catch (error) {
-      throw this.#failed("its welcome is not what the protocol allows", error);
+      const why = error instanceof Error ? error.message : String(error);
+      throw this.#refused(
+        `its welcome is not what the protocol allows: ${why}; use one release on both machines`,
+        error,
+      );
     }
   }
 
@@ -174,6 +181,10 @@ export class SlaveHandshake {
         return this.#refused(
           "it asks for a certificate that one of its CAs signed, and this slave showed none or another one, or one that " +
             "is out of date; give one with --tls-cert and --tls-key",
+        );
+      case "info":
+        return this.#refused(
+          "it does not accept what this slave says of itself, and its log says why; use one release on both machines",
         );
       default:
         return code satisfies never;

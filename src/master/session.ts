@@ -6,7 +6,7 @@ export type LeaseEffect = Extract<Effect, { kind: "lease" }>;
 /** What a session needs of its link. */
 export interface Wire {
   send(message: MasterMessage, jobs?: readonly Uint8Array[]): void;
-  close(reason: string): Promise<void>;
+  close(reason: string, told?: string): Promise<void>;
   readonly isCongested: boolean;
   readonly peer: string;
 }
@@ -63,9 +63,7 @@ export class Session {
     if (this.#at === "closed") return;
     const isAnytime = message.kind === "beat" || message.kind === "bye";
     if ((message.kind === "ready") === this.hasJoined && !isAnytime) {
-      return void this.#wire.close(
-        `it said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`,
-      );
+      return this.#offend(`said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`);
     }
     switch (message.kind) {
       case "ready":
@@ -123,10 +121,15 @@ export class Session {
   }
 
   /** Ends the connection, without a word to the core. Resolves when it is gone. */
-  async end(reason: string): Promise<void> {
+  async end(reason: string, told = reason): Promise<void> {
     if (this.#at === "closed") return;
     this.#close();
-    await this.#wire.close(reason);
+    await this.#wire.close(reason, told);
+  }
+
+  /** The slave broke a rule: `what` it did, as our log and its own are to say it. */
+  #offend(what: string): void {
+    void this.#wire.close(`it ${what}`, `this slave ${what}`);
   }
 
   #join(message: Extract<SlaveMessage, { kind: "ready" }>): void {

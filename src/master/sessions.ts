@@ -57,7 +57,9 @@ export class Sessions {
   /** Ends one connection because the core said so. */
   close(id: SessionId, how: SessionEnd): void {
     const session = this.#sessions.get(id);
-    if (session !== undefined) void this.#end(session, endReasons[how]);
+    if (session !== undefined) {
+      void this.#end(session, `it ${endReasons[how]}`, `this slave ${endReasons[how]}`);
+    }
   }
 
   /**
@@ -126,9 +128,9 @@ export class Sessions {
   }
 
   /** Ends a session from our side. Resolves when its connection is gone. */
-  #end(session: Session, reason: string): Promise<void> {
+  #end(session: Session, reason: string, told = reason): Promise<void> {
     const { hasJoined } = session;
-    const ended = session.end(reason);
+    const ended = session.end(reason, told);
     this.#forget(session, hasJoined, reason);
     return ended;
   }
@@ -143,11 +145,12 @@ export class Sessions {
   }
 }
 
+/** What the slave did. */
 const endReasons: Readonly<Record<SessionEnd, string>> = {
-  closed: "its connection closed",
-  silent: "it was silent for too long",
-  drained: "it has drained",
-  replaced: "it came back on another connection",
+  closed: "closed its connection",
+  silent: "was silent for too long",
+  drained: "has drained",
+  replaced: "came back on another connection",
 };
 
 /** The time is only shown in dead letters; making its text for each answer would cost more than the answer. */

@@ -22,7 +22,15 @@ export const headerBytes = 18;
 export type Role = "slave" | "control";
 
 /** Why a master refuses. What each means to a person is said by the slave's half of the handshake. */
-export type RefusalCode = "token" | "version" | "malformed" | "busy" | "late" | "ending" | "certificate";
+export type RefusalCode =
+  | "token"
+  | "version"
+  | "malformed"
+  | "busy"
+  | "late"
+  | "ending"
+  | "certificate"
+  | "info";
 
 type Header = Readonly<{ type: number; insecure: boolean; version: number; length: number }>;
 
@@ -60,6 +68,7 @@ const codes: readonly (RefusalCode | undefined)[] = [
   "late",
   "ending",
   "certificate",
+  "info",
 ];
 const roles: readonly (Role | undefined)[] = [undefined, "slave", "control"];
 const noMac = new Uint8Array(macBytes);

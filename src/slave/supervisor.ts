@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { Holdings } from "../core/holdings.ts";
-import type { MasterMessage, Welcome } from "../protocol/messages.ts";
+import type { LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
 import { workerCommand } from "./self.ts";
@@ -14,6 +14,8 @@ import type { Slave, SlaveResult, SlaveStatus, SupervisorOptions } from "./types
 import { Stopping } from "./stopping.ts";
 import { Uplink } from "./uplink.ts";
 import { type Loaded, Workforce } from "./workforce.ts";
+
+type Lease = Extract<MasterMessage, { kind: "lease" }>;
 
 /** How often the supervisor looks at deadlines, at least. */
 const tickMs = 100;
@@ -50,6 +52,8 @@ export class Supervisor implements Slave {
   /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
   #isKept = false;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** The latest lease that came; the numbers of one master count up. */
+  #lastLease: LeaseName = { masterId: "", number: 0 };
   /** When a beat is due. */
   #beatAtMs = Infinity;
   /** Why this slave ends though it drains: its plugin was edited. */
@@ -66,7 +70,7 @@ export class Supervisor implements Slave {
     this.#answers = new Answers({
       holdings: this.#holdings,
       canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
-      credit: () => this.#stopping.why === null ? this.#workforce.credit : 0,
+      credit: () => this.#credit,
       isHungry: () => this.#workforce.isHungry,
       nowMs: options.nowMs,
       send: (message) => this.#uplink!.send(message),
@@ -114,6 +118,11 @@ export class Supervisor implements Slave {
     if (this.#isEnded) return "ended";
     if (this.#stopping.why !== null) return "draining";
     return this.#uplink?.state ?? "starting";
+  }
+
+  get #credit(): number {
+    const { credit } = this.#workforce;
+    return this.#stopping.why !== null || credit === 0 ? 0 : credit + (this.#options.extraCredit ?? 0);
   }
 
   get #graceMs(): number {
@@ -221,6 +230,7 @@ export class Supervisor implements Slave {
     if (this.#isEnded) return;
     switch (message.kind) {
       case "keep":
+        if (this.#isKept) return this.#offended('said "keep" twice');
         this.#isKept = true;
         this.#workforce.abort(this.#holdings.applyKeep(message.leases));
         if (this.#stopping.why !== null) this.#withdraw();
@@ -243,18 +253,44 @@ export class Supervisor implements Slave {
     }
   }
 
-  #onLease({ number, seq, count, attempt, alone, jobs }: Extract<MasterMessage, { kind: "lease" }>): void {
+  #onLease({ number, seq, count, attempt, alone, jobs }: Lease): void {
     this.#deadBuffers.made(jobs.length);
+    const broken = this.#brokenRule(number, count);
+    if (broken !== null) return this.#offended(broken);
     let ends: Uint32Array;
     try {
       ends = itemEnds(jobs, count);
     } catch (error) {
-      return void this.#uplink!.leave(error instanceof Error ? error.message : String(error));
+      return this.#offended(
+        `sent a lease that cannot be read. ${error instanceof Error ? error.message : error}`,
+      );
     }
-    const name = { masterId: this.#uplink!.welcome!.masterId, number };
+    const { masterId } = this.#uplink!.welcome!;
+    this.#lastLease = { masterId, number };
+    const name = { masterId, number };
     this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
     if (this.#stopping.why === null) return this.#workforce.feed();
     this.#withdraw();
+  }
+
+  /** What a lease does that no master may do; null if all is well. */
+  #brokenRule(number: number, count: number): string | null {
+    const { masterId } = this.#uplink!.welcome!;
+    const last = this.#lastLease.masterId === masterId ? this.#lastLease.number : 0;
+    if (!this.#isKept) return `sent lease ${number} before "keep"`;
+    if (number <= last) {
+      return `sent lease ${number} behind lease ${last}: their numbers count up, none is used again`;
+    }
+    // A credit that was lowered meanwhile may not have arrived yet, so the most of this session counts.
+    const { mostCredit } = this.#answers, held = this.#holdings.jobs;
+    if (held + count <= mostCredit) return null;
+    return `leased ${count} jobs to a slave that holds ${held} and said that it takes ${mostCredit} at most`;
+  }
+
+  /** The master broke a rule: ends the connection, and says which, on both sides. */
+  #offended(what: string): void {
+    this.#options.log("warn", `The master ${what}`);
+    void this.#uplink!.leave(`it ${what}`, `this master ${what}`);
   }
 
   #onProgress(jobs: number, failureChars: number): void {
@@ -262,7 +298,7 @@ export class Supervisor implements Slave {
     if (this.#stopping.why !== null) setImmediate(() => this.#tick());
   }
 
-  /** The credit shrank, and the master goes by the one before. One that leases beyond any credit knows what it does. */
+  /** The credit shrank, and the master goes by the one before. Of jobs kept from an earlier session there may be more: they stay. */
   #onOverfull(): void {
     if (this.#holdings.jobs <= this.#answers.mostCredit) this.#withdraw();
   }
@@ -301,7 +337,7 @@ export class Supervisor implements Slave {
     if (why === "signal") {
       return await (this.#changed === null ? this.#end(0, "Drained") : this.#end(5, this.#changed));
     }
-    await this.#uplink?.rest("the master drains");
+    await this.#uplink?.rest();
   }
 
   /** The one way out. */

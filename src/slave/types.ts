@@ -24,6 +24,8 @@ export type SlaveOptions = Readonly<{
   concurrency: number | undefined;
   /** How long a stop waits for running jobs; undefined: what the master says. */
   graceMs: number | undefined;
+  /** Jobs that it takes beyond those that its workers begin soon, to try what waits. @default 0 */
+  extraCredit?: number;
   /** Called with the `options` of the plugin; throws a sentence that ends the slave if they are wrong. */
   checkOptions?: (options: Readonly<Record<string, unknown>>) => void;
   /** How to start a worker. @default this program with the word `worker` */

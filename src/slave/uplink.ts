@@ -96,14 +96,14 @@ export class Uplink {
   }
 
   /** Ends this connection, for now: after a pause it dials again. */
-  async leave(reason: string): Promise<void> {
-    await this.#link?.close(reason);
+  async leave(reason: string, told = reason): Promise<void> {
+    await this.#link?.close(reason, told);
   }
 
   /** As `leave`, but the pause is long: the master asked for it. */
-  async rest(reason: string): Promise<void> {
+  async rest(): Promise<void> {
     this.#isResting = true;
-    await this.leave(reason);
+    await this.leave("the master drains", "drained, as the master asked");
   }
 
   /** Ends it for good; resolves when what was sent has left. */
@@ -136,7 +136,7 @@ export class Uplink {
       this.#dialAtMs = nowMs;
     }
     if (this.#silentAtMs !== null && nowMs >= this.#silentAtMs + oldConnectionMs) {
-      void this.#link!.close("silent for too long");
+      void this.#link!.close("silent for too long", "this master was silent for too long");
     }
   }
 

@@ -71,7 +71,7 @@ function earliest(deaths: readonly Death[]): ReadonlyMap<number, number> {
 
 /** Reasons of a master for the end of a session that costs no run; the second one in a drain only. */
 const harmless = /drained|the run is complete|the master leaves/;
-const orderly = /it ended the connection/;
+const orderly = /^it said: Drained/;
 
 /** Whether a session ended and left jobs to be run again. */
 export function isLoss({ event, reason, pid, atMs }: SessionEvent, { drains }: Timeline): boolean {

@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import t from "tap";
 import { RefusedError } from "../../src/link/dial.ts";
 import {
+  type Auth,
   encodeHello,
   encodeRefusal,
   encodeWelcome,
@@ -11,6 +12,7 @@ import {
   Secret,
 } from "../../src/protocol/handshake.ts";
 import { encode } from "../../src/protocol/codec.ts";
+import { parseSlaveMessage } from "../../src/protocol/parse.ts";
 import { introduction, welcome } from "../protocol/samples.ts";
 import { openHouse, token } from "./harness.ts";
 
@@ -63,6 +65,43 @@ t.test("another token is refused for good, and the sentence says what to do", as
   await house.close();
 });
 
+t.test("an introduction that a master would refuse is named here, and nothing is sent", async (t) => {
+  const house = await openHouse();
+  await t.rejects(house.dial({ intro: { ...introduction, procs: 200_000 } }), {
+    exitCode: 5,
+    message: /what this slave would say of itself .* introduction.procs is 200000, not within 0 to 100000/,
+  });
+  await house.close();
+});
+
+t.test("a master whose welcome is wrong is told so, and given up", async (t) => {
+  const house = await openHouse();
+  let toldBye!: (bytes: Uint8Array) => void;
+  const told = new Promise<Uint8Array>((resolve) => toldBye = resolve);
+  const rogue = await impostor((socket) => {
+    const masterNonce = new Uint8Array(32).fill(7);
+    socket.write(encodeHello(masterNonce, secret));
+    socket.once("data", (bytes: Buffer) => {
+      const { nonce } = readGreeting(bytes, 1024)!.greeting as Auth;
+      const proof = {
+        masterNonce,
+        slaveNonce: nonce,
+        role: "slave",
+        certificateHash: new Uint8Array(0),
+      } as const;
+      socket.once("data", toldBye);
+      socket.write(encodeWelcome(proof, encode({ ...welcome, epoch: "one" }), secret));
+    });
+  });
+  await t.rejects(house.dial({ port: rogue.port }), {
+    final: true,
+    message: /welcome.epoch is no whole number/,
+  });
+  t.match(parseSlaveMessage((await told).subarray(4)), { kind: "bye", reason: /welcome.epoch/ });
+  rogue.close();
+  await house.close();
+});
+
 t.test("what each refusal means to a slave", async (t) => {
   const meanings: readonly (readonly [RefusalCode, boolean, RegExp])[] = [
     ["token", true, /tokens differ/],
@@ -71,6 +110,7 @@ t.test("what each refusal means to a slave", async (t) => {
     ["busy", false, /as many connections/],
     ["late", false, /too late/],
     ["ending", false, /run is ending/],
+    ["info", true, /does not accept what this slave says of itself, and its log says why/],
   ];
   const house = await openHouse();
   for (const [code, isFinal, words] of meanings) {

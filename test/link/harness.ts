@@ -122,6 +122,7 @@ export function authFor(
   hello: Uint8Array,
   key: Uint8Array | null = token,
   certificateHash: Uint8Array = new Uint8Array(0),
+  info: object = introduction,
 ): Uint8Array {
   const { nonce } = readGreeting(hello, 1024)!.greeting as Hello;
   const proof = {
@@ -130,7 +131,7 @@ export function authFor(
     role: "slave",
     certificateHash,
   } as const;
-  return encodeAuth(proof, encode(introduction), new Secret(key));
+  return encodeAuth(proof, encode(info), new Secret(key));
 }
 
 /** A connection without any of this project's code on its end. */

@@ -1,6 +1,6 @@
 import t from "tap";
 import type { SlaveMessage } from "../../src/protocol/messages.ts";
-import { encodeMessage } from "../../src/protocol/parse.ts";
+import { encodeMessage, parseMasterMessage } from "../../src/protocol/parse.ts";
 import { type House, Mailbox, openHouse, type Raw, type Session } from "./harness.ts";
 
 async function entered(): Promise<
@@ -170,6 +170,63 @@ t.test("close() sends what is queued, says so at once, and resolves when the con
   await raw.ended;
   await house.close();
 });
+
+t.test("who is closed is told why: by close(), by bad bytes, by a frame that stands still", async (t) => {
+  const ends: readonly (readonly [string, (house: House, session: Session) => void, RegExp])[] = [
+    [
+      "close()",
+      (_, { link }) => void link.close("for the log", "for the other\nside"),
+      /^for the other\\nside$/,
+    ],
+    ["a long reason", (_, { link }) => void link.close("x".repeat(5_000)), /^x{999}…$/],
+  ];
+  for (const [what, end, words] of ends) {
+    const { house, raw, session } = await entered();
+    end(house, session);
+    t.match(await byeOf(raw), words, what);
+    await raw.ended;
+    await house.close();
+  }
+  for (const [what, bytes, reason] of badBytes) {
+    const { house, raw, session } = await entered();
+    raw.socket.write(bytes);
+    t.match(await byeOf(raw), reason, what);
+    t.match(session.closed.all, [reason]);
+    await house.close();
+  }
+  const { house, raw, session } = await entered();
+  const heard = new Promise<void>((resolve) => (session.link.onHeard = resolve));
+  raw.socket.write(Uint8Array.of(0));
+  await heard;
+  session.link.tick(house.clock.ms);
+  for (let passed = 0; passed < 30_000; passed += 500) session.link.tick(house.clock.ms += 500);
+  t.match(await byeOf(raw), /did not go on for 30 s/);
+  await house.close();
+});
+
+t.test("a goodbye ends the session, with its reason made safe, and nothing behind it counts", async (t) => {
+  const { house, raw, session, heard } = await entered();
+  raw.socket.write(
+    Buffer.concat(
+      [ready, { kind: "bye", reason: "no\u202e more" }, ready].map((message) =>
+        encodeMessage(message as SlaveMessage)
+      ),
+    ),
+  );
+  t.equal(await session.closed.next(), "it said: no\\u202e more");
+  await raw.ended;
+  t.same(heard.all, [ready]);
+  await house.close();
+});
+
+/** The reason of the `bye` that comes, behind beats. */
+async function byeOf(raw: Raw): Promise<string> {
+  for (;;) {
+    const length = new DataView((await raw.bytes(4)).buffer).getUint32(0);
+    const message = parseMasterMessage(await raw.bytes(length));
+    if (message.kind === "bye") return message.reason;
+  }
+}
 
 t.test("onClose set too late is called all the same", async (t) => {
   const house = await openHouse();

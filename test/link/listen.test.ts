@@ -1,5 +1,6 @@
 import t from "tap";
 import { listen } from "../../src/link/listen.ts";
+import { introduction } from "../protocol/samples.ts";
 import { authFor, openHouse, Raw, token } from "./harness.ts";
 
 t.test("a connection that proves the token gets a WELCOME, and is a session", async (t) => {
@@ -68,6 +69,34 @@ t.test("another version is refused, and both are named", async (t) => {
   raw.socket.write(auth);
   t.match(await raw.greeting(), { kind: "error", code: "version", version: 2 });
   t.match(house.logs, [/version 9 of the protocol, this master version 2; use one release/]);
+  await house.close();
+});
+
+t.test("a master without a token names whose the mistake is, and so does one with a token", async (t) => {
+  for (
+    const [key, theirs, words] of [
+      [null, token, /it proves a token, and this master runs with --insecure/],
+      [token, null, /it runs with --insecure, and this master asks for a token/],
+      [token, new Uint8Array(32).fill(8), /it does not hold this master's token/],
+    ] as const
+  ) {
+    const house = await openHouse(key);
+    const raw = await house.knock();
+    raw.socket.write(authFor(await raw.bytes(50), theirs));
+    t.match(await raw.greeting(), { kind: "error", code: "token" });
+    t.match(house.logs, [words]);
+    await house.close();
+  }
+});
+
+t.test("an introduction that is wrong after a valid proof is refused for good, and the log says why", async (t) => {
+  const house = await openHouse();
+  const raw = await house.knock();
+  raw.socket.write(authFor(await raw.bytes(50), token, undefined, { ...introduction, procs: -1 }));
+  t.match(await raw.greeting(), { kind: "error", code: "info" });
+  await raw.ended;
+  t.match(house.logs, [/says of itself is not .* introduction.procs is -1, not within 0 to 100000 \(127/]);
+  t.equal(house.sessions.all.length, 0);
   await house.close();
 });
 

@@ -54,7 +54,9 @@ t.test("the longest WELCOME, byte by byte, is not copied at each byte", async (t
 t.test("a welcome that the protocol does not allow is said to be that of the master", async (t) => {
   const bytes = encodeWelcome(proof, encode({ ...welcome, epoch: "one" }), secret);
   t.throws(() => begin().push(bytes), {
-    message: "Cannot join the master at 10.0.0.5:5050: its welcome is not what the protocol allows",
+    message: "Cannot join the master at 10.0.0.5:5050: its welcome is not what the protocol allows: " +
+      "Cannot accept this message: welcome.epoch is no whole number; use one release on both machines",
+    final: true,
     cause: { message: /epoch is no whole number/ },
   });
 });

@@ -76,6 +76,15 @@ t.test("ready joins; answers and credit follow", async (t) => {
   t.equal(told.length, 5, "a credit that is known is not said again");
 });
 
+t.test("a goodbye is never out of place, and tells the core nothing", async (t) => {
+  const { closed, told, receive } = open();
+  receive({ kind: "bye", reason: "" });
+  receive(ready);
+  receive({ kind: "bye", reason: "" });
+  t.same(closed, []);
+  t.equal(told.length, 1);
+});
+
 t.test("a message out of place costs the session", async (t) => {
   for (const messages of [[answer], [{ kind: "leaving" } as const], [ready, ready]]) {
     const { closed, receive } = open();

@@ -89,8 +89,8 @@ export const wireMutants: readonly Mutant[] = [
       replace: "    const intro = parseIntroduction(info);\n    const holds = secret.holds",
     }, {
       file: "src/link/arrival.ts",
-      find: "    const intro = parseIntroduction(info);\n    this.#settle",
-      replace: "    this.#settle",
+      find: "this.#introduce(info, role);",
+      replace: 'this.#settle({ kind: "proved", intro, role });',
     }],
     checks: [test("link/listen", "whatever is wrong with the proof, the reply is the same")],
   },

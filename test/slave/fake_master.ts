@@ -10,6 +10,7 @@ import type {
 import type { MasterLink } from "../../src/link/link.ts";
 import { listen, type Listener } from "../../src/link/listen.ts";
 
+type Lease = Extract<MasterMessage, { kind: "lease" }>;
 export type AnswerMessage = Extract<SlaveMessage, { kind: "answer" }>;
 
 export type FakeOptions = {
@@ -41,9 +42,15 @@ export class FakeMaster {
   port = 0;
   onSaid: (message: SlaveMessage) => void = () => {};
   closed = 0;
+  /** Why each session ended. */
+  readonly closedFor: string[] = [];
   readonly #values = new Map<number, unknown>();
   #beats: ReturnType<typeof setInterval> | undefined;
   #again = 1_000_000;
+  /** What the slave said last, and what it holds of it. */
+  #credit = 0;
+  #held = new Set<number>();
+  #waiting: Lease[] = [];
   #isDraining = false;
   #listener: Listener | null = null;
   readonly #options: FakeOptions;
@@ -99,12 +106,17 @@ export class FakeMaster {
         const leases = this.#options.keep?.(message.held) ?? message.held;
         link.send({ kind: "keep", leases });
       }
+      if (message.kind === "ready") this.#held = new Set(message.held.flatMap(({ jobs }) => numbersOf(jobs)));
+      if ("credit" in message) this.#credit = message.credit;
+      if (message.kind === "answer") this.#took(message);
       if (message.kind === "answer") this.#leaseAgain(message);
+      this.#leaseWaiting();
       this.onSaid(message);
       this.#check();
     };
-    link.onClose = () => {
+    link.onClose = (reason) => {
       this.closed++;
+      this.closedFor.push(reason);
       this.#check();
     };
     this.#check();
@@ -130,7 +142,7 @@ export class FakeMaster {
   ): void {
     values.forEach((value, index) => this.#values.set(seq + index, value));
     const jobs = Buffer.concat(values.map(encode));
-    this.send({
+    this.#waiting.push({
       kind: "lease",
       number,
       seq,
@@ -140,6 +152,21 @@ export class FakeMaster {
       probe: false,
       jobs: new Uint8Array(jobs),
     });
+    this.#leaseWaiting();
+  }
+
+  /** As a master does: no slave gets more than it has credit for. */
+  #leaseWaiting(): void {
+    while (this.#waiting.length > 0 && this.#held.size + this.#waiting[0]!.count <= this.#credit) {
+      const lease = this.#waiting.shift()!;
+      for (let job = 0; job < lease.count; job++) this.#held.add(lease.seq + job);
+      this.send(lease);
+    }
+  }
+
+  #took({ done, skipped, failed, crash, released }: AnswerMessage): void {
+    const seqs = [done, skipped, released, crash?.suspects ?? []].flatMap(numbersOf);
+    for (const seq of [...seqs, ...failed.map((failure) => failure.seq)]) this.#held.delete(seq);
   }
 
   get answers(): AnswerMessage[] {

@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { readdirSync, rmSync } from "node:fs";
 import { FakeMaster, numbersOf } from "./fake_master.ts";
-import { here, type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
+import { extraCredit, here, type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
 t.jobs = 1;
 const temporary = ownTemporaryFolder();
@@ -191,7 +192,7 @@ t.test("a job alone in a worker runs with nothing beside it", async (t) => {
 t.test("a drained slave finishes what runs and hands back the rest", async (t) => {
   await withSlave({}, {}, async (master, slave) => {
     master.lease(1, 0, [{ do: "sleep", ms: 400 }, ...many(10, {})]);
-    await master.until(() => slave.status().running > 0);
+    while (slave.status().running === 0) await sleep(5);
     slave.drain();
     t.match(await slave.finished, { exitCode: 0 });
     await master.until(() => master.closed === 1);
@@ -240,8 +241,9 @@ t.test("a slave hands back what it was given for work that has become slow", asy
       await master.until(() => master.named("done").length === lease * 500);
     }
     const credit = Math.max(...master.said.map((message) => "credit" in message ? message.credit : 0));
-    t.ok(credit > 100, `the work was quick: a credit of ${credit}`);
-    const count = Math.min(credit, 10_000);
+    const own = credit - extraCredit;
+    t.ok(own > 100, `the work was quick: a credit of ${own}`);
+    const count = Math.min(own, 10_000);
     master.lease(21, 50_000, [{ do: "sleep", ms: 3_000 }, ...many(count - 1, {})]);
     await master.until(() => master.named("released").length === count - 1);
     t.notOk(master.named("done").includes(50_000), "while the slow one still runs");

@@ -7,6 +7,9 @@ import type { FakeMaster } from "./fake_master.ts";
 export const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const bun = fileURLToPath(new URL("../../node_modules/.bin/bun", import.meta.url));
 
+/** So that tests can lease what is to wait. */
+export const extraCredit = 100_000;
+
 export type Lines = { level: string; message: string }[];
 
 /** A slave in this process, with workers under Bun. */
@@ -24,6 +27,7 @@ export function slaveOf(
     token: new Uint8Array(32),
     procs: 1,
     concurrency: 1,
+    extraCredit,
     graceMs: undefined,
     command: { command: bun, args: [here("entry.ts"), "worker"] },
     log,

@@ -1,0 +1,113 @@
+import t from "tap";
+import { rmSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { encode } from "../../src/protocol/codec.ts";
+import type { MasterMessage } from "../../src/protocol/messages.ts";
+import { FakeMaster } from "./fake_master.ts";
+import { type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
+
+t.jobs = 1;
+const temporary = ownTemporaryFolder();
+t.teardown(() => rmSync(temporary, { recursive: true, force: true }));
+
+const lease = (number: number, seq: number, count = 1): MasterMessage => ({
+  kind: "lease",
+  number,
+  seq,
+  count,
+  attempt: 1,
+  alone: "no",
+  probe: false,
+  jobs: new Uint8Array(Buffer.concat(Array.from({ length: count }, () => encode({})))),
+});
+
+/** What a master does that it must not, to a slave with a credit of 3; and how both logs name it. */
+const offences: readonly (readonly [string, RegExp, (master: FakeMaster) => void])[] = [
+  [
+    "more jobs than the slave takes",
+    /leased 4 jobs to a slave that holds 0 and said that it takes 3 at most/,
+    (master) => {
+      master.send(lease(1, 0, 4));
+    },
+  ],
+  ["too many in several leases", /leased 2 jobs to a slave that holds 2 /, (master) => {
+    master.send(lease(1, 0, 2));
+    master.send(lease(2, 2, 2));
+  }],
+  ["a number used before", /sent lease 7 behind lease 7: their numbers count up/, (master) => {
+    master.send(lease(7, 0));
+    master.send(lease(7, 1));
+  }],
+  ["a number below", /sent lease 6 behind lease 7/, (master) => {
+    master.send(lease(7, 0));
+    master.send(lease(6, 1));
+  }],
+  ["keep twice", /said "keep" twice/, (master) => master.send({ kind: "keep", leases: [] })],
+  [
+    "jobs that are none",
+    /sent a lease that cannot be read. Cannot read 2 jobs: there are 1 bytes/,
+    (master) => {
+      master.send({ ...lease(1, 0, 2), jobs: new Uint8Array(1) } as MasterMessage);
+    },
+  ],
+];
+
+t.test("a master that breaks a rule loses the session, and both logs say which", async (t) => {
+  for (const [what, words, offend] of offences) {
+    const master = await FakeMaster.start();
+    const lines: Lines = [];
+    const slave = slaveOf(master, { extraCredit: 2 }, lines);
+    await master.until(() => master.said.some((message) => "credit" in message && message.credit === 3));
+    offend(master);
+    await master.until(() => master.closed === 1);
+    t.match(master.closedFor[0], words, `${what}: said to the master`);
+    t.match(master.closedFor[0], /^it said: this master /);
+    t.ok(lines.some(({ level, message }) => level === "warn" && words.test(message)), "and logged here");
+    await master.until((master) => master.intros.length === 2);
+    slave.kill();
+    await slave.finished;
+    await master.stop();
+  }
+});
+
+t.test("a lease before keep loses the session", async (t) => {
+  const master = await FakeMaster.start({ keepsLate: true });
+  const slave = slaveOf(master);
+  await master.until(() => master.isReady);
+  master.send(lease(1, 0));
+  await master.until(() => master.closed === 1);
+  t.match(master.closedFor[0], /sent lease 1 before "keep"/);
+  slave.kill();
+  await slave.finished;
+  await master.stop();
+});
+
+t.test("a credit that was lowered while a lease was on its way is no offence", async (t) => {
+  const master = await FakeMaster.start();
+  const slave = slaveOf(master, { extraCredit: 2 });
+  await master.until(() => master.said.some((message) => "credit" in message && message.credit === 3));
+  slave.drain();
+  await master.until(() => master.said.some(({ kind }) => kind === "leaving"));
+  master.send(lease(1, 0, 3));
+  t.match(await slave.finished, { exitCode: 0 });
+  await master.until(() => master.closed === 1);
+  t.match(master.closedFor[0], /^it said: Drained/);
+  await master.stop();
+});
+
+t.test("who is closed is told why", async (t) => {
+  const master = await FakeMaster.start({ heartbeatMs: 300 });
+  const lines: Lines = [];
+  const slave = slaveOf(master, {}, lines);
+  t.teardown(() => slave.kill());
+  await master.until(() => master.isReady);
+  await master.link!.close("enough", "a reason\nof its own");
+  await master.until((master) => master.said.filter(({ kind }) => kind === "ready").length === 2);
+  const said = /ended: it said: a reason\\nof its own; connecting again/;
+  t.ok(lines.some(({ message }) => said.test(message)));
+  slave.kill();
+  await slave.finished;
+  while (master.closed < 2) await sleep(5);
+  t.equal(master.closedFor[1], "it said: Killed");
+  await master.stop();
+});
