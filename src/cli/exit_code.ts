@@ -9,6 +9,7 @@ export type StopSignal = keyof typeof stopSignals;
 export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined): number {
   if (result.error !== undefined) return result.error instanceof TaskmasterError ? result.error.exitCode : 1;
   if (!result.savedFinally) return 6;
+  if (result.isCutOff && signal !== undefined) return stopSignals[signal];
   switch (result.outcome.kind) {
     case "complete":
       return result.status.dead > 0 ? 3 : 0;

@@ -12,6 +12,8 @@ export type LocalSlaveOptions = Readonly<{
   onLine: (line: string) => void;
   /** It ended for a reason that a new one would meet too: its exit code is the run's. */
   onHopeless: (exitCode: number) => void;
+  /** It is started; it should join soon. */
+  onStart: () => void;
   log: Log;
 }>;
 
@@ -92,6 +94,7 @@ export class LocalSlave {
       );
     }
     this.#child = child;
+    this.#options.onStart();
     child.stderr.pipe(new LineStream(onLine));
     this.#exited = new Promise((resolve) => {
       child.once("error", (error) => this.#ended(resolve, `cannot be started: ${error.message}`));

@@ -3,8 +3,9 @@ import { TaskmasterError } from "../base/errors.ts";
 import { dateFault, readCertificate } from "../link/certificate.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
 import { changeLastWord, type EarlyEnd } from "../base/exit_guard.ts";
+import { Waits } from "../base/waits.ts";
 import { formatDuration } from "../base/duration.ts";
-import type { Master, MasterResult } from "../master/types.ts";
+import type { Master, MasterResult, MasterStatus } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
 import { describeThrown } from "../plugin/describe_error.ts";
@@ -35,7 +36,7 @@ import { compiledBinary, programWords } from "./program.ts";
 import { resumeCommand } from "./resume_command.ts";
 import { runName } from "./run_name.ts";
 import { settle } from "./settings.ts";
-import { onSignals } from "./signals.ts";
+import { endWhileLoading, onSignals } from "./signals.ts";
 import { masterTls, tlsGreeting } from "./tls/tls_settings.ts";
 import { resolveToken } from "./token/token.ts";
 
@@ -62,6 +63,9 @@ export class MasterProgram {
   readonly #greet: () => void;
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
+  readonly #waits: Waits;
+  /** This machine's slave is there, or needed no more. */
+  #slaveIsThere = () => {};
   #signal: StopSignal | undefined;
   #result: MasterResult | undefined;
   #failure: number | undefined;
@@ -75,6 +79,7 @@ export class MasterProgram {
     this.#settings = parts.settings;
     this.#invocation = parts.invocation;
     this.#events = parts.events;
+    this.#waits = parts.waits;
     this.#greet = greet;
     this.#progress = this.#startProgress();
     parts.invocation.faults.handleBy((error) => this.#astray(error));
@@ -88,6 +93,17 @@ export class MasterProgram {
   /** Says where it listens; what was logged since it began comes after. Once, and not before signals are handled. */
   greet(): void {
     this.#greet();
+  }
+
+  /** This machine's slave was started, and should join soon. */
+  awaitSlave(): void {
+    this.#slaveIsThere();
+    const hint = "Its own lines say why; --log-level debug says more";
+    this.#slaveIsThere = this.#waits.begin("this machine's slave has not joined", hint);
+  }
+
+  joined(): void {
+    this.#slaveIsThere();
   }
 
   /** Stops the run because it cannot go on; this is what the program exits with. */
@@ -115,6 +131,7 @@ export class MasterProgram {
       status: this.master.status(),
       elapsedMs: this.master.status().elapsedMs,
       savedFinally: this.master.standing().isSaved,
+      isCutOff: false,
       error: new Error(earlyEndSentence(end)),
       statePath: this.master.statePath,
       deadPath: "",
@@ -129,12 +146,19 @@ export class MasterProgram {
     this.#companion = companion;
     const result = await this.master.finished;
     this.#result = result;
+    this.#slaveIsThere();
     this.#progress.stop();
     await companion?.ended(result.outcome.kind === "complete" && result.error === undefined);
     const exitCode = this.#failure ?? exitCodeOf(result, this.#signal);
     this.#over(exitCode);
     this.terminal.close();
     this.#showEnd(result);
+    if (result.isCutOff) {
+      this.terminal.log(
+        "warn",
+        "What onFinish had to do is not done: the same command, once more, calls it again",
+      );
+    }
     this.#events.ended(result, exitCode);
     return exitCode;
   }
@@ -145,13 +169,20 @@ export class MasterProgram {
       intervalMs: this.#settings["status-interval"],
       count: () => this.master.status().settledNow,
       line: (ratePerSecond) => this.#line(ratePerSecond),
-      onInterval: (ratePerSecond) => this.#events.status(this.master.status(), ratePerSecond),
+      onInterval: (ratePerSecond) => this.#events.status(this.#status(), ratePerSecond),
       nowMs: monotonicMs,
     });
   }
 
-  #line(ratePerSecond: number): StatusLine {
+  /** Where slaves are waited for, it is known of this machine's why. */
+  #status(): MasterStatus {
     const status = this.master.status();
+    const missing = status.reason === "waiting for slaves" ? this.#waits.longest(monotonicMs()) : null;
+    return missing === null ? status : { ...status, reason: `${status.reason}: ${missing}` };
+  }
+
+  #line(ratePerSecond: number): StatusLine {
+    const status = this.#status();
     const reason = this.#result === undefined ? status.reason : endings[this.#result.outcome.kind];
     return masterStatusLine({ ...status, reason, jobsMax: this.#settings.size, ratePerSecond });
   }
@@ -165,6 +196,9 @@ export class MasterProgram {
 
   #stopLine(): string {
     const grace = formatDuration(this.#settings.grace);
+    if (this.master.standing().outcome !== null) {
+      return `Stopping: the run has ended, what the plugin still does may take ${grace}. Once more to end at once.`;
+    }
     return `Stopping: nothing more is handed out, running jobs may take ${grace}. Once more to end at once.`;
   }
 
@@ -210,6 +244,7 @@ type Prepared = Readonly<{
   newTokenPath: string | undefined;
   plugin: LoadedPlugin;
   settings: Settings;
+  waits: Waits;
 }>;
 
 /**
@@ -224,6 +259,7 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
   await confirmReset(settings, name);
   // A slave may join while the first save is under way.
   const held = new HeldLog(terminal.log);
+  let program: MasterProgram | null = null;
   try {
     const master = await startMaster(masterOptions(settings, {
       line: invocation.line,
@@ -233,9 +269,12 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
       tokenText,
       tls,
       log: held.log,
-      onEvent: (event) => events.happened(event),
+      onEvent: (event) => {
+        if (event.kind === "joined") program?.joined();
+        events.happened(event);
+      },
     }));
-    return new MasterProgram(parts, master, () => {
+    return program = new MasterProgram(parts, master, () => {
       greet(parts, master);
       events.started(master, name.key);
       held.letGo();
@@ -263,11 +302,43 @@ async function prepare(invocation: Invocation): Promise<Prepared> {
   const tls = await masterTls(early, env);
   redirectConsole((text) => terminal.relay(text));
   changeLastWord((end) => (terminal.lastWords(atLoad(end)), 1));
-  const plugin = await loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master");
+  const waits = new Waits((sentence) => terminal.log("warn", sentence));
+  const plugin = await loading(
+    { terminal, waits },
+    () => loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master"),
+  );
   terminal.log("debug", codeInWords(plugin));
   const settings = settle(line, env, plugin.options);
   const newTokenPath = token?.isNew ? token.from : undefined;
-  return { invocation, words, terminal, events, tokenText: token?.text, tls, newTokenPath, plugin, settings };
+  return {
+    invocation,
+    words,
+    terminal,
+    events,
+    tokenText: token?.text,
+    tls,
+    newTokenPath,
+    plugin,
+    settings,
+    waits,
+  };
+}
+
+async function loading(
+  { terminal, waits }: Pick<Prepared, "terminal" | "waits">,
+  load: () => Promise<LoadedPlugin>,
+): Promise<LoadedPlugin> {
+  const loaded = endWhileLoading((line) => terminal.lastWords([line]));
+  const over = waits.begin(
+    "the plugin loads",
+    "Its top level awaits something: what takes long belongs into getJobs",
+  );
+  try {
+    return await load();
+  } finally {
+    over();
+    loaded();
+  }
 }
 
 /** Why the process ends before its run began. */

@@ -30,3 +30,28 @@ export function onSignals({ stop, show }: SignalActions): (exitCode: number) => 
   if (process.platform !== "win32") keepListener("SIGUSR1", () => ended === undefined && show());
   return (exitCode) => ended = exitCode;
 }
+
+/**
+ * While a plugin is loaded, a signal ends the process as it ends any: at once, and even if that loads for ever in one
+ * go. Only where the plugin listens to a signal itself, which would keep it from that, the signal does so by this.
+ * Call what it returns once the plugin is loaded.
+ */
+export function endWhileLoading(say: (line: string) => void): () => void {
+  let isLoading = true;
+  const heard = new Set<unknown>();
+  const listened = (event: unknown) => {
+    const code = stopSignals[event as StopSignal];
+    if (code === undefined || heard.has(event)) return;
+    heard.add(event);
+    keepListener(event as StopSignal, () => {
+      if (!isLoading) return;
+      say("Stopped while the plugin was loaded: no job was handed out by this start.");
+      endProcess(code);
+    });
+  };
+  process.on("newListener", listened);
+  return () => {
+    isLoading = false;
+    process.off("newListener", listened);
+  };
+}

@@ -147,7 +147,7 @@ export class SlaveProgram {
   }
 
   #line(ratePerSecond: number): StatusLine {
-    const { running, queued, failed, procs, state, master } = this.#slave.status();
+    const { running, queued, failed, procs, state, master, waitsFor } = this.#slave.status();
     return slaveStatusLine({
       done: settled(this.#slave),
       ratePerSecond,
@@ -155,7 +155,9 @@ export class SlaveProgram {
       failed,
       inFlight: running + queued,
       procs,
-      state: state === "connected"
+      state: waitsFor !== null
+        ? waitsFor
+        : state === "connected"
         ? "connected"
         : state === "connecting" || state === "reconnecting"
         ? `${state} to ${master}`

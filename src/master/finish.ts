@@ -1,4 +1,5 @@
 import type { Log } from "../base/log.ts";
+import type { Waits } from "../base/waits.ts";
 import type { RunStatus } from "../core/types.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
 import { describeThrown } from "../plugin/describe_error.ts";
@@ -14,20 +15,38 @@ export function toSummary(status: RunStatus, complete: boolean, elapsedMs: numbe
 
 /**
  * Calls the plugin's `onFinish`, if it has one, and waits for it until `hurry` is aborted; its `ctx.signal` is that
- * signal. What it throws is logged and changes nothing: the run has ended as it has, and its state says so.
+ * signal. What it throws is logged and changes nothing: the run has ended as it has, and its state says so. Returns
+ * whether it ended, or there was none to call.
  */
 export async function callOnFinish(
   { plugin }: LoadedPlugin,
   summary: Summary,
-  parts: Readonly<{ args: Readonly<Record<string, string>>; log: Log; hurry: AbortSignal }>,
-): Promise<void> {
-  if (plugin.onFinish === undefined || parts.hurry.aborted) return;
+  parts: Readonly<{ args: Readonly<Record<string, string>>; log: Log; hurry: AbortSignal; waits: Waits }>,
+): Promise<boolean> {
+  if (plugin.onFinish === undefined) return true;
   const { args, log, hurry } = parts;
+  if (hurry.aborted) {
+    log("warn", "onFinish of the plugin is not called: the stop cannot wait for it");
+    return false;
+  }
+  const over = parts.waits.begin(
+    "onFinish runs",
+    "The run itself has ended. Ctrl-C or SIGTERM ends the wait",
+  );
   try {
     const finished = plugin.onFinish(summary, { args, signal: hurry, log: pluginLog(log) });
-    await Promise.race([finished, aborted(hurry)]);
+    const hasEnded = await Promise.race([
+      Promise.resolve(finished).then(() => true),
+      aborted(hurry).then(() => false),
+    ]);
+    if (hasEnded) return true;
+    log("warn", "onFinish of the plugin has not ended: it is left behind");
+    return false;
   } catch (error) {
     log("error", describeThrown("onFinish of the plugin threw; the run itself is not affected", error));
+    return true;
+  } finally {
+    over();
   }
 }
 

@@ -1,8 +1,9 @@
 import { type Address, formatAddress } from "../base/address.ts";
-import { monotonicMs } from "../base/clock.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../base/clock.ts";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import { invariant } from "../base/errors.ts";
 import { formatFingerprint } from "../base/fingerprint.ts";
+import { silentWaitMs, since, Waits } from "../base/waits.ts";
 import { Run } from "../core/run.ts";
 import type { Outcome, RunStatus } from "../core/types.ts";
 import { readCertificate } from "../link/certificate.ts";
@@ -30,6 +31,8 @@ import type {
   Standing,
 } from "./types.ts";
 
+/** How long `onFinish` may take after a stop, even if the grace is over, in milliseconds. */
+const finishMsMin = 5_000;
 /** The demand of a core that is asked no more. */
 const nothing = { jobs: 0, bytes: 0 };
 
@@ -61,6 +64,13 @@ export class RunningMaster implements Master {
   readonly #hands: Hands;
   /** Aborted by the second stop: nothing is waited for any more. */
   readonly #hurry = new AbortController();
+  readonly #waits = new Waits((sentence) => this.#warn(sentence));
+  /** Since when `getJobs` owes a job, as far as it was looked; null if it owes none. */
+  #sourceOwesSinceMs: number | null = null;
+  #hasToldOfSource = false;
+  /** When the grace of a stop ends. */
+  #graceEndsMs = Infinity;
+  #isCutOff = false;
   #listener: Listener | null = null;
   #isStopping = false;
   /** How it ends, once that has begun. */
@@ -128,15 +138,57 @@ export class RunningMaster implements Master {
 
   stop(): void {
     if (this.#isStopping) this.#hurry.abort();
-    else this.#emit({ kind: "stopping" });
+    else {
+      this.#graceEndsMs = monotonicMs() + this.#options.graceMs;
+      this.#emit({ kind: "stopping" });
+    }
     this.#isStopping = true;
     if (this.#outcome === null) this.#driver.apply({ kind: "stop" });
+    else this.#hurryIn(this.#options.graceMs);
+  }
+
+  /** Resolves when the grace of a stop is over; never without a stop. */
+  #graceOver(): Promise<void> {
+    return new Promise((resolve) => {
+      if (!this.#isStopping) return;
+      const timer = setTimeout(resolve, Math.max(0, this.#graceEndsMs - monotonicMs()));
+      void this.finished.then(() => clearTimeout(timer));
+    });
+  }
+
+  /** After this time nothing is waited for any more. */
+  #hurryIn(ms: number): void {
+    const timer = setTimeout(() => this.#hurry.abort(), ms);
+    this.#hurry.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+    void this.finished.then(() => clearTimeout(timer));
   }
 
   status(): MasterStatus {
     const nowMs = monotonicMs();
     this.#status = this.#driver.ask(() => this.#run.status(nowMs), this.#status);
-    return { ...this.#status, elapsedMs: nowMs - this.#startedMs };
+    return { ...this.#status, reason: this.#reason(nowMs), elapsedMs: nowMs - this.#startedMs };
+  }
+
+  /** The core's reason for the speed, or what of the user's is waited for all too long. */
+  #reason(nowMs: number): string {
+    const { reason, inFlight, slaves } = this.#status;
+    const own = this.#waits.longest(nowMs);
+    if (own !== null || this.#outcome !== null) return own ?? "draining";
+    const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
+    if (reason === "source slow" && nowMs - owesSinceMs >= silentWaitMs) {
+      return `${reason}: ${since("getJobs gives nothing", owesSinceMs, nowMs)}`;
+    }
+    const notice = inFlight === 0 && slaves > 0 ? this.#sessions.notice : null;
+    return notice === null ? reason : `waiting for slaves: ${notice}`;
+  }
+
+  /** Looks once a second whether `getJobs` answers. */
+  #lookAtSource(nowMs: number): void {
+    this.#sourceOwesSinceMs = this.#source.owedSince(nowMs);
+    const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
+    if (this.#hasToldOfSource || nowMs - owesSinceMs < silentWaitMs) return;
+    this.#hasToldOfSource = true;
+    this.#options.log("warn", since("getJobs gives nothing", owesSinceMs, nowMs));
   }
 
   standing(): Standing {
@@ -160,14 +212,16 @@ export class RunningMaster implements Master {
 
   async #wayOut(outcome: Outcome, fault: unknown): Promise<MasterResult> {
     const sourceClosed = this.#source.close();
+    const saved = this.#waits.begin("the last save of the state goes on");
     const error = fault ?? await this.#saving.saveLast(this.#hurry.signal);
+    saved();
     this.#isSavedFinally = error === null;
     this.status();
     this.#driver.halt();
     const isComplete = outcome.kind === "complete" && error === null;
     await this.#close(isComplete, async () => {
-      await Promise.race([sourceClosed, aborted(this.#hurry.signal)]);
-      if (fault === undefined) await this.#callOnFinish(isComplete);
+      await Promise.race([sourceClosed, aborted(this.#hurry.signal), this.#graceOver()]);
+      if (fault === undefined) this.#isCutOff = !await this.#callOnFinish(isComplete);
     });
     this.#emit({ kind: "ended", outcome });
     return this.#toResult(outcome, error);
@@ -183,10 +237,12 @@ export class RunningMaster implements Master {
     await this.#store.close();
   }
 
-  #callOnFinish(isComplete: boolean): Promise<void> {
+  #callOnFinish(isComplete: boolean): Promise<boolean> {
     const { plugin, args, log } = this.#options;
+    // After a stop it may still take what is left of the grace, or long enough for a few writes.
+    if (this.#isStopping) this.#hurryIn(Math.max(finishMsMin, this.#graceEndsMs - monotonicMs()));
     const summary = toSummary(this.#status, isComplete, monotonicMs() - this.#startedMs);
-    return callOnFinish(plugin, summary, { args, log, hurry: this.#hurry.signal });
+    return callOnFinish(plugin, summary, { args, log, hurry: this.#hurry.signal, waits: this.#waits });
   }
 
   #toResult(outcome: Outcome, error: unknown): MasterResult {
@@ -195,6 +251,7 @@ export class RunningMaster implements Master {
       status: this.#status,
       elapsedMs: monotonicMs() - this.#startedMs,
       savedFinally: error === null,
+      isCutOff: this.#isCutOff,
       ...(error === null ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
       statePath: this.statePath,
       deadPath: this.#store.deadPath,
@@ -283,6 +340,7 @@ export class RunningMaster implements Master {
 
   /** Does all that is overdue in the whole process, and returns when to wake next. */
   #tick(nowMs: number): number {
+    this.#lookAtSource(nowMs);
     return Math.min(
       this.#driver.tick(nowMs),
       this.#listener?.tick(nowMs) ?? Infinity,

@@ -31,6 +31,8 @@ export class Session {
   readonly #wire: Wire;
   readonly #tell: (event: RunEvent) => void;
   #at: "welcomed" | "ready" | "leaving" | "closed" = "welcomed";
+  /** What the slave waits for, in its words; empty if for nothing. */
+  notice = "";
   /** What the slave said last, and what the core was told of it. */
   #credit = 0;
   #creditTold = 0;
@@ -74,9 +76,11 @@ export class Session {
         return this.#answer(message, at);
       case "leaving":
         return this.#leave();
+      case "notice":
+        this.notice = message.text;
+        return;
       case "excused":
       case "late":
-      case "notice":
       case "bye":
       case "beat":
         return;

@@ -40,6 +40,12 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
+  /** What a slave waits for, in its words; null if none said so. */
+  get notice(): string | null {
+    for (const { notice } of this.#sessions.values()) if (notice !== "") return notice;
+    return null;
+  }
+
   /** Takes over a connection whose slave was sent WELCOME. */
   accept(link: MasterLink, intro: Introduction): void {
     if (!this.#isOpen) return void link.close("the master leaves");
@@ -93,6 +99,9 @@ export class Sessions {
   }
 
   #receive(session: Session, message: SlaveMessage): void {
+    if (message.kind === "notice" && session.notice === "" && message.text !== "") {
+      this.#options.log("warn", `Slave '${session.intro.name}' waits: ${message.text}`);
+    }
     session.receive(message, message.kind === "answer" && needsTime(message) ? isoTime() : "");
     if (message.kind === "ready" && session.hasJoined) this.#announce(session);
   }

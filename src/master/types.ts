@@ -87,6 +87,8 @@ export type MasterResult = Readonly<{
   savedFinally: boolean;
   /** What ended the run, unless it is `outcome`: a fault of the program, a state that could not be saved or was taken over. */
   error?: Error;
+  /** Whether a stop cut off what the plugin still did once its run had ended: `onFinish`. */
+  isCutOff: boolean;
   statePath: string;
   deadPath: string;
 }>;

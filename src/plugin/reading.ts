@@ -59,6 +59,9 @@ export class Reading {
   /** The plugin's `return()`, once called. */
   #returned: Promise<void> | undefined = undefined;
   #isOver = false;
+  /** Questions to the plugin so far, and whether the latest is unanswered. */
+  #asked = 0;
+  #isAsking = false;
 
   constructor(plugin: Plugin, parts: SourceParts, hooks: SourceHooks, last: Uint8Array | undefined) {
     this.#plugin = plugin;
@@ -70,6 +73,11 @@ export class Reading {
   /** Ended, failed or closed: no hook is called any more. */
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** The number of the question that the plugin has not answered yet; null if it owes no answer. */
+  get unanswered(): number | null {
+    return this.#isAsking && !this.#isOver ? this.#asked : null;
   }
 
   /** All pulls of one turn of the event loop wake it once. */
@@ -112,7 +120,9 @@ export class Reading {
         last === undefined ? undefined : decode(last),
         this.#contextOf(parts),
       );
+      this.#ask();
       const jobs = isAsyncIterable(returned) ? returned : await returned;
+      this.#isAsking = false;
       if (!this.#isOver) this.#jobs = openJobs(jobs);
     } catch (error) {
       throw error instanceof SourceFault ? error : thrown("getJobs", error);
@@ -188,7 +198,9 @@ export class Reading {
     if (this.#collector.count > 0) this.#flushing ??= setImmediate(this.#flush);
     let job: unknown;
     try {
+      this.#ask();
       job = await promised;
+      this.#isAsking = false;
     } catch (error) {
       throw thrown("getJobs", error);
     }
@@ -206,7 +218,9 @@ export class Reading {
       }
       let job: unknown;
       try {
+        this.#ask();
         const step = await next.call(iterator);
+        this.#isAsking = false;
         if (isLast(step)) {
           this.#isExhausted = true;
           return (step as { value?: unknown }).value;
@@ -226,6 +240,7 @@ export class Reading {
   /** What a sync iterator says at its end is awaited too, so that it is not rejected unheard. */
   async #valueOf(step: { value?: unknown }): Promise<unknown> {
     try {
+      this.#ask();
       return await step.value;
     } catch (error) {
       throw thrown("getJobs", error);
@@ -237,6 +252,11 @@ export class Reading {
     if (error instanceof SourceFault) return error;
     this.#isExhausted = true;
     return thrown("getJobs", error);
+  }
+
+  #ask(): void {
+    this.#asked++;
+    this.#isAsking = true;
   }
 
   #take(job: unknown): void {

@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
+import { formatDuration } from "../base/duration.ts";
 import type { Log } from "../base/log.ts";
 import { localLink } from "../link/local_link.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
@@ -11,6 +12,8 @@ import { type Death, WorkerProcess } from "./worker_process.ts";
 /** A worker that died without ending a job is replaced after a pause that doubles up to this. */
 const pauseMsMax = 30_000;
 const firstPauseMs = 250;
+/** How long a worker that is not ready may take to leave. */
+const unreadyMs = 1_000;
 /** A process that came in by the door must say who it is within this long. */
 const helloMs = 10_000;
 
@@ -82,16 +85,36 @@ export class Crew {
   /** Asks all to end; resolves when all have, by force after `limitMs`. Nobody is replaced. */
   async quit(limitMs: number): Promise<void> {
     this.#isOver = true;
-    for (const seat of this.seats) seat.process.send({ kind: "quit" });
-    const timer = setTimeout(() => this.kill(), limitMs);
+    const unready = this.seats.filter(({ state }) => state !== "ready");
+    for (const seat of this.seats) {
+      seat.process.send({ kind: "quit" });
+      seat.enter("leaving", this.#hooks.nowMs());
+    }
+    // Who has loaded or prepared nothing yet has nothing to tear down.
+    const unreadyTimer = setTimeout(
+      () => unready.forEach(({ process }) => process.kill()),
+      Math.min(unreadyMs, limitMs),
+    );
+    const timer = setTimeout(() => this.#killLate(limitMs), limitMs);
     for (const process of this.#processes.values()) {
       if (!process.isConnected) process.kill();
     }
     while (this.#processes.size > 0) {
       await Promise.all([...this.#processes.values()].map((process) => process.dead));
     }
+    clearTimeout(unreadyTimer);
     clearTimeout(timer);
     this.#closeDoors();
+  }
+
+  /** Says of whom nobody waits for any more. */
+  #killLate(limitMs: number): void {
+    const pids = this.seats.map(({ process }) => process.pid).join(", ");
+    const message = `teardown did not end within ${
+      formatDuration(limitMs)
+    }, and is cut off in worker ${pids}`;
+    if (pids !== "" && limitMs > 0) this.#hooks.log("warn", message);
+    this.kill();
   }
 
   #closeDoors(): void {

@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { silentWaitMs, since } from "../base/waits.ts";
 import type { Log } from "../base/log.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import type { Seat } from "./seat.ts";
@@ -6,8 +7,15 @@ import type { SlaveOptions } from "./types.ts";
 
 /** Longest the first worker may take to load the plugin. */
 const loadMs = 30_000;
-/** A `setup` that runs for so long may never end. */
-const setupMs = 30_000;
+
+/** What a worker does in each state, as far as it is the user's code. */
+const busyWith: Readonly<Record<Seat["state"], string | null>> = {
+  starting: "loads the plugin",
+  loaded: null,
+  preparing: "is in setup",
+  ready: null,
+  leaving: "is in teardown",
+};
 
 /**
  * Decides whether the plugin is fit to run, before any job is taken: until one worker was prepared, a plugin that
@@ -38,14 +46,22 @@ export class PluginGate {
     } s: move slow work from its top level into setup()`;
   }
 
-  /** Warns, once for each worker, if its `setup` takes so long that it may never end. */
-  watch(seats: readonly Seat[], nowMs: number, log: Log): void {
+  /**
+   * What a worker has been in for 10 s that is no job, in words: the one that began first. Null if none has been.
+   * Of each it is logged once.
+   */
+  watch(seats: readonly Seat[], nowMs: number, log: Log): string | null {
+    let longest: { text: string; sinceMs: number } | null = null;
     for (const seat of seats) {
-      if (seat.state !== "preparing" || nowMs - seat.setupAtMs < setupMs) continue;
-      seat.setupAtMs = Infinity;
-      const { pid } = seat.process;
-      log("warn", `setup has run for ${setupMs / 1000} s: until it ends, this worker takes no jobs`, { pid });
+      const { sinceMs, isTold, process: { pid } } = seat;
+      const what = busyWith[seat.state];
+      if (what === null || nowMs - sinceMs < silentWaitMs) continue;
+      const text = since(`worker ${pid} ${what}`, sinceMs, nowMs);
+      if (!isTold) log("warn", `${text}: until that ends, it takes no jobs`);
+      seat.isTold = true;
+      if (longest === null || sinceMs < longest.sinceMs) longest = { text, sinceMs };
     }
+    return longest?.text ?? null;
   }
 
   /** A sentence that ends the slave, if this worker's death does. */

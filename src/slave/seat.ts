@@ -21,6 +21,7 @@ type Given = { seq: number; count: number; left: number };
  * One worker as its supervisor sees it, from spawn to death; a replacement is another one.
  *
  *     STARTING -- loaded --> LOADED -- setup --> PREPARING -- prepared --> READY
+ *         '---------------------'------------------'----------------------'----- quit --> LEAVING
  *
  * It takes jobs only when READY, and not while a job is overdue or it is to be killed.
  */
@@ -28,9 +29,10 @@ export class Seat {
   readonly id: number;
   readonly process: SeatProcess;
   readonly speed = new Speed();
-  state: "starting" | "loaded" | "preparing" | "ready" = "starting";
-  /** Since when `setup` runs without a warning of it; Infinity if it does not. */
-  setupAtMs = Infinity;
+  state: "starting" | "loaded" | "preparing" | "ready" | "leaving" = "starting";
+  /** Since when it is in this state, and whether it was logged that this takes long. */
+  sinceMs: number;
+  isTold = false;
   readonly startedAtMs: number;
   /** Jobs given and not ended. */
   held = 0;
@@ -58,7 +60,17 @@ export class Seat {
   constructor(id: number, process: SeatProcess, nowMs: number) {
     this.id = id;
     this.process = process;
-    this.startedAtMs = this.heardAtMs = this.movedAtMs = nowMs;
+    this.startedAtMs =
+      this.sinceMs =
+      this.heardAtMs =
+      this.movedAtMs =
+        nowMs;
+  }
+
+  enter(state: Seat["state"], nowMs: number): void {
+    this.state = state;
+    this.sinceMs = nowMs;
+    this.isTold = false;
   }
 
   get takesJobs(): boolean {

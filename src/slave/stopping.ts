@@ -29,6 +29,8 @@ export class Stopping {
   #why: "signal" | "master" | null = null;
   #stage: "finishing" | "aborted" | "killed" | "done" = "finishing";
   #untilMs = Infinity;
+  /** When the grace ends; Infinity if it does not stop. */
+  graceEndsMs = Infinity;
 
   constructor(hooks: StoppingHooks) {
     this.#hooks = hooks;
@@ -44,6 +46,7 @@ export class Stopping {
     const isFirst = this.#why === null;
     this.#why = why;
     this.#untilMs = Math.min(this.#untilMs, nowMs + graceMs);
+    this.graceEndsMs = Math.min(this.graceEndsMs, nowMs + graceMs);
     if (isFirst) this.#stage = "finishing";
     if (this.#stage === "done") this.#stage = "finishing";
     this.#hooks.withdraw();
@@ -53,6 +56,7 @@ export class Stopping {
   end(): void {
     this.#why = null;
     this.#untilMs = Infinity;
+    this.graceEndsMs = Infinity;
   }
 
   tick(nowMs: number): void {

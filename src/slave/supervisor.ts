@@ -21,7 +21,11 @@ type Lease = Extract<MasterMessage, { kind: "lease" }>;
 const tickMs = 100;
 /** Longest a slave that leaves waits for `teardown` of its workers. */
 const teardownMs = 10_000;
+/** After a signal they have what is left of the grace, but so long at least. */
+const teardownMsMin = 1_000;
 const graceMsDefault = 30_000;
+/** How often a notice is renewed. */
+const noticeMs = 5_000;
 
 /**
  * One slave: joins the ledger of what it holds, its workers and its connection.
@@ -58,6 +62,9 @@ export class Supervisor implements Slave {
   #beatAtMs = Infinity;
   /** Why this slave ends though it drains: its plugin was edited. */
   #changed: string | null = null;
+  /** What the master was told of what is waited for, and when. */
+  #notice = "";
+  #noticeAtMs = 0;
   #isEnded = false;
   #saidState = "";
   #resolve: (result: SlaveResult) => void = () => {};
@@ -111,6 +118,7 @@ export class Supervisor implements Slave {
       queued: this.#holdings.queued,
       workers: this.#workforce.readyCount,
       procs: this.#procs,
+      waitsFor: this.#workforce.waitsFor,
     };
   }
 
@@ -198,6 +206,7 @@ export class Supervisor implements Slave {
     }
     const { args, runId, timeoutMs } = welcome;
     this.#workforce.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
+    this.#notice = "";
     this.#uplink!.send({ kind: "ready", credit: this.#answers.readyCredit(), held: this.#holdings.held() });
     if (this.#stopping.why === "signal") this.#uplink!.send({ kind: "leaving" });
     this.#tick();
@@ -327,8 +336,19 @@ export class Supervisor implements Slave {
     this.#beatAtMs = this.#uplink?.tick(nowMs) ?? Infinity;
     this.#workforce.tick(nowMs);
     this.#answers.sayCredit();
+    this.#giveNotice(nowMs);
     this.#stopping.tick(nowMs);
     this.#tellState();
+  }
+
+  /** Tells the master what is waited for, when that begins and ends, and every few seconds. */
+  #giveNotice(nowMs: number): void {
+    const text = this.#workforce.waitsFor ?? "";
+    if (text === this.#notice || !this.#isKept || !this.#uplink?.isOpen) return;
+    if (text !== "" && this.#notice !== "" && nowMs < this.#noticeAtMs + noticeMs) return;
+    this.#notice = text;
+    this.#noticeAtMs = nowMs;
+    this.#uplink.send({ kind: "notice", text });
   }
 
   /** Everything was handed back or is done. */
@@ -349,11 +369,17 @@ export class Supervisor implements Slave {
     const gone = this.#uplink?.close(reason);
     const isOrderly = exitCode === 0 || this.#changed !== null;
     if (!isOrderly) this.#workforce.kill();
-    await this.#workforce.quit(isOrderly ? teardownMs : 0);
+    await this.#workforce.quit(isOrderly ? this.#teardownMs : 0);
     if (isOrderly) await gone;
     process.off("exit", this.#onExit);
     this.#tellState();
     this.#resolve({ exitCode, reason });
+  }
+
+  get #teardownMs(): number {
+    if (this.#stopping.why !== "signal") return teardownMs;
+    const leftMs = this.#stopping.graceEndsMs - this.#options.nowMs();
+    return Math.max(teardownMsMin, Math.min(teardownMs, leftMs));
   }
 
   #tellState(): void {

@@ -69,6 +69,8 @@ export type SlaveStatus = Readonly<{
   /** Workers that take jobs. */
   workers: number;
   procs: number;
+  /** What is waited for that is no job, once it has lasted 10 s: `worker 123 is in setup since 12 s`. */
+  waitsFor: string | null;
 }>;
 
 /**

@@ -1,5 +1,6 @@
 import { ConnectError } from "../base/errors.ts";
 import { oldConnectionMs, silentHeartbeatsMax } from "../base/limits.ts";
+import { silentWaitMs, since } from "../base/waits.ts";
 import type { Log } from "../base/log.ts";
 import type { SlaveLink } from "../link/link.ts";
 import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
@@ -60,6 +61,9 @@ export class Uplink {
   #quietSinceMs = 0;
   #tickedAtMs = Infinity;
   #hasSaidSo = false;
+  /** Since when there is no connection; null while there is one, and before the first attempt failed. */
+  #failingSinceMs: number | null = null;
+  #hasWarned = false;
   #isResting = false;
   #isOver = false;
 
@@ -168,9 +172,20 @@ export class Uplink {
   #failed(error: unknown): void {
     if (error instanceof ConnectError) return this.#hooks.onRefused(error);
     const message = error instanceof Error ? error.message : String(error);
-    const level = this.#hasSaidSo ? "debug" : "info";
+    const nowMs = this.#hooks.nowMs();
+    this.#failingSinceMs ??= nowMs;
+    const isLong = !this.#hasWarned && nowMs - this.#failingSinceMs >= silentWaitMs;
+    if (isLong) {
+      this.#hasWarned = true;
+      this.#hooks.log(
+        "warn",
+        since(`There is no connection to the master (${message})`, this.#failingSinceMs, nowMs),
+      );
+    } else {
+      const level = this.#hasSaidSo ? "debug" : "info";
+      this.#hooks.log(level, `${message}; trying again until there is a master`);
+    }
     this.#hasSaidSo = true;
-    this.#hooks.log(level, `${message}; trying again until there is a master`);
     this.#pause();
   }
 
@@ -197,6 +212,8 @@ export class Uplink {
     this.#quietSinceMs = this.#welcomedAtMs;
     this.#silentAtMs = null;
     this.#hasSaidSo = false;
+    this.#failingSinceMs = null;
+    this.#hasWarned = false;
     link.onHeard = () => this.#heard();
     link.onDrain = () => this.#hooks.onDrain();
     link.onClose = (reason) => this.#closed(link, reason);

@@ -55,6 +55,8 @@ export class Workforce {
   readonly #runtimes = new Map<Seat, string>();
   readonly #unexplained = new UnexplainedDeaths();
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
+  /** What a worker has been in for too long that is no job, in words. */
+  waitsFor: string | null = null;
   #crew: Crew | null = null;
   /** Of the plugin's code, as the first worker loaded it; empty until then. */
   #hash = new Uint8Array(0);
@@ -136,7 +138,7 @@ export class Workforce {
     if (lagMs > lagMsMax) this.#judgesFromMs = nowMs + 2 * lagMsMax;
     const sentence = this.#gate.late(nowMs);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
-    this.#gate.watch(this.seats, nowMs, this.#hooks.log);
+    this.waitsFor = this.#gate.watch(this.seats, nowMs, this.#hooks.log);
     this.#crew?.tick();
     if (nowMs < this.#judgesFromMs) return;
     for (const seat of this.seats) this.#judge(seat, nowMs);
@@ -198,7 +200,7 @@ export class Workforce {
       case "loaded":
         return this.#onLoaded(seat, message);
       case "prepared":
-        seat.state = "ready";
+        seat.enter("ready", this.#hooks.nowMs());
         this.#gate.prepared();
         this.feed();
         return this.#hooks.onCapacity();
@@ -223,7 +225,7 @@ export class Workforce {
   }
 
   #onLoaded(seat: Seat, message: Loaded): void {
-    seat.state = "loaded";
+    seat.enter("loaded", this.#hooks.nowMs());
     this.#gate.loaded();
     if (this.#hash.length === 0) {
       this.#hash = new Uint8Array(message.hash);
@@ -235,8 +237,7 @@ export class Workforce {
   #prepare(seat: Seat): void {
     if (this.#setup === null || seat.state === "starting") return;
     if (seat.state === "loaded") {
-      seat.state = "preparing";
-      seat.setupAtMs = this.#hooks.nowMs();
+      seat.enter("preparing", this.#hooks.nowMs());
     }
     seat.process.send(this.#setup);
   }

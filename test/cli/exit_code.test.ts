@@ -25,7 +25,16 @@ const complete: Outcome = { kind: "complete", ignoredLast: false };
 const stopped: Outcome = { kind: "stopped" };
 
 function result(outcome: Outcome, more: Partial<MasterResult> = {}): MasterResult {
-  return { outcome, status, elapsedMs: 1, savedFinally: true, statePath: "", deadPath: "", ...more };
+  return {
+    outcome,
+    status,
+    elapsedMs: 1,
+    savedFinally: true,
+    isCutOff: false,
+    statePath: "",
+    deadPath: "",
+    ...more,
+  };
 }
 
 const table: readonly (readonly [string, MasterResult, StopSignal | undefined, number])[] = [

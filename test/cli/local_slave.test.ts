@@ -7,6 +7,7 @@ t.test("a slave whose start throws is one that ended: another one is started", a
     args: ["\0"], // no program can be given this
     tokenText: "x".repeat(40),
     onLine: () => {},
+    onStart: () => {},
     onHopeless: (exitCode) => t.fail(`exit code ${exitCode}`),
     log: (level, message) => void lines.push(`${level}: ${message}`),
   });

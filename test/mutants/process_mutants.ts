@@ -276,6 +276,39 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "an onFinish that hangs outlives the grace of a stop",
+    patches: [{
+      file: "src/master/running_master.ts",
+      find: "    else this.#hurryIn(this.#options.graceMs);\n",
+      replace: "",
+    }],
+    checks: [
+      hanging(
+        test(
+          "e2e/hang",
+          "A28: an onFinish that never ends is named, and one SIGTERM ends it within the grace",
+        ),
+      ),
+    ],
+  },
+  {
+    name: "a worker that hangs in setup keeps a stop for as long as a teardown may take",
+    patches: [{
+      file: "src/slave/crew.ts",
+      find: "Math.min(unreadyMs, limitMs)",
+      replace: "limitMs + 60_000",
+    }, {
+      file: "src/slave/supervisor.ts",
+      find: "    return Math.max(teardownMsMin, Math.min(teardownMs, leftMs));\n",
+      replace: "    return leftMs > 0 ? 60_000 : 60_000;\n",
+    }],
+    checks: [
+      hanging(
+        test("e2e/hang", "A28: a plugin whose loading in a worker loops is named, and keeps no stop"),
+      ),
+    ],
+  },
+  {
     name: "workers inherit the token",
     patches: [{
       file: "src/slave/self.ts",

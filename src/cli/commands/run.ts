@@ -11,6 +11,7 @@ export async function run(invocation: Invocation): Promise<number> {
     args: slaveArgs(invocation, program),
     tokenText: program.tokenText!, // `run` has no --insecure
     onLine: (line) => program.terminal.relay(line),
+    onStart: () => program.awaitSlave(),
     onHopeless: (exitCode) => program.fail(exitCode),
     log: program.terminal.log,
   });
