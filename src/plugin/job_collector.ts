@@ -89,5 +89,15 @@ function callCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): unkn
 
 function badValue(error: unknown, whose: string): unknown {
   if (!(error instanceof JobValueError)) return error;
-  return new BadJob(`${whose}cannot be sent: at ${error.path} there is ${error.reason}`);
+  const { path, reason, notRun } = error;
+  const hint = notRun === undefined ? "" : forgotten[notRun];
+  return new BadJob(`${whose}cannot be sent: at ${path} there is ${reason}${hint}`);
 }
+
+/** What is missing where a job holds what has the data, and not the data. */
+const forgotten = {
+  promise: ": an `await` is missing",
+  query: ", a query that was not run: a `for await` over its rows is missing, or an `await`",
+  stream: ": a `for await` over it is missing",
+  iterator: ": a `yield*` is missing",
+};

@@ -17,7 +17,8 @@ const inPlace = 512 | 1024;
 
 /**
  * What must not be encoded, although cbor-x would: class instances, Promise, RegExp, Error, URL, typed arrays
- * other than Uint8Array. Asked by cbor-x about every object that is no plain object, array or Map.
+ * other than Uint8Array; and arrays of a subclass, which it would not take for arrays. Asked by cbor-x about every
+ * object that is no plain object, array or Map.
  */
 class Unsendable {
   static [Symbol.hasInstance](value: object): boolean {
@@ -32,7 +33,9 @@ const bufferPrototype: unknown = Buffer.prototype;
 addExtension({
   Class: Unsendable as never,
   tag: undefined as never,
-  encode(): never {
+  encode(value: unknown, encodeItem: (value: unknown) => never): never {
+    // By its indices: what the subclass makes of `slice` or `map` is one of its own again.
+    if (Array.isArray(value)) return encodeItem(Array.from({ length: value.length }, (_, at) => value[at]));
     throw new TypeError("Cannot encode this value: it would not arrive as it was sent");
   },
   decode: (value: never) => value,

@@ -1,7 +1,7 @@
 import { jobBytesMax } from "../base/limits.ts";
 import type { Block } from "../base/job_span.ts";
 import { encodeJob } from "./codec.ts";
-import { findFault } from "./job_fault.ts";
+import { findFault, overlong, tooLong } from "./job_fault.ts";
 import { JobValueError } from "./job_value_error.ts";
 import { ValueWriter } from "./value_writer.ts";
 
@@ -44,6 +44,12 @@ export class JobEncoder {
     return this.#writer.length - start;
   }
 
+  /** Takes back the job appended last, of so many bytes. */
+  drop(byteLength: number): void {
+    this.#writer.length -= byteLength;
+    this.#count--;
+  }
+
   /** The jobs appended so far, in memory of their own; the encoder is empty afterwards. `cursors` is null. */
   take(): Block {
     const block = { bytes: this.#writer.take(), ends: this.#ends.slice(0, this.#count), cursors: null };
@@ -82,10 +88,11 @@ function lookThrough(value: unknown): void {
 /** Why the value was refused, with its path; found only now, for it costs a walk. */
 function refusal(value: unknown, error: unknown): JobValueError {
   const fault = findFault(value);
+  if (fault !== undefined) return new JobValueError(fault);
   const reason = error instanceof Error ? error.message : String(error);
-  return new JobValueError(fault ?? { path: "$", reason: tooLong(reason) });
-}
-
-function tooLong(reason: string): string {
-  return /^\d+ bytes$/.test(reason) ? `a value of ${reason} encoded, more than ${jobBytesMax}` : reason;
+  if (/^\d+ bytes$/.test(reason)) {
+    return new JobValueError(tooLong("$", `a value of ${reason} encoded, more than ${jobBytesMax}`));
+  }
+  const limit = /more than \d+ items$/.exec(reason)?.[0];
+  return new JobValueError({ path: "$", reason, dataFault: reason === overlong ? overlong : limit ?? null });
 }

@@ -3,7 +3,20 @@ import { bignumBytesMax, cborDepthMax, jobBytesMax } from "../base/limits.ts";
 import { isExactDate } from "./exact_date.ts";
 
 /** A place in a job that would not arrive as it was sent, and why. */
-export type Fault = Readonly<{ path: string; reason: string }>;
+export type Fault = Readonly<{
+  path: string;
+  reason: string;
+  /**
+   * Of a fault of the data, which costs this job only: what it is, without the figures of this one. Null for a fault of
+   * the program, which yields what is no data: all its jobs may be so.
+   */
+  dataFault: string | null;
+  /** What has the data, and was not asked for it. */
+  notRun?: NotRun | undefined;
+}>;
+
+/** A promise; what runs when it is waited for; what is iterated, waiting for each part (a stream) or not. */
+export type NotRun = "promise" | "query" | "stream" | "iterator";
 
 /** What is wrong with a job whose parts are fine, but too many to write them all only to count them. */
 export const overlong = `a value of more than ${jobBytesMax} bytes encoded`;
@@ -11,40 +24,51 @@ export const overlong = `a value of more than ${jobBytesMax} bytes encoded`;
 /** What is wrong with one part. */
 const overAlone = `where a whole job may have ${jobBytesMax} bytes encoded`;
 
+/** A job that is too long, in whatever way. */
+export function tooLong(path: string, reason: string): Fault {
+  return { path, reason, dataFault: overlong };
+}
+
 /** With the flag `u`, pairs are one character and do not match. */
 const loneSurrogate = /\p{Surrogate}/u;
 
 /**
- * Walks a job to the first part that would not arrive as it was sent; undefined if there is none. It ends where the
- * parts so far are too long for a job: those that occur again and again are nothing in memory, and endless to walk.
- * Never throws, whatever getters and proxies the job holds.
+ * Walks a job for what would not arrive as it was sent: the first fault of the program, else the first one of the data;
+ * undefined if there is none. It ends where the parts so far are too long for a job: those that occur again and again
+ * are nothing in memory, and endless to walk. Never throws, whatever getters and proxies the job holds.
  */
 export function findFault(job: unknown): Fault | undefined {
+  const walk = new Walk();
   try {
-    return new Walk().faultIn(job, "$", []);
+    return walk.faultIn(job, "$", []) ?? walk.inData;
   } catch (error) {
-    return {
-      path: "$",
-      reason: `a value that cannot be read: ${error instanceof Error ? error.message : "it threw"}`,
-    };
+    if (error instanceof Enough) return walk.inData;
+    const message = error instanceof Error ? error.message : "it threw";
+    return { path: "$", reason: `a value that cannot be read: ${message}`, dataFault: null };
   }
 }
 
+/** Thrown to end the walk: the job is too long anyway. */
+class Enough extends Error {}
+
 class Walk {
+  /** The first fault of the data. */
+  inData: Fault | undefined = undefined;
   /** What the parts to come may take; each takes at least a byte, and one for each of its characters. */
   #bytesLeft = jobBytesMax;
 
+  /** Returns the first fault of the program. */
   faultIn(value: unknown, path: string, around: readonly object[]): Fault | undefined {
     switch (typeof value) {
       case "function":
-        return { path, reason: "a function" };
+        return ofProgram(path, "a function");
       case "symbol":
-        return { path, reason: "a symbol" };
+        return ofProgram(path, "a symbol");
       case "string":
         return this.#inText(value, path);
       case "bigint":
         return bigintBytes(value) > bignumBytesMax
-          ? { path, reason: `a bigint of more than ${bignumBytesMax} bytes` }
+          ? this.#note(path, `a bigint of more than ${bignumBytesMax} bytes`)
           : this.#spend(1);
       case "object":
         return value === null ? this.#spend(1) : this.#inObject(value, path, around);
@@ -52,44 +76,56 @@ class Walk {
     return this.#spend(1);
   }
 
-  #spend(bytes: number): Fault | undefined {
-    return (this.#bytesLeft -= bytes) < 0 ? { path: "$", reason: overlong } : undefined;
+  #note(path: string, reason: string, dataFault = reason): undefined {
+    this.inData ??= { path, reason, dataFault };
+  }
+
+  #spend(bytes: number): undefined {
+    if ((this.#bytesLeft -= bytes) >= 0) return;
+    this.#note("$", overlong);
+    throw new Enough();
   }
 
   #inText(text: string, path: string): Fault | undefined {
     if (text.length > jobBytesMax) {
-      return { path, reason: `a string of ${text.length} characters, ${overAlone}` };
+      return this.#note(path, `a string of ${text.length} characters, ${overAlone}`, overlong);
     }
-    if (loneSurrogate.test(text)) return { path, reason: "a string with half a surrogate pair" };
+    if (loneSurrogate.test(text)) return this.#note(path, "a string with half a surrogate pair");
     return this.#spend(Math.max(1, text.length));
   }
 
   #inBytes(bytes: Uint8Array, path: string): Fault | undefined {
-    if (!isBytes(Object.getPrototypeOf(bytes))) return { path, reason: instance(bytes) };
-    if (bytes.length > jobBytesMax) return { path, reason: `${bytes.length} bytes, ${overAlone}` };
+    if (!isBytes(Object.getPrototypeOf(bytes))) return ofProgram(path, classOf(bytes));
+    if (bytes.length > jobBytesMax) return this.#note(path, `${bytes.length} bytes, ${overAlone}`, overlong);
     return this.#spend(bytes.length);
   }
 
   #inObject(value: object, path: string, around: readonly object[]): Fault | undefined {
-    if (around.includes(value)) return { path, reason: "a cycle" };
+    if (around.includes(value)) return ofProgram(path, "a cycle");
     if (value instanceof Uint8Array) return this.#inBytes(value, path);
     const inside = [...around, value];
     const prototype = Object.getPrototypeOf(value);
     if (prototype === Date.prototype) {
       return isExactDate(value as Date)
         ? this.#spend(1)
-        : { path, reason: "a Date too far from 1970 to keep its milliseconds" };
+        : this.#note(path, "a Date too far from 1970 to keep its milliseconds");
     }
     const isPlain = prototype === Object.prototype || prototype === null;
-    const isCollection = prototype === Array.prototype || prototype === Map.prototype ||
-      prototype === Set.prototype;
-    if (!isPlain && !isCollection) return { path, reason: instance(value) };
-    if (inside.length > cborDepthMax) return { path, reason: `nesting of more than ${cborDepthMax} levels` };
+    const isCollection = Array.isArray(value) || prototype === Map.prototype || prototype === Set.prototype;
+    if (!isPlain && !isCollection || isPlain && isThenable(value)) {
+      return { ...ofProgram(path, classOf(value)), notRun: notRun(value) };
+    }
+    if (inside.length > cborDepthMax) {
+      return this.#note(path, `nesting of more than ${cborDepthMax} levels`);
+    }
     return this.#spend(1) ?? this.#inParts(value, path, inside);
   }
 
   #inParts(value: object, path: string, inside: readonly object[]): Fault | undefined {
-    if (Array.isArray(value)) return this.#first(value.entries(), (key) => `${path}[${key}]`, inside);
+    // Not by its own `entries`, which a subclass may have changed: what is written is what its indices hold.
+    if (Array.isArray(value)) {
+      return this.#first(Array.prototype.entries.call(value), (key) => `${path}[${key}]`, inside);
+    }
     const prototype = Object.getPrototypeOf(value);
     if (prototype === Map.prototype) return this.#inMap(value as Map<unknown, unknown>, path, inside);
     if (prototype === Set.prototype) {
@@ -104,11 +140,11 @@ class Walk {
   }
 
   #inFields(value: object, path: string, inside: readonly object[]): Fault | undefined {
-    if (Object.hasOwn(value, "__proto__")) return { path, reason: "a property named __proto__" };
+    if (Object.hasOwn(value, "__proto__")) this.#note(path, "a property named __proto__");
     const symbol = Object.getOwnPropertySymbols(value).find((key) =>
       Object.prototype.propertyIsEnumerable.call(value, key)
     );
-    if (symbol) return { path, reason: "a property named by a symbol" };
+    if (symbol) return ofProgram(path, "a property named by a symbol");
     return this.#first(Object.keys(value).entries(), () => `${path}<key>`, inside) ??
       this.#first(Object.entries(value), (key) => `${path}${property(String(key))}`, inside);
   }
@@ -147,7 +183,32 @@ function shown(key: unknown): string {
   return typeof key === "string" ? JSON.stringify(key) : typeof key === "object" ? "..." : String(key);
 }
 
-function instance(value: object): string {
+function ofProgram(path: string, reason: string): Fault {
+  return { path, reason, dataFault: null };
+}
+
+function classOf(value: object): string {
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
-  return typeof name === "string" && name !== "" ? `an instance of ${name}` : "an instance of a class";
+  if (typeof name === "string" && name !== "") return `an instance of ${name}`;
+  const tag = (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
+  return typeof tag === "string" && tag !== "" ? `an instance of ${tag}` : "an instance of a class";
+}
+
+function notRun(value: object): NotRun | undefined {
+  if (Object.getPrototypeOf(value) === Promise.prototype) return "promise";
+  if (isThenable(value) || isMethod(value, "execute") || isMethod(value, "toSQL")) return "query";
+  const { [Symbol.asyncIterator]: iterateLater, [Symbol.iterator]: iterate } = value as Record<
+    symbol,
+    unknown
+  >;
+  if (typeof iterateLater === "function") return "stream";
+  return typeof iterate === "function" && isMethod(value, "next") ? "iterator" : undefined;
+}
+
+function isThenable(value: object): boolean {
+  return isMethod(value, "then");
+}
+
+function isMethod(value: object, name: string): boolean {
+  return typeof (value as Record<string, unknown>)[name] === "function";
 }

@@ -1,4 +1,4 @@
-import type { Fault } from "./job_fault.ts";
+import type { Fault, NotRun } from "./job_fault.ts";
 
 /**
  * A yielded value that would not arrive as it was sent. The message names the place inside the job and the
@@ -9,11 +9,17 @@ export class JobValueError extends TypeError {
   readonly path: string;
   /** What is wrong there, in words. */
   readonly reason: string;
+  /** As in `Fault`. */
+  readonly dataFault: string | null;
+  /** As in `Fault`. */
+  readonly notRun: NotRun | undefined;
 
   constructor(fault: Fault) {
     super(`Cannot send this job: at ${fault.path} there is ${fault.reason}`);
     this.path = fault.path;
     this.reason = fault.reason;
+    this.dataFault = fault.dataFault;
+    this.notRun = fault.notRun;
   }
 
   override get name(): string {

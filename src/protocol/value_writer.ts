@@ -85,8 +85,11 @@ export class ValueWriter {
     if (prototype === Object.prototype) return this.#object(value as Record<string, unknown>, depth);
     if (prototype === Array.prototype) return Array.isArray(value) && this.#array(value, depth);
     if (prototype === Date.prototype) return this.#date(value as Date);
-    const isBytes = prototype === Uint8Array.prototype || prototype === Buffer.prototype;
-    return isBytes && this.#byteString(value as Uint8Array);
+    if (prototype === Uint8Array.prototype || prototype === Buffer.prototype) {
+      return this.#byteString(value as Uint8Array);
+    }
+    // Of a subclass: the rows of a query, with more of it as properties.
+    return Array.isArray(value) && this.#array(value, depth);
   }
 
   #object(object: Record<string, unknown>, depth: number): boolean {

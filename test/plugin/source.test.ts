@@ -444,3 +444,31 @@ t.test("a full block may leave before the next one is made", async (t) => {
   t.equal(new Set(turnsAtBlock).size, turnsAtBlock.length, `blocks at the turns ${turnsAtBlock}`);
   t.ok(turnsAtBlock.length >= 3);
 });
+
+t.test("a job that was not waited for, or not iterated, is refused with what is missing", async (t) => {
+  class Query extends Promise<unknown> {}
+  class Builder {
+    toSQL() {}
+  }
+  const table: readonly [unknown, RegExp][] = [
+    [{ p: Promise.resolve(1) }, /at \$\.p there is an instance of Promise: an `await` is missing$/],
+    [
+      [new Query(() => {})],
+      /at \$\[0\] there is an instance of Query, a query that was not run: a `for await`/,
+    ],
+    [{ rows: { then: () => {} } }, /at \$\.rows there is an instance of Object, a query that was not run/],
+    [
+      { q: new Builder() },
+      /at \$\.q there is an instance of Builder, a query that was not run: a `for await`/,
+    ],
+    [
+      [async function* () {}()],
+      /at \$\[0\] there is an instance of AsyncGenerator: a `for await` over it is missing$/,
+    ],
+    [[function* () {}()], /at \$\[0\] there is an instance of Generator: a `yield\*` is missing$/],
+  ];
+  for (const [job, words] of table) {
+    const [, over] = await read({ getJobs: () => [job] as never });
+    t.match(over, { fatal: true, message: words });
+  }
+});

@@ -57,7 +57,10 @@ const ofOddPrototype: unknown = Object.create({ inherited: 1 }, { own: { value: 
 /** So many milliseconds behind that date, seconds as a float are off by one. */
 const farMs = [...Array(1_000).keys()].find((ms) => Math.round((4.4e15 + ms) / 1000 * 1000) !== 4.4e15 + ms)!;
 
-const refused: readonly (readonly [what: string, job: unknown, path: string, reason: RegExp])[] = [
+type Refused = readonly [what: string, job: unknown, path: string, reason: RegExp];
+
+/** What no data is: all jobs of such a program may be so. */
+const ofProgram: readonly Refused[] = [
   ["a function", () => 1, "$", /function/],
   ["a function inside", { user: { tags: [1, 2, 3, () => 1] } }, "$.user.tags[3]", /function/],
   ["a symbol", [Symbol("x")], "$[0]", /symbol/],
@@ -71,11 +74,31 @@ const refused: readonly (readonly [what: string, job: unknown, path: string, rea
   ["a boxed number", [Object(1)], "$[0]", /instance of Number/],
   ["a generator", (function* () {})(), "$", /instance/],
   ["a Date of a subclass", new (class Day extends Date {})(), "$", /instance of Day/],
-  ["an array of a subclass", { rows: new (class Rows extends Array {})() }, "$.rows", /instance of Rows/],
   ["a Map of a subclass", new (class Table extends Map {})(), "$", /instance of Table/],
   ["a Set of a subclass", new (class Group extends Set {})(), "$", /instance of Group/],
   ["an odd prototype", { odd: ofOddPrototype }, "$.odd", /instance/],
   ["a cycle", cycle, "$.inside.back", /cycle/],
+  ["a key that is a symbol", { [Symbol("x")]: 1 }, "$", /symbol/],
+  [
+    "a getter that throws",
+    {
+      get name(): string {
+        throw new Error("no name");
+      },
+    },
+    "$",
+    /no name/,
+  ],
+  [
+    "a function behind half a surrogate pair, and behind too many levels",
+    ["\ud800", nested(40), () => 1],
+    "$[2]",
+    /function/,
+  ],
+];
+
+/** What costs the one job only; `dataFault` is the same for all that have it. */
+const ofData: readonly Refused[] = [
   ["33 levels", nested(33), "$" + "[0]".repeat(32), /32 levels/],
   ["20,000 levels", nested(20_000), "$" + "[0]".repeat(32), /32 levels/],
   ["more than 1 MiB", "x".repeat(1 << 20), "$", /1048581 bytes/],
@@ -102,18 +125,9 @@ const refused: readonly (readonly [what: string, job: unknown, path: string, rea
   ["an own __proto__", JSON.parse('{"a":{"__proto__":1}}'), "$.a", /__proto__/],
   ["half a surrogate pair", { name: "x\ud800" }, "$.name", /half a surrogate/],
   ["half a pair in a key", { "\udc00": 1 }, "$<key>", /half a surrogate/],
-  ["a key that is a symbol", { [Symbol("x")]: 1 }, "$", /symbol/],
-  [
-    "a getter that throws",
-    {
-      get name(): string {
-        throw new Error("no name");
-      },
-    },
-    "$",
-    /no name/,
-  ],
 ];
+
+const refused = [...ofProgram, ...ofData];
 
 t.test("what would not arrive as it was sent is refused, with its path", async (t) => {
   for (const [what, job, path, reason] of refused) {
@@ -134,6 +148,62 @@ t.test("what would not arrive as it was sent is refused, with its path", async (
       `${what} left no trace`,
     );
   }
+});
+
+t.test("a fault of the data is told from one of the program, and has a name without its own figures", async (t) => {
+  const faultOf = (job: unknown): JobValueError => {
+    try {
+      throw new JobEncoder().append(job);
+    } catch (error) {
+      return error as JobValueError;
+    }
+  };
+  for (const [what, job] of ofProgram) t.equal(faultOf(job).dataFault, null, what);
+  const names = new Set(ofData.map(([, job]) => faultOf(job).dataFault));
+  t.same([...names].sort(), [
+    "a Date too far from 1970 to keep its milliseconds",
+    "a bigint of more than 1024 bytes",
+    "a property named __proto__",
+    "a string with half a surrogate pair",
+    "a value of more than 1048576 bytes encoded",
+    "more than 1000000 items",
+    "nesting of more than 32 levels",
+  ]);
+});
+
+/** As `postgres` returns the rows of a query: with more of the query as properties, and other methods. */
+class Rows extends Array<unknown> {
+  command = "SELECT";
+  columns = [() => 1];
+
+  override entries(): ArrayIterator<[number, unknown]> {
+    throw new Error("it is no query any more");
+  }
+}
+
+t.test("an array of a subclass is an array, at every job and depth, whatever else it has", async (t) => {
+  const rows = Rows.of<unknown>({ id: 1 }, { id: 2n }, "x");
+  const encoder = new JobEncoder();
+  const jobs = [rows, { rows: [rows] }, new Map([["rows", rows]]), Rows.of(Rows.of(rows)), new Rows()];
+  for (let index = 0; index < 300; index++) encoder.append(jobs[index % jobs.length]);
+  const { bytes, ends } = encoder.take();
+  const plain = [{ id: 1 }, { id: 2n }, "x"];
+  const expected = [plain, { rows: [plain] }, new Map([["rows", plain]]), [[plain]], []];
+  for (const [index, end] of ends.entries()) {
+    const arrived = decode(bytes.slice(index === 0 ? 0 : ends[index - 1], end));
+    if (!sameValue(arrived, expected[index % jobs.length])) t.fail(`job ${index} arrived otherwise`);
+  }
+  t.throws(() => encoder.append(Rows.of(() => 1)), { message: /at \$\[0\] there is a function$/ });
+});
+
+t.test("the job appended last can be taken back", async (t) => {
+  const encoder = new JobEncoder();
+  encoder.append("first");
+  encoder.drop(encoder.append({ id: 2 }));
+  encoder.append("third");
+  t.same([encoder.count, encoder.byteLength], [2, 12]);
+  const { bytes, ends } = encoder.take();
+  t.same([decode(bytes.slice(0, ends[0])), decode(bytes.slice(ends[0]))], ["first", "third"]);
 });
 
 t.test("what is refused is refused at every job, but for keys that are symbols", async (t) => {
