@@ -20,6 +20,16 @@ export function printable(text: string, charsMax = shownCharsMax): string {
   return head.length === text.length && safe.length <= charsMax ? safe : cut(safe, charsMax);
 }
 
+/** A message as a part of a longer sentence: without the punctuation at its end. */
+export function asClause(message: string): string {
+  return message.trimEnd().replace(/(?<=[^.])[.;:,]+$/, "");
+}
+
+/** What was thrown, likewise. */
+export function whyOf(error: unknown): string {
+  return asClause(error instanceof Error ? error.message : String(error));
+}
+
 function escaped(char: string): string {
   const code = char.codePointAt(0)!;
   return short[char] ??

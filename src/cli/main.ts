@@ -7,6 +7,7 @@ import { describeError, describeThrown, hasPluginFrames } from "../plugin/descri
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
 import { type Generation, selfCommand, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
+import { oddVariables } from "./environment_name.ts";
 import { exit } from "./exit.ts";
 import { Faults } from "./faults.ts";
 import { loadCommand } from "./load_command.ts";
@@ -41,6 +42,10 @@ async function carryOut(argv: readonly string[]): Promise<number> {
     if (generation === "slave") startWatchdog({ parentPid });
     const faults = new Faults(report);
     const line = readCommandLine(argv);
+    // Those that run have a log for it.
+    if (["state", "token", "cert"].includes(line.command)) {
+      for (const sentence of oddVariables(process.env)) process.stderr.write(`taskmaster: ${sentence}\n`);
+    }
     const command = await loadCommand(line.command);
     return await command({
       line,

@@ -24,6 +24,7 @@ import {
 import type { Terminal } from "../terminal/terminal.ts";
 import type { Invocation } from "./invocation.ts";
 import { confirmReset } from "./confirm_reset.ts";
+import { oddVariables } from "./environment_name.ts";
 import { exitCodeOf, type StopSignal } from "./exit_code.ts";
 import { HeldLog } from "./held_log.ts";
 import { MasterEvents } from "./master_events.ts";
@@ -253,16 +254,21 @@ type Prepared = Readonly<{
  * @throws {TaskmasterError} of every kind, each with a sentence.
  */
 export async function startMasterProgram(invocation: Invocation): Promise<MasterProgram> {
-  const parts = await prepare(invocation);
-  const { words, terminal, events, plugin, settings, tokenText, tls } = parts;
-  const name = runName(settings, plugin.path);
-  await confirmReset(settings, name);
+  const { line, env } = invocation;
+  const early = settle(line, env);
+  const words = readPluginWords(line);
+  const terminal = openTerminal(early, env);
   // A slave may join while the first save is under way.
   const held = new HeldLog(terminal.log);
+  for (const sentence of oddVariables(env)) held.log("warn", sentence);
   let program: MasterProgram | null = null;
   try {
+    const parts = await prepare(invocation, early, words, terminal);
+    const { events, plugin, settings, tokenText, tls } = parts;
+    const name = runName(settings, plugin.path);
+    await confirmReset(settings, name);
     const master = await startMaster(masterOptions(settings, {
-      line: invocation.line,
+      line,
       plugin,
       args: words.args,
       name,
@@ -286,11 +292,13 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
 }
 
 /** All that comes before the plugin's own code, and the plugin. */
-async function prepare(invocation: Invocation): Promise<Prepared> {
+async function prepare(
+  invocation: Invocation,
+  early: Settings,
+  words: PluginWords,
+  terminal: Terminal,
+): Promise<Prepared> {
   const { line, env, tokenText } = invocation;
-  const early = settle(line, env);
-  const words = readPluginWords(line);
-  const terminal = openTerminal(early, env);
   const events = new MasterEvents(early.json ? new EventWriter(process.stdout) : null);
   const token = early.insecure ? undefined : await resolveToken({
     file: early["token-file"],
@@ -362,11 +370,11 @@ function greet(
     tls: tls === undefined ? null : tlsGreeting(tls),
     mayJoin: invocation.line.command === "master",
   });
-  const outOfDate = tls && dateFault(readCertificate(tls.cert), wallMs());
-  if (outOfDate) {
-    terminal.log("warn", `This master's certificate ${outOfDate}: only slaves with --tls-pin take it`);
-  }
   const resumed = resumeLine(master.resumed, master.statePath);
   for (const text of resumed === undefined ? lines : [...lines, resumed]) terminal.say(text);
+  const outOfDate = tls && dateFault(readCertificate(tls.cert), wallMs());
+  if (outOfDate) {
+    terminal.log("warn", `This master's certificate ${outOfDate}: only slaves with --tls-pin take it.`);
+  }
   if (newTokenPath !== undefined) terminal.log("info", `Made a token for this user: ${newTokenPath}`);
 }

@@ -7,6 +7,7 @@ import { slaveGreetingLines } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
 import { slaveStatusLine, type StatusLine } from "../terminal/status_line.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { oddVariables } from "./environment_name.ts";
 import type { Invocation } from "./invocation.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
 import { openTerminal } from "./open_terminal.ts";
@@ -74,7 +75,9 @@ export class SlaveProgram {
     });
     const tls = await slaveTls(settings, env);
     const address = settings.host ?? hostDefault("slave");
+    // Of a run, the master has said so.
     if (!isChild) {
+      for (const sentence of oddVariables(env)) terminal.log("warn", sentence);
       const trust = tls && trustInWords(tls, settings);
       for (const text of slaveGreetingLines(address.host, settings.insecure, trust)) terminal.say(text);
     }

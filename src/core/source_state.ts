@@ -1,6 +1,6 @@
 import type { Block } from "../base/job_span.ts";
 import { errorMessageCharsMax, sourceRetryMs } from "../base/limits.ts";
-import { printable } from "../base/printable.ts";
+import { asClause, printable } from "../base/printable.ts";
 import type { Furthest, Mark } from "./furthest.ts";
 import { headline, placeIn } from "./headline.ts";
 import type { Jobs } from "./jobs.ts";
@@ -166,7 +166,7 @@ const end = "What it yielded is finished, then the run ends, resumable.";
 
 /** A fault that nobody but the plugin's author can mend is told whole. */
 function inOneLine(message: string, isWhole = false): string {
-  return printable(headline(message), isWhole ? errorMessageCharsMax : undefined).replace(/\.$/, "");
+  return asClause(printable(headline(message), isWhole ? errorMessageCharsMax : undefined));
 }
 
 function whereOf(message: string): string {

@@ -1,4 +1,5 @@
 import type { Log } from "../base/log.ts";
+import { whyOf } from "../base/printable.ts";
 import { rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { DeadLetter } from "../core/types.ts";
@@ -78,7 +79,7 @@ export class Burials {
     this.#retryAtMs = this.#options.nowMs() + pauseMs;
     this.#options.log(
       "warn",
-      `Cannot write dead letters: ${String(error)}. They stay in the state; trying again in ${
+      `Cannot write dead letters: ${whyOf(error)}. They stay in the state; trying again in ${
         pauseMs / 1000
       } s.`,
     );

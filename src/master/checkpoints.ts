@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import { whyOf } from "../base/printable.ts";
 import type { RunState } from "../core/types.ts";
 
 /** A state above this is saved less often than asked for: at most a tenth of the time goes into saving. */
@@ -92,7 +93,7 @@ export class Checkpoints {
       if (error === null || tries === finalTries || hurry.aborted || this.#options.isFinal(error)) {
         return error;
       }
-      this.#options.log("warn", `Cannot save the state: ${text(error)}. Trying again.`);
+      this.#options.log("warn", `Cannot save the state: ${whyOf(error)}. Trying again.`);
       await pause(finalPauseMs, hurry);
     }
   }
@@ -139,7 +140,7 @@ export class Checkpoints {
     if (isFinal(error)) return onFinal(error);
     this.#failures += 1;
     const times = this.#failures === 1 ? "" : ` (${this.#failures} times in a row)`;
-    log("warn", `Cannot save the state${times}: ${text(error)}. The last good one stays; trying again.`);
+    log("warn", `Cannot save the state${times}: ${whyOf(error)}. The last good one stays; trying again.`);
   }
 }
 
@@ -169,10 +170,6 @@ function byteLength(state: RunState): number {
 
 function asIs(error: unknown): unknown {
   return error ?? new Error("the save failed without a reason");
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function pause(ms: number, hurry: AbortSignal): Promise<void> {

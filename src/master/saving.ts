@@ -2,9 +2,10 @@ import { monotonicMs } from "../base/clock.ts";
 import { StateError } from "../base/errors.ts";
 import type { JobSpan } from "../base/job_span.ts";
 import type { Log } from "../base/log.ts";
+import { whyOf } from "../base/printable.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
-import type { StateStore } from "../state/store.ts";
+import { SaveError, type StateStore } from "../state/store.ts";
 import { Burials } from "./burials.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { LateLetters, loadLateLetters } from "./late_letters.ts";
@@ -53,10 +54,14 @@ export class Saving {
     this.#burials.bury(letters);
   }
 
-  /** @throws what the save throws; {StateError} if the dead letters cannot be read. */
+  /** @throws {StateError} if it cannot be saved, or the dead letters cannot be read. */
   async saveFirst(): Promise<void> {
     this.#late = await loadLateLetters(this.#store);
-    await this.#checkpoints.saveFirst();
+    await this.#checkpoints.saveFirst().catch((error: unknown) => {
+      if (!(error instanceof SaveError)) throw error;
+      const advice = "Nothing was handed out. Look at that disk, or name another folder with --state-dir.";
+      throw new StateError(`Cannot save the state: ${whyOf(error)}. ${advice}`, { cause: error });
+    });
   }
 
   /** Null once what is in memory is durable; else the error. */

@@ -1,6 +1,7 @@
 import { isoTime, monotonicMs } from "../base/clock.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { asClause } from "../base/printable.ts";
 import { StallWatch } from "../base/stall_watch.ts";
 import { remarkCharsMax } from "../base/wire_limits.ts";
 import type { RunEvent, SessionEnd, SessionId } from "../core/types.ts";
@@ -149,7 +150,7 @@ export class Sessions {
     if (!this.#sessions.delete(id)) return;
     this.#links.delete(id);
     const { log, onEvent } = this.#options;
-    log("info", `Slave '${name}' left: ${reason}.`);
+    log("info", `Slave '${name}' left: ${asClause(reason)}.`);
     if (hasJoined) onEvent({ kind: "left", session: id, slave: name, reason });
   }
 }

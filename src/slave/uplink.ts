@@ -2,6 +2,7 @@ import { ConnectError } from "../base/errors.ts";
 import { oldConnectionMs, silentHeartbeatsMax } from "../base/limits.ts";
 import { silentWaitMs, since } from "../base/waits.ts";
 import type { Log } from "../base/log.ts";
+import { asClause } from "../base/printable.ts";
 import type { SlaveLink } from "../link/link.ts";
 import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { Pauses } from "./reconnect.ts";
@@ -229,7 +230,7 @@ export class Uplink {
     this.#silentAtMs = null;
     if (this.#isOver) return;
     this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
-    this.#hooks.log("info", `The connection to the master ended: ${reason}; connecting again`);
+    this.#hooks.log("info", `The connection to the master ended: ${asClause(reason)}; connecting again`);
     this.#hasSaidSo = true;
     if (this.#attempt === null) this.#pause();
   }

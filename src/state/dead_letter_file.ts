@@ -88,7 +88,7 @@ export class DeadLetterFile {
       await syncFolder(disk, dir);
     } catch (error) {
       if (error instanceof StateError) throw error;
-      throw new SaveError(`Cannot write dead letters to "${path}": ${errorText(error)}`, { cause: error });
+      throw new SaveError(`writing "${path}" failed: ${errorText(error)}`, { cause: error });
     }
   }
 

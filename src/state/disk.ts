@@ -1,5 +1,6 @@
 import * as promises from "node:fs/promises";
 import { StateError } from "../base/errors.ts";
+import { asClause } from "../base/printable.ts";
 
 /**
  * What the state needs of a file system; `node:fs/promises` is one. All of it runs off the event loop. Tests put
@@ -18,20 +19,32 @@ export function errorCode(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
-/** One line for a person about a system error. */
+/**
+ * A system error as a part of a sentence: `permission denied (EACCES)`. The sentence names what was wanted: the path in
+ * the error is often that of a temporary file, which nobody knows.
+ */
 export function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const code = errorCode(error);
+  const found = /^E[A-Z0-9]+: ([^,]+)/.exec(message);
+  return code === "" || found === null ? asClause(message) : `${found[1]} (${code})`;
 }
 
 /** A system error as one that tells what could not be done; any other error as it is. */
 export function explained(error: unknown, what: string): unknown {
   if (errorCode(error) === "" || error instanceof StateError) return error;
+  const { path } = error as NodeJS.ErrnoException;
+  const where = typeof path !== "string" || isTemporary(path) ? "" : `, "${path}"`;
   return new StateError(
-    `${what}: ${errorText(error)}. Look at that disk, or name another folder with --state-dir.`,
+    `${what}: ${errorText(error)}${where}. Look at that disk, or name another folder with --state-dir.`,
     {
       cause: error,
     },
   );
+}
+
+function isTemporary(path: string): boolean {
+  return /\.tmp(?:\.[0-9a-f]{8})?$/.test(path);
 }
 
 /**

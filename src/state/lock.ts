@@ -41,7 +41,7 @@ export async function takeLock(disk: Disk, files: StateFiles, options: LockOptio
   };
   const setAddress = async (address: string) => {
     holder = { ...holder, address };
-    await note();
+    await note().catch((error) => Promise.reject(noteError(files, error)));
   };
   if (options.isKernel) {
     await note().catch(async (error) => (await release(), Promise.reject(noteError(files, error))));

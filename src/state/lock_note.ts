@@ -61,7 +61,7 @@ export async function removeNote(disk: Disk, path: string, holder: Holder): Prom
 }
 
 export function noteError(files: StateFiles, error: unknown): StateError {
-  const why = errorCode(error) === "EROFS" ? "it is read-only" : errorText(error);
+  const why = errorCode(error) === "EROFS" ? "it is read-only (EROFS)" : errorText(error);
   return new StateError(
     `Cannot keep the state in "${files.dir}": ${why}. Make the folder writable, or name another one with --state-dir.`,
     { cause: error },

@@ -68,12 +68,20 @@ async function openStore(options: OpenStateOptions): Promise<StateStore> {
   try {
     await sweepTemporaries(disk, files);
     await proveWritable(disk, files);
-    if (options.reset) await setAside(disk, files, new Date(wallMs()));
+    if (options.reset) tellAside(await setAside(disk, files, new Date(wallMs())), options.log);
     return new OpenStore({ ...await resume(disk, files, options), lock });
   } catch (error) {
     await lock.release();
     throw error;
   }
+}
+
+function tellAside({ state, dead }: Awaited<ReturnType<typeof setAside>>, log: Log): void {
+  const kept = [
+    ...(state === null ? [] : [`the earlier state as "${state}"`]),
+    ...(dead === null ? [] : [`its dead letters as "${dead}"`]),
+  ];
+  if (kept.length > 0) log("info", `Starting over: kept ${kept.join(", and ")}.`);
 }
 
 async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) {

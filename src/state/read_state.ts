@@ -1,4 +1,5 @@
 import { StateError } from "../base/errors.ts";
+import { asClause } from "../base/printable.ts";
 import type { RunState } from "../core/types.ts";
 import { nodeDisk } from "./disk.ts";
 import { DamageError } from "./fields.ts";
@@ -26,7 +27,7 @@ export async function readState(path: string): Promise<StateReport> {
   const read = await readStateFile(nodeDisk, path).catch((error: unknown) => {
     if (!(error instanceof DamageError)) throw error;
     throw new StateError(
-      `Cannot read "${path}": ${error.message}. The one before it may be good: "${path}.prev".`,
+      `Cannot read "${path}": ${asClause(error.message)}. The one before it may be good: "${path}.prev".`,
     );
   });
   if (read === null) {

@@ -2,7 +2,7 @@ import { TaskmasterError } from "../base/errors.ts";
 
 /**
  * A state or dead letter could not be made durable this time (disk full, an I/O error); the last good file stays.
- * Trying again is right, whereas a `StateError` ends the run. If it was the last save, it ends the program with 6.
+ * Its message is the end of a sentence: what failed, and why. Trying again is right, whereas a `StateError` ends the run. If it was the last save, it ends the program with 6.
  */
 export class SaveError extends TaskmasterError {
   readonly exitCode = 6;

@@ -74,7 +74,7 @@ export class StateWriter {
       // After a failed sync a file must not be trusted, even if the next sync succeeds: it goes.
       await removeFile(disk, temporary).catch(() => {});
       if (error instanceof StateError) throw error;
-      throw new SaveError(`Cannot save "${files.state}": ${errorText(error)}`, { cause: error });
+      throw new SaveError(`writing "${files.state}" failed: ${errorText(error)}`, { cause: error });
     }
   }
 

@@ -1,6 +1,6 @@
 import t from "tap";
 import { readCommandLine } from "../../src/cli/command_line.ts";
-import { environmentName } from "../../src/cli/environment_name.ts";
+import { environmentName, oddVariables } from "../../src/cli/environment_name.ts";
 import { optionRows } from "../../src/cli/options.ts";
 import { settle } from "../../src/cli/settings.ts";
 
@@ -227,4 +227,37 @@ t.test("every option but two has a variable, and none is shared", async (t) => {
   t.equal(new Set(names).size, optionRows.length - 2);
   t.equal(environmentName("size-bytes", "run"), "TASKMASTER_SIZE_BYTES");
   t.notOk(names.includes("TASKMASTER_TOKEN"), "the secret has no option");
+});
+
+const odd: readonly (readonly [Record<string, string>, readonly string[]])[] = [
+  [{ TASKMASTER_SZIE: "5" }, [
+    "The variable TASKMASTER_SZIE is no setting, and is ignored. Did you mean TASKMASTER_SIZE?",
+  ]],
+  [{ TASKMASTER_STATEDIR: "/x", taskmaster_size: "1" }, [
+    "The variable TASKMASTER_STATEDIR is no setting, and is ignored. Did you mean TASKMASTER_STATE_DIR?",
+    "The variable taskmaster_size is no setting, and is ignored. Did you mean TASKMASTER_SIZE?",
+  ]],
+  [{ TASKMASTER_RESET: "1" }, [
+    "TASKMASTER_RESET is ignored: --reset is for one start, and counts as a flag only.",
+  ]],
+  [{ TASKMASTER_MY_DATABASE_PASSWORD: "secret" }, [
+    "The variable TASKMASTER_MY_DATABASE_PASSWORD is no setting, and is ignored. See `taskmaster help run` for those there are.",
+  ]],
+  [{ "TASKMASTER_\u001b[2J": "1" }, [
+    "The variable TASKMASTER_\\e[2J is no setting, and is ignored. See `taskmaster help run` for those there are.",
+  ]],
+  [{ TASKMASTER_TOKEN: "x", TASKMASTER_LISTEN: ":1", TASKMASTER_HOST: ":1", TASKMASTER_WORKER_NOTE: "" }, []],
+  [{ TASKMASTER_GENERATION: "slave", TASKMASTER_PARENT: "1", TASKMASTER_TUNED: "x", TASK: "1" }, []],
+];
+for (const [env, sentences] of odd) {
+  t.test(`oddVariables() of ${Object.keys(env).join()}`, async (t) => t.same(oddVariables(env), sentences));
+}
+
+t.test("oddVariables() knows the variable of every option", async (t) => {
+  for (const [name, { commands }] of optionRows) {
+    for (const command of commands) {
+      const variable = environmentName(name, command);
+      if (variable !== undefined) t.same(oddVariables({ [variable]: "1" }), [], variable);
+    }
+  }
 });

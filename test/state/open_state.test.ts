@@ -136,11 +136,22 @@ t.test("D1: the one before is never that of another run", async (t) => {
 t.test("--reset sets state and dead letters aside, removes the one before, starts a new run", async (t) => {
   const { dir, state } = await earlier(t);
   writeFileSync(join(dir, "posts.dead.ndjson"), "{}\n");
-  const store = await open(dir, { reset: true, newRunId: () => "run-2", identity: { ...purpose, args: {} } });
+  const logged: string[] = [];
+  const store = await open(dir, {
+    reset: true,
+    newRunId: () => "run-2",
+    identity: { ...purpose, args: {} },
+    log: (_, message) => logged.push(message),
+  });
   t.match(store, { runId: "run-2", epoch: 1, loaded: null });
   const names = readdirSync(dir).filter((name) => name !== "posts.lock").sort();
   t.match(names, [/^posts\.dead\.ndjson\.bak\.\d{8}T\d{6}Z$/, /^posts\.state\.bak\.\d{8}T\d{6}Z$/]);
   t.equal((await readState(join(dir, names[1]!))).state.done, 3);
+  t.same(logged, [
+    `Starting over: kept the earlier state as "${join(dir, names[1]!)}", and its dead letters as "${
+      join(dir, names[0]!)
+    }".`,
+  ], "it says where");
   await store.save(stateOf(1));
   t.notOk(existsSync(`${state}.prev`), "there is none before the first");
   await store.close();

@@ -1,0 +1,139 @@
+import t from "tap";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { binary, Scenario } from "./harness.ts";
+
+// What the binary says to the person who runs it: right, in one sentence, with what to do next.
+
+/** Runs the binary to its end in a folder of its own, with these files in it. */
+function ran(
+  t: Tap,
+  files: Readonly<Record<string, string>>,
+  args: readonly string[],
+  env: Record<string, string> = {},
+) {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(scenario.folder, name), text);
+  const again = (args: readonly string[], env: Record<string, string> = {}) => {
+    const { status, stdout, stderr } = spawnSync(binary, args, {
+      cwd: scenario.folder,
+      env: { ...scenario.env, ...env },
+      encoding: "utf8",
+      timeout: 40_000,
+      killSignal: "SIGKILL",
+    });
+    return { status, stdout, stderr, folder: scenario.folder, again };
+  };
+  return again(args, env);
+}
+
+type Tap = { teardown: (end: () => unknown) => void };
+
+const run = (plugin: string, ...more: string[]) => [
+  "run",
+  plugin,
+  "--host",
+  "127.0.0.1:0",
+  "--procs",
+  "1",
+  "--no-progress",
+  ...more,
+];
+
+const fine = "export const getJobs = () => [1, 2, 3];\nexport function handleJob() {}\n";
+
+t.test("an unknown TASKMASTER_ variable is warned about once, behind the first line", async (t) => {
+  const { stderr, status } = ran(t, { "x.mjs": fine }, run("x.mjs"), { TASKMASTER_ATTEMTPS: "5" });
+  t.equal(status, 0);
+  const lines = stderr.split("\n");
+  t.match(lines[0], /^Taskmaster server running on/);
+  t.equal(lines.filter((line) => line.includes("TASKMASTER_ATTEMTPS")).length, 1, stderr);
+  t.match(stderr, "Did you mean TASKMASTER_ATTEMPTS?");
+});
+
+t.test("an unknown TASKMASTER_ variable is warned about though nothing starts", async (t) => {
+  const { stderr, status } = ran(t, {}, run("none.mjs"), { TASKMASTER_ATTEMTPS: "5" });
+  t.equal(status, 4);
+  t.match(stderr, "Did you mean TASKMASTER_ATTEMPTS?");
+});
+
+t.test("--reset says where the earlier state and its dead letters are", async (t) => {
+  const bad = "export const getJobs = () => [1];\nexport function handleJob() { throw new Error('no'); }\n";
+  const first = ran(t, { "x.mjs": bad }, run("x.mjs", "--attempts", "1"));
+  t.equal(first.status, 3, first.stderr);
+  const { stderr, folder } = first.again(run("x.mjs", "--attempts", "1", "--reset"));
+  const kept = readdirSync(folder).filter((name) => name.includes(".bak."));
+  t.equal(kept.length, 2);
+  for (const name of kept) t.match(stderr, `"${join(folder, name)}"`);
+});
+
+t.test("the resume line keeps what was typed, but for --force and --reset", async (t) => {
+  const throwing =
+    "export function getJobs(_, ctx) { throw ctx.fatal('no file'); }\nexport function handleJob() {}\n";
+  const { stderr } = ran(t, { "x.mjs": throwing }, run("x.mjs", "q=a b", "--force", "--reset"));
+  t.match(stderr, /^Resume with: .* run x\.mjs --host 127\.0\.0\.1:0 --procs 1 --no-progress 'q=a b'$/m);
+});
+
+t.test("a folder that is not writable is named, and no file that nobody made", {
+  skip: process.getuid?.() === 0 && spawnSync("setpriv", ["--version"]).status === 0 ? false : "needs root",
+}, async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const folder = join(scenario.folder, "closed");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "x.mjs"), fine);
+  for (const path of [scenario.folder, folder]) chmodSync(path, 0o555);
+  const { status, stderr } = spawnSync(
+    "setpriv",
+    ["--reuid=65534", "--regid=65534", "--clear-groups", binary, ...run(join(folder, "x.mjs"))],
+    { env: scenario.env, cwd: folder, encoding: "utf8", timeout: 30_000 },
+  );
+  t.equal(status, 6, stderr);
+  t.match(
+    stderr,
+    `Cannot keep the state in "${folder}": permission denied (EACCES). Make the folder writable`,
+  );
+  t.notMatch(stderr, /\.lock|\.tmp/);
+});
+
+/** Plugins that throw somewhere, and the lines that say so; never a frame of this program. */
+const throwing: readonly (readonly [string, Record<string, string>, readonly RegExp[]])[] = [
+  ["at load", {
+    "x.mjs": 'import { open } from "./helper.mjs";\nopen();\nexport const getJobs = () => [1];\n',
+    "helper.mjs":
+      'export function open() {\n  inner();\n}\nfunction inner() { throw new TypeError("no database"); }\n',
+  }, [
+    /^taskmaster: Cannot load the plugin .*x\.mjs: TypeError: no database at .*helper\.mjs:4:\d+\.$/m,
+    /^ {4}at inner \(.*helper\.mjs:4:\d+\)\n {4}at open \(.*helper\.mjs:2:\d+\)\n {4}at .*x\.mjs:2:\d+/m,
+  ]],
+  ["in a promise at load", {
+    "x.mjs":
+      `function later() { throw new TypeError("no database"); }\nPromise.resolve().then(later);\n${fine}`,
+  }, [/nobody caught what the plugin threw: TypeError: no database\n {4}at later \(.*x\.mjs:1:\d+\)$/m]],
+  ["in setup", {
+    "x.mjs": `export async function setup() { await 1; throw new TypeError("no database"); }\n${fine}`,
+  }, [/ERROR: setup failed: TypeError: no database\n {8}at setup \(.*x\.mjs:1:\d+\)\n/]],
+  ["in getJobs", {
+    "x.mjs": 'function rows() { throw new TypeError("no database"); }\n' +
+      "export function getJobs(last, ctx) { try { rows(); } catch (error) { ctx.log.error(error); ctx.fatal('gone'); } }\n" +
+      "export function handleJob() {}\n",
+  }, [
+    /ERROR: TypeError: no database\n {8}at rows \(.*x\.mjs:1:\d+\)\n {8}at getJobs \(.*x\.mjs:2:\d+\)\n\S/,
+  ]],
+  ["in a handler", {
+    "x.mjs": "export const getJobs = () => [1];\n" +
+      "export function handleJob(job, ctx) { ctx.log.error(new Error('no').stack, { pid: 7 }); }\n",
+  }, [/ERROR: Error: no \{"pid":7\}\n {8}at handleJob \(.*x\.mjs:2:\d+\)\n\[/]],
+  ["in onFinish", {
+    "x.mjs": `${fine}export function onFinish() { throw new TypeError("no mail"); }\n`,
+  }, [/ERROR: onFinish .*: TypeError: no mail\n {8}at onFinish \(.*x\.mjs:3:\d+\)\n\S/]],
+];
+for (const [where, files, expected] of throwing) {
+  t.test(`what a plugin throws ${where} is shown with its own frames alone`, async (t) => {
+    const { stderr } = ran(t, files, run("x.mjs"));
+    for (const pattern of expected) t.match(stderr, pattern);
+    t.notMatch(stderr, /\$bunfs|node:internal|processTicks|\\n/);
+  });
+}
