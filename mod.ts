@@ -1,3 +1,4 @@
+import { realpathSync } from "node:fs";
 import { mainProcess } from "./src/cli/main.ts";
 
 export * from "./src/base/errors.ts";
@@ -23,11 +24,20 @@ export { runSlave, startSlave } from "./src/slave/slave.ts";
 export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./src/slave/slave.ts";
 export { main } from "./src/cli/main.ts";
 
-if (import.meta.main === undefined && process.argv[1] === import.meta.filename) {
-  // Only Node before 24.2 does not say which module is the main one.
-  process.stderr.write(
-    `taskmaster: Node ${process.version} is too old to run the source: take 24.2 or later.\n`,
-  );
-  process.exitCode = 2;
+/**
+ * Whether this module is the program. Some releases of Node do not say so of a module in TypeScript (24.2), or of any
+ * (before): then the file that was started is compared, through all links.
+ */
+function isProgram(): boolean {
+  if (import.meta.main) return true;
+  const { argv: [, started], versions } = process;
+  const own = import.meta.filename;
+  if (versions.bun !== undefined || versions.deno !== undefined || !started || !own) return false;
+  try {
+    return realpathSync(started) === realpathSync(own);
+  } catch {
+    return false; // what was started is no file
+  }
 }
-if (import.meta.main) void mainProcess(process.argv.slice(2));
+
+if (isProgram()) void mainProcess(process.argv.slice(2));

@@ -51,7 +51,8 @@ export function handleJob(post: Post, { args, shared, skip }: JobContext<Shared>
   shared.write ??= writeTo(shared.db);
   const words = post.body.split(/\s+/).filter(Boolean);
   const excerpt = words.slice(0, 20).join(" ");
-  const { changes } = shared.write.run(post.id, post.title, post.author_id, words.length, excerpt);
+  const values = [post.id, post.title, words.length, excerpt, post.id, post.author_id];
+  const { changes } = shared.write.run(...values);
   if (changes === 0) skip("its author is gone");
 }
 
@@ -63,12 +64,15 @@ export function onFinish(summary: Summary, { args, log }: Context): void {
   if (summary.complete) log.info(`The cards are in the table \`cards\` of ${pathOf(args)}`);
 }
 
-/** An upsert: a job can run again after a crash, and then finds its own row. */
+/**
+ * An upsert: a job can run again after a crash, and then finds its own row. Plain `?`, as some releases of Node bind
+ * `?1` and `?2` in the order in which they stand.
+ */
 function writeTo(db: DatabaseSync): StatementSync {
   return db.prepare(`
     INSERT INTO cards (post_id, title, author, words, excerpt, tags)
-    SELECT ?1, ?2, name, ?4, ?5, (SELECT group_concat(tag, ', ') FROM post_tags WHERE post_id = ?1)
-    FROM authors WHERE id = ?3
+    SELECT ?, ?, name, ?, ?, (SELECT group_concat(tag, ', ') FROM post_tags WHERE post_id = ?)
+    FROM authors WHERE id = ?
     ON CONFLICT (post_id) DO UPDATE SET title = excluded.title, author = excluded.author,
       words = excluded.words, excerpt = excluded.excerpt, tags = excluded.tags`);
 }
