@@ -40,4 +40,18 @@ function isProgram(): boolean {
   }
 }
 
-if (isProgram()) void mainProcess(process.argv.slice(2));
+/** Node before 24 names its sockets otherwise than the other runtimes: two masters of one run would not see each other. */
+const nodeMajorMin = 24;
+
+function isTooOld({ bun, deno, node }: NodeJS.ProcessVersions): boolean {
+  return bun === undefined && deno === undefined && Number.parseInt(node) < nodeMajorMin;
+}
+
+if (isProgram()) {
+  if (isTooOld(process.versions)) {
+    process.stderr.write(
+      `taskmaster: Node ${process.version} is too old to run the source: take ${nodeMajorMin} or later.\n`,
+    );
+    process.exitCode = 2;
+  } else void mainProcess(process.argv.slice(2));
+}

@@ -7,11 +7,15 @@ export const root = resolve(import.meta.dirname ?? ".", "../..");
 export const binary = join(root, "dist", "taskmaster");
 export const probe = join(root, "test", "e2e", "probe.ts");
 
-/** How each runtime starts the program. */
-export const runtimes: Readonly<Record<"binary" | "bun" | "deno", readonly string[]>> = {
+/**
+ * How each runtime starts the program. Node is the npm package of that name: of all releases that run the source, 24.2
+ * has the most peculiarities.
+ */
+export const runtimes: Readonly<Record<"binary" | "bun" | "deno" | "node", readonly string[]>> = {
   binary: [binary],
   bun: [join(root, "node_modules", ".bin", "bun"), join(root, "mod.ts")],
   deno: [join(root, "node_modules", ".bin", "deno"), "run", "-A", join(root, "mod.ts")],
+  node: [join(root, "node_modules", "node", "bin", "node"), join(root, "mod.ts")],
 };
 
 /** What the processes of a scenario share. */

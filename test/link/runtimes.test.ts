@@ -7,6 +7,7 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const commands: Readonly<Record<string, readonly string[]>> = {
   bun: [here("../../node_modules/.bin/bun")],
   deno: [here("../../node_modules/.bin/deno"), "run", "-A"],
+  node: [here("../../node_modules/node/bin/node")],
 };
 
 /** Runs the conformance script; its lines, and how it exited. */

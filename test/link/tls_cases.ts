@@ -1,6 +1,7 @@
 // How TLS is spoken and refused. A case is a function that throws: Node runs them under tap, Bun and Deno by
 // conformance.ts.
 import assert from "node:assert/strict";
+import { protocolVersion } from "../../src/protocol/handshake.ts";
 import { createServer, type Server } from "node:net";
 import type { AddressInfo } from "node:net";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
@@ -222,7 +223,7 @@ export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
     assert.ok(!begun.socket.closed, "it speaks TLS, for 14.75 s");
     listener.tick(clock.ms += 250);
     await begun.ended;
-    assert.deepEqual(await secured.greeting(), { kind: "error", code: "late", version: 1 });
+    assert.deepEqual(await secured.greeting(), { kind: "error", code: "late", version: protocolVersion });
     await secured.ended;
     assert.equal(listener.tick(clock.ms), Infinity, "nobody waits any more");
     assert.deepEqual(house.logs, [], "and there is nothing to say of it");
@@ -249,7 +250,7 @@ export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
       slow.socket.write(authFor(hello, token, tls && hashOf("master")));
       assert.equal((await slow.greeting()).kind, "welcome", `${seconds - 0.25} s after it connected`);
       listener.tick(clock.ms += 250);
-      assert.deepEqual(await late.greeting(), { kind: "error", code: "late", version: 1 });
+      assert.deepEqual(await late.greeting(), { kind: "error", code: "late", version: protocolVersion });
       await late.ended;
       await house.close();
     }

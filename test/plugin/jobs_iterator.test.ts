@@ -118,7 +118,7 @@ t.test("what gives no iterator is fatal at once, and says what is missing", asyn
       { [Symbol.asyncIterator]: 5 },
       "an object whose [Symbol.asyncIterator] is a number: it must be a method",
     ],
-    [{ [Symbol.iterator]: rows.values() }, "an object whose [Symbol.iterator] is an object"],
+    [{ [Symbol.iterator]: rows.values() }, "an object whose [Symbol.iterator] is an"],
     [{ [Symbol.iterator]: () => 7 }, "[Symbol.iterator]() returned a number. It must return an object"],
     [{ [Symbol.iterator]: () => undefined }, "[Symbol.iterator]() returned undefined"],
     [{ [Symbol.iterator]: () => rows }, "returned an array, which has no `next`"],
