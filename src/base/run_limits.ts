@@ -13,5 +13,8 @@ export const failureGroupsMax = 1_000;
 /** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
 export const settleMs = 1_000;
 
+/** Longest a master waits for the slaves that it dismissed: 10 s for `teardown`, 5 s for what handlers left running. */
+export const goodbyeMs = 17_000;
+
 /** Between supervisor and worker, a message for so many jobs costs next to nothing for each. */
 export const messageJobs = 256;

@@ -12,7 +12,7 @@ export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined)
   if (result.isCutOff && signal !== undefined) return stopSignals[signal];
   switch (result.outcome.kind) {
     case "complete":
-      return result.status.dead > 0 ? 3 : 0;
+      return result.status.dead > 0 || result.late.count > 0 ? 3 : 0;
     case "stopped":
       return signal === undefined ? 1 : stopSignals[signal];
     case "source failed":

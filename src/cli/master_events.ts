@@ -47,6 +47,10 @@ export class MasterEvents {
           slave: event.slave,
           reason: event.reason,
         });
+      case "late": {
+        const { slave, errors, count } = event;
+        return this.#writer?.write({ event: "late", slave, errors, count });
+      }
       case "warning":
         return this.#writer?.write({ event: "warning", message: event.message });
       case "dead letters":
@@ -64,7 +68,7 @@ export class MasterEvents {
   }
 
   ended(
-    { outcome, status, elapsedMs, savedFinally, error, statePath, deadPath }: MasterResult,
+    { outcome, status, late, elapsedMs, savedFinally, error, statePath, deadPath }: MasterResult,
     exitCode: number,
   ): void {
     const { failures, handedOut, handedOutAgain, done, skipped, dead, stranded } = status;
@@ -84,6 +88,8 @@ export class MasterEvents {
       elapsedMs,
       savedFinally,
       failures,
+      lateErrors: late.count,
+      late: late.errors,
       statePath,
       deadPath,
       ...(error === undefined ? {} : { error: error.message }),

@@ -130,6 +130,7 @@ export class MasterProgram {
     const result: MasterResult = {
       outcome: { kind: "stopped" },
       status: this.master.status(),
+      late: { count: this.master.status().lateErrors, errors: [] },
       elapsedMs: this.master.status().elapsedMs,
       savedFinally: this.master.standing().isSaved,
       isCutOff: false,
@@ -214,7 +215,7 @@ export class MasterProgram {
   }
 
   #ending(result: MasterResult): Ending {
-    const { outcome, status, elapsedMs, savedFinally, error, deadPath } = result;
+    const { outcome, status, late, elapsedMs, savedFinally, error, deadPath } = result;
     const fault = faultOf(result);
     const isUnsaved = !savedFinally && fault === undefined;
     return {
@@ -223,6 +224,7 @@ export class MasterProgram {
       elapsedMs,
       saveError: isUnsaved ? error?.message ?? "it was not written" : undefined,
       fault: fault?.message,
+      late,
       deadPath,
       resumeCommand: resumeCommand(programWords(this.#invocation.env), this.#invocation.argv),
     };

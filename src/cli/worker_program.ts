@@ -9,7 +9,8 @@ export async function workerProgram(parentPid: number): Promise<never> {
   const { isForeground } = new Foreground(parentPid);
   const writeLine = (line: string) => lineOverStatus(process.stderr, line, isForeground);
   if (process.stderr.isTTY) redirectConsole(writeLine);
-  return await runWorker({ parentPid, log: lateLog(writeLine) });
+  runWorker({ parentPid, log: lateLog(writeLine) });
+  return await new Promise<never>(() => {});
 }
 
 /**

@@ -7,10 +7,13 @@ import { pluginLog } from "../plugin/plugin_log.ts";
 import type { Summary } from "../plugin/types.ts";
 
 /** What `onFinish` is told of the run. */
-export function toSummary(status: RunStatus, complete: boolean, elapsedMs: number): Summary {
+export function toSummary(
+  status: RunStatus,
+  { complete, lateErrors, elapsedMs }: Pick<Summary, "complete" | "lateErrors" | "elapsedMs">,
+): Summary {
   const { handedOut, handedOutAgain, done, skipped, dead, stranded, repeated, repeatedAtLeast } = status;
   const counts = { handedOut, handedOutAgain, done, skipped, dead, stranded, repeated, repeatedAtLeast };
-  return { complete, ...counts, elapsedMs };
+  return { complete, ...counts, lateErrors, elapsedMs };
 }
 
 /**

@@ -4,6 +4,7 @@ import { DeadBuffers } from "../base/dead_buffers.ts";
 import { invariant } from "../base/errors.ts";
 import { formatFingerprint } from "../base/fingerprint.ts";
 import { silentWaitMs, since, Waits } from "../base/waits.ts";
+import { lateErrorsMax } from "../base/wire_limits.ts";
 import { Run } from "../core/run.ts";
 import type { Outcome, RunStatus } from "../core/types.ts";
 import { readCertificate } from "../link/certificate.ts";
@@ -22,6 +23,7 @@ import { Saving } from "./saving.ts";
 import { Sessions } from "./sessions.ts";
 import { Timer } from "./timer.ts";
 import type {
+  LateErrors,
   Master,
   MasterEvent,
   MasterOptions,
@@ -79,6 +81,8 @@ export class RunningMaster implements Master {
   #savedAtMs: number;
   /** The latest one that could be had: after a fault the core is not asked again. */
   #status: RunStatus;
+  #late: LateErrors = { count: 0, errors: [] };
+  #endedMs: number | undefined;
   #finish!: (result: MasterResult) => void;
 
   constructor(options: MasterOptions, store: StateStore) {
@@ -166,7 +170,12 @@ export class RunningMaster implements Master {
   status(): MasterStatus {
     const nowMs = monotonicMs();
     this.#status = this.#driver.ask(() => this.#run.status(nowMs), this.#status);
-    return { ...this.#status, reason: this.#reason(nowMs), elapsedMs: nowMs - this.#startedMs };
+    return {
+      ...this.#status,
+      reason: this.#reason(nowMs),
+      elapsedMs: nowMs - this.#startedMs,
+      lateErrors: this.#late.count,
+    };
   }
 
   /** The core's reason for the speed, or what of the user's is waited for all too long. */
@@ -203,6 +212,7 @@ export class RunningMaster implements Master {
   #end(outcome: Outcome, fault?: unknown): void {
     if (this.#outcome !== null) return;
     this.#outcome = outcome;
+    this.#endedMs = monotonicMs();
     this.#saving.stopCheckpoints();
     this.#wayOut(outcome, fault).then(this.#finish, (error) => {
       this.#timer.stop();
@@ -230,18 +240,27 @@ export class RunningMaster implements Master {
   /** The one way everything is closed: slaves first, the lock last. */
   async #close(isComplete: boolean, beforeUnlock?: () => Promise<void>): Promise<void> {
     this.#saving.stopCheckpoints();
-    await Promise.all([this.#sessions.closeAll(isComplete), this.#listener?.close()]);
+    await Promise.all([this.#sessions.closeAll(isComplete, this.#hurry.signal), this.#listener?.close()]);
     await this.#saving.close();
     await beforeUnlock?.();
     this.#timer.stop();
     await this.#store.close();
   }
 
+  /** Until the end began: what slaves take to leave is no part of the run. */
+  get #elapsedMs(): number {
+    return (this.#endedMs ?? monotonicMs()) - this.#startedMs;
+  }
+
   #callOnFinish(isComplete: boolean): Promise<boolean> {
     const { plugin, args, log } = this.#options;
     // After a stop it may still take what is left of the grace, or long enough for a few writes.
     if (this.#isStopping) this.#hurryIn(Math.max(finishMsMin, this.#graceEndsMs - monotonicMs()));
-    const summary = toSummary(this.#status, isComplete, monotonicMs() - this.#startedMs);
+    const summary = toSummary(this.#status, {
+      complete: isComplete,
+      lateErrors: this.#late.count,
+      elapsedMs: this.#elapsedMs,
+    });
     return callOnFinish(plugin, summary, { args, log, hurry: this.#hurry.signal, waits: this.#waits });
   }
 
@@ -249,7 +268,8 @@ export class RunningMaster implements Master {
     return {
       outcome,
       status: this.#status,
-      elapsedMs: monotonicMs() - this.#startedMs,
+      late: this.#late,
+      elapsedMs: this.#elapsedMs,
       savedFinally: error === null,
       isCutOff: this.#isCutOff,
       ...(error === null ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
@@ -279,8 +299,25 @@ export class RunningMaster implements Master {
       heartbeatMs,
       tell: (event) => this.#driver.apply(event),
       log,
-      onEvent: (event) => this.#emit(event),
+      onEvent: (event) => {
+        if (event.kind === "late") this.#noteLate(event);
+        this.#emit(event);
+      },
     });
+  }
+
+  /** The first one is logged at once: whoever looks on may want to mend the plugin now. The end names more. */
+  #noteLate({ slave, errors, count }: Extract<MasterEvent, { kind: "late" }>): void {
+    const named = errors.slice(0, lateErrorsMax - this.#late.errors.length).map((error) => ({
+      ...error,
+      slave,
+    }));
+    if (this.#late.count === 0 && named.length > 0) {
+      const { seq, message } = named[0]!;
+      const whose = seq === null ? "of a job that had ended" : `of job ${seq}, which had ended`;
+      this.#options.log("warn", `Slave '${slave}': an error ${whose}, as of a forgotten await: ${message}`);
+    }
+    this.#late = { count: this.#late.count + count, errors: [...this.#late.errors, ...named] };
   }
 
   #makeSaving(): Saving {

@@ -1,5 +1,6 @@
-import { isoTime, monotonicMs } from "../base/clock.ts";
+import { clearTimeout, isoTime, monotonicMs, setTimeout } from "../base/clock.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
+import { goodbyeMs } from "../base/run_limits.ts";
 import type { Log } from "../base/log.ts";
 import { asClause } from "../base/printable.ts";
 import { StallWatch } from "../base/stall_watch.ts";
@@ -8,6 +9,7 @@ import type { RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { MasterLink } from "../link/link.ts";
 import type { Introduction, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { masterRefusal, pluginRemark } from "../protocol/plugin_match.ts";
+import { aborted } from "./finish.ts";
 import { Session } from "./session.ts";
 import type { MasterEvent } from "./types.ts";
 
@@ -26,6 +28,8 @@ export class Sessions {
   readonly #sessions = new Map<SessionId, Session>();
   readonly #links = new Map<SessionId, MasterLink>();
   readonly #stalls = new StallWatch();
+  /** Dismissed, and not gone: what to call when they are. */
+  readonly #leaving = new Map<SessionId, () => void>();
   #count = 0;
   #isOpen = true;
 
@@ -70,17 +74,34 @@ export class Sessions {
   }
 
   /**
-   * Takes no new connection and ends all. `isComplete` dismisses the slaves. Resolves when what was queued for them
-   * was written, within two seconds.
+   * Takes no new connection and ends all. `isComplete` dismisses the slaves: those that say goodbye are awaited, until
+   * `hurry` is aborted. Resolves when what was queued for them was written, within two seconds.
    */
-  async closeAll(isComplete: boolean): Promise<void> {
+  async closeAll(isComplete: boolean, hurry: AbortSignal): Promise<void> {
     this.#isOpen = false;
     const reason = isComplete ? "the run is complete" : "the master leaves";
-    const ended = [...this.#sessions.values()].map((session) => {
-      if (isComplete) session.send({ kind: "dismiss" });
-      return this.#end(session, reason);
-    });
-    await Promise.all(ended);
+    const sessions = [...this.#sessions.values()];
+    const leaving = isComplete ? sessions.filter((session) => this.#dismiss(session)) : [];
+    const ended = sessions.filter((session) => !leaving.includes(session))
+      .map((session) => this.#end(session, reason));
+    if (leaving.length > 0) await this.#goodbyes(leaving, hurry);
+    await Promise.all([...ended, ...leaving.map((session) => this.#end(session, reason))]);
+  }
+
+  /** Returns whether the slave ends the connection by itself: what goes wrong in its workers until then is still heard. */
+  #dismiss(session: Session): boolean {
+    session.send({ kind: "dismiss" });
+    return session.hasJoined && session.intro.features.includes("goodbye");
+  }
+
+  async #goodbyes(leaving: readonly Session[], hurry: AbortSignal): Promise<void> {
+    const gone = Promise.all(
+      leaving.map(({ id }) => new Promise<void>((resolve) => this.#leaving.set(id, resolve))),
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, goodbyeMs));
+    await Promise.race([gone, late, aborted(hurry)]);
+    clearTimeout(timer);
   }
 
   /** Lets each link do what is overdue, and ends those that never said ready. Returns when to wake next. */
@@ -105,6 +126,9 @@ export class Sessions {
     }
     session.receive(message, message.kind === "answer" && needsTime(message) ? isoTime() : "");
     if (message.kind === "ready" && session.hasJoined) this.#announce(session);
+    if (message.kind !== "late" || !session.hasJoined) return;
+    const { errors, count } = message;
+    this.#options.onEvent({ kind: "late", slave: session.intro.name, errors, count });
   }
 
   #announce({ intro, id }: Session): void {
@@ -134,7 +158,8 @@ export class Sessions {
     if (session.at === "closed") return;
     const { hasJoined } = session;
     session.lost(isoTime());
-    this.#forget(session, hasJoined, reason);
+    this.#forget(session, hasJoined, this.#leaving.has(session.id) ? "the run is complete" : reason);
+    this.#leaving.get(session.id)?.();
   }
 
   /** Ends a session from our side. Resolves when its connection is gone. */

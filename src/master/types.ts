@@ -2,6 +2,7 @@ import type { Address } from "../base/address.ts";
 import type { Log } from "../base/log.ts";
 import type { DeadLetter, Outcome, RunStatus, SessionId } from "../core/types.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
+import type { LateError } from "../protocol/messages.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
 
 /** All that a master is told at its start. Times in milliseconds, sizes in bytes. */
@@ -66,7 +67,13 @@ export type Standing = Readonly<{
   savedAgoMs: number;
 }>;
 
-export type MasterStatus = RunStatus & Readonly<{ elapsedMs: number }>;
+/** Errors that came after their job was acked: how many there were in this start, and the first of them. */
+export type LateErrors = Readonly<
+  { count: number; errors: readonly (LateError & Readonly<{ slave: string }>)[] }
+>;
+
+/** `lateErrors`: how many, in this start. */
+export type MasterStatus = RunStatus & Readonly<{ elapsedMs: number; lateErrors: number }>;
 
 /** The counters an earlier start saved. */
 export type Resumed = Readonly<{
@@ -82,6 +89,7 @@ export type Resumed = Readonly<{
 export type MasterResult = Readonly<{
   outcome: Outcome;
   status: RunStatus;
+  late: LateErrors;
   elapsedMs: number;
   /** Whether the last state of all is durable. If not, `error` says why and the run is to be resumed from an older one. */
   savedFinally: boolean;
@@ -98,6 +106,8 @@ export type MasterEvent =
   | Readonly<{ kind: "joined"; session: SessionId; slave: string; procs: number }>
   | Readonly<{ kind: "left"; session: SessionId; slave: string; reason: string }>
   | Readonly<{ kind: "warning"; message: string }>
+  /** Errors came after the end of their jobs: `count` of them, some named. */
+  | Readonly<{ kind: "late"; slave: string; errors: readonly LateError[]; count: number }>
   /** These are durable now. */
   | Readonly<{ kind: "dead letters"; letters: readonly DeadLetter[] }>
   | Readonly<{ kind: "saved"; tookMs: number }>

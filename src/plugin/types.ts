@@ -58,6 +58,8 @@ export interface Summary {
   readonly repeated: number;
   /** There may be more: a master was killed. */
   readonly repeatedAtLeast: boolean;
+  /** Errors of this start that came after the end of their jobs, as of a forgotten `await`. */
+  readonly lateErrors: number;
   readonly elapsedMs: number;
 }
 

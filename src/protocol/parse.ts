@@ -142,7 +142,7 @@ const supervisorMessages: Table<SupervisorMessage> = {
   slice: { slice: counted, seq: number, count: jobCount, attempt: counted, jobs: bytes() },
   withdraw: {},
   abort: { jobs: ranges, why: oneOf("lost", "stop") },
-  quit: {},
+  quit: { waitMs: duration },
 };
 
 const workerMessages: Table<WorkerMessage> = {
@@ -160,6 +160,8 @@ const workerMessages: Table<WorkerMessage> = {
     busyMs: elapsedMs,
   },
   overdue: { jobs: ranges },
+  late: { errors: list(lateError, lateErrorsMax), count: number },
+  resting: {},
   broken: { message: text(sentenceCharsMax) },
   beat: {},
 };

@@ -1,5 +1,5 @@
 import type { Ranges } from "../base/ranges.ts";
-import type { Failure } from "./messages.ts";
+import type { Failure, LateError } from "./messages.ts";
 
 /** What a slave's supervisor says to one of its workers. Same frames as on the network. */
 export type SupervisorMessage =
@@ -23,8 +23,8 @@ export type SupervisorMessage =
   | Readonly<{ kind: "withdraw" }>
   /** Fire the signal of these jobs: their lease is lost, or the grace of a stop ended. */
   | Readonly<{ kind: "abort"; jobs: Ranges; why: "lost" | "stop" }>
-  /** Finish what runs, call `teardown`, exit 0. */
-  | Readonly<{ kind: "quit" }>;
+  /** Finish what runs, call `teardown`, wait at most `waitMs` for what goes on all the same, exit 0. */
+  | Readonly<{ kind: "quit"; waitMs: number }>;
 
 /** What a worker says to its supervisor. */
 export type WorkerMessage =
@@ -53,6 +53,10 @@ export type WorkerMessage =
   }>
   /** These jobs passed the timeout and still run: the worker takes nothing until they end. Empty: it takes jobs again. */
   | Readonly<{ kind: "overdue"; jobs: Ranges }>
+  /** Errors that came after their job was acked, since the `late` before: `count` in all, some of them named. */
+  | Readonly<{ kind: "late"; errors: readonly LateError[]; count: number }>
+  /** `teardown` ended: the worker only waits for what goes on all the same. */
+  | Readonly<{ kind: "resting" }>
   /** Something threw outside of any job; the worker is about to exit. */
   | Readonly<{ kind: "broken"; message: string }>
   | Readonly<{ kind: "beat" }>;

@@ -1,8 +1,9 @@
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { messageJobs } from "../base/run_limits.ts";
+import { lateErrorsMax } from "../base/wire_limits.ts";
 import type { Holdings } from "../core/holdings.ts";
 import type { Answer } from "../core/types.ts";
-import type { SlaveMessage } from "../protocol/messages.ts";
+import type { LateError, SlaveMessage } from "../protocol/messages.ts";
 
 /** Longest a job that ended waits for others to be answered with. */
 const answerMs = 80;
@@ -44,6 +45,8 @@ export class Answers {
   #saidCredit = -1;
   /** Taken from the ledger, and not sent: the connection takes no more for now. */
   #unsent: ReturnType<Holdings["takeAnswers"]> = [];
+  /** Errors that came after the end of their jobs, not said yet; some of them named. */
+  #late: { errors: LateError[]; count: number } = { errors: [], count: 0 };
   /** The most credit said in this session. */
   mostCredit = 0;
 
@@ -59,6 +62,20 @@ export class Answers {
     const waitMs = this.#waitMs();
     if (waitMs <= 0) this.#immediate ??= setImmediate(() => this.flush());
     else this.#sendBy(waitMs);
+  }
+
+  /** Errors came after the end of their jobs. They wait for a master, not for a durable state: of those it counts. */
+  late(errors: readonly LateError[], count: number): void {
+    this.#late.errors.push(...errors.slice(0, lateErrorsMax - this.#late.errors.length));
+    this.#late.count += count;
+    this.#sayLate();
+  }
+
+  #sayLate(): void {
+    const { canSend, send } = this.#options;
+    if (this.#late.count === 0 || !canSend()) return;
+    send({ kind: "late", ...this.#late });
+    this.#late = { errors: [], count: 0 };
   }
 
   /** How long the answers may wait for more. */
@@ -87,6 +104,7 @@ export class Answers {
     const { holdings, canSend, send } = this.#options;
     this.stop();
     if (!canSend()) return;
+    this.#sayLate();
     this.#ended = 0;
     this.#failureChars = 0;
     this.#unsent.push(...holdings.takeAnswers());

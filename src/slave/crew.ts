@@ -38,6 +38,7 @@ export class Crew {
   #isMoving = false;
   readonly #seats = new Map<number, Seat>();
   readonly #processes = new Map<number, WorkerProcess>();
+  readonly #resting = new Set<number>();
   #started = 0;
   #wanted = 0;
   /** Deaths in a row of workers that had not ended a job, or were not even started. */
@@ -82,12 +83,15 @@ export class Crew {
     this.#closeDoors();
   }
 
-  /** Asks all to end; resolves when all have, by force after `limitMs`. Nobody is replaced. */
-  async quit(limitMs: number): Promise<void> {
+  /**
+   * Asks all to end, and to wait at most `waitMs` for what they have begun; resolves when all have ended, by force
+   * `limitMs` later. Nobody is replaced.
+   */
+  async quit(limitMs: number, waitMs: number): Promise<void> {
     this.#isOver = true;
     const unready = this.seats.filter(({ state }) => state !== "ready");
     for (const seat of this.seats) {
-      seat.process.send({ kind: "quit" });
+      seat.process.send({ kind: "quit", waitMs });
       seat.enter("leaving", this.#hooks.nowMs());
     }
     // Who has loaded or prepared nothing yet has nothing to tear down.
@@ -95,7 +99,8 @@ export class Crew {
       () => unready.forEach(({ process }) => process.kill()),
       Math.min(unreadyMs, limitMs),
     );
-    const timer = setTimeout(() => this.#killLate(limitMs), limitMs);
+    const timer = setTimeout(() => this.#cutOff(limitMs), limitMs);
+    const restTimer = setTimeout(() => this.kill(), limitMs + waitMs);
     for (const process of this.#processes.values()) {
       if (!process.isConnected) process.kill();
     }
@@ -104,17 +109,34 @@ export class Crew {
     }
     clearTimeout(unreadyTimer);
     clearTimeout(timer);
+    clearTimeout(restTimer);
     this.#closeDoors();
   }
 
-  /** Says of whom nobody waits for any more. */
-  #killLate(limitMs: number): void {
-    const pids = this.seats.map(({ process }) => process.pid).join(", ");
+  /** Asks one to end; another takes its place at once. It may take as long as in `quit`. */
+  retire(seat: Seat, limitMs: number, waitMs: number): void {
+    const process = this.#processes.get(seat.id);
+    if (process === undefined || !this.#seats.delete(seat.id)) return;
+    process.send({ kind: "quit", waitMs });
+    const timer = setTimeout(() => process.kill(), limitMs + waitMs);
+    void process.dead.then(() => clearTimeout(timer));
+    this.#fill();
+  }
+
+  /** Its `teardown` ended: it only waits for what goes on all the same. */
+  rests(seat: Seat): void {
+    this.#resting.add(seat.id);
+  }
+
+  /** Ends those whose `teardown` goes on, and says so. */
+  #cutOff(limitMs: number): void {
+    const late = [...this.#processes.values()].filter(({ id }) => !this.#resting.has(id));
+    const pids = late.map(({ pid }) => pid).join(", ");
     const message = `teardown did not end within ${
       formatDuration(limitMs)
     }, and is cut off in worker ${pids}`;
     if (pids !== "" && limitMs > 0) this.#hooks.log("warn", message);
-    this.kill();
+    for (const process of late) process.kill();
   }
 
   #closeDoors(): void {
@@ -174,8 +196,10 @@ export class Crew {
   }
 
   #died(seat: Seat, death: Death): void {
-    this.#seats.delete(seat.id);
     this.#processes.delete(seat.id);
+    this.#resting.delete(seat.id);
+    // It was replaced when it retired.
+    if (!this.#seats.delete(seat.id)) return;
     if (seat.hasAnswered || seat.verdict !== null) this.#earlyDeaths = 0;
     else this.#pause();
     this.#hooks.onDied(seat, death);

@@ -59,6 +59,11 @@ export class Stopping {
     this.graceEndsMs = Infinity;
   }
 
+  /** What is left of the grace; null if it does not stop. */
+  graceLeftMs(nowMs: number): number | null {
+    return this.#why === null ? null : Math.max(0, this.graceEndsMs - nowMs);
+  }
+
   tick(nowMs: number): void {
     const why = this.#why;
     if (why === null || this.#stage === "done") return;

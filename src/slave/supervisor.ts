@@ -23,6 +23,8 @@ const tickMs = 100;
 const teardownMs = 10_000;
 /** After a signal they have what is left of the grace, but so long at least. */
 const teardownMsMin = 1_000;
+/** Longest it waits for what handlers have begun and not waited for. */
+const restMs = 5_000;
 const graceMsDefault = 30_000;
 /** How often a notice is renewed. */
 const noticeMs = 5_000;
@@ -65,7 +67,9 @@ export class Supervisor implements Slave {
   /** What the master was told of what is waited for, and when. */
   #notice = "";
   #noticeAtMs = 0;
+  /** It takes no jobs any more; its workers may be leaving. */
   #isEnded = false;
+  #isOver = false;
   #saidState = "";
   #resolve: (result: SlaveResult) => void = () => {};
   readonly #onExit = () => this.#workforce.kill();
@@ -76,7 +80,7 @@ export class Supervisor implements Slave {
     this.#workforce = this.#makeWorkforce();
     this.#answers = new Answers({
       holdings: this.#holdings,
-      canSend: () => this.#isKept && this.#uplink!.isOpen && !this.#uplink!.isCongested,
+      canSend: () => this.#isKept && this.#uplink?.isOpen === true && !this.#uplink.isCongested,
       credit: () => this.#credit,
       isHungry: () => this.#workforce.isHungry,
       nowMs: options.nowMs,
@@ -103,9 +107,8 @@ export class Supervisor implements Slave {
   }
 
   kill(): void {
-    if (this.#isEnded) return;
     this.#workforce.kill();
-    void this.#end(1, "Killed");
+    if (!this.#isEnded) void this.#end(1, "Killed");
   }
 
   status(): SlaveStatus {
@@ -144,6 +147,7 @@ export class Supervisor implements Slave {
       env: env ?? {},
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
+      onLate: (errors, count) => this.#answers.late(errors, count),
       onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),
       onCapacity: () => this.#answers.sayCredit(),
       onOverfull: () => this.#onOverfull(),
@@ -322,7 +326,7 @@ export class Supervisor implements Slave {
   /** Ticks from now on. A master may want beats more often than deadlines are looked at. */
   #setTimer(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
-    if (this.#isEnded) return;
+    if (this.#isOver) return;
     const waitMs = Math.max(1, Math.min(tickMs, Math.ceil(this.#beatAtMs - this.#options.nowMs())));
     this.#timer = setTimeout(() => {
       this.#tick();
@@ -331,9 +335,9 @@ export class Supervisor implements Slave {
   }
 
   #tick(): void {
-    if (this.#isEnded) return;
     const nowMs = this.#options.nowMs();
     this.#beatAtMs = this.#uplink?.tick(nowMs) ?? Infinity;
+    if (this.#isEnded) return;
     this.#workforce.tick(nowMs);
     this.#answers.sayCredit();
     this.#giveNotice(nowMs);
@@ -360,17 +364,26 @@ export class Supervisor implements Slave {
     await this.#uplink?.rest();
   }
 
-  /** The one way out. */
+  /**
+   * The one way out. In order, workers come first: what goes wrong in them until they have ended is for the master to
+   * know, which waits for this connection to end.
+   */
   async #end(exitCode: SlaveResult["exitCode"], reason: string): Promise<void> {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#answers.stop();
-    const gone = this.#uplink?.close(reason);
-    const isOrderly = exitCode === 0 || this.#changed !== null;
-    if (!isOrderly) this.#workforce.kill();
-    await this.#workforce.quit(isOrderly ? this.#teardownMs : 0);
-    if (isOrderly) await gone;
+    if (exitCode === 0 || this.#changed !== null) {
+      this.#uplink?.dialNoMore();
+      const graceLeftMs = this.#stopping.graceLeftMs(this.#options.nowMs()) ?? this.#graceMs;
+      await this.#workforce.quit(this.#teardownMs, Math.min(restMs, graceLeftMs));
+      await this.#uplink?.close(reason);
+    } else {
+      void this.#uplink?.close(reason);
+      this.#workforce.kill();
+      await this.#workforce.quit(0, 0);
+    }
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#isOver = true;
     process.off("exit", this.#onExit);
     this.#tellState();
     this.#resolve({ exitCode, reason });

@@ -111,11 +111,16 @@ export class Uplink {
     await this.leave("the master drains", "drained, as the master asked");
   }
 
-  /** Ends it for good; resolves when what was sent has left. */
-  async close(reason: string): Promise<void> {
+  /** The connection that there is stays, and is the last one. */
+  dialNoMore(): void {
     this.#isOver = true;
     this.#dialAtMs = Infinity;
     this.#attempt?.abort();
+  }
+
+  /** Ends it for good; resolves when what was sent has left. */
+  async close(reason: string): Promise<void> {
+    this.dialNoMore();
     await this.#link?.close(reason);
   }
 

@@ -1,8 +1,10 @@
 import { elapsed } from "../base/clock.ts";
 import { countOf } from "../base/range_set.ts";
+import { invariant } from "../base/errors.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import type { Abort, Holdings } from "../core/holdings.ts";
+import type { LateError } from "../protocol/messages.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { charsOf } from "./answers.ts";
 import { Crew } from "./crew.ts";
@@ -29,6 +31,8 @@ export type WorkforceHooks = Readonly<{
   load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
   /** The first worker loaded the plugin, and runs in this runtime. */
   onLoaded: (loaded: Loaded, runtime: string) => void;
+  /** Errors came after the end of their jobs: `count` in all, some of them named. */
+  onLate: (errors: readonly LateError[], count: number) => void;
   /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
   onProgress: (jobs: number, failureChars: number) => void;
   /** The credit may have changed. */
@@ -179,10 +183,23 @@ export class Workforce {
     }
   }
 
-  /** Lets workers tear down; by force after `limitMs`. */
-  async quit(limitMs: number): Promise<void> {
+  /** Lets workers tear down, by force after `limitMs`, and end what they have begun, for at most `waitMs` more. */
+  async quit(limitMs: number, waitMs: number): Promise<void> {
     this.#isOver = true;
-    await this.#crew?.quit(limitMs);
+    await this.#crew?.quit(limitMs, waitMs);
+  }
+
+  /**
+   * Replaces a worker that runs nothing: another one starts beside it at once, and it has as long to end as workers have
+   * that quit.
+   */
+  retire(seat: Seat, reason: string, limitMs: number, waitMs: number): void {
+    invariant(seat.held === 0, "Cannot retire a worker: it runs jobs");
+    this.#overseer.forget(seat);
+    this.#holdings.crashed(seat.id, [], reason);
+    this.#hooks.log("warn", `A worker is replaced: ${reason}`, { pid: seat.process.pid });
+    this.#crew?.retire(seat, limitMs, waitMs);
+    this.#hooks.onCapacity();
   }
 
   kill(): void {
@@ -212,6 +229,10 @@ export class Workforce {
         seat.isUnloadable ||= message.kind === "unloadable";
         seat.lastSentence = message.message;
         return;
+      case "resting":
+        return this.#crew?.rests(seat);
+      case "late":
+        return this.#hooks.onLate(message.errors, message.count);
       case "overdue":
         seat.setOverdue(message.jobs, this.#hooks.nowMs());
         this.feed();

@@ -28,6 +28,8 @@ export type Ending = Readonly<{
   elapsedMs: number;
   /** Dead letters of this start, by message. */
   failures: readonly Readonly<{ message: string; count: number }>[];
+  /** Errors of this start that came after the end of their jobs; the first of them. */
+  late: Readonly<{ count: number; errors: readonly Readonly<{ seq: number | null; message: string }>[] }>;
   deadPath: string;
   /** The command that goes on where this ended. */
   resumeCommand: string;
@@ -50,7 +52,14 @@ const failuresShownMax = 10;
 
 /** The last lines of a run: what became of the jobs, and what to do next. */
 export function summaryLines(ending: Ending): string[] {
-  return [headline(ending), ...detail(ending), ...counts(ending), ...failures(ending), ...nextStep(ending)];
+  return [
+    headline(ending),
+    ...detail(ending),
+    ...counts(ending),
+    ...failures(ending),
+    ...late(ending),
+    ...nextStep(ending),
+  ];
 }
 
 /** Why a run ended before it was complete, and what to do next: for whoever is shown no summary. None if it is complete. */
@@ -95,7 +104,7 @@ function detail({ outcome, saveError, fault }: Ending): string[] {
   return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
 }
 
-function headline({ outcome, dead, saveError, fault }: Ending): string {
+function headline({ outcome, dead, late, saveError, fault }: Ending): string {
   if (fault !== undefined) {
     return `Ended by a fault of the program, as of the last save: ${printable(fault.split("\n")[0]!, 1_000)}`;
   }
@@ -111,9 +120,12 @@ function headline({ outcome, dead, saveError, fault }: Ending): string {
       if (outcome.ignoredLast) {
         return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";
       }
-      return dead === 0
-        ? "Finished: every job is handled."
-        : `Finished, with ${plural(dead, "dead letter")}.`;
+      return dead === 0 && late.count === 0 ? "Finished: every job is handled." : `Finished, with ${
+        [
+          ...dead > 0 ? [plural(dead, "dead letter")] : [],
+          ...late.count > 0 ? [`${plural(late.count, "error")} after the end of jobs`] : [],
+        ].join(", and ")
+      }.`;
   }
 }
 
@@ -157,6 +169,19 @@ function failures({ failures, dead, deadPath }: Ending): string[] {
     ...(shown.length > 0 ? ["  Failures of this start:", ...shown] : []),
     ...(rest > 0 ? [`    and ${plural(rest, "other message")}`] : []),
     `  Dead letters: ${deadPath}`,
+  ];
+}
+
+function late({ late: { count, errors } }: Ending): string[] {
+  if (count === 0) return [];
+  const shown = errors.slice(0, failuresShownMax).map(({ seq, message }) =>
+    `    ${printable(message)}${seq === null ? "" : ` (job ${seq})`}`
+  );
+  const rest = count - shown.length;
+  return [
+    "  Errors after the end of their jobs, as of a forgotten await: these jobs count as done, and their work may not be.",
+    ...shown,
+    ...(rest > 0 ? [`    and ${rest} more`] : []),
   ];
 }
 

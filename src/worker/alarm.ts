@@ -9,6 +9,13 @@ export class Alarm {
     this.#ring = ring;
   }
 
+  /** Goes off no more, unless it is set again. */
+  cancel(): void {
+    if (this.#handle !== null) clearTimeout(this.#handle);
+    this.#handle = null;
+    this.#atMs = Infinity;
+  }
+
   /** Goes off at `atMs` or before; Infinity asks for nothing. */
   setBy(atMs: number, nowMs: number): void {
     if (atMs >= this.#atMs) return;

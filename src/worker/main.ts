@@ -22,11 +22,12 @@ export type WorkerProcessOptions = Readonly<{
 
 /**
  * The worker process: connects to the supervisor that its environment names, loads the plugin, runs jobs until it is
- * told to quit, and ends the process. Only a supervisor starts it.
+ * told to quit, and ends the process. It returns at once: a promise that is awaited at the top level would keep the
+ * runtime from saying that nothing is left to wait for. Only a supervisor starts it.
  *
  * @throws {Error} if the environment names no supervisor.
  */
-export async function runWorker(options: WorkerProcessOptions): Promise<never> {
+export function runWorker(options: WorkerProcessOptions): void {
   const environment = takeEnvironment();
   offerToBeKilled();
   // Ctrl-C and a stopping service reach the supervisor, and only that stops its workers.
@@ -48,6 +49,10 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
     leave: (code) => {
       void link.close("the worker leaves").then(() => endProcess(code));
     },
+    letGo: () => {
+      socket.unref();
+      beats.unref();
+    },
     nowMs: monotonicMs,
     watch,
     notePath: note,
@@ -59,9 +64,8 @@ export async function runWorker(options: WorkerProcessOptions): Promise<never> {
     isClosed = true;
     session.orphaned();
   };
-  setInterval(() => link.tick(monotonicMs()), beatMs);
+  const beats = setInterval(() => link.tick(monotonicMs()), beatMs);
   session.hello(environment.secret);
-  return await new Promise<never>(() => {});
 }
 
 /**

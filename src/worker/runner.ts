@@ -1,4 +1,5 @@
 import { queueMicrotask, setImmediate } from "../base/clock.ts";
+import { rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { messageJobs } from "../base/run_limits.ts";
 import { watchSlots } from "../base/watchdog.ts";
@@ -6,6 +7,8 @@ import type { Result } from "../plugin/invoke.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Alarm } from "./alarm.ts";
 import { type Begun, type JobHandler, withTimeout } from "./job_handler.ts";
+import type { JobTags } from "./late_errors.ts";
+import { sampledJobs } from "./late_errors.ts";
 import { type RunningJob, RunningJobs } from "./running_jobs.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
@@ -15,6 +18,10 @@ const turnMs = 10;
 const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
 const answerMs = 80;
+/** Of jobs so small that a note announces more of them, only some are tagged. */
+const taggedMax = 64;
+/** Jobs that failed lately, to know what they throw later for an error that was charged already. */
+const failedMax = 1_000;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
 
@@ -30,6 +37,7 @@ export interface Notes {
 export type RunnerOptions = Readonly<{
   handler: JobHandler;
   notes: Notes;
+  tags: JobTags;
   /** Shared with the watchdog, see `watchSlots`. */
   watch: Float64Array;
   /** Most jobs in progress at once. */
@@ -60,6 +68,8 @@ export class Runner {
   readonly #running: RunningJobs;
   #slices: SliceRun[] = [];
   #begun = 0;
+  /** Jobs that failed, the latest of them. */
+  #failed = new Set<number>();
   /** When this turn of the event loop began; -1 between turns. */
   #turnAtMs = -1;
   #isTurnOver = false;
@@ -114,13 +124,39 @@ export class Runner {
     return new Promise((resolve) => this.#onIdle = resolve);
   }
 
-  /** What the supervisor may not have heard, for the moment of death; and notes exactly what runs. */
-  lastWords(): WorkerMessage[] {
+  /** Nothing runs nor will: no timer of this runner keeps the process. */
+  rest(): void {
+    for (const alarm of [this.#answerAlarm, this.#settleAlarm, this.#timeoutAlarm]) alarm.cancel();
+  }
+
+  /** Whether any job has begun. */
+  get hasBegun(): boolean {
+    return this.#begun > 0;
+  }
+
+  /** Whether this job failed here lately. */
+  hasFailed(seq: number): boolean {
+    return this.#failed.has(seq);
+  }
+
+  /** Jobs whose handlers go on, as they are now. */
+  get running(): readonly RunningJob[] {
+    return this.#running.jobs;
+  }
+
+  /** Those of these jobs that run still, in the same attempt. */
+  stillRunning(jobs: readonly RunningJob[]): Ranges {
+    return rangesOf(jobs.filter((job) => this.#running.has(job)).map(({ seq }) => seq));
+  }
+
+  /**
+   * What the supervisor may not have heard, for the moment of death; and notes exactly what runs, or who of that is to
+   * blame.
+   */
+  lastWords(culprits?: Ranges): WorkerMessage[] {
     const onStack = this.#options.watch[watchSlots.onStack]!;
-    this.#options.notes.settle(
-      onStack >= 0 ? [onStack, onStack + 1] : this.#running.ranges,
-      this.#options.nowMs(),
-    );
+    const running = onStack >= 0 ? [onStack, onStack + 1] : this.#running.ranges;
+    this.#options.notes.settle(culprits ?? running, this.#options.nowMs());
     return [...this.#said, ...this.#slices.flatMap((slice) => slice.takeAnswers(0))];
   }
 
@@ -154,13 +190,16 @@ export class Runner {
 
   /** The hot loop: what it does for a handler that returns nothing is what an empty job costs. */
   #runEach(slice: SliceRun, to: number, nowMs: number): void {
-    const { watch, concurrency } = this.#options;
+    const { watch, concurrency, tags } = this.#options;
     const { attempt, seq: base, jobs } = slice;
+    const tagMask = to - slice.next > taggedMax ? sampledJobs - 1 : 0;
     let doneFrom = slice.next;
     while (slice.next < to && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
       const seq = slice.next++;
       watch[watchSlots.begun] = ++this.#begun;
       watch[watchSlots.onStack] = seq;
+      if ((seq & tagMask) === 0) tags.enter(seq);
+      else if ((seq & tagMask) === 1) tags.leave();
       const result = this.#handler.run(jobs[seq - base], seq, attempt);
       watch[watchSlots.onStack] = -1;
       if (result.kind === "done") continue;
@@ -173,9 +212,10 @@ export class Runner {
         continue;
       }
       const returnedMs = this.#options.nowMs();
-      slice.record(seq, result, returnedMs - nowMs, returnedMs);
+      this.#record(slice, seq, result, returnedMs - nowMs, returnedMs);
       nowMs = returnedMs;
     }
+    tags.leave();
     slice.done(doneFrom, slice.next, nowMs);
     if (watch[watchSlots.recorded] !== 0) this.#settle();
   }
@@ -195,9 +235,17 @@ export class Runner {
     const nowMs = this.#options.nowMs();
     slice.running--;
     const wasOverdue = this.#running.remove(seq);
-    slice.record(seq, result, nowMs - job.startedMs, nowMs);
+    this.#record(slice, seq, result, nowMs - job.startedMs, nowMs);
     if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
     this.#pump(nowMs);
+  }
+
+  #record(slice: SliceRun, seq: number, result: Result, durationMs: number, nowMs: number): void {
+    slice.record(seq, result, durationMs, nowMs);
+    if (result.kind === "done" && this.#failed.size === 0) return;
+    if (result.kind !== "failed") return void this.#failed.delete(seq);
+    if (this.#failed.size >= failedMax) this.#failed.clear();
+    this.#failed.add(seq);
   }
 
   /** A turn of the event loop in which jobs begin or end. At its end answers go out. */

@@ -21,6 +21,15 @@ export class RunningJobs {
     return this.#jobs.size === 0 ? [] : rangesOf(this.#jobs.keys());
   }
 
+  get jobs(): readonly RunningJob[] {
+    return [...this.#jobs.values()];
+  }
+
+  /** Whether this attempt at the job goes on. */
+  has(job: RunningJob): boolean {
+    return this.#jobs.get(job.seq) === job;
+  }
+
   /** Jobs whose signal fired at the timeout and that still run. */
   get overdue(): Ranges {
     return rangesOf(this.#overdue);

@@ -1,7 +1,8 @@
-import { setTimeout } from "../base/clock.ts";
+import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
 import { type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
 import { PluginError } from "../base/errors.ts";
+import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import { cutOffExitCode } from "../base/worker_variables.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
@@ -10,11 +11,17 @@ import { Handler } from "../plugin/invoke.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin, PluginChangedError } from "../plugin/load_plugin.ts";
 import { encodeMessage } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { JobTags, LateErrors } from "./late_errors.ts";
 import { type Notes, Runner } from "./runner.ts";
+import type { RunningJob } from "./running_jobs.ts";
 import { noNotes, StartNotes } from "./start_notes.ts";
 
 /** What a worker exits with when something threw outside of any job. */
 const brokenExitCode = 70;
+/** An error of nobody known: who runs as long as this behind it may be stuck for it. */
+const doubtMs = 2_000;
+/** Late errors that are logged, of one worker; all are counted. */
+const loggedMax = 10;
 /** A worker without a supervisor ends itself after this long, if nothing else does. */
 const orphanMs = 500;
 
@@ -24,6 +31,8 @@ export type WorkerSessionOptions = Readonly<{
   hasUnsent: () => boolean;
   /** Sends what is queued, then ends the process. */
   leave: (exitCode: number) => void;
+  /** From now on nothing of this program keeps the process: it ends once nothing of the plugin does. */
+  letGo: () => void;
   nowMs: () => number;
   /** Shared with the watchdog. */
   watch: Float64Array;
@@ -48,16 +57,27 @@ export class WorkerSession {
   #timeoutMs = 0;
   #handler: Handler | null = null;
   #runner: Runner | null = null;
+  readonly #tags = new JobTags();
+  readonly #late: LateErrors;
+  #logged = 0;
+  /** An error of nobody known came while these ran. */
+  #doubt: { jobs: readonly RunningJob[]; what: string; error: unknown; timer: NodeJS.Timeout } | null = null;
+  #isQuitting = false;
   #isLeaving = false;
+  /** Nothing but what the plugin left behind keeps the process. */
+  #isLetGo = false;
   #isOrphaned = false;
+  /** Who is to blame for its end; undefined if not known. */
+  #culprits: Ranges | undefined;
 
   constructor(options: WorkerSessionOptions) {
     const { notePath, watch } = options;
     this.#options = options;
     this.#notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
+    this.#late = new LateErrors(options.send);
     process.on("exit", () => this.#lastWords());
-    keepListener("uncaughtException", (error) => this.#broken("uncaught exception", error));
-    keepListener("unhandledRejection", (error) => this.#broken("unhandled rejection", error));
+    keepListener("uncaughtException", (error) => this.#astray("uncaught exception", error));
+    keepListener("unhandledRejection", (error) => this.#astray("unhandled rejection", error));
   }
 
   /** The connection is gone. If the supervisor is not, it reads the last words. */
@@ -70,6 +90,7 @@ export class WorkerSession {
 
   /** The plugin ends the process. Only what is synchronous gets done. Returns what it exits with. */
   endedEarly({ how, where, code = 1 }: EarlyEnd): number {
+    if (this.#isLetGo && how === "an empty event loop") return 0;
     const at = where === undefined ? "" : ` at ${where}`;
     // Nobody asks any more how this worker ends.
     if (this.#isLeaving) {
@@ -98,7 +119,7 @@ export class WorkerSession {
       case "abort":
         return this.#runner?.abort(message.jobs, message.why);
       case "quit":
-        return void this.#quit();
+        return void this.#quit(message.waitMs);
     }
   }
 
@@ -126,6 +147,7 @@ export class WorkerSession {
     this.#runner = new Runner({
       handler,
       notes: this.#notes,
+      tags: this.#tags,
       watch,
       concurrency,
       timeoutMs,
@@ -150,16 +172,39 @@ export class WorkerSession {
     }
   }
 
-  async #quit(): Promise<void> {
-    if (this.#isLeaving) return;
-    this.#isLeaving = true;
+  async #quit(waitMs: number): Promise<void> {
+    if (this.#isQuitting || this.#isLeaving) return;
+    this.#isQuitting = true;
     await this.#runner?.whenIdle();
+    this.#isLeaving = true;
+    this.#endDoubt();
     try {
       await this.#handler?.teardown();
     } catch (error) {
       this.#options.log("error", describeThrown("teardown failed", error));
     }
-    this.#leave(0);
+    this.#waitForRest(waitMs);
+  }
+
+  /**
+   * Handlers may have begun what they did not wait for: it ends before the process does, or the time is over. Where
+   * nothing is left, the process ends at once, in `endedEarly`.
+   */
+  #waitForRest(waitMs: number): void {
+    this.#runner?.rest();
+    this.#late.flush();
+    this.#options.send({ kind: "resting" });
+    this.#isLetGo = true;
+    this.#options.letGo();
+    setTimeout(() => {
+      const { pid } = process;
+      this.#options.log(
+        "warn",
+        `Worker ${pid} is still busy: a forgotten await, or an open connection. It ends all the same`,
+      );
+      this.#late.flush();
+      this.#leave(0);
+    }, waitMs).unref();
   }
 
   #leave(exitCode: number): void {
@@ -167,9 +212,66 @@ export class WorkerSession {
     this.#options.leave(exitCode);
   }
 
-  /** No job is to blame for certain: the supervisor names those that ran. */
-  #broken(what: string, error: unknown): void {
+  /**
+   * Something threw that no handler waits for.
+   *
+   * | whose it is | what happens |
+   * | --- | --- |
+   * | a job that runs | it may wait for ever for what failed: the worker ends, and that job is to blame |
+   * | a job that has ended well | it is late: counted, named; the worker goes on |
+   * | a job that has failed | it was charged already |
+   * | not known, while jobs run | late as well, if all of them end soon; else the worker ends, and who still runs is suspect |
+   * | not known, and none runs | late; before the first job, the worker ends |
+   */
+  #astray(what: string, error: unknown): void {
+    const runner = this.#runner, owner = this.#tags.current;
+    const running = runner?.running ?? [];
+    if (owner === null && running.length > 0 && !this.#isLeaving) {
+      return this.#beginDoubt(running, what, error);
+    }
+    if (running.some(({ seq }) => seq === owner) && !this.#isLeaving) {
+      return this.#broken(what, error, [owner!, owner! + 1]);
+    }
+    if (!runner?.hasBegun && !this.#isLeaving) return this.#broken(what, error, []);
+    if (owner !== null && runner?.hasFailed(owner)) {
+      return this.#log("warn", `job ${owner}, which had failed`, what, error);
+    }
+    this.#countLate(owner, what, error);
+  }
+
+  #countLate(seq: number | null, what: string, error: unknown): void {
+    this.#log("error", seq === null ? "a job" : `job ${seq}`, what, error);
+    this.#late.add(seq, describeError(error).message);
+  }
+
+  #log(level: "warn" | "error", whose: string, what: string, error: unknown): void {
+    if (this.#logged++ >= loggedMax) return;
+    const more = this.#logged < loggedMax ? "" : " (of more such errors this worker logs nothing)";
+    this.#options.log(level, describeThrown(`After the end of ${whose}: ${what}${more}`, error));
+  }
+
+  /** Of several errors the first decides; those behind it are counted. */
+  #beginDoubt(jobs: readonly RunningJob[], what: string, error: unknown): void {
+    if (this.#doubt !== null) return this.#countLate(null, what, error);
+    const timer = setTimeout(() => this.#endDoubt(), doubtMs);
+    timer.unref();
+    this.#doubt = { jobs, what, error, timer };
+  }
+
+  #endDoubt(): void {
+    const doubt = this.#doubt;
+    if (doubt === null) return;
+    clearTimeout(doubt.timer);
+    this.#doubt = null;
+    const suspects = this.#runner!.stillRunning(doubt.jobs);
+    if (suspects.length === 0) this.#countLate(null, doubt.what, doubt.error);
+    else this.#broken(doubt.what, doubt.error, suspects);
+  }
+
+  /** Nothing can be relied on any more: the supervisor is told who is to blame, or suspect. */
+  #broken(what: string, error: unknown, culprits: Ranges): void {
     this.#options.log("error", describeThrown(`${what} outside of a job`, error));
+    this.#culprits = culprits;
     this.#lastWords({ kind: "broken", message: `${what}: ${describeError(error).message}` });
     endProcess(brokenExitCode);
   }
@@ -180,7 +282,13 @@ export class WorkerSession {
     if (this.#isLeaving || lastPath === undefined) return;
     this.#isLeaving = true;
     try {
-      const words = [...this.#runner?.lastWords() ?? [], ...more].map(encodeMessage);
+      const late = this.#late.take();
+      const said = [
+        ...this.#runner?.lastWords(this.#culprits) ?? [],
+        ...late === null ? [] : [late],
+        ...more,
+      ];
+      const words = said.map(encodeMessage);
       if (words.length > 0) writeFileSync(lastPath, Buffer.concat(words), { mode: 0o600 });
     } catch {
       // The folder is gone, or the disk full: what was not heard runs again.

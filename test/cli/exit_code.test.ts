@@ -24,10 +24,13 @@ const status: RunStatus = {
 const complete: Outcome = { kind: "complete", ignoredLast: false };
 const stopped: Outcome = { kind: "stopped" };
 
+const none = { count: 0, errors: [] };
+
 function result(outcome: Outcome, more: Partial<MasterResult> = {}): MasterResult {
   return {
     outcome,
     status,
+    late: none,
     elapsedMs: 1,
     savedFinally: true,
     isCutOff: false,
@@ -41,6 +44,7 @@ const table: readonly (readonly [string, MasterResult, StopSignal | undefined, n
   ["complete", result(complete), undefined, 0],
   ["complete, although a signal came last", result(complete), "SIGINT", 0],
   ["complete with dead letters", result(complete, { status: { ...status, dead: 1 } }), undefined, 3],
+  ["complete with late errors", result(complete, { late: { count: 1, errors: [] } }), undefined, 3],
   ["stopped by Ctrl-C", result(stopped), "SIGINT", 130],
   ["stopped by SIGTERM", result(stopped), "SIGTERM", 143],
   ["stopped by a terminal that closed", result(stopped), "SIGHUP", 143],

@@ -380,3 +380,66 @@ row(
     t.notMatch(master.stderr, /WARN/);
   },
 );
+
+/** Case of a forgotten `await`: 50 jobs, of which one is not saved, 10 ms or more after it is done. */
+const forgotten = `
+  import { appendFileSync } from "node:fs";
+  async function save(dir, id, ms) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    if (id === 3) throw new Error("save failed for " + id);
+    appendFileSync(dir + "/saved.txt", id + "\\n");
+  }
+  export const getJobs = () => Array.from({ length: 50 }, (_, id) => id);
+  export async function handleJob(id, { args }) {
+    save(args.dir, id, Number(args.ms));
+  }
+  export const onFinish = ({ lateErrors }) => console.log("late errors: " + lateErrors);
+`;
+const savedIn = (stage: Stage) => String(stage.read("saved.txt")).split("\n").length - 1;
+
+row(
+  "A26: work that goes on after its job was acked is waited for, and what fails in it is named",
+  async (t, stage) => {
+    const plugin = stage.write("forgotten.ts", forgotten);
+    const words = [plugin, `dir=${stage.folder}`, "ms=300"];
+    const run = stage.start(runtimes.binary, ["run", ...words]);
+    t.equal(await run.ended, 3, run.stderr);
+    t.equal(savedIn(stage), 49);
+    t.match(run.stderr, "Finished, with 1 error after the end of jobs.");
+    t.match(run.stderr, /Errors after the end of their jobs.*\n +save failed for 3\n/);
+    t.match(run.stderr, "late errors: 1");
+  },
+);
+
+row("A26: the same at a slave elsewhere, dismissed or drained", async (t, stage) => {
+  const plugin = stage.write("forgotten.ts", forgotten);
+  const master = stage.masterOf(plugin, ["ms=400"]);
+  const slave = stage.hand(await portOf(master), [], plugin);
+  t.equal(await master.ended, 3, master.stderr);
+  t.match(ending(master), { exitCode: 3, done: 50, lateErrors: 1, late: [{ message: "save failed for 3" }] });
+  t.equal(await slave.ended, 0);
+  t.equal(savedIn(stage), 49);
+
+  stage.unlink("saved.txt");
+  const next = stage.masterOf(plugin, ["ms=400", "--reset"]);
+  const drained = stage.hand(await portOf(next), [], plugin);
+  await next.printed(/"event":"joined"/);
+  drained.signal("SIGTERM");
+  t.equal(await drained.ended, 0, "drained, or dismissed meanwhile");
+  stage.hand(await portOf(next), [], plugin);
+  await next.ended;
+  t.equal(savedIn(stage), 49, "nothing that was begun is lost");
+});
+
+row("A26: what is left open is waited for within the grace, and said", async (t, stage) => {
+  const plugin = stage.write(
+    "open.ts",
+    `
+    export const getJobs = () => [1, 2, 3];
+    export const handleJob = () => void setInterval(() => {}, 1000);
+  `,
+  );
+  const run = stage.start(runtimes.binary, ["run", plugin, "--procs", "1", "--grace", "700ms"]);
+  t.equal(await run.ended, 0, run.stderr);
+  t.match(run.stderr, /WARN: Worker \d+ is still busy: a forgotten await, or an open connection/);
+});

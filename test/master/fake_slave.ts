@@ -13,6 +13,7 @@ export type FakeSlaveOptions = Readonly<{
   name?: string;
   credit?: number;
   held?: readonly LeaseJobs[];
+  features?: readonly string[];
   plugin?: { name: string; export: string; hash: Uint8Array };
 }>;
 
@@ -46,13 +47,20 @@ export class FakeSlave {
 
   /** Connects, and says `ready` with this credit. */
   static async join({ host, port }: Address, options: FakeSlaveOptions): Promise<FakeSlave> {
-    const { token, slaveId = crypto.randomUUID(), name = "fake", credit = 10, held = [], plugin = null } =
-      options;
+    const {
+      token,
+      slaveId = crypto.randomUUID(),
+      name = "fake",
+      credit = 10,
+      held = [],
+      features = [],
+      plugin = null,
+    } = options;
     const { link, welcome } = await dial({
       host,
       port,
       token,
-      intro: { slaveId, name, version: "0", procs: 1, plugin, runtime: "test", features: [] },
+      intro: { slaveId, name, version: "0", procs: 1, plugin, runtime: "test", features },
       role: "slave",
       nowMs: () => performance.now(),
       signal: new AbortController().signal,

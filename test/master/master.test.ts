@@ -2,6 +2,7 @@ import t from "tap";
 import { readFileSync } from "node:fs";
 import { dial } from "../../src/link/dial.ts";
 import type { Master } from "../../src/master/master.ts";
+import type { Summary } from "../../src/plugin/types.ts";
 import { readState } from "../../src/state/read_state.ts";
 import { jobsOf } from "./fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
@@ -279,4 +280,40 @@ t.test("onFinish is told once; what it throws changes nothing", async (t) => {
   t.match(told, [{ complete: true, done: 2, handedOut: 2, stranded: 0 }]);
   t.equal(told.length, 1);
   t.ok(logged.some((line) => /report failed/.test(line)));
+});
+
+t.test("errors after the end of jobs are counted until the slaves have said goodbye", async (t) => {
+  const told: Summary[] = [];
+  const { master, join, event } = await start(t, {
+    getJobs: () => ids(9),
+    onFinish: (summary) => void told.push(summary),
+  });
+  const slave = await join({ credit: 9, features: ["goodbye"], name: "web1" });
+  const other = await join({ credit: 0, name: "stranger" });
+  const lease = await slave.lease();
+  slave.link.send({ kind: "late", errors: [{ seq: 3, message: "first" }], count: 1 });
+  t.match(await event("late"), { slave: "web1", errors: [{ seq: 3, message: "first" }], count: 1 });
+  slave.answer(lease);
+  await slave.take("dismiss");
+  t.match(await other.closed, /./, "who does not say goodbye is not waited for");
+  t.equal(told.length, 0, "onFinish waits");
+  slave.link.send({ kind: "late", errors: [{ seq: null, message: "second" }], count: 120 });
+  void slave.link.close("its workers have ended");
+  const { late, outcome } = await master.finished;
+  t.match(outcome, { kind: "complete" });
+  t.same(late, {
+    count: 121,
+    errors: [{ seq: 3, message: "first", slave: "web1" }, { seq: null, message: "second", slave: "web1" }],
+  });
+  t.match(told, [{ complete: true, lateErrors: 121 }]);
+});
+
+t.test("a slave that never says goodbye does not hold up a second stop", async (t) => {
+  const { master, join } = await start(t, { getJobs: () => ids(1) });
+  const slave = await join({ features: ["goodbye"] });
+  slave.answer(await slave.lease());
+  await slave.take("dismiss");
+  master.stop();
+  master.stop();
+  t.match(await master.finished, { outcome: { kind: "complete" }, savedFinally: true });
 });

@@ -159,6 +159,42 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "a worker that quits does not wait for what handlers left running",
+    patches: [{
+      file: "src/worker/worker_session.ts",
+      find: "    this.#waitForRest(waitMs);",
+      replace: "    if (waitMs >= 0) this.#leave(0);\n    else this.#waitForRest(waitMs);",
+    }],
+    checks: [hanging(test("slave/slave", "who is dismissed waits for what handlers left running"))],
+  },
+  {
+    name: "a master leaves before its slaves have said goodbye",
+    patches: [{
+      file: "src/master/sessions.ts",
+      find: 'session.intro.features.includes("goodbye")',
+      replace: 'session.intro.features.includes("none")',
+    }],
+    checks: [hanging(test("master/master", "errors after the end of jobs are counted"))],
+  },
+  {
+    name: "errors after the end of jobs are a success",
+    patches: [{
+      file: "src/cli/exit_code.ts",
+      find: "result.status.dead > 0 || result.late.count > 0",
+      replace: "result.status.dead > 0",
+    }],
+    checks: [quickTest("cli/exit_code", "exitCodeOf() a run that is complete with late errors")],
+  },
+  {
+    name: "an error of a job that has ended ends its worker",
+    patches: [{
+      file: "src/worker/worker_session.ts",
+      find: "    if (running.some(({ seq }) => seq === owner) && !this.#isLeaving) {",
+      replace: "    if (owner !== null && !this.#isLeaving) {",
+    }],
+    checks: [hanging(test("slave/slave", "an error after the end of its job is told"))],
+  },
+  {
     name: "a plugin can change the clock",
     patches: [{
       file: "src/base/clock.ts",

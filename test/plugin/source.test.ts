@@ -1,7 +1,13 @@
 import { mock } from "node:test";
-import t from "tap";
+import t, { type Test } from "tap";
+import * as ownClock from "../../src/base/clock.ts";
 import { decode } from "../../src/protocol/codec.ts";
 import { type AnyPlugin, type Failed, read, Taker } from "./taker.ts";
+
+/** Sources by another clock than this process has. */
+async function takers(t: Test, clock: Partial<typeof ownClock>): Promise<typeof import("./taker.ts")> {
+  return await t.mockImport("./taker.ts", { "../../src/base/clock.ts": { ...ownClock, ...clock } });
+}
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 /** Long enough for what must not happen to happen, were the source wrong: some turns, no time. */
@@ -306,6 +312,7 @@ t.test("close aborts the signal while next() is pending, and waits for the gener
 t.test("close gives up on a next() that never ends, after 5 s", async (t) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   t.teardown(() => mock.timers.reset());
+  const { Taker } = await takers(t, { setTimeout });
   const taker = new Taker({
     getJobs: async function* () {
       yield await new Promise<never>(() => {});

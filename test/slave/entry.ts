@@ -2,4 +2,4 @@
 import { takeGeneration } from "../../src/slave/self.ts";
 import { runWorker } from "../../src/worker/main.ts";
 
-await runWorker({ parentPid: takeGeneration().parentPid });
+runWorker({ parentPid: takeGeneration().parentPid });

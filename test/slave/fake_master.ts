@@ -186,6 +186,11 @@ export class FakeMaster {
     return this.answers.flatMap(({ crash }) => crash === null ? [] : [crash]);
   }
 
+  /** Errors after the end of their jobs, as far as they are named. */
+  get late() {
+    return this.said.flatMap((message) => message.kind === "late" ? message.errors : []);
+  }
+
   get isReady(): boolean {
     return this.said.some(({ kind }) => kind === "ready");
   }

@@ -4,10 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** What the jobs of the tests do: each says so itself. */
-type Job = { do?: string; ms?: number; code?: number; id?: number; mark?: string };
+type Job = {
+  do?: string;
+  ms?: number;
+  code?: number;
+  id?: number;
+  mark?: string;
+  well?: boolean;
+  fails?: boolean;
+};
 
 export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise<void> {
-  if (job.mark !== undefined) writeFileSync(job.mark, "");
+  if (job.mark !== undefined && job.do !== "forget timer") writeFileSync(job.mark, "");
   switch (job.do) {
     case "exit":
       process.exit(job.code);
@@ -39,6 +47,18 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
       return await new Promise(() => setInterval(() => {}, 1_000));
     case "throw":
       throw new Error("it threw");
+    case "forget":
+      // whoever is `well` ends before the job's rest does
+      void forgotten(job);
+      return job.well === false ? await sleep(10_000) : undefined;
+    case "forget timer":
+      setTimeout(() => {
+        throw new Error(`${job.mark ?? "it"} was late`);
+      }, job.ms);
+      return job.well === false ? await sleep(10_000) : undefined;
+    case "keep open":
+      setInterval(() => {}, 1_000);
+      return;
     case "fake clock":
       return fakeClocks();
     case "close connection":
@@ -61,6 +81,12 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
     case "token":
       throw new Error(`TASKMASTER_TOKEN is ${process.env.TASKMASTER_TOKEN}`);
   }
+}
+
+async function forgotten({ ms, mark, fails }: Job): Promise<void> {
+  await sleep(ms!);
+  if (fails) throw new Error("nobody waited for this");
+  writeFileSync(`${mark}.late`, "");
 }
 
 /** As helpers of tests do it, and as nobody should: time stands still, runs back, or is none, and no timer rings. */

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import * as clock from "../../src/base/clock.ts";
 import { FakeMaster } from "./fake_master.ts";
 import { here, isAlive, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
@@ -46,21 +47,24 @@ t.test("a slave waits for its master, says so once, and names what it held to th
 });
 
 t.test("a worker that was ready before the master kept anything is told of at once, not at a tick", async (t) => {
+  let rings = true;
+  const timer = (ring: () => void, ms?: number) => setTimeout(() => rings && ring(), ms);
+  const { slaveOf } = await t.mockImport<typeof import("./slave_harness.ts")>("./slave_harness.ts", {
+    "../../src/base/clock.ts": { ...clock, setTimeout: timer },
+  });
   const master = await FakeMaster.start({ keepsLate: true });
   const slave = slaveOf(master);
   t.teardown(() => slave.kill());
   await master.until(() => master.isReady);
   while (slave.status().workers === 0) await sleep(5);
-  const { setTimeout: original } = globalThis;
-  globalThis.setTimeout = (() => 0) as unknown as typeof setTimeout;
-  t.teardown(() => void (globalThis.setTimeout = original));
+  rings = false;
   await sleep(200); // the tick that was due: no other follows
   master.send({ kind: "keep", leases: [] });
   const endMs = performance.now() + 1_000;
   const isTold = () => master.said.some((message) => message.kind === "credit" && message.credit > 0);
   while (!isTold() && performance.now() < endMs) await new Promise((resolve) => setImmediate(resolve));
   t.ok(isTold());
-  globalThis.setTimeout = original;
+  rings = true;
   slave.kill();
   await slave.finished;
   await master.stop();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { FakeMaster, numbersOf } from "./fake_master.ts";
 import { extraCredit, here, type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
@@ -113,6 +113,73 @@ t.test("where memory is scarce a worker is ended before its supervisor", {
     master.lease(1, 0, [{ do: "oom" }]);
     await master.until(() => master.failed.length === 1);
     t.equal(master.failed[0]!.message, "counts for 500");
+  });
+});
+
+t.test("an error after the end of its job is told, with the job where it is known; the worker goes on", async (t) => {
+  await withSlave({}, { concurrency: 2 }, async (master, slave) => {
+    master.lease(1, 0, [
+      { do: "forget timer", ms: 20 },
+      { do: "sleep", ms: 200 },
+      { do: "forget", ms: 20, fails: true },
+    ]);
+    await master.until(() => master.late.length === 2 && master.named("done").length === 3);
+    t.strictSame(master.late[0], { seq: 0, message: "it was late" });
+    // Bun does not say whose a rejection is.
+    t.strictSame(master.late[1], { seq: null, message: "nobody waited for this" });
+    t.equal(slave.status().crashes, 0);
+    t.same(master.crashes, [], "what ran meanwhile is not suspect");
+  });
+});
+
+t.test("an error of a job that runs ends its worker, and only that job is to blame", async (t) => {
+  await withSlave({}, { concurrency: 3 }, async (master) => {
+    master.lease(1, 0, [{ do: "sleep", ms: 600 }, { do: "forget timer", ms: 100, well: false }, {
+      do: "obey",
+    }]);
+    await master.until(() => master.crashes.length === 1);
+    t.same(master.crashes, [{ suspects: [1, 2], reason: "uncaught exception: it was late" }]);
+    t.same(master.late, []);
+  });
+});
+
+t.test("who is dismissed waits for what handlers left running, and says what goes wrong in it", async (t) => {
+  const mark = `${temporary}/rest`;
+  await withSlave({ heartbeatMs: 100 }, { procs: 2 }, async (master, slave) => {
+    master.lease(1, 0, [{ do: "forget", ms: 700, mark }, { do: "forget timer", ms: 800 }]);
+    await master.until(() => master.named("done").length === 2);
+    master.send({ kind: "dismiss" });
+    await master.until(() => master.late.length === 1);
+    t.match(master.late, [{ seq: 1, message: "it was late" }], "the connection is still there");
+    const beats = master.said.filter(({ kind }) => kind === "beat").length;
+    t.ok(beats >= 3, `${beats} beats`);
+    t.match(await slave.finished, { exitCode: 0 });
+    t.ok(existsSync(`${mark}.late`), "it was done");
+  });
+  rmSync(mark);
+  rmSync(`${mark}.late`);
+});
+
+t.test("what never ends is waited for within the grace", async (t) => {
+  await withSlave({}, { graceMs: 600 }, async (master, slave) => {
+    master.lease(1, 0, [{ do: "keep open" }]);
+    await master.until(() => master.named("done").length === 1);
+    const fromMs = performance.now();
+    slave.drain();
+    t.match(await slave.finished, { exitCode: 0 });
+    const tookMs = performance.now() - fromMs;
+    t.ok(tookMs > 500 && tookMs < 4_000, `${tookMs} ms`);
+  });
+});
+
+t.test("where handlers left nothing, a slave ends at once", async (t) => {
+  await withSlave({ timeoutMs: 60_000 }, { procs: 2 }, async (master, slave) => {
+    master.lease(1, 0, [{ do: "sleep", ms: 20 }, { do: "throw" }, {}]);
+    await master.until(() => master.named("done").length === 2);
+    const fromMs = performance.now();
+    master.send({ kind: "dismiss" });
+    await slave.finished;
+    t.ok(performance.now() - fromMs < 2_000, `${performance.now() - fromMs} ms`);
   });
 });
 

@@ -15,6 +15,7 @@ const ending: Ending = {
   handedOutAgain: 0,
   settledNow: 8,
   elapsedMs: 4_000,
+  late: { count: 0, errors: [] },
   failures: [],
   deadPath: "/d/posts.dead.ndjson",
   resumeCommand: "taskmaster master posts.ts",

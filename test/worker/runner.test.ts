@@ -6,6 +6,7 @@ import { encode } from "../../src/protocol/codec.ts";
 import type { Pending, Result } from "../../src/plugin/invoke.ts";
 import { JobSignal } from "../../src/plugin/job_signal.ts";
 import type { WorkerMessage } from "../../src/protocol/worker_messages.ts";
+import { JobTags } from "../../src/worker/late_errors.ts";
 import { type Notes, Runner } from "../../src/worker/runner.ts";
 
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;
@@ -74,6 +75,7 @@ function bench(
   const runner = new Runner({
     handler: { run: (_job, seq) => attempt((signal) => run(seq, signal)) },
     notes,
+    tags: new JobTags(),
     watch,
     concurrency,
     timeoutMs,

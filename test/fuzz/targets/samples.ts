@@ -69,7 +69,7 @@ const supervisorMessages: readonly SupervisorMessage[] = [
   { kind: "slice", slice: 1, seq: 0, count: 3, attempt: 1, jobs: threeJobs },
   { kind: "withdraw" },
   { kind: "abort", jobs: [1, 2], why: "lost" },
-  { kind: "quit" },
+  { kind: "quit", waitMs: 5_000 },
 ];
 
 const workerMessages: readonly WorkerMessage[] = [

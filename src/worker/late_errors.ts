@@ -1,0 +1,63 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { setImmediate } from "../base/clock.ts";
+import { lateErrorsMax } from "../base/wire_limits.ts";
+import type { LateError } from "../protocol/messages.ts";
+import type { WorkerMessage } from "../protocol/worker_messages.ts";
+
+/** Of jobs that take less than some 3 microseconds, one in so many is tagged: a tag costs some 10 ns. A power of two. */
+export const sampledJobs = 16;
+
+/**
+ * Which job the running code belongs to: what a handler began without waiting for it (a timer, a promise, a callback)
+ * carries the tag of its job along, also when that has ended. Bun does not say whose a rejected promise is, of an
+ * exception it does; Deno the other way round.
+ */
+export class JobTags {
+  readonly #storage = new AsyncLocalStorage<number | undefined>();
+
+  /** What begins from now on belongs to this job. */
+  enter(seq: number): void {
+    this.#storage.enterWith(seq);
+  }
+
+  /** What begins from now on belongs to no job, or to one that is not tagged. */
+  leave(): void {
+    this.#storage.enterWith(undefined);
+  }
+
+  /** Null if it is not known. */
+  get current(): number | null {
+    return this.#storage.getStore() ?? null;
+  }
+}
+
+/** Errors that came after their job was acked, told to the supervisor at the end of each turn of the event loop. */
+export class LateErrors {
+  readonly #send: (message: WorkerMessage) => void;
+  #errors: LateError[] = [];
+  #count = 0;
+
+  constructor(send: (message: WorkerMessage) => void) {
+    this.#send = send;
+  }
+
+  add(seq: number | null, message: string): void {
+    if (this.#count++ === 0) setImmediate(() => this.flush());
+    if (this.#errors.length < lateErrorsMax) this.#errors.push({ seq, message });
+  }
+
+  /** Says what is not said yet, at once. */
+  flush(): void {
+    const late = this.take();
+    if (late !== null) this.#send(late);
+  }
+
+  /** What is not said yet; null if there is none. */
+  take(): WorkerMessage | null {
+    if (this.#count === 0) return null;
+    const late = { kind: "late", errors: this.#errors, count: this.#count } as const;
+    this.#errors = [];
+    this.#count = 0;
+    return late;
+  }
+}
