@@ -8,7 +8,9 @@ import { spawnSync } from "node:child_process";
 import { join, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname!, "..");
-const deno = join(root, "node_modules", ".bin", "deno");
+const deno = process.versions.deno === undefined
+  ? join(root, "node_modules", ".bin", "deno")
+  : process.execPath;
 const includes = process.argv.slice(2).flatMap((plugin) => ["--include", plugin]);
 const args = [
   "compile",

@@ -143,3 +143,17 @@ t.test("what documents link to is there", async (t) => {
     }
   }
 });
+
+t.test("Deno is given the packages that npm is given", async (t) => {
+  const { dependencies } = JSON.parse(read("package.json"));
+  const { imports } = JSON.parse(read("deno.json"));
+  for (const [name, target] of Object.entries<string>(imports)) {
+    const [, npmName, version] = /^npm:([^@]+)@([\d.]+)/.exec(target) ?? [];
+    if (npmName !== undefined) t.equal(dependencies[npmName], version, name);
+    else t.ok(existsSync(join(root, target)), target);
+  }
+  const needed = sources.concat("vendor/std-cli/parse_args.js").flatMap((file) =>
+    [...read(file).matchAll(/^import [^"]*from "((?!node:)[a-z@][^"]*)";/gm)].map(([, name]) => name!)
+  );
+  t.same(needed.filter((name) => !(name in imports)), []);
+});

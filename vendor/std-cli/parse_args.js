@@ -1,3 +1,4 @@
+// @ts-self-types="./parse_args.d.ts"
 // A stand-in for `parseArgs` of @std/cli, over minimist, from which the original descends. Where the two part
 // ways (`--no-x`, repeated flags, values that begin with a dash, `collect`), long flags are first spelled
 // `--key=value` by the original's rules, and the result is put in its shape afterwards.
