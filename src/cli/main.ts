@@ -1,11 +1,12 @@
 import { PluginError, TaskmasterError, UsageError } from "../base/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
 import { changedBy } from "../base/runtime_variables.ts";
+import { describeDenied } from "../base/start_words.ts";
 import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
 import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
-import { type Generation, selfCommand, takeGeneration } from "../slave/self.ts";
+import { type Generation, isBinary, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
 import { oddVariables } from "./environment_name.ts";
 import { exit } from "./exit.ts";
@@ -35,7 +36,7 @@ async function carryOut(argv: readonly string[]): Promise<number> {
     forgetTuning();
     const { generation, parentPid } = takeGeneration();
     refuseRecursion(generation, argv);
-    const changed = changedBy(process, selfCommand([]).args.length === 0);
+    const changed = changedBy(process, isBinary());
     if (changed !== null) throw new UsageError(`Cannot run: ${changed}`);
     if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
     guardExits(endedEarly);
@@ -83,6 +84,11 @@ export function report(error: unknown): number {
     const text = error instanceof PluginError ? error.text : error.message;
     lineOverStatus(process.stderr, `taskmaster: ${text}`, new Foreground().isForeground);
     return error.exitCode;
+  }
+  const denied = describeDenied(error);
+  if (denied !== undefined) {
+    process.stderr.write(`taskmaster: ${denied}\n`);
+    return 2;
   }
   const { message, stack } = describeError(error);
   const text = hasPluginFrames(stack)

@@ -226,7 +226,7 @@ export class MasterProgram {
       fault: fault?.message,
       late,
       deadPath,
-      resumeCommand: resumeCommand(programWords(this.#invocation.env), this.#invocation.argv),
+      resumeCommand: resumeCommand(programWords(this.#invocation), this.#invocation.argv),
     };
   }
 }

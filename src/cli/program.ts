@@ -1,20 +1,25 @@
 import { basename, delimiter, dirname, join, relative } from "node:path";
-import { selfCommand } from "../slave/self.ts";
+import { denoFlags, startWords } from "../base/start_words.ts";
+import { isBinary } from "../slave/self.ts";
+import type { Invocation } from "./invocation.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */
 export function compiledBinary(): string | undefined {
-  // A runtime needs to be told what to run.
-  const { command, args } = selfCommand([]);
-  return args.length === 0 ? command : undefined;
+  return isBinary() ? process.execPath : undefined;
 }
 
-/** The words a person types to start this program again, as it was started: for commands to copy. */
-export function programWords(env: Readonly<Record<string, string | undefined>>): string[] {
+/**
+ * The words a person types to start this program again, for commands to copy: those that were typed, where the system
+ * tells, or what comes close.
+ */
+export function programWords({ env, argv }: Pick<Invocation, "env" | "argv">): readonly string[] {
+  const typed = startWords(argv);
+  if (typed !== null) return typed;
   const binary = compiledBinary();
   if (binary !== undefined) return [isOnPath(binary, env) ? basename(binary) : fromHere(binary)];
   const runtime = basename(process.execPath).replace(/\.exe$/, "");
   const entry = fromHere(process.argv[1] ?? "mod.ts");
-  return runtime === "deno" ? [runtime, "run", "-A", entry] : [runtime, entry];
+  return runtime === "deno" ? [runtime, "run", ...denoFlags(), entry] : [runtime, ...process.execArgv, entry];
 }
 
 function isOnPath(binary: string, env: Readonly<Record<string, string | undefined>>): boolean {

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { forChild } from "../base/runtime_variables.ts";
+import { denoFlags } from "../base/start_words.ts";
 import { isTuned, type Role, tuned } from "../base/tuning.ts";
 
 /** How to start a process: a program and its arguments. */
@@ -26,10 +27,10 @@ export type Generation = "first" | "slave" | "worker";
  */
 export function selfCommand(args: readonly string[]): Command {
   const command = process.execPath;
-  if (isCompiled(process.argv[1] ?? "", command)) return { command, args };
+  if (isBinary()) return { command, args };
   const entry = new URL("../../mod.ts", import.meta.url);
   const script = entry.protocol === "file:" ? fileURLToPath(entry) : entry.href;
-  if (process.versions.deno !== undefined) return { command, args: ["run", "-A", script, ...args] };
+  if (process.versions.deno !== undefined) return { command, args: ["run", ...denoFlags(), script, ...args] };
   const flags = process.execArgv.filter((flag) => !flag.startsWith("--inspect"));
   return { command, args: [...flags, script, ...args] };
 }
@@ -73,7 +74,7 @@ export function beginTuned(argv: readonly string[]): void {
   const { execve, argv0, execPath, env, platform, versions } = process;
   const role = roles.get(argv.find((word) => roles.has(word)) ?? "");
   if (role === undefined || isTuned(env, role) || versions.bun === undefined || platform === "win32") return;
-  if (!isCompiled(process.argv[1] ?? "", execPath) || namesOpenFile(argv, env)) return;
+  if (!isBinary() || namesOpenFile(argv, env)) return;
   try {
     const { command, args } = writingInBackground({ command: execPath, args: [argv0, ...argv] });
     execve?.call(process, command, [...args], tuned(env, role));
@@ -119,6 +120,11 @@ export function refuseWithinWorker(): void {
     "Cannot start a slave: this process was started as a worker of one. " +
       "Start slaves where a worker does not come by, or by the command `taskmaster slave`.",
   );
+}
+
+/** Whether this process is the compiled binary; else a runtime runs the source. */
+export function isBinary(): boolean {
+  return isCompiled(process.argv[1] ?? "", process.execPath);
 }
 
 /** Bun's and Deno's compiled binaries hold the entry script in a file system of their own. */

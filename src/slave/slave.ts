@@ -1,6 +1,7 @@
 import { monotonicMs, random } from "../base/clock.ts";
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { refuseWithoutChildren } from "../base/start_words.ts";
 import { version } from "../base/version.ts";
 import { dial } from "../link/dial.ts";
 import { TlsClient } from "../link/tls_client.ts";
@@ -15,11 +16,12 @@ export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./types.ts";
  * Runs the handlers of a plugin for a master: one connection, and worker processes that it watches. Connects for ever.
  * Signals are the caller's: the first should call `drain`, the second `kill`.
  *
- * @throws {ConnectError} if a certificate, key or CA cannot be used.
+ * @throws {ConnectError} if a certificate, key or CA cannot be used, or Deno does not allow to start workers.
  * @throws {Error} in a process that was started as a worker.
  */
 export function startSlave(options: SlaveOptions): Slave {
   refuseWithinWorker();
+  refuseWithoutChildren();
   const slaveId = randomUUID();
   const tls = options.tls && new TlsClient(options.tls);
   return new Supervisor({

@@ -1,7 +1,7 @@
 import t from "tap";
-import { symlinkSync } from "node:fs";
+import { existsSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { portOf, root, runtimes, Scenario } from "./harness.ts";
+import { portOf, type Program, root, runtimes, Scenario } from "./harness.ts";
 
 type Runtime = keyof typeof runtimes;
 const pairs: readonly (readonly [Runtime, Runtime])[] = [
@@ -41,6 +41,82 @@ t.test("the program starts through a symbolic link", async (t) => {
     const program = scenario.start([...runtimes[runtime].slice(0, -1), link], ["version"]);
     t.equal(await program.ended, 0, runtime);
     t.match(program.stdout, /^taskmaster \d/, runtime);
+  }
+});
+
+/** A run of a plugin that says what its worker is allowed, under Deno with these flags. */
+function underDeno(scenario: Scenario, flags: readonly string[], text = ""): Program {
+  const [deno] = runtimes.deno;
+  const plugin = join(scenario.folder, "p.ts");
+  writeFileSync(
+    plugin,
+    `${text}; export const getJobs = () => [1];
+     export const handleJob = () => console.log(["run", "read", "ffi"].map((name) =>
+       name + "=" + Deno.permissions.querySync({ name }).state).join(" "));`,
+  );
+  const words = ["run", plugin, "--host", "127.0.0.1:0", "--procs", "1"];
+  return scenario.start([deno!, "run", ...flags, join(root, "mod.ts")], words);
+}
+
+const allowed = ["env", "net", "read", "run", "sys", "write"].map((name) => `--allow-${name}`);
+
+t.test("workers under Deno are allowed what their master is, and no more", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const run = underDeno(scenario, allowed);
+  t.equal(await run.ended, 0, run.stderr);
+  t.match(run.stderr, "run=granted read=granted ffi=prompt");
+});
+
+t.test("an import map and V8's flags reach the workers of Deno", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  writeFileSync(join(scenario.folder, "map.json"), '{ "imports": { "mapped": "./mapped.ts" } }');
+  writeFileSync(join(scenario.folder, "mapped.ts"), "export {};");
+  const map = ["--import-map", join(scenario.folder, "map.json")];
+  const text = 'import "mapped"; import "./mapped"; if (typeof gc !== "function") throw new Error("no flag")';
+  const flags = ["-A", ...map, "--unstable-sloppy-imports", "--v8-flags=--expose-gc"];
+  const run = underDeno(scenario, flags, text);
+  t.equal(await run.ended, 0, run.stderr);
+});
+
+t.test("without --allow-run, a run and a slave under Deno give up with a sentence", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const flags = allowed.filter((flag) => flag !== "--allow-run");
+  const run = underDeno(scenario, flags);
+  t.equal(await run.ended, 5);
+  t.match(run.stderr, /^taskmaster: Cannot start worker processes: .*--allow-run/);
+  t.notOk(existsSync(join(scenario.folder, "p.state")), "before it touched anything");
+  const [deno] = runtimes.deno;
+  const slave = scenario.slave(1, [], [deno!, "run", ...flags, join(root, "mod.ts")]);
+  t.equal(await slave.ended, 5, slave.stderr);
+  t.match(slave.stderr, /--allow-run/);
+  const blind = underDeno(scenario, ["--allow-run"]);
+  t.equal(await blind.ended, 2);
+  t.match(blind.stderr, /^taskmaster: Deno does not allow what this program needs: .*-A\.$/m);
+});
+
+t.test("what resumes a run is what was typed", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const plugin = join(scenario.folder, "long.ts");
+  writeFileSync(
+    plugin,
+    "export async function* getJobs() { yield 1; await new Promise(() => {}); } export const handleJob = () => {};",
+  );
+  const [bun, entry] = runtimes.bun, [deno] = runtimes.deno, [node] = runtimes.node;
+  const starts = [[bun!, "--smol", entry!], [deno!, "run", "--quiet", ...allowed, entry!], [
+    node!,
+    "--no-warnings",
+    entry!,
+  ]];
+  for (const words of starts) {
+    const run = scenario.start(words, ["run", plugin, "--host", "127.0.0.1:0", "--procs", "1"]);
+    await run.printed(/joined/);
+    run.signal("SIGINT");
+    t.equal(await run.ended, 130, run.stderr);
+    t.match(run.stderr, `Resume with: ${words.join(" ")} run ${plugin}`);
   }
 });
 

@@ -9,7 +9,7 @@ import { settle } from "../settings.ts";
 import { makeCertificate } from "../tls/make_certificate.ts";
 
 /** Makes a self-signed certificate and its key, and says how they are used. */
-export async function cert({ line, env }: Invocation): Promise<number> {
+export async function cert({ line, env, argv }: Invocation): Promise<number> {
   if (line.words.length > 0) {
     throw new UsageError(
       "`taskmaster cert` takes no words: names go behind --name. See `taskmaster help cert`.",
@@ -21,7 +21,7 @@ export async function cert({ line, env }: Invocation): Promise<number> {
   const hosts = settings.name ?? ownHosts();
   const { hash, names, untilMs } = await makeCertificate({ certPath, keyPath, hosts });
   const fingerprint = formatFingerprint(hash);
-  const program = programWords(env);
+  const program = programWords({ env, argv });
   const files = ["--tls-cert", certPath, "--tls-key", keyPath];
   process.stdout.write([
     `Made ${certPath} and its private key ${keyPath}, for ${names}, good until ${isoDate(untilMs)}`,

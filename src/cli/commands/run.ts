@@ -1,4 +1,5 @@
 import { formatAddress } from "../../base/address.ts";
+import { refuseWithoutChildren } from "../../base/start_words.ts";
 import type { OptionName } from "../options.ts";
 import type { Invocation } from "../invocation.ts";
 import { LocalSlave } from "../local_slave.ts";
@@ -6,6 +7,7 @@ import { type MasterProgram, startMasterProgram } from "../master_program.ts";
 
 /** A master on loopback, and one slave of this machine that ends with it. */
 export async function run(invocation: Invocation): Promise<number> {
+  refuseWithoutChildren();
   const program = await startMasterProgram(invocation);
   const slave = new LocalSlave({
     args: slaveArgs(invocation, program),
