@@ -3,7 +3,7 @@ import type { RunState, Stranded } from "../core/types.ts";
 import { decode } from "../protocol/codec.ts";
 import { jobJson } from "../state/job_json.ts";
 import type { StateReport } from "../state/read_state.ts";
-import { repeatedText } from "../terminal/summary.ts";
+import { countLines } from "../terminal/summary.ts";
 
 /** Longest job or cursor in JSON, as in dead letters. */
 const jobCharsMax = 4_096;
@@ -14,7 +14,7 @@ const strandedShownMax = 10;
 export function stateLines(report: StateReport): string[] {
   const { path, version, identity, epoch, state, savedAtMs } = report;
   const args = Object.entries(identity.args).map(([name, value]) => printable(`${name}=${value}`));
-  const { handedOut, done, skipped, dead, last, settings } = state;
+  const { last, settings } = state;
   const stranded = strandedCount(state);
   return [
     `${path} (format ${version}, saved ${new Date(savedAtMs).toISOString()})`,
@@ -24,8 +24,7 @@ export function stateLines(report: StateReport): string[] {
     `  Run: ${printable(identity.runId)}, epoch ${epoch}, ${state.complete ? "finished" : "not finished"}${
       state.final ? "" : "; its master runs, or died without a last save"
     }`,
-    `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded`,
-    `  Repeated: ${repeatedText(state)}`,
+    ...countLines(state, stranded),
     `  Settings: ${settings.size === 0 ? "none" : [...settings].map(settingText).join(", ")}`,
     `  Last: ${last === null ? "nothing was handed out yet" : printable(json(last.cursor))}`,
     ...strandedLines(state.stranded),

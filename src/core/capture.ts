@@ -19,6 +19,7 @@ export function stateOf(
   return {
     ...rest,
     ...jobs.counters,
+    againToCome: jobs.againToCome,
     last: furthest.handedOut(),
     firstJobHash: furthest.firstJobHash,
     stranded,

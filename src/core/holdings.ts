@@ -115,6 +115,16 @@ export class Holdings {
       .filter(({ jobs }) => jobs.length > 0);
   }
 
+  /** Of what `held` names, under leases of other masters: jobs that did not begin. `begun`: those that run in workers. */
+  untouched(masterId: string, begun: Ranges): readonly LeaseJobs[] {
+    return [...this.#leases.values()]
+      .filter(({ lease }) => lease.name.masterId !== masterId)
+      .map(({ lease, queued, running }) => {
+        return { lease: lease.name, jobs: unite(queued.ranges, subtract(running.ranges, begun)) };
+      })
+      .filter(({ jobs }) => jobs.length > 0);
+  }
+
   /** The master's answer to `ready`: drops all but these jobs. Returns what to abort. */
   applyKeep(leases: readonly LeaseJobs[]): readonly Abort[] {
     this.#answered = 0;

@@ -56,6 +56,10 @@ export class Jobs {
   readonly reclaims = new Reclaims();
   readonly #burying = new Map<number, Piece>();
   readonly #memory: Memory;
+  /** What the state that this master began with had handed out: a dead master may have handed out more. */
+  readonly handedOutBefore: number;
+  /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
+  #againToCome: number;
   /** The furthest job ever handed out by this master; null until there is one. */
   lastHandedOut: JobSpan | null = null;
 
@@ -63,6 +67,8 @@ export class Jobs {
     const { handedOut = 0, handedOutAgain = 0, done = 0, skipped = 0, dead = 0 } = state ?? {};
     const { repeated = 0, repeatedAtLeast = false } = state ?? {};
     this.counters = { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast };
+    this.handedOutBefore = handedOut;
+    this.#againToCome = state?.againToCome ?? 0;
     this.#memory = new Memory(bytesMax);
   }
 
@@ -132,15 +138,41 @@ export class Jobs {
     );
     const last = parts.at(-1)!;
     this.lastHandedOut = last.cut(last.end - 1, last.end);
+    this.#countAgain(last.end - this.counters.handedOut);
     this.counters.handedOut = last.end;
     const pieces = parts.map((span) => ({ span, history: untried, holder: null, avoid: "" }));
     return this.#lease(name, session, "no", pieces);
   }
 
+  /** The source yields again, from the first on, what was handed out before: that many jobs, as far as is known. */
+  sourceStartedOver(): void {
+    this.#againToCome = this.counters.handedOut - this.counters.handedOutAgain;
+  }
+
+  /** Of the jobs that were handed out before the source started over, how many it has not yielded again yet. */
+  get againToCome(): number {
+    return this.#againToCome;
+  }
+
+  #countAgain(count: number): void {
+    const again = Math.min(count, this.#againToCome);
+    this.#againToCome -= again;
+    this.counters.handedOutAgain += again;
+    this.counters.repeated += again;
+  }
+
   /** READY -> LEASED: pieces that were taken out of `returned`. */
   leaseReturned(name: LeaseName, session: Session, alone: Alone, pieces: readonly Piece[]): Lease {
-    for (const { holder, span } of pieces) if (holder !== null) this.counters.repeated += span.count;
+    for (const { holder, span } of pieces) if (holder !== null) this.#countLost(span.count);
     return this.#lease(name, session, alone, pieces);
+  }
+
+  /**
+   * Jobs that were lost with their slave are handed out again: nobody alive knows whether they had begun. They count,
+   * unless `repeated` is what is known for certain, and there may be more.
+   */
+  #countLost(count: number): void {
+    if (!this.counters.repeatedAtLeast) this.counters.repeated += count;
   }
 
   /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */

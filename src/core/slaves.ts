@@ -1,5 +1,5 @@
 import { silentHeartbeatsMax } from "../base/limits.ts";
-import { unite } from "../base/range_set.ts";
+import { countOf, intersect, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Answers } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
@@ -29,12 +29,15 @@ export class Slaves {
   #reclaimEndsMs: number;
   /** On the patient clock: nobody can be silent before. */
   #judgeAtMs = Infinity;
+  readonly #masterId: string;
+  /** By slave id: jobs that its latest `ready` was counted for, which it names again if it did not hear the answer. */
+  #counted = new Map<string, Ranges>();
   /** Some are silent, and it is not clear yet whether all are: one that is heard tells. */
   #isInDoubt = false;
 
   constructor(
     parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience },
-    { heartbeatMs, reclaimMs }: Pick<RunSettings, "heartbeatMs" | "reclaimMs">,
+    { heartbeatMs, reclaimMs, masterId }: Pick<RunSettings, "heartbeatMs" | "reclaimMs" | "masterId">,
     nowMs: number,
     emit: (effect: Effect) => void,
   ) {
@@ -42,6 +45,7 @@ export class Slaves {
     this.#sessions = parts.sessions;
     this.#answers = parts.answers;
     this.#patience = parts.patience;
+    this.#masterId = masterId;
     this.#reclaimEndsMs = nowMs + reclaimMs;
     this.#silenceMs = silentHeartbeatsMax * heartbeatMs;
     this.#quietMs = (silentHeartbeatsMax - 1) * heartbeatMs;
@@ -49,7 +53,8 @@ export class Slaves {
   }
 
   /** A slave gets back what it names and still may have; it drops the rest. Its older session, if any, ends. */
-  joined({ session: id, slaveId, slaveName, credit, held }: Joined, nowMs: number): Session {
+  joined(joined: Joined, nowMs: number): Session {
+    const { session: id, slaveId, slaveName, credit, held } = joined;
     const heardMs = this.#patience.time(nowMs);
     if (this.#reclaimEndsMs === Infinity) this.#reclaimEndsMs = heardMs + this.#silenceMs;
     const session = this.#sessions.add(id, slaveId, slaveName, heardMs);
@@ -61,9 +66,29 @@ export class Slaves {
       if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced");
     }
     this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll(slaveId));
+    this.#countForgotten(joined);
     this.#emit({ kind: "keep", session: id, leases: kept });
     this.#sessions.change(session, { credit, held: this.#jobs.leases.heldBy(id) });
     return session;
+  }
+
+  /**
+   * Counts what this slave began under leases that a dead master made after its last save: the state does not know
+   * of these jobs, so the source yields them again, under the same numbers.
+   */
+  #countForgotten({ slaveId, held, untouched = [] }: Joined): void {
+    const behind: Ranges = [this.#jobs.handedOutBefore, Infinity];
+    const idle = new Map(untouched.map(({ lease, jobs }) => [leaseKey(lease), jobs]));
+    const before = this.#counted.get(slaveId) ?? [];
+    let began: Ranges = [];
+    for (const { lease, jobs } of merged(held)) {
+      if (lease.masterId === this.#masterId) continue;
+      const forgotten = subtract(intersect(jobs, behind), idle.get(leaseKey(lease)) ?? []);
+      this.#jobs.counters.repeated += countOf(subtract(forgotten, before));
+      began = unite(began, forgotten);
+    }
+    if (began.length > 0) this.#counted.set(slaveId, began);
+    else this.#counted.delete(slaveId);
   }
 
   #reclaim(session: Session, name: LeaseName, jobs: Ranges): LeaseJobs {

@@ -93,6 +93,7 @@ export class SourceState {
       this.ignoredLast = true;
       this.close();
     } else {
+      this.#jobs.sourceStartedOver();
       this.#emit({
         kind: "warn",
         message: `${startedOver}, so jobs that are done run again. ${advice}, or use --reset to start over.`,

@@ -57,6 +57,8 @@ export type RunState = Readonly<{
   handedOut: number;
   /** Of `handedOut`: jobs that were handed out before, and that a source which started over yielded once more. */
   handedOutAgain: number;
+  /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
+  againToCome: number;
   done: number;
   skipped: number;
   /** Dead letters, over all starts. */
@@ -126,6 +128,8 @@ export type RunEvent =
     slaveName: string;
     credit: number;
     held: readonly LeaseJobs[];
+    /** Of `held`, under leases of other masters: what did not begin. */
+    untouched?: readonly LeaseJobs[];
   }>
   /** Bytes came from this session. */
   | Readonly<{ kind: "heard"; session: SessionId }>

@@ -140,8 +140,8 @@ export class Session {
     this.#at = "ready";
     this.#credit = this.#creditTold = message.credit;
     const { slaveId, name } = this.intro;
-    const { credit, held } = message;
-    this.#tell({ kind: "joined", session: this.id, slaveId, slaveName: name, credit, held });
+    const { credit, held, untouched = [] } = message;
+    this.#tell({ kind: "joined", session: this.id, slaveId, slaveName: name, credit, held, untouched });
   }
 
   #answer(message: Extract<SlaveMessage, { kind: "answer" }>, at: string): void {

@@ -4,6 +4,14 @@ import { FrameError } from "./frame_error.ts";
 /** Turns a decoded value into what a field holds, or refuses it. `field` is for the words only. */
 export type Check<T> = (value: unknown, field: string) => T;
 
+/** What an absent field is, in the check of one that may be absent. */
+const absent = Symbol("absent");
+
+/** Undefined where the field is absent, else what passes `check`. */
+export function optional<T>(check: Check<T>): Check<T | undefined> {
+  return Object.assign((value: unknown, field: string) => check(value, field), { [absent]: true });
+}
+
 /** The checks of all fields of one record. */
 export type Shape<R> = { readonly [F in keyof R]-?: Check<R[F]> };
 
@@ -120,11 +128,13 @@ function recordOf<R>(shape: Shape<R>, isOpen: boolean): Check<R> {
   return (value, field) => {
     const given = plainObject(value, field);
     const checked = {} as R;
+    let absences = 0;
     for (const name of names) {
-      if (!Object.hasOwn(given, name)) throw wrong(`${field}.${name}`, "is missing");
-      checked[name] = shape[name](given[name], `${field}.${name}`);
+      if (Object.hasOwn(given, name)) checked[name] = shape[name](given[name], `${field}.${name}`);
+      else if (absent in shape[name]) absences++;
+      else throw wrong(`${field}.${name}`, "is missing");
     }
-    if (!isOpen && Object.keys(given).length !== names.length) {
+    if (!isOpen && Object.keys(given).length !== names.length - absences) {
       throw wrong(field, `has fields besides ${names.join(", ")}`);
     }
     return checked;

@@ -22,8 +22,16 @@ export type LateError = Readonly<{ seq: number | null; message: string }>;
 
 /** What a slave says to its master. */
 export type SlaveMessage =
-  /** First after WELCOME, and only then. Names all jobs held, or finished and not known to be saved. */
-  | Readonly<{ kind: "ready"; credit: number; held: readonly LeaseJobs[] }>
+  /**
+   * First after WELCOME, and only then. Names all jobs held, or finished and not known to be saved. `untouched`: of those
+   * under leases of other masters than this one, the jobs that did not begin; to a master that named this feature.
+   */
+  | Readonly<{
+    kind: "ready";
+    credit: number;
+    held: readonly LeaseJobs[];
+    untouched?: readonly LeaseJobs[] | undefined;
+  }>
   /** The new total of jobs this slave may hold. */
   | Readonly<{ kind: "credit"; credit: number }>
   /**

@@ -25,6 +25,7 @@ import {
   nullable,
   oneOf,
   openFields,
+  optional,
   ranges,
   record,
   type Shape,
@@ -98,7 +99,7 @@ const args = record(1_000, text(1 << 16));
 const plugin = fields<Welcome["plugin"]>({ name, export: name, hash: bytes(hashBytes) });
 
 const slaveMessages: Table<SlaveMessage> = {
-  ready: { credit, held: list(leaseJobs) },
+  ready: { credit, held: list(leaseJobs), untouched: optional(list(leaseJobs)) },
   credit: { credit },
   answer: {
     number: counted,

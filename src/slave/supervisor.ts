@@ -4,7 +4,8 @@ import { resolve } from "node:path";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { Holdings } from "../core/holdings.ts";
-import type { LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
+import { untouchedFeature } from "../protocol/handshake.ts";
+import type { LeaseJobs, LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
 import { workerCommand } from "./self.ts";
@@ -211,7 +212,12 @@ export class Supervisor implements Slave {
     const { args, runId, timeoutMs } = welcome;
     this.#workforce.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
     this.#notice = "";
-    this.#uplink!.send({ kind: "ready", credit: this.#answers.readyCredit(), held: this.#holdings.held() });
+    this.#uplink!.send({
+      kind: "ready",
+      credit: this.#answers.readyCredit(),
+      held: this.#holdings.held(),
+      ...this.#untouched(welcome),
+    });
     if (this.#stopping.why === "signal") this.#uplink!.send({ kind: "leaving" });
     this.#tick();
     this.#setTimer();
@@ -237,6 +243,13 @@ export class Supervisor implements Slave {
       "The plugin was edited: this slave takes nothing new, finishes what runs, and ends",
     );
     this.drain();
+  }
+
+  /** What did not begin of the jobs that an earlier master leased, for a master that wants to know. */
+  #untouched({ features, masterId }: Welcome): { untouched?: readonly LeaseJobs[] } {
+    if (!features.includes(untouchedFeature)) return {};
+    const untouched = this.#holdings.untouched(masterId, this.#workforce.running());
+    return untouched.length === 0 ? {} : { untouched };
   }
 
   #onMessage(message: MasterMessage): void {

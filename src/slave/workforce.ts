@@ -1,5 +1,5 @@
 import { elapsed } from "../base/clock.ts";
-import { countOf } from "../base/range_set.ts";
+import { countOf, unite } from "../base/range_set.ts";
 import { invariant } from "../base/errors.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
@@ -118,6 +118,13 @@ export class Workforce {
   /** Whether a worker has nothing to do. */
   get isHungry(): boolean {
     return this.seats.some((seat) => seat.held === 0 && seat.takesJobs);
+  }
+
+  /** Jobs that run in workers, as far as their notes say. */
+  running(): Ranges {
+    return this.seats.filter(({ held }) => held > 0)
+      .map(({ process }) => suspectsOf(process.readNote(), this.#concurrency))
+      .reduce<Ranges>(unite, []);
   }
 
   want(procs: number): void {

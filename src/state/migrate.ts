@@ -20,6 +20,7 @@ function fromVersion1(body: unknown): unknown {
   const fields = asFields(head, "the head");
   const added = {
     handedOutAgain: 0,
+    againToCome: 0,
     repeatedAtLeast: true,
     final: true,
     settings: {},

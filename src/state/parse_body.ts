@@ -52,6 +52,7 @@ function parseRun(fields: Readonly<Record<string, unknown>>): Omit<RunState, "st
   return {
     handedOut: asCount(fields.handedOut, "handedOut"),
     handedOutAgain: asCount(fields.handedOutAgain, "handedOutAgain"),
+    againToCome: asCount(fields.againToCome, "againToCome"),
     done: asCount(fields.done, "done"),
     skipped: asCount(fields.skipped, "skipped"),
     dead: asCount(fields.dead, "dead"),

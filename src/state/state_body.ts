@@ -30,10 +30,10 @@ function identityFields({ runId, plugin, exportName, args, pluginHash }: Identit
 }
 
 function runFields(state: RunState) {
-  const { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast } = state;
+  const { handedOut, handedOutAgain, againToCome, done, skipped, dead, repeated, repeatedAtLeast } = state;
   const { last, firstJobHash, complete, final } = state;
   return {
-    ...{ handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast },
+    ...{ handedOut, handedOutAgain, againToCome, done, skipped, dead, repeated, repeatedAtLeast },
     last: last === null ? null : [last.cursor, last.jobHash],
     ...{ firstJobHash, complete, final },
     // Names begin with a letter, so they stay in this order.

@@ -130,32 +130,33 @@ function headline({ outcome, dead, late, saveError, fault }: Ending): string {
 }
 
 function counts(ending: Ending): string[] {
-  const { handedOut, done, skipped, dead, stranded, settledNow, elapsedMs } = ending;
+  const { stranded, settledNow, elapsedMs } = ending;
   const rate = elapsedMs > 0 ? settledNow * 1_000 / elapsedMs : 0;
   return [
-    `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded`,
-    `  Repeated: ${repeatedText(ending)}`,
+    ...countLines(ending, stranded),
     `  This start: ${plural(settledNow, "job")} in ${formatElapsed(elapsedMs)}, ${
       formatRate(rate).trimStart()
     }`,
   ];
 }
 
-/** How many runs were repeated, as far as it is known. */
-export function repeatedText(
-  { repeated, repeatedAtLeast, handedOut, handedOutAgain }: Pick<
-    Ending,
-    "repeated" | "repeatedAtLeast" | "handedOut" | "handedOutAgain"
-  >,
-): string {
-  const again = handedOutAgain === 0
+type Counted = Pick<
+  Ending,
+  "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
+>;
+
+/** What became of the jobs, over all starts: two lines. `handedOut` counts a job again that a source yielded again. */
+export function countLines(counted: Counted, stranded: number): string[] {
+  const { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast } = counted;
+  const jobs = handedOutAgain === 0
     ? ""
-    : `; ${handedOutAgain} of the ${handedOut} were handed out before, for getJobs ` +
-      `started over: as far as is known there are ${handedOut - handedOutAgain} different jobs`;
-  const least = repeatedAtLeast
-    ? ` (what a master did that was killed since its last save is not known)`
-    : "";
-  return `${repeatedAtLeast ? "at least " : ""}${repeated}${least}${again}`;
+    : ` (as far as is known ${handedOut - handedOutAgain} different jobs: getJobs started over)`;
+  const least = repeatedAtLeast ? "at least " : "";
+  const why = repeatedAtLeast ? " (a master was killed: what it did since its last save is not known)" : "";
+  return [
+    `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded${jobs}`,
+    `  Repeated: ${least}${repeated}${why}`,
+  ];
 }
 
 function failures({ failures, dead, deadPath }: Ending): string[] {

@@ -71,9 +71,15 @@ export class TestRun {
     return this;
   }
 
-  join(session: number, credit: number, held: readonly LeaseJobs[] = [], slaveId = `s${session}`): this {
+  join(
+    session: number,
+    credit: number,
+    held: readonly LeaseJobs[] = [],
+    slaveId = `s${session}`,
+    untouched: readonly LeaseJobs[] = [],
+  ): this {
     this.#sessions.push(session);
-    return this.say({ kind: "joined", session, slaveId, slaveName: slaveId, credit, held });
+    return this.say({ kind: "joined", session, slaveId, slaveName: slaveId, credit, held, untouched });
   }
 
   answer(session: number, lease: LeaseName, answer: Partial<Answer>): this {

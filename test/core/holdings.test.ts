@@ -102,6 +102,13 @@ t.test("answers are said again in the next session, unless a durable state cover
   finish(holdings, 1, 1, { failed: [failure(2)] });
   t.same(holdings.welcome("run"), []);
   t.same(holdings.held(), [{ lease: name(1), jobs: [1, 4] }], "done, failed and running");
+  t.same(holdings.untouched("m2", [3, 4]), [], "all of them began");
+  t.same(
+    holdings.untouched("m2", []),
+    [{ lease: name(1), jobs: [3, 4] }],
+    "one is at a worker, and did not begin",
+  );
+  t.same(holdings.untouched("m1", []), [], "of a lease of this very master");
   t.same(holdings.takeAnswers(), [], "not before the master said what it keeps");
   t.same(holdings.applyKeep([{ lease: name(1), jobs: [1, 4] }]), []);
   const [answer] = holdings.takeAnswers();

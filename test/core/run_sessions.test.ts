@@ -157,6 +157,43 @@ t.test("after a restart leased jobs wait for their slave, the others do not", as
   t.equal(next.status.repeated, 4);
 });
 
+t.test("what a slave began and the state does not know of is repeated: a dead master had leased it", async (t) => {
+  const first = new TestRun().yield(10).join(1, 2);
+  first.leases();
+  const next = new TestRun(first.state, { masterId: "m2" });
+  const lease = m1(2);
+  const untouched = [{ lease, jobs: [7, 9] }];
+  next.join(1, 2, [{ lease: m1(1), jobs: [0, 2] }, { lease, jobs: [2, 9] }], "s1", untouched);
+  t.same(next.take("keep")[0]!.leases, [{ lease: m1(1), jobs: [0, 2] }], "what the state knows of goes on");
+  t.equal(next.status.repeated, 5, "2 to 6; the others did not begin");
+  next.join(2, 2, [{ lease: m1(1), jobs: [0, 2] }, { lease, jobs: [2, 9] }], "s1", [{ lease, jobs: [8, 9] }]);
+  t.equal(next.status.repeated, 6, "named again since it heard no answer: those are counted, but not 7");
+  next.join(3, 2, [{ lease: m1(3), jobs: [4, 6] }], "s3");
+  t.equal(next.status.repeated, 8, "another slave ran two of them, too");
+  next.yield(8).leases();
+  t.equal(next.status.repeated, 8, "they are counted once");
+  t.equal(new TestRun(next.state).status.repeated, 8, "and for good");
+});
+
+t.test("what a slave names of leases of this master is no sign of a repetition", async (t) => {
+  const run = new TestRun().yield(4).join(1, 4);
+  const [lease] = run.leases();
+  run.join(2, 4, [{ lease: lease!.lease, jobs: [0, 4] }], "s1");
+  t.equal(run.status.repeated, 0);
+});
+
+t.test("lost jobs do not count where what is said is the least: nobody alive knows whether they began", async (t) => {
+  const first = new TestRun().yield(4).join(1, 4);
+  first.leases();
+  const known = new TestRun(first.state, { masterId: "m2", reclaimMs: 0 }).join(2, 4);
+  known.leases();
+  t.match(known.status, { repeated: 4, repeatedAtLeast: false });
+  const killed = { ...first.state, repeatedAtLeast: true };
+  const next = new TestRun(killed, { masterId: "m2", reclaimMs: 0 }).join(2, 4);
+  next.leases();
+  t.match(next.status, { repeated: 0, repeatedAtLeast: true });
+});
+
 t.test("what a slave that came back does not name is ready at once", async (t) => {
   const run = new TestRun().yield(3).join(1, 3);
   run.leases();

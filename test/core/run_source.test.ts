@@ -41,6 +41,20 @@ t.test("an unfinished run whose source starts over warns, and runs it again", as
   t.equal(run.status.inFlight, 3);
 });
 
+t.test("what a source that starts over yields again is counted as such, but what is new is not", async (t) => {
+  const run = new TestRun({ ...stateAfter(5, true), complete: false }, {}, 0).yield(7).join(1, 3);
+  run.done(run.leases()[0]!);
+  t.match(run.status, { handedOut: 8, handedOutAgain: 3, repeated: 3, done: 8 });
+  // Stopped here. The plugin is mended, and goes on at its `last`: two of the first five are still to come.
+  const mended = new TestRun(run.state, { masterId: "m2" }, 3).yield(4).join(2, 10);
+  mended.leases();
+  t.match(mended.status, { handedOut: 12, handedOutAgain: 5, repeated: 5 }, "seven different jobs");
+  // Or it is not, and starts over once more.
+  const again = new TestRun(run.state, { masterId: "m2" }, 0).yield(7).join(2, 10);
+  again.leases();
+  t.match(again.status, { handedOut: 15, handedOutAgain: 8, repeated: 8 }, "seven different jobs, too");
+});
+
 t.test("a finished run whose source starts over hands out nothing", async (t) => {
   const state = stateAfter(5, true);
   t.equal(state.complete, true);

@@ -216,3 +216,83 @@ row("a master cut off from all slaves, and healed: nothing is run again", async 
   t.same(stage.entries("A"), []);
   t.equal(events(master, "joined").length, 4, "both came back as new sessions");
 });
+
+row("Repeated says what ran again, as far as slaves that lived on can tell", async (t, stage) => {
+  const script = "40*ok,@gate:b,60*gate:a";
+  const first = stage.scripted(script, [...heartbeat, "--checkpoint", "1h"]);
+  const port = await portOf(first);
+  const slaves = [stage.hand(port, ["--concurrency", "3"]), stage.hand(port, ["--procs", "2"])];
+  await until(() => stage.entries("E").length === 40, "the first ones ended");
+  stage.open("b");
+  await until(() => stage.entries("B").length === 45, "as many begun as run at once");
+  first.signal("SIGKILL");
+  await first.ended;
+  t.match(await stage.state(), { handedOut: 0, final: false }, "no state knows of any");
+
+  const second = stage.scripted(script, heartbeat, port);
+  await portOf(second);
+  await until(() => stage.entries("A").length === 5, "those that ran are aborted");
+  stage.open("a");
+  t.equal(await second.ended, 0, second.stderr);
+  t.same(await Promise.all(slaves.map(({ ended }) => ended)), [0, 0]);
+  t.equal(stage.records().repeated, 45, "40 had ended, 5 had begun; what the slaves held besides had not");
+  t.match(ending(second), { handedOut: 100, done: 100, repeated: 45, repeatedAtLeast: true });
+  t.match(second.stderr, /Repeated: at least 45 /);
+});
+
+row("Repeated says no more than ran again, where nobody lived to tell", async (t, stage) => {
+  const script = "40*ok,@gate:b,60*gate:a";
+  const words = [...heartbeat, "--checkpoint", "100ms"];
+  const first = stage.scripted(script, words);
+  const slave = stage.hand(await portOf(first), ["--procs", "2"]);
+  await stage.until("scripted", ({ done }) => done === 40);
+  stage.open("b");
+  await until(() => stage.entries("B").length === 42, "as many begun as run at once");
+  await stage.until("scripted", ({ strandedCount }) => Number(strandedCount) > 2);
+  for (const program of [slave, first]) program.signal("SIGKILL");
+  await Promise.all([slave.ended, first.ended]);
+  stage.open("a");
+  const second = stage.scripted(script, heartbeat);
+  stage.hand(await portOf(second), ["--procs", "2"]);
+  t.equal(await second.ended, 0, second.stderr);
+  t.match(ending(second), { handedOut: 100, done: 100, repeatedAtLeast: true });
+  t.ok(Number(ending(second).repeated) <= stage.records().repeated, "the slave held more than it had begun");
+  t.match(second.stderr, /Repeated: at least \d/);
+  t.match(await stage.state(), { final: true, repeatedAtLeast: true });
+});
+
+row("a source that starts over: what it yields again is told from what is new", async (t, stage) => {
+  const plugin = stage.write(
+    "over.mts",
+    `
+      import { existsSync } from "node:fs";
+      export async function* getJobs(_last, ctx) {
+        for (let id = 0; id < 20; id++) {
+          while (id === 8 && !existsSync(ctx.args.dir + "/open.more")) await new Promise((go) => setTimeout(go, 10));
+          yield id;
+        }
+      }
+      export function handleJob() {}
+    `,
+  );
+  const first = stage.masterOf(plugin, ["--checkpoint", "50ms"]);
+  stage.hand(await portOf(first), [], plugin);
+  await stage.until("over", ({ done }) => done === 8);
+  first.signal("SIGINT");
+  t.equal(await first.ended, 130);
+  stage.open("more");
+  const second = stage.masterOf(plugin);
+  stage.hand(await portOf(second), [], plugin);
+  t.equal(await second.ended, 0, second.stderr);
+  t.match(ending(second), {
+    handedOut: 28,
+    handedOutAgain: 8,
+    done: 28,
+    repeated: 8,
+    repeatedAtLeast: false,
+  });
+  t.match(
+    second.stderr,
+    /Handed out: 28 = 28 done .* \(as far as is known 20 different jobs: getJobs started over\)/,
+  );
+});

@@ -6,6 +6,7 @@ import { Checkpoints, intervalMs } from "../../src/master/checkpoints.ts";
 const empty: RunState = {
   handedOut: 0,
   handedOutAgain: 0,
+  againToCome: 0,
   done: 0,
   skipped: 0,
   dead: 0,

@@ -84,6 +84,7 @@ function stateOf(handedOut: number, ...spans: JobSpan[]): RunState {
   const counts = {
     handedOut,
     handedOutAgain: 0,
+    againToCome: 0,
     done,
     skipped: 0,
     dead: 0,

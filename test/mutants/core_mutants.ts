@@ -64,6 +64,63 @@ export const coreMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "what slaves began for a dead master is no repetition",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "if (lease.masterId === this.#masterId) continue;",
+      replace: 'if (lease.masterId !== "") continue;',
+    }],
+    checks: [
+      quickTest(
+        "core/run_sessions",
+        "what a slave began and the state does not know of is repeated: a dead master had leased it",
+      ),
+      test("e2e/living_slaves", "Repeated says what ran again, as far as slaves that lived on can tell"),
+    ],
+  },
+  {
+    name: "all that a slave holds counts as begun",
+    patches: [{
+      file: "src/core/holdings.ts",
+      find: "jobs: unite(queued.ranges, subtract(running.ranges, begun))",
+      replace: "jobs: subtract(unite(queued.ranges, running.ranges), unite(queued.ranges, running.ranges))",
+    }],
+    checks: [
+      quickTest(
+        "core/holdings",
+        "answers are said again in the next session, unless a durable state covers them",
+      ),
+    ],
+  },
+  {
+    name: "what may not have begun is said to have run again at least",
+    patches: [{
+      file: "src/core/jobs.ts",
+      find: "if (!this.counters.repeatedAtLeast) this.counters.repeated += count;",
+      replace: "this.counters.repeated += count;",
+    }],
+    checks: [
+      quickTest(
+        "core/run_sessions",
+        "lost jobs do not count where what is said is the least: nobody alive knows whether they began",
+      ),
+    ],
+  },
+  {
+    name: "a start forgets that the source started over in the one before",
+    patches: [{
+      file: "src/core/jobs.ts",
+      find: "this.#againToCome = state?.againToCome ?? 0;",
+      replace: "this.#againToCome = 0;",
+    }],
+    checks: [
+      quickTest(
+        "core/run_source",
+        "what a source that starts over yields again is counted as such, but what is new is not",
+      ),
+    ],
+  },
+  {
     name: "no grace after the master itself stood still",
     patches: [{
       file: "src/core/patience.ts",

@@ -53,6 +53,7 @@ export function stateOf(done: number, stranded: readonly Stranded[] = []): RunSt
   return {
     handedOut: done + jobs,
     handedOutAgain: 0,
+    againToCome: 0,
     done,
     skipped: 0,
     dead: 0,

@@ -114,6 +114,7 @@ const states: fc.Arbitrary<RunState> = fc.record({
     ...rest,
     handedOut,
     handedOutAgain: Math.floor(handedOut / 2),
+    againToCome: Math.floor(handedOut / 3),
     done,
     skipped,
     dead,
@@ -221,6 +222,7 @@ t.test("every field is checked, though the checksum holds", async (t) => {
     "final": (body) => body[0].final = 1,
     "at least": (body) => body[0].repeatedAtLeast = null,
     "again": (body) => body[0].handedOutAgain = 7,
+    "still to come": (body) => body[0].againToCome = -1,
     "settings": (body) => body[0].settings = [],
     "a setting's name": (body) => body[0].settings = { "": 1 },
     "a setting's value": (body) => body[0].settings = { rate: [1] },
@@ -293,10 +295,10 @@ t.test("D3: files of version 1 are loaded, each job and count of them", async (t
   t.ok(killed.state.stranded[0]!.lease);
   const fresh = await readState(version1("fresh"));
   t.match(fresh.state, { handedOut: 0, last: null, firstJobHash: null });
-  for (const { state } of [finished, killed, fresh]) {
-    t.match(state, { handedOutAgain: 0, settings: new Map(), final: true });
+  for (const { state, identity: { pluginHash } } of [finished, killed, fresh]) {
+    t.match(state, { handedOutAgain: 0, againToCome: 0, settings: new Map(), final: true });
     t.equal(state.repeatedAtLeast, true, "version 1 did not note whether a master died");
-    t.equal(identity.pluginHash.length, 0, "its hash was of the plugin's file alone");
+    t.equal(pluginHash.length, 0, "its hash was of the plugin's file alone");
     const again = parseStateFile(fileOf(state, { ...identity }), "x");
     t.same(plain(again.state), plain(state), "and are written as the newest version");
     t.equal(again.header.version, stateVersion);

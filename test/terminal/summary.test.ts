@@ -31,16 +31,16 @@ t.test("summaryLines() of a complete run says that, and no command", async (t) =
 });
 
 t.test("summaryLines() says where more may have run again, and what a source that started over yielded twice", async (t) => {
-  const line = (more: Partial<Ending>) => summaryLines({ ...ending, ...more })[2];
-  t.equal(
-    line({ repeatedAtLeast: true }),
-    "  Repeated: at least 2 (what a master did that was killed since its last save is not known)",
-  );
-  t.equal(
-    line({ handedOutAgain: 2, handedOut: 10 }),
-    "  Repeated: 2; 2 of the 10 were handed out before, for getJobs started over: as far as is known there are 8 " +
-      "different jobs",
-  );
+  const lines = (more: Partial<Ending>) => summaryLines({ ...ending, ...more }).slice(1, 3);
+  t.same(lines({ repeatedAtLeast: true }), [
+    "  Handed out: 10 = 10 done + 0 skipped + 0 dead + 0 stranded",
+    "  Repeated: at least 2 (a master was killed: what it did since its last save is not known)",
+  ]);
+  t.same(lines({ handedOutAgain: 2 }), [
+    "  Handed out: 10 = 10 done + 0 skipped + 0 dead + 0 stranded (as far as is known 8 different jobs: getJobs started " +
+    "over)",
+    "  Repeated: 2",
+  ]);
 });
 
 t.test("summaryLines() groups failures, most frequent first, and says where the letters are", async (t) => {

@@ -13,6 +13,7 @@ export const threeJobs: Uint8Array = join(encode({ id: 1 }), encode("two"), enco
 
 const slaveMessages: readonly SlaveMessage[] = [
   { kind: "ready", credit: 2, held: [] },
+  { kind: "ready", credit: 2, held: [{ lease, jobs: [0, 9] }], untouched: [{ lease, jobs: [3, 9] }] },
   { kind: "ready", credit: 10_000_000, held: [{ lease, jobs: [0, 3, 5, 9] }, { lease, jobs: [] }] },
   { kind: "credit", credit: 0 },
   {
