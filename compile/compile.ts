@@ -18,6 +18,8 @@ const always = [
   "--minify-whitespace",
   // npm packages beside a plugin are found by their package.json
   "--compile-autoload-package-json",
+  // and other files of it by the `paths` of its tsconfig.json, as under Bun
+  "--compile-autoload-tsconfig",
   // what happens to lie in the current folder changes nothing, as under the other runtimes
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { ConnectError } from "./errors.ts";
 import { printable } from "./printable.ts";
 
@@ -112,4 +113,15 @@ export function describeDenied(error: unknown): string | undefined {
   if (name !== "NotCapable") return undefined;
   const what = printable(String(message).replace(/, run again with the --allow-[\w-]+ flag$/, ""));
   return `Deno does not allow what this program needs: ${what}. Give it ${denoFlagsNeeded}, or -A.`;
+}
+
+/** Whether this process is the compiled binary; else a runtime runs the source. */
+export function isBinary(): boolean {
+  return isCompiled(process.argv[1] ?? "", process.execPath);
+}
+
+/** Bun's and Deno's compiled binaries hold the entry script in a file system of their own. */
+function isCompiled(script: string, command: string): boolean {
+  if (script.startsWith("/$bunfs/") || /^[A-Z]:[\\/]~BUN[\\/]/i.test(script)) return true;
+  return process.versions.deno !== undefined && !/^deno(\.exe)?$/i.test(basename(command));
 }

@@ -1,3 +1,4 @@
+import { isBinary } from "../base/start_words.ts";
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
@@ -60,13 +61,24 @@ function helpWords(words: readonly string[]): readonly string[] {
   return words[0] === "help" ? words.slice(1) : words.slice(0, 1);
 }
 
+const forked =
+  " Was this started by fork() in a plugin? In the compiled binary, process.execPath is taskmaster and no " +
+  "JavaScript runtime: give that child BUN_BE_BUN=1 in its environment, and it is Bun.";
+
+/** Another program of JavaScript started this one with a channel to talk by. */
+function isForked(): boolean {
+  return isBinary() && process.send !== undefined;
+}
+
 /** An error that names the command that was probably meant; nothing is run on a guess. */
 export function unknownCommand(word: string): UsageError {
   const shown = printable(word);
   const isPath = /[/\\]|\.[cm]?[jt]sx?(:|$)/.test(word);
   const meant = isPath ? `run ${shown}` : suggest(word, commandNames);
   const hint = meant === undefined ? "" : ` Did you mean \`taskmaster ${meant}\`?`;
-  return new UsageError(`There is no command "${shown}".${hint} See \`taskmaster help\`.`);
+  return new UsageError(
+    `There is no command "${shown}".${isForked() ? forked : `${hint} See \`taskmaster help\`.`}`,
+  );
 }
 
 function pickFlags(parsed: Record<string, unknown>, argv: readonly string[]): CommandLine["flags"] {

@@ -1,12 +1,12 @@
 import { PluginError, TaskmasterError, UsageError } from "../base/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
 import { changedBy } from "../base/runtime_variables.ts";
-import { describeDenied } from "../base/start_words.ts";
+import { describeDenied, isBinary } from "../base/start_words.ts";
 import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
 import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
-import { type Generation, isBinary, takeGeneration } from "../slave/self.ts";
+import { type Generation, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
 import { oddVariables } from "./environment_name.ts";
 import { exit } from "./exit.ts";

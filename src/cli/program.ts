@@ -1,6 +1,5 @@
 import { basename, delimiter, dirname, join, relative } from "node:path";
-import { denoFlags, startWords } from "../base/start_words.ts";
-import { isBinary } from "../slave/self.ts";
+import { denoFlags, isBinary, startWords } from "../base/start_words.ts";
 import type { Invocation } from "./invocation.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */

@@ -63,5 +63,9 @@ function isOurs(frame: string): boolean {
 function adviceFor(message: string): string {
   if (!/cannot find (module|package)|not a dependency|module not found/i.test(message)) return "";
   return " Packages that a plugin imports must be installed beside it (`npm install <name>` in its folder); " +
-    "its relative imports must be copied with it.";
+    `its relative imports must be copied with it${
+      process.versions.bun === undefined
+        ? "; `paths` of a tsconfig.json are read by Bun and the compiled binary alone"
+        : ""
+    }.`;
 }

@@ -20,6 +20,15 @@ export function scanImports(text: string): string[] {
   return [...found];
 }
 
+/** Whether there is a decorator in the text of a module. */
+export function hasDecorators(text: string): boolean {
+  const tokens = new Tokens(text);
+  for (let token = tokens.next(); token !== null; token = tokens.next()) {
+    if (token.kind === "mark" && token.text === "@") return true;
+  }
+  return false;
+}
+
 /** `text` of a string or a template without substitutions is its value, of others what is written. */
 type Token = Readonly<{ kind: "word" | "mark" | "string" | "template" | "regex"; text: string }>;
 

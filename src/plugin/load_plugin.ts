@@ -2,6 +2,7 @@ import { basename, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { PluginError } from "../base/errors.ts";
 import { shortHash } from "../base/fingerprint.ts";
+import { isBinary } from "../base/start_words.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
 import { describeImportError, importFrames } from "./import_error.ts";
 import { type PluginCode, readPluginCode } from "./plugin_code.ts";
@@ -80,6 +81,15 @@ export async function loadPlugin(
         "the same code",
     );
   }
+  if (code.legacyDecorators !== null && !runsLegacyDecorators()) {
+    const { file, tsconfig } = code.legacyDecorators;
+    throw new PluginError(
+      `Cannot load the plugin ${absolute}: ${file} has decorators, and ${tsconfig} asks for the legacy ones ` +
+        "(experimentalDecorators), which mean something else than those that would run here. Compile it to JavaScript " +
+        "with tsc, write standard decorators and take the setting out, or run the source of taskmaster under Bun.",
+    );
+  }
+  refuseOddPath(absolute, code.path);
   const exports = await importFile(absolute, code.path);
   if (!code.isUnchanged()) {
     throw new PluginChangedError(
@@ -107,6 +117,21 @@ export function codeInWords({ name, hash, code }: LoadedPlugin): string {
   );
   const more = code.length > shown.length ? `, and ${code.length - shown.length} more` : "";
   return `The code of ${name} is ${shortHash(hash)}: ${shown.join(", ")}${more}`;
+}
+
+/** Bun takes what is behind a `?` for a query, and a `\` for a `/`. */
+function refuseOddPath(path: string, real: string): void {
+  const { versions, platform } = process;
+  const [odd] = /\?/.exec(real) ?? (platform === "win32" ? null : /\\/.exec(real)) ?? [];
+  if (odd === undefined || versions.bun === undefined) return;
+  throw new PluginError(
+    `Cannot load the plugin ${path}: there is a "${odd}" in its path, and Bun imports no such file. Rename the file or folder.`,
+  );
+}
+
+/** Bun does where it runs the source; its compiled binaries run the standard ones, and drop those of parameters. */
+function runsLegacyDecorators(): boolean {
+  return process.versions.bun !== undefined && !isBinary();
 }
 
 function absolutePath(path: string): string {

@@ -1,6 +1,7 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
-import { dirname, join, posix, resolve, sep } from "node:path";
+import { dirname, join, posix, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bestPattern, pathsFor, tsconfigFor } from "./tsconfig.ts";
 
 /** A file of a plugin. `name` is the same wherever the plugin lies; its relative imports are named from it. */
 export type ModuleFile = Readonly<{ path: string; name: string }>;
@@ -18,7 +19,11 @@ export function findImported(specifier: string, importer: ModuleFile): Imported 
   if (specifier.startsWith("file:")) return absoluteImport(specifier);
   if (specifier.startsWith("#")) return ownImport(specifier, importer);
   if (isBuiltin(specifier)) return nothing;
-  return packageImport(specifier, importer);
+  const files = tsconfigImport(specifier, importer);
+  // A runtime that reads no tsconfig.json takes the package.
+  const inPackage = packageImport(specifier, importer);
+  if (files.length > 0 && !inPackage.isFound) return { files, texts: [] };
+  return { files: [...files, ...inPackage.files], texts: inPackage.texts };
 }
 
 /** Whether a module of this name may have imports of its own. */
@@ -121,23 +126,37 @@ function ownImport(specifier: string, importer: ModuleFile): Imported {
  * edited in place, so its files are followed too. What is found nowhere counts as it is written: `jsr:`, `https:`,
  * a name in an import map.
  */
-function packageImport(specifier: string, importer: ModuleFile): Imported {
+function packageImport(specifier: string, importer: ModuleFile): Imported & { isFound: boolean } {
   const bare = specifier.replace(/^npm:\/?/, "");
   const parts = /^((?:@[^/]+\/)?[^@/:][^@/:]*)(?:@[^/]*)?(\/.*)?$/.exec(bare);
-  if (parts === null) return { files: [], texts: [specifier] };
+  if (parts === null) return { files: [], texts: [specifier], isFound: false };
   const [, name, rest = ""] = parts;
   const found = installedPackage(name!, dirname(importer.path)) ?? ownPackage(importer, name);
-  if (found === null) return { files: [], texts: [specifier] };
+  if (found === null) return { files: [], texts: [specifier], isFound: false };
   const { json, path } = found;
   const texts = [`${json.name ?? name}@${json.version ?? ""}`];
   if (specifier !== bare) texts.push(specifier);
-  if (path.split(sep).includes("node_modules")) return { files: [], texts };
+  if (path.split(sep).includes("node_modules")) return { files: [], texts, isFound: true };
   const subpath = `.${rest}`;
   const targets = json.exports === undefined ? [subpath] : targetsFor(json.exports, subpath);
   return {
     files: targets.flatMap((target) => filesAt(join(path, target), posix.join(found.name, target))),
     texts,
+    isFound: true,
   };
+}
+
+/** By the `paths` and `baseUrl` of a tsconfig.json, which Bun reads, and the compiled binary. */
+function tsconfigImport(specifier: string, importer: ModuleFile): ModuleFile[] {
+  const folder = dirname(importer.path);
+  const tsconfig = tsconfigFor(folder);
+  if (tsconfig === null) return [];
+  for (const path of pathsFor(tsconfig, specifier)) {
+    const name = posix.join(posix.dirname(importer.name), relative(folder, path).split(sep).join("/"));
+    const files = filesAt(path, name);
+    if (files.length > 0) return files;
+  }
+  return [];
 }
 
 type PackageJson = Readonly<
@@ -184,19 +203,8 @@ function readPackage(folder: string): PackageJson | null {
 function targetsFor(map: unknown, key: string): string[] {
   const entries = isMap(map) ? Object.entries(map) : [];
   if (!entries.some(([name]) => /^[.#]/.test(name))) return key === "." ? targetsIn(map, "") : [];
-  const exact = entries.find(([name]) => name === key);
-  if (exact !== undefined) return targetsIn(exact[1], "");
-  let best: { value: unknown; star: string; length: number } | undefined;
-  for (const [name, value] of entries) {
-    const [head, tail] = name.split("*");
-    if (tail === undefined || !key.startsWith(head!) || !key.endsWith(tail) || key.length < name.length) {
-      continue;
-    }
-    if (best === undefined || head!.length > best.length) {
-      best = { value, star: key.slice(head!.length, key.length - tail.length), length: head!.length };
-    }
-  }
-  return best === undefined ? [] : targetsIn(best.value, best.star);
+  const found = bestPattern(entries.map(([name]) => name), key);
+  return found === null ? [] : targetsIn(Object.fromEntries(entries)[found.pattern], found.star);
 }
 
 function targetsIn(value: unknown, star: string): string[] {

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { readFileSync, realpathSync, statSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { PluginError } from "../base/errors.ts";
-import { scanImports } from "./import_scan.ts";
+import { hasDecorators, scanImports } from "./import_scan.ts";
 import { findImported, isCode, type ModuleFile } from "./module_files.ts";
+import { tsconfigFor } from "./tsconfig.ts";
 
 /** Most files that a plugin may import, and most bytes of them: every worker reads them all when it starts. */
 const filesMax = 10_000;
@@ -19,6 +20,8 @@ export type PluginCode = Readonly<{
   lines: readonly string[];
   /** Whether no file was changed since it was read. */
   isUnchanged: () => boolean;
+  /** The first file with decorators for which a tsconfig.json asks for the legacy ones. */
+  legacyDecorators: Readonly<{ file: string; tsconfig: string }> | null;
 }>;
 
 /**
@@ -43,11 +46,13 @@ export function readPluginCode(path: string): PluginCode {
     hash: new Uint8Array(hash.digest()),
     lines: lines.map((line) => line.toString().trimEnd()),
     isUnchanged: () => reader.isUnchanged(),
+    legacyDecorators: reader.legacyDecorators,
   };
 }
 
 class CodeReader {
   readonly lines = new Set<string>();
+  legacyDecorators: PluginCode["legacyDecorators"] = null;
   readonly #plugin: string;
   /** Files by real path, with what tells a change. Each is read once, though a link may give it a second name. */
   readonly #read = new Map<string, Readonly<{ mark: string; hex: string }>>();
@@ -84,6 +89,7 @@ class CodeReader {
     if (!isFirst && !isCode(real)) return;
     const text = bytes.toString();
     this.#follow(text, { path: real, name });
+    this.legacyDecorators ??= legacyDecoratorsOf(text, real);
     // Deno looks beside the link for what a linked file imports, the others beside the file.
     if (!isFirst && real !== path) this.#follow(text, { path, name });
   }
@@ -105,6 +111,13 @@ class CodeReader {
         "all of them when it starts. Read data when it is needed rather than import it, or bundle the code.",
     );
   }
+}
+
+function legacyDecoratorsOf(text: string, file: string): PluginCode["legacyDecorators"] {
+  if (!text.includes("@")) return null;
+  const tsconfig = tsconfigFor(dirname(file));
+  if (!tsconfig?.experimentalDecorators || !hasDecorators(text)) return null;
+  return { file, tsconfig: tsconfig.path };
 }
 
 /** Changes with the file's contents; empty if it is gone. */

@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
-import { basename } from "node:path";
 import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { forChild } from "../base/runtime_variables.ts";
-import { denoFlags } from "../base/start_words.ts";
+import { denoFlags, isBinary } from "../base/start_words.ts";
 import { isTuned, type Role, tuned } from "../base/tuning.ts";
 
 /** How to start a process: a program and its arguments. */
@@ -120,15 +119,4 @@ export function refuseWithinWorker(): void {
     "Cannot start a slave: this process was started as a worker of one. " +
       "Start slaves where a worker does not come by, or by the command `taskmaster slave`.",
   );
-}
-
-/** Whether this process is the compiled binary; else a runtime runs the source. */
-export function isBinary(): boolean {
-  return isCompiled(process.argv[1] ?? "", process.execPath);
-}
-
-/** Bun's and Deno's compiled binaries hold the entry script in a file system of their own. */
-function isCompiled(script: string, command: string): boolean {
-  if (script.startsWith("/$bunfs/") || /^[A-Z]:[\\/]~BUN[\\/]/i.test(script)) return true;
-  return process.versions.deno !== undefined && !/^deno(\.exe)?$/i.test(basename(command));
 }

@@ -48,6 +48,46 @@ export const processMutants: readonly Mutant[] = [
     ))],
   },
   {
+    name: "paths of tsconfig.json do not count",
+    patches: [{
+      file: "src/plugin/module_files.ts",
+      find: "  if (tsconfig === null) return [];\n",
+      replace: "  if (tsconfig !== undefined) return [];\n",
+    }],
+    checks: [
+      quickTest(
+        "plugin/plugin_code",
+        "where there is no file of just that name, all that a runtime may take count",
+      ),
+    ],
+  },
+  {
+    name: "legacy decorators run as standard ones",
+    patches: [{
+      file: "src/plugin/load_plugin.ts",
+      find: "return process.versions.bun !== undefined && !isBinary();",
+      replace: "return isBinary() !== undefined;",
+    }],
+    checks: [
+      test("e2e/unusual_plugins", "legacy decorators are refused where they would mean something else"),
+    ],
+  },
+  {
+    name: "workers under Deno are allowed everything",
+    patches: [{
+      file: "src/base/start_words.ts",
+      find: "return flags.filter((flag) => !notForChildren.test(flag));",
+      replace: 'return ["-A"];',
+    }],
+    checks: [
+      quickTest(
+        "base/start_words",
+        "a child of Deno has the flags of its parent, but those that make something else of it",
+      ),
+      test("e2e/runtimes", "workers under Deno are allowed what their master is, and no more"),
+    ],
+  },
+  {
     name: "a plugin may be edited while it is loaded",
     patches: [{
       file: "src/plugin/load_plugin.ts",

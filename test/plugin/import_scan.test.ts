@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
 import ts from "typescript";
-import { scanImports } from "../../src/plugin/import_scan.ts";
+import { hasDecorators, scanImports } from "../../src/plugin/import_scan.ts";
 
 t.test("imports are found in all their forms", async (t) => {
   const table: readonly (readonly [string, readonly string[]])[] = [
@@ -65,6 +65,15 @@ t.test("a mistake about a slash, or a text of JSX, ends with its line", async (t
     "const a = b as C<D> / 2;\n",
   ];
   for (const text of table) t.same(scanImports(`${text}import "./a.ts";`), ["./a.ts"], text);
+});
+
+t.test("decorators are told from what looks like them", async (t) => {
+  for (const text of ["@a class B {}", "class A { constructor(@b c: D) {} }", "class A {\n  @b() c = 1; }"]) {
+    t.ok(hasDecorators(text), text);
+  }
+  for (const text of ["/** @param a */", 'import "@b/c"; // @d', "`@a ${'@'}`", "/@/.test(a)"]) {
+    t.notOk(hasDecorators(text), text);
+  }
 });
 
 t.test("it finds what the TypeScript compiler finds, in thousands of files", async (t) => {

@@ -69,7 +69,7 @@ t.test("loadPlugin() says why there is no plugin", async (t) => {
     ],
     [
       join(folder, "relative.mjs"),
-      /Cannot find module .*gone\.mjs.*relative imports must be copied with it\.$/,
+      /Cannot find module .*gone\.mjs.*relative imports must be copied with it; `paths` of .*alone\.$/,
     ],
     [
       join(folder, "throws.mjs"),

@@ -127,6 +127,21 @@ t.test("where there is no file of just that name, all that a runtime may take co
       "package.json": '{ "name": "me", "version": "1", "exports": { "./x": "./x.ts" } }',
       "x.ts": "",
     }, ["me@1", "x.ts"]],
+    ["@/lib/a", {
+      "tsconfig.json": '{ "extends": "./base", "compilerOptions": { /* "paths": */ "strict": true, }, }',
+      "base.json":
+        '{ "compilerOptions": { "paths": { "@/*": ["./gone/*", "./src/*"], "@/lib/*": ["./l/*"] } } }',
+      "src/lib/a.ts": "",
+      "l/a.ts": "",
+    }, ["l/a.ts"]],
+    ["lib/a", { "tsconfig.json": '{ "compilerOptions": { "baseUrl": "./src" } }', "src/lib/a.ts": "" }, [
+      "src/lib/a.ts",
+    ]],
+    ["x", {
+      "tsconfig.json": '{ "compilerOptions": { "paths": { "x": ["./x.ts"] } } }',
+      "x.ts": "",
+      "node_modules/x/package.json": '{ "version": "1" }',
+    }, ["x.ts", "x@1"]],
     ["npm:pg@^8/lib", { "node_modules/pg/package.json": '{ "version": "8.1.0" }' }, [
       "npm:pg@^8/lib",
       "pg@8.1.0",
