@@ -15,8 +15,8 @@ import type { Context, JobContext, SourceContext } from "../mod.ts";
 type Line = { offset: number; line: string };
 type Counts = { lines: number; words: number; characters: number; values: Map<string, number> };
 
-/** A job is at most 1 MiB, with its offset and what surrounds both. */
-const lineBytesMax = (1 << 20) - 64;
+/** The most that a job may have. A line that is longer becomes a dead letter; the run goes on. */
+const jobBytesMax = 1 << 20;
 const newline = 10;
 /** Most values of a field that one worker tells apart. */
 const valuesMax = 10_000;
@@ -30,24 +30,31 @@ export async function* getJobs(last: number | undefined, ctx: SourceContext): As
   const file = await open(path).catch((error: NodeJS.ErrnoException) => {
     throw hopeless.includes(error.code ?? "") ? ctx.fatal(`Cannot read ${path}: ${error.message}`) : error;
   });
-  const buffer = Buffer.allocUnsafe(lineBytesMax * 2);
+  const buffer = Buffer.allocUnsafe(jobBytesMax * 2);
   try {
     if ((await file.stat()).isDirectory()) ctx.fatal(`Cannot read ${path}: it is a folder`);
     let offset = last ?? 0; // Of the buffer's first byte, where a line begins.
     let held = 0; // Bytes in the buffer.
+    let isSkipped = false; // The line in which the buffer begins: it was too long, and yielded already.
     if (last !== undefined) await checkLineBegins(file, last, path, ctx);
     for (;;) {
       const { bytesRead } = await file.read(buffer, held, buffer.length - held, offset + held);
       const bytes = buffer.subarray(0, held + bytesRead);
       let from = 0;
       for (let to: number; (to = bytes.indexOf(newline, from)) >= 0; from = to + 1) {
-        yield lineAt(bytes, from, to, offset + from, path);
+        if (!isSkipped) yield lineAt(bytes, from, to, offset + from);
+        isSkipped = false;
       }
       if (bytesRead === 0) {
-        if (from < bytes.length) yield lineAt(bytes, from, bytes.length, offset + from, path);
+        if (from < bytes.length && !isSkipped) yield lineAt(bytes, from, bytes.length, offset + from);
         return;
       }
-      if (bytes.length - from > lineBytesMax) throw tooLong(offset + from, path);
+      // Its beginning is too long already: no part of it can be taken for the line.
+      if (bytes.length - from > jobBytesMax) {
+        if (!isSkipped) yield lineAt(bytes, from, bytes.length, offset + from);
+        isSkipped = true;
+        from = bytes.length;
+      }
       held = bytes.copy(buffer, 0, from);
       offset += from;
     }
@@ -103,17 +110,10 @@ async function checkLineBegins(
 }
 
 /** Bytes that are not UTF-8 become U+FFFD; a byte order mark is left out. */
-function lineAt(bytes: Buffer, from: number, to: number, offset: number, path: string): Line {
-  if (to - from > lineBytesMax) throw tooLong(offset, path);
+function lineAt(bytes: Buffer, from: number, to: number, offset: number): Line {
   const isCrlf = to > from && bytes[to - 1] === 13;
   const line = bytes.toString("utf8", from, isCrlf ? to - 1 : to);
   return { offset, line: line.startsWith("\ufeff") ? line.slice(1) : line };
-}
-
-function tooLong(offset: number, path: string): Error {
-  return new Error(
-    `The line at byte ${offset} of ${path} is longer than ${lineBytesMax} bytes, the most a job may have`,
-  );
 }
 
 /** A line that is not JSON is a SyntaxError: three attempts, then a dead letter. */

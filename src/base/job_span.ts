@@ -10,6 +10,17 @@ export type Block = Readonly<{
   cursors: Readonly<{ bytes: Uint8Array; ends: Uint32Array }> | null;
 }>;
 
+/** A row with a fault of its data: it cannot be sent, and has no bytes, but a place among the jobs, and a cursor. */
+export type Unsendable = Readonly<{
+  /** A CBOR item. */
+  cursor: Uint8Array;
+  /** Where in it the fault is, such as `$.user.name`. */
+  path: string;
+  reason: string;
+  /** The same for all rows with such a fault. */
+  dataFault: string;
+}>;
+
 /**
  * Consecutive jobs of one block, numbered. Cutting a span copies nothing: the parts share the block.
  */

@@ -104,7 +104,7 @@ export class MasterEvents {
     new MasterEvents(new EventWriter(output)).ended(result, 1);
   }
 
-  #dead({ seq, history }: DeadLetter): void {
+  #dead({ seq, history, row }: DeadLetter): void {
     const last = history.attempts.at(-1);
     const { failures, crashes } = history;
     this.#writer?.write({
@@ -115,6 +115,7 @@ export class MasterEvents {
       how: last?.how,
       message: last?.message,
       slave: last?.slave,
+      ...(row === undefined ? {} : { path: row.path, reason: row.reason }),
     });
   }
 }

@@ -1,8 +1,8 @@
-import { type Block, JobSpan } from "../base/job_span.ts";
+import { JobSpan, type Unsendable } from "../base/job_span.ts";
 import type { Jobs } from "./jobs.ts";
 import type { RunSettings, RunState } from "./types.ts";
 
-/** A job by which a source goes on: its cursor, and the hash of its encoding to know it again. */
+/** A job, or row, by which a source goes on: its cursor, and the hash of its encoding to know it again. */
 export type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
 
 /** What a source's first job after it was opened is. */
@@ -22,7 +22,7 @@ export class Furthest {
   #firstJobHash: Uint8Array | null;
   /** Known in the start that yielded it. */
   #firstCursor: Uint8Array | null = null;
-  #latest: { span: JobSpan; mark: Mark } | null = null;
+  #latest: { item: JobSpan | Unsendable; mark: Mark } | null = null;
 
   constructor(state: RunState | null, jobs: Jobs, digest: RunSettings["digest"]) {
     this.#digest = digest;
@@ -33,16 +33,16 @@ export class Furthest {
 
   /** Of the furthest job ever handed out: `last` of the state. Null if none was. */
   handedOut(): Mark | null {
-    const span = this.#jobs.lastHandedOut;
-    if (span === null) return this.#loaded;
-    if (this.#latest?.span !== span) this.#latest = { span, mark: this.#markOf(span) };
+    const item = this.#jobs.lastHandedOut;
+    if (item === null) return this.#loaded;
+    if (this.#latest?.item !== item) this.#latest = { item, mark: this.#markOf(item) };
     return this.#latest.mark;
   }
 
   /** Of the furthest job yielded, whether handed out or not. */
   yielded(): Mark | null {
-    const span = this.#jobs.fresh.last;
-    return span === undefined ? this.handedOut() : this.#markOf(span);
+    const item = this.#jobs.fresh.last;
+    return item === undefined ? this.handedOut() : this.#markOf(item);
   }
 
   /** Of the run's very first job; null until it was handed out. */
@@ -50,9 +50,9 @@ export class Furthest {
     return this.#jobs.counters.handedOut === 0 ? null : this.#firstJobHash;
   }
 
-  /** Compares the first job of a block with the one after which the source was opened, null on a fresh start. */
-  recognize(block: Block, openedAfter: Mark | null): FirstJob {
-    const first = this.#markOf(new JobSpan(block, 0, 1, 0));
+  /** Compares the first job, or row, with the one after which the source was opened, null on a fresh start. */
+  recognize(item: JobSpan | Unsendable, openedAfter: Mark | null): FirstJob {
+    const first = this.#markOf(item);
     if (this.#jobs.nextSeq === 0) {
       this.#firstJobHash = first.jobHash;
       this.#firstCursor = first.cursor;
@@ -69,9 +69,18 @@ export class Furthest {
     return this.#firstCursor === null || isEqual(cursor, this.#firstCursor);
   }
 
-  #markOf(span: JobSpan): Mark {
-    return { cursor: span.cursor(span.seq).slice(), jobHash: this.#digest(span.job(span.seq)) };
+  #markOf(item: JobSpan | Unsendable): Mark {
+    if (!(item instanceof JobSpan)) return { cursor: item.cursor, jobHash: this.#digest(inPlaceOf(item)) };
+    return { cursor: item.cursor(item.seq).slice(), jobHash: this.#digest(item.job(item.seq)) };
   }
+}
+
+/** What stands for the bytes of a row that has none: no CBOR item begins with ff. */
+function inPlaceOf({ cursor }: Unsendable): Uint8Array {
+  const bytes = new Uint8Array(1 + cursor.length);
+  bytes[0] = 0xff;
+  bytes.set(cursor, 1);
+  return bytes;
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,5 +1,5 @@
 import { invariant } from "../base/errors.ts";
-import type { Block, JobSpan } from "../base/job_span.ts";
+import { type Block, JobSpan, type Unsendable } from "../base/job_span.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { Fresh } from "./fresh.ts";
 import { errorBytes, isSpent, lostWithSession, untried } from "./history.ts";
@@ -34,6 +34,9 @@ export type Counters = Pick<
  *     an earlier master     |
  *     died, nobody heard: HELD ---> LEASED (its slave came back and named it)
  *
+ *   a row that cannot be sent
+ *  ---------------------------> FRESH -- its dead letter is durable --> SETTLED
+ *
  * - FRESH: yielded, never handed out. Forgotten when the master ends: the source yields it again.
  * - LEASED: a session has the right to run it, in one lease. Also reached from READY by a slave that comes back and
  *   names the lease in which it lost the job.
@@ -60,8 +63,8 @@ export class Jobs {
   readonly handedOutBefore: number;
   /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
   #againToCome: number;
-  /** The furthest job ever handed out by this master; null until there is one. */
-  lastHandedOut: JobSpan | null = null;
+  /** The furthest job ever handed out by this master, or row that took its place; null until there is one. */
+  lastHandedOut: JobSpan | Unsendable | null = null;
 
   constructor(state: RunState | null, bytesMax: number) {
     const { handedOut = 0, handedOutAgain = 0, done = 0, skipped = 0, dead = 0 } = state ?? {};
@@ -80,11 +83,11 @@ export class Jobs {
 
   /** Jobs yielded and not settled. */
   get unsettled(): number {
-    return this.fresh.count + this.stranded;
+    return this.fresh.total + this.stranded;
   }
 
   get burying(): number {
-    return this.#burying.size;
+    return this.#burying.size + this.fresh.sinking;
   }
 
   /** Encoded bytes of all of them, and of their error text. */
@@ -99,7 +102,7 @@ export class Jobs {
 
   /** Number of the next job that the source yields. */
   get nextSeq(): number {
-    return this.counters.handedOut + this.fresh.count;
+    return this.counters.handedOut + this.fresh.total;
   }
 
   /** -> FRESH: the jobs of a block from index `from` on. */
@@ -107,9 +110,42 @@ export class Jobs {
     this.#memory.add(this.fresh.push(block, from, this.nextSeq));
   }
 
+  /** -> FRESH: a row that cannot be sent. */
+  yieldedRow(row: Unsendable): void {
+    this.#memory.jobBytes += bytesOf(row);
+    this.fresh.pushRow(row);
+  }
+
   /** FRESH -> nowhere: the source will yield them again, in another start. */
   forgetFresh(): void {
-    for (const span of this.fresh.cut(Infinity, Infinity)) this.#memory.free(span);
+    for (const item of this.fresh.takeAll()) {
+      if (item instanceof JobSpan) this.#memory.free(item);
+      else this.#memory.jobBytes -= bytesOf(item);
+    }
+  }
+
+  /** Rows that cannot be sent and before which all is handed out: their dead letters. They stay FRESH until `sunk`. */
+  sink(): DeadLetter[] {
+    const { handedOut } = this.counters;
+    const rows = this.fresh.sink();
+    return rows.length === 0
+      ? none
+      : rows.map((row, at) => ({ seq: handedOut + at, job: null, history: untried, row }));
+  }
+
+  /**
+   * FRESH -> SETTLED, as handed out and dead in one step: the dead letter of a row is durable. Until then no state says
+   * that the row was handed out, so another start yields it again. Returns null if it is none of the rows that wait.
+   */
+  sunk(seq: number): Unsendable | null {
+    if (this.fresh.sinking === 0 || seq !== this.counters.handedOut) return null;
+    const row = this.fresh.sunk();
+    this.#memory.jobBytes -= bytesOf(row);
+    this.#countAgain(1);
+    this.counters.handedOut++;
+    this.counters.dead++;
+    this.lastHandedOut = row;
+    return row;
   }
 
   /**
@@ -307,6 +343,13 @@ export class Jobs {
     this.#memory.free(span);
     if (history !== untried) this.#memory.jobBytes -= errorBytes(history);
   }
+}
+
+const none: DeadLetter[] = [];
+
+/** What a row takes while it waits, about. */
+function bytesOf({ cursor, path, reason }: Unsendable): number {
+  return cursor.length + 2 * (path.length + reason.length);
 }
 
 /** Jobs that something was charged to are kept one by one: each has its own error text, and its own letter. */

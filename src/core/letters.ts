@@ -1,3 +1,4 @@
+import type { Unsendable } from "../base/job_span.ts";
 import { failureGroupsMax } from "../base/run_limits.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Jobs } from "./jobs.ts";
@@ -32,6 +33,7 @@ export class Letters {
       for (let seq = seqs[i]!; seq < seqs[i + 1]!; seq++) {
         const history = this.#jobs.buried(seq);
         if (history !== null) this.#count(history.attempts.at(-1)?.message ?? "");
+        else this.#countRow(this.#jobs.sunk(seq));
       }
     }
   }
@@ -41,6 +43,10 @@ export class Letters {
     return [...this.#counts].map(([message, count]) => ({ message, count })).sort((a, b) =>
       b.count - a.count
     );
+  }
+
+  #countRow(row: Unsendable | null): void {
+    if (row !== null) this.#count(`cannot be sent: ${row.dataFault}`);
   }
 
   #count(message: string): void {

@@ -117,6 +117,8 @@ export class Run {
   takeEffects(): Effect[] {
     if (this.#mode === "running" && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())) {
       this.#saves.version++;
+      this.#sink();
+      this.#letters.send();
     }
     const effects = this.#effects;
     this.#effects = [];
@@ -172,6 +174,8 @@ export class Run {
     switch (event.kind) {
       case "yielded":
         return this.#source.yielded(event.block, event.moreAtHand);
+      case "unsendable":
+        return this.#source.yieldedRow(event.row);
       case "source ended":
         return this.#source.ended();
       case "source failed":
@@ -220,9 +224,16 @@ export class Run {
     this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
     this.#jobs.compact();
+    this.#sink();
     this.#letters.send();
     const outcome = this.#mode === "ended" ? null : this.#outcomeNow(nowMs);
     if (outcome !== null) this.#end(outcome);
+  }
+
+  /** What was handed out, or became durable, may have been all before a row that cannot be sent. */
+  #sink(): void {
+    if (this.#mode === "ended") return;
+    for (const letter of this.#jobs.sink()) this.#letters.add(letter);
   }
 
   #noteProgress(nowMs: number): void {

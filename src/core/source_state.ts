@@ -1,4 +1,4 @@
-import type { Block } from "../base/job_span.ts";
+import { type Block, JobSpan, type Unsendable } from "../base/job_span.ts";
 import { errorMessageCharsMax, sourceRetryMs } from "../base/limits.ts";
 import { asClause, printable } from "../base/printable.ts";
 import type { Furthest, Mark } from "./furthest.ts";
@@ -59,11 +59,24 @@ export class SourceState {
   yielded(block: Block, moreAtHand: boolean): void {
     if (this.mode !== "open" || block.ends.length === 0) return;
     this.#hasMoreAtHand = moreAtHand;
-    const from = this.#isFirst ? this.#takeFirst(block) : 0;
+    const from = this.#isFirst ? this.#takeFirst(new JobSpan(block, 0, 1, 0)) : 0;
     if (from >= block.ends.length) return;
+    this.#noteNew();
+    this.#jobs.yielded(block, from);
+  }
+
+  /** Takes in a row that cannot be sent, unless it was dealt with before. */
+  yieldedRow(row: Unsendable): void {
+    if (this.mode !== "open") return;
+    this.#hasMoreAtHand = true;
+    if (this.#isFirst && this.#takeFirst(row) > 0) return;
+    this.#noteNew();
+    this.#jobs.yieldedRow(row);
+  }
+
+  #noteNew(): void {
     this.#hasYielded = true;
     this.#failures = 0;
-    this.#jobs.yielded(block, from);
   }
 
   /** Whether it had more at hand than it yielded since this was asked before. */
@@ -73,10 +86,10 @@ export class SourceState {
     return has;
   }
 
-  /** Returns where the jobs of the block that are to run begin. */
-  #takeFirst(block: Block): number {
+  /** Returns how many of the first jobs are not to run. */
+  #takeFirst(first: JobSpan | Unsendable): number {
     this.#isFirst = false;
-    switch (this.#furthest.recognize(block, this.#openedAfter)) {
+    switch (this.#furthest.recognize(first, this.#openedAfter)) {
       case "last again":
         return 1;
       case "first again":

@@ -1,4 +1,4 @@
-import type { Block, JobSpan } from "../base/job_span.ts";
+import type { Block, JobSpan, Unsendable } from "../base/job_span.ts";
 import type { Ranges } from "../base/ranges.ts";
 
 /** Number of one session (a connection from welcome to close) in this master process, from 1. */
@@ -79,8 +79,11 @@ export type RunState = Readonly<{
   stranded: readonly Stranded[];
 }>;
 
-/** A job with no attempts left, on its way to the dead-letter file. */
-export type DeadLetter = Readonly<{ seq: number; job: Uint8Array; history: History }>;
+/** A job with no attempts left, on its way to the dead-letter file; or a row that could not be sent. */
+export type DeadLetter = Readonly<
+  | { seq: number; job: Uint8Array; history: History; row?: undefined }
+  | { seq: number; job: null; history: History; row: Unsendable }
+>;
 
 /** One attempt that failed at a slave. */
 export type Failure = Readonly<{
@@ -117,6 +120,8 @@ export type SessionEnd = "closed" | "silent" | "drained" | "replaced";
 export type RunEvent =
   /** The source yielded jobs; the core numbers them. `moreAtHand`: a limit ended the block, and not the source. */
   | Readonly<{ kind: "yielded"; block: Block; moreAtHand: boolean }>
+  /** The source yielded a row that cannot be sent: it is numbered, and set aside when all before it are handed out. */
+  | Readonly<{ kind: "unsendable"; row: Unsendable }>
   | Readonly<{ kind: "source ended" }>
   /** `getJobs` threw. `fatal`: it yielded what cannot be sent, so calling it again cannot help. */
   | Readonly<{ kind: "source failed"; message: string; fatal: boolean }>

@@ -9,13 +9,15 @@ import type { StateStore } from "../state/store.ts";
  * Dead letters that became durable after the last state that an earlier master saved. That state knows nothing of
  * them, so their jobs run once more; one that is done this time is dead no more: its letter is to be taken back.
  *
- * A seq alone proves nothing, for the source may have changed: a letter counts for the very same job only.
+ * A seq alone proves nothing, for the source may have changed: a letter counts for the very same job only. That of a
+ * row that could not be sent always counts: no state has it as dead, so the row is yielded again behind `last`, and comes
+ * to what it comes to, whatever has its seq by then.
  */
 export class LateLetters {
-  /** The jobs on record, by seq. Empty almost always. */
-  readonly #jobs: Map<number, Uint8Array>;
+  /** The jobs on record, by seq; null for a row without bytes. Empty almost always. */
+  readonly #jobs: Map<number, Uint8Array | null>;
 
-  constructor(jobs: ReadonlyMap<number, Uint8Array> = new Map()) {
+  constructor(jobs: ReadonlyMap<number, Uint8Array | null> = new Map()) {
     this.#jobs = new Map(jobs);
   }
 
@@ -24,8 +26,8 @@ export class LateLetters {
     if (this.#jobs.size === 0) return;
     for (const span of spans) {
       for (let { seq } = span; seq < span.end; seq++) {
-        const job = this.#jobs.get(seq);
-        if (job !== undefined && !isSameBytes(job, span.job(seq))) this.#jobs.delete(seq);
+        const job = this.#jobs.get(seq) ?? null;
+        if (job !== null && !isSameBytes(job, span.job(seq))) this.#jobs.delete(seq);
       }
     }
   }

@@ -352,6 +352,7 @@ export class RunningMaster implements Master {
         deadBuffers.made(block.bytes.length + (block.cursors?.bytes.length ?? 0));
         this.#driver.apply({ kind: "yielded", block, moreAtHand });
       },
+      onRow: (row) => this.#driver.apply({ kind: "unsendable", row }),
       onEnd: () => this.#driver.apply({ kind: "source ended" }),
       onError: ({ message, fatal }) => this.#driver.apply({ kind: "source failed", message, fatal }),
       nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),

@@ -1,10 +1,20 @@
-import type { Block } from "../base/job_span.ts";
+import type { Block, Unsendable } from "../base/job_span.ts";
 import { JobEncoder, JobValueError } from "../protocol/job_encoder.ts";
 import { describeError } from "./describe_error.ts";
 import type { Plugin } from "./types.ts";
 
 /** A yielded value that cannot be sent, or whose cursor cannot. `message` goes on behind "job 17, ". */
 export class BadJob extends Error {}
+
+/** A yielded value with a fault of its data, which costs that row only: its cursor is known. */
+export class BadRow extends Error {
+  readonly row: Unsendable;
+
+  constructor(row: Unsendable) {
+    super(row.reason);
+    this.row = row;
+  }
+}
 
 /**
  * Encodes jobs, and their cursors, as they are yielded, and gives them out as blocks. Nothing of a job is kept
@@ -27,43 +37,62 @@ export class JobCollector {
   /**
    * Adds a job; returns its encoded length.
    *
-   * @throws {BadJob} in which case the job is not added.
+   * @throws {BadJob} or {BadRow}, in which case the job is not added.
    */
   append(job: unknown): number {
-    if (this.#cursor !== undefined) return this.#appendWithCursor(job, this.#cursor);
+    let length: number;
     try {
-      return this.#jobs.append(job);
+      length = this.#jobs.append(job);
     } catch (error) {
-      throw badValue(error, "which ");
+      throw this.#refused(job, error);
     }
+    if (this.#cursor === undefined) return length;
+    try {
+      this.#cursors.append(callCursor(job, this.#cursor));
+    } catch (error) {
+      this.#jobs.drop(length);
+      throw badValue(error, "whose cursor ");
+    }
+    return length;
   }
 
   /** All jobs since the last one. */
   take(): Block {
     const jobs = this.#jobs.take();
     if (this.#cursor === undefined) return jobs;
-    return { ...jobs, cursors: firstOf(this.#cursors.take(), jobs.ends.length) };
+    const { bytes, ends } = this.#cursors.take();
+    return { ...jobs, cursors: { bytes, ends } };
   }
 
-  #appendWithCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): number {
-    const cursor = callCursor(job, cursorOf);
-    try {
-      this.#cursors.append(cursor);
-    } catch (error) {
-      throw badValue(error, "whose cursor ");
+  /** A fault of the data costs one row, if its cursor can be kept: it takes the row's place. */
+  #refused(job: unknown, error: unknown): unknown {
+    const fault = badValue(error, "which ");
+    if (!(error instanceof JobValueError) || error.dataFault === null) return fault;
+    const { path, reason, dataFault } = error;
+    if (this.#cursor === undefined) {
+      return new BadJob(
+        `${
+          (fault as BadJob).message
+        }. Without an export \`cursor\` the job is its own cursor, and the run cannot go on ` +
+          "behind it; with one, only this row would be set aside.",
+      );
     }
     try {
-      return this.#jobs.append(job);
-    } catch (error) {
-      throw badValue(error, "which ");
+      // The keys in a path may be long, and hold what cannot be shown.
+      const cursor = encodeAlone(callCursor(job, this.#cursor));
+      return new BadRow({ cursor, path: describeError(path).message, reason, dataFault });
+    } catch (second) {
+      if (!(second instanceof JobValueError)) return second;
+      const { message } = badValue(second, "and whose cursor ") as BadJob;
+      return new BadJob(`${(fault as BadJob).message}, ${message}: the run cannot go on behind it.`);
     }
   }
 }
 
-/** There is one cursor more than jobs where a job was refused after its cursor was taken. */
-function firstOf({ bytes, ends }: Block, count: number): NonNullable<Block["cursors"]> {
-  if (ends.length === count) return { bytes, ends };
-  return { bytes: bytes.subarray(0, count === 0 ? 0 : ends[count - 1]), ends: ends.subarray(0, count) };
+function encodeAlone(value: unknown): Uint8Array {
+  const encoder = new JobEncoder();
+  encoder.append(value);
+  return encoder.take().bytes;
 }
 
 function callCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): unknown {

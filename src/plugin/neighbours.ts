@@ -13,6 +13,13 @@ export function equalCursors(seq: number): string {
 export class Neighbours {
   #last: Uint8Array | undefined = undefined;
 
+  /** Whether the cursor of a row that is in no block equals that of the job before it. */
+  isEqual(cursor: Uint8Array): boolean {
+    const lastBefore = this.#last;
+    this.#last = cursor;
+    return lastBefore !== undefined && Buffer.compare(lastBefore, cursor) === 0;
+  }
+
   /** The index in `block` of the first job whose cursor equals that of the job before it; -1 if there is none. */
   findEqual(block: Block): number {
     const { bytes, ends } = block.cursors ?? block;

@@ -1,8 +1,8 @@
 import { clearImmediate, queueMicrotask, setImmediate } from "../base/clock.ts";
-import type { Block } from "../base/job_span.ts";
+import type { Block, Unsendable } from "../base/job_span.ts";
 import { decode } from "../protocol/codec.ts";
 import { describeError } from "./describe_error.ts";
-import { BadJob, JobCollector } from "./job_collector.ts";
+import { BadJob, BadRow, JobCollector } from "./job_collector.ts";
 import {
   isAsyncIterable,
   isLast,
@@ -22,6 +22,8 @@ import type { Plugin, SourceContext } from "./types.ts";
 
 /** Most jobs of one block: bounds its table, and what is handed over in one go. */
 const blockJobsMax = 4_096;
+/** If so many of the run's first rows cannot be sent, and no other, it is the program that is at fault. */
+const badRowsMax = 100;
 /** Bytes at which a block is full; the job that crosses it is still in. */
 const blockBytesMax = 64 << 10;
 
@@ -40,6 +42,8 @@ export class Reading {
   readonly #running: Promise<void>;
   /** Until two equal neighbours were warned about. */
   #neighbours: Neighbours | undefined = new Neighbours();
+  /** Rows that cannot be sent, while the run had no others yet. Null once it had, or where it goes on from `last`. */
+  #badRows: Unsendable[] | null;
   /** Jobs handed over. */
   #handedOver = 0;
   /** What the block being collected may still take. */
@@ -67,6 +71,7 @@ export class Reading {
     this.#plugin = plugin;
     this.#hooks = hooks;
     this.#collector = new JobCollector(plugin.cursor);
+    this.#badRows = last === undefined ? [] : null;
     this.#running = this.#run(parts, last);
   }
 
@@ -147,7 +152,10 @@ export class Reading {
     this.#turn.begin();
     const value = await (jobs.isAsync ? this.#readAsync(jobs) : this.#readSync(jobs));
     if (this.#isOver) return;
-    const warning = leftOver(value, this.#handedOver + this.#collector.count > 0);
+    const warning = leftOver(
+      value,
+      this.#handedOver + this.#collector.count + (this.#badRows?.length ?? 0) > 0,
+    );
     if (warning !== null) this.#hooks.log("warn", warning);
   }
 
@@ -260,8 +268,47 @@ export class Reading {
   }
 
   #take(job: unknown): void {
-    this.#bytesLeft -= this.#collector.append(job);
     this.#jobsLeft--;
+    try {
+      this.#bytesLeft -= this.#collector.append(job);
+    } catch (error) {
+      if (!(error instanceof BadRow)) throw error;
+      return this.#takeRow(error.row);
+    }
+    if (this.#badRows !== null) this.#giveBadRows();
+  }
+
+  /** In its place: what was collected before it is handed over first. */
+  #takeRow(row: Unsendable): void {
+    if (this.#badRows === null) {
+      this.#handOver(true);
+      return this.#giveRow(row);
+    }
+    this.#badRows.push(row);
+    if (this.#badRows.length < badRowsMax) return;
+    const { path, reason } = this.#badRows[0]!;
+    throw new SourceFault(
+      `getJobs yielded ${badRowsMax} rows, and none of them can be sent: job 0 has at ${path} ${reason}. ` +
+        "The program is at fault, and no row was set aside.",
+      true,
+    );
+  }
+
+  /** Not all of the run's rows are so, or there are few in all: those are set aside. */
+  #giveBadRows(): void {
+    const rows = this.#badRows ?? [];
+    this.#badRows = null;
+    for (const row of rows) this.#giveRow(row);
+  }
+
+  #giveRow(row: Unsendable): void {
+    if (this.#isOver) return;
+    if (this.#neighbours?.isEqual(row.cursor)) {
+      this.#neighbours = undefined;
+      this.#hooks.log("warn", equalCursors(this.#nextSeq()));
+    }
+    this.#handedOver++;
+    this.#hooks.onRow(row);
   }
 
   #hasRoom(): boolean {
@@ -324,6 +371,7 @@ export class Reading {
 
   #end(): void {
     if (this.#isOver) return;
+    this.#giveBadRows();
     this.#handOver(false);
     if (this.#isOver) return;
     this.#isOver = true;
@@ -347,7 +395,8 @@ export class Reading {
     if (error instanceof SourceFault) {
       return this.#hooks.onError({ message: error.message, fatal: error.fatal });
     }
-    this.#hooks.onError({ message: `getJobs yielded job ${this.#nextSeq()}, ${error.message}`, fatal: true });
+    const seq = this.#nextSeq() + (this.#badRows?.length ?? 0);
+    this.#hooks.onError({ message: `getJobs yielded job ${seq}, ${error.message}`, fatal: true });
   }
 
   /** Lets the iterator clean up, unless it already has. What it throws comes too late to change anything, but is told. */

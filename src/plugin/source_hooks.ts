@@ -1,4 +1,4 @@
-import type { Block } from "../base/job_span.ts";
+import type { Block, Unsendable } from "../base/job_span.ts";
 import type { Log } from "../base/log.ts";
 
 /**
@@ -10,6 +10,8 @@ export interface SourceHooks {
   demand(): Readonly<{ jobs: number; bytes: number }>;
   /** @param moreAtHand Whether a limit ended the block, and not the source, which had more at hand. */
   onBlock(block: Block, moreAtHand: boolean): void;
+  /** A row whose data cannot be sent, in its place among the jobs. */
+  onRow(row: Unsendable): void;
   /** The iterator ended; all its jobs were handed over. */
   onEnd(): void;
   /**

@@ -3,10 +3,18 @@ import type { Attempt, DeadLetter } from "../core/types.ts";
 import { decode } from "../protocol/codec.ts";
 import { jobJson } from "./job_json.ts";
 
-/** A dead letter as one line of JSON, newline included. `time` is when it was buried, ISO 8601, UTC. */
-export function deadLetterLine({ seq, job, history }: DeadLetter, time: string): string {
+/**
+ * A dead letter as one line of JSON, newline included. `time` is when it was buried, ISO 8601, UTC. A row that could
+ * not be sent has no bytes: its cursor, and what is wrong with it where, stand in their place.
+ */
+export function deadLetterLine({ seq, job, history, row }: DeadLetter, time: string): string {
   const { failures, crashes, attempts } = history;
-  const head = JSON.stringify({ seq, time, failures, crashes, attempts: attempts.map(attemptFields) });
+  const fields = { seq, time, failures, crashes, attempts: attempts.map(attemptFields) };
+  if (job === null) {
+    const head = JSON.stringify({ ...fields, path: row.path, reason: row.reason });
+    return `${head.slice(0, -1)},"cursor":${shown(row.cursor)},"job":null,"cbor":null}\n`;
+  }
+  const head = JSON.stringify(fields);
   return `${head.slice(0, -1)},"job":${shown(job)},"cbor":"${Buffer.from(job).toString("base64")}"}\n`;
 }
 
@@ -20,9 +28,9 @@ function attemptFields({ how, message, stack, slave, durationMs, at }: Attempt) 
 }
 
 /** Never the reason that a letter cannot be buried: the exact bytes stand beside it. */
-function shown(job: Uint8Array): string {
+function shown(item: Uint8Array): string {
   try {
-    return jobJson(decode(job), deadLetterShownChars);
+    return jobJson(decode(item), deadLetterShownChars);
   } catch {
     return "null";
   }

@@ -3,7 +3,7 @@ import type { Disk } from "./disk.ts";
 import { deadLetterLines } from "./read_dead_letters.ts";
 
 /**
- * The jobs of the dead letters appended last, by seq: those whose seq is wanted. Of a long file only the end is read.
+ * The jobs of the dead letters appended last, by seq: those whose seq is wanted, null for a row that has no bytes. Of a long file only the end is read.
  *
  * @throws {StateError} if it is a symbolic link, no file, or not readable.
  */
@@ -11,8 +11,8 @@ export async function lastLetters(
   path: string,
   disk: Disk,
   isWanted: (seq: number) => boolean,
-): Promise<Map<number, Uint8Array>> {
-  const jobs = new Map<number, Uint8Array>();
+): Promise<Map<number, Uint8Array | null>> {
+  const jobs = new Map<number, Uint8Array | null>();
   for await (const { read } of deadLetterLines(path, disk, lastLettersBytes)) {
     for (const line of read) {
       if (!isWanted(line.seq)) continue;

@@ -25,8 +25,10 @@ export type DeadLetterRecord = Readonly<{
   attempts: readonly DeadAttempt[];
   /** For people, see `jobJson`. */
   job: unknown;
-  /** The job's exact encoding. */
-  cbor: Uint8Array;
+  /** The job's exact encoding; null for a row that could not be sent. */
+  cbor: Uint8Array | null;
+  /** What was wrong with that row, and where in it; and its cursor, for people as the job. */
+  row?: Readonly<{ path: string; reason: string; cursor: unknown }>;
 }>;
 
 export type DeadLetters = Readonly<{
@@ -122,13 +124,18 @@ function parseLine(text: string, from = 0, to = text.length): DeadLetterRecord |
 }
 
 // deno-lint-ignore no-explicit-any
-function toRecord({ seq, time, failures, crashes, attempts, job, cbor }: any): DeadLetterRecord | null {
-  if (![failures, crashes].every(isCount) || typeof time !== "string" || typeof cbor !== "string") {
-    return null;
-  }
+function toRecord(line: any): DeadLetterRecord | null {
+  const { seq, time, failures, crashes, attempts, job, cbor, path, reason, cursor } = line;
+  if (![failures, crashes].every(isCount) || typeof time !== "string") return null;
   if (!Array.isArray(attempts) || !attempts.every(isAttempt)) return null;
+  const letter = { seq, time, failures, crashes, attempts, job };
+  if (cbor === null) {
+    const isRow = typeof path === "string" && typeof reason === "string" && cursor !== undefined;
+    return isRow ? { ...letter, cbor, row: { path, reason, cursor } } : null;
+  }
+  if (typeof cbor !== "string") return null;
   const bytes = new Uint8Array(Buffer.from(cbor, "base64"));
-  return bytes.length === 0 ? null : { seq, time, failures, crashes, attempts, job, cbor: bytes };
+  return bytes.length === 0 ? null : { ...letter, cbor: bytes };
 }
 
 // deno-lint-ignore no-explicit-any

@@ -38,7 +38,7 @@ export interface StateStore {
    *
    * @throws {StateError} if the file cannot be used at all.
    */
-  lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array>>;
+  lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array | null>>;
   /** Takes the dead letters of these jobs back. Resolves when that is durable. @throws as `bury`. */
   handled(seqs: readonly number[]): Promise<void>;
   /** Says in `<key>.lock` where this master can be reached. @throws {StateError} if it cannot be written. */
@@ -111,7 +111,7 @@ export class OpenStore implements StateStore {
     await appended;
   }
 
-  async lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array>> {
+  async lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array | null>> {
     this.#checkOpen("read the dead letters of");
     const { disk, dead } = this.#parts;
     return await lastLetters(dead.path, disk, isWanted).catch((error: unknown) => {

@@ -2,7 +2,8 @@ import t from "tap";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeSlave } from "../master/fake_slave.ts";
-import { portOf, until } from "./harness.ts";
+import { readDeadLetters } from "../../src/state/read_dead_letters.ts";
+import { portOf, runtimes, until } from "./harness.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage, token } from "./stage.ts";
 
 // Table C of docs/reliability.md, but for what is done to the disk and for two masters on two hosts.
@@ -412,6 +413,66 @@ row(
     for (let at = 0; at < all.length; at += 3) {
       await Promise.all(all.slice(at, at + 3).map((one) => check(...one)));
     }
+  },
+);
+
+row(
+  "J4: rows with a fault of their data are set aside one by one; the master killed at them loses none",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "rows.mts",
+      `
+    import { appendFileSync } from "node:fs";
+    const odd = {
+      3: (id) => ({ id, name: "x\\ud800" }), 4: (id) => JSON.parse('{"id":' + id + ',"a":{"__proto__":1}}'),
+      5: (id) => ({ id, text: "x".repeat(2 << 20) }), 6: (id) => ({ id, big: 2n ** 9000n }),
+    };
+    export async function* getJobs(last = -1, { args }) {
+      appendFileSync(args.dir + "/calls", last + "\\n");
+      for (let id = last + 1; id < 300; id++) {
+        yield (odd[id % 50] ?? ((id) => ({ id })))(id);
+        if (id % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 40));
+      }
+    }
+    export const cursor = ({ id }) => id;
+    export function handleJob({ id }, { args }) { appendFileSync(args.dir + "/ran", id + "\\n"); }
+  `,
+    );
+    const run = (words: readonly string[] = []) =>
+      stage.start(runtimes.binary, [
+        ...["run", plugin, `dir=${stage.folder}`, "--state-dir", stage.folder, "--host", "127.0.0.1:0"],
+        ...["--procs", "1", "--json", ...words],
+      ]);
+    for (const seq of [4, 106, 205]) {
+      const killed = run();
+      await killed.printed(new RegExp(`"event":"dead","at":"[^"]+","seq":${seq},`)).catch((error) =>
+        t.fail(String(error))
+      );
+      killed.signal("SIGKILL");
+      await killed.ended;
+    }
+    const last = run();
+    t.equal(await last.ended, 3, last.stderr);
+    t.match(last.stderr, /^ +\d x cannot be sent: a property named __proto__$/m, "by what is wrong");
+    const state = await stage.state("rows");
+    t.match(state, { handedOut: 300, done: 276, skipped: 0, dead: 24, strandedCount: 0, complete: true });
+    const letters = (await readDeadLetters(join(stage.folder, "rows.dead.ndjson"))).letters;
+    t.same(
+      letters.map(({ seq }) => seq),
+      [0, 50, 100, 150, 200, 250].flatMap((at) => [3, 4, 5, 6].map((odd) => at + odd)),
+    );
+    t.ok(
+      letters.every(({ seq, cbor, row }) => cbor === null && row?.cursor === seq),
+      "with the cursor of each",
+    );
+    t.match(letters.slice(0, 4).map(({ row }) => row), [
+      { path: "$.name", reason: /half a surrogate pair/ },
+      { path: "$.a", reason: /__proto__/ },
+      { path: "$.text", reason: /2097152 characters/ },
+      { path: "$.big", reason: /1024 bytes/ },
+    ]);
+    const ran = new Set(readFileSync(join(stage.folder, "ran"), "utf8").trim().split("\n").map(Number));
+    t.equal(ran.size, 276, "every other row was handled");
   },
 );
 

@@ -112,6 +112,53 @@ t.test("of the letters on record those count whose job is open, and the very sam
   t.same(letters.settledIn(stateOf(20)), []);
 });
 
+t.test("that of a row that could not be sent is taken back once its seq is settled by a job", async (t) => {
+  const letters = new LateLetters(new Map([[5, null], [6, null], [7, null]]));
+  letters.compare([new JobSpan(block, 0, 3, 5)]);
+  letters.buried([6, 7]);
+  t.same(letters.settledIn(stateOf(5)), []);
+  t.same(
+    letters.settledIn(stateOf(20)),
+    [5, 7],
+    "6 is such a row again; the others were mended, or moved on",
+  );
+});
+
+const isMended = { now: false };
+const oddRow: Getter = function* (last) {
+  for (let id = (last as number | undefined ?? -1) + 1; id < 4; id++) {
+    yield id === 1 && !isMended.now ? { id, name: "\ud800" } : { id };
+  }
+};
+
+t.test("a master killed between a row's letter and the next state: the row is counted once, or runs once mended", async (t) => {
+  for (const mended of [false, true]) {
+    isMended.now = false;
+    const before = t.testdir();
+    const after = join(before, "after");
+    mkdirSync(after);
+    const plugin = { getJobs: oddRow, cursor: (job: unknown) => (job as { id: number }).id };
+    const first = await start(t, plugin, { stateDir: before });
+    copyFileSync(join(before, files[0]), join(after, files[0]));
+    const slave = await first.join({ credit: 1 });
+    await slave.lease();
+    while (first.master.status().dead < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    copyFileSync(join(before, files[1]), join(after, files[1]));
+    first.master.stop();
+    first.master.stop();
+    await first.master.finished;
+    t.same(await seqsOnRecord(after), [1]);
+
+    isMended.now = mended;
+    const second = await start(t, plugin, { stateDir: after });
+    t.match(second.master.resumed, { handedOut: 0, dead: 0 }, "the state of before the letter");
+    await (await second.join()).work();
+    const { status } = await second.master.finished;
+    t.match(status, mended ? { handedOut: 4, done: 4, dead: 0 } : { handedOut: 4, done: 3, dead: 1 });
+    t.same(await seqsOnRecord(after), mended ? [] : [1]);
+  }
+});
+
 t.test("of a fresh start no letter is looked at", async (t) => {
   const lastLetters = () => t.fail("it reads a file of another run");
   const letters = await loadLateLetters({ loaded: null, lastLetters: lastLetters as never });

@@ -1,7 +1,7 @@
 import { mock } from "node:test";
 import t, { type Test } from "tap";
 import * as ownClock from "../../src/base/clock.ts";
-import { decode } from "../../src/protocol/codec.ts";
+import { decode, encode } from "../../src/protocol/codec.ts";
 import { type AnyPlugin, type Failed, read, Taker } from "./taker.ts";
 
 /** Sources by another clock than this process has. */
@@ -478,4 +478,120 @@ t.test("a job that was not waited for, or not iterated, is refused with what is 
     const [, over] = await read({ getJobs: () => [job] as never });
     t.match(over, { fatal: true, message: words });
   }
+});
+
+const half = "x\ud800";
+const cursor = (job: { id: number }) => job.id;
+const rowsOf = ({ rows }: Taker) =>
+  rows.map(({ after, path, reason, cursor }) => [after, decode(cursor), path, reason]);
+const surrogate = "a string with half a surrogate pair";
+
+for (const kind of ["sync", "async"] as const) {
+  t.test(`a row of a ${kind} source with a fault of its data is handed over in its place`, async (t) => {
+    const yieldAll = function* () {
+      yield { id: 1 } as never;
+      yield { id: 2, name: half } as never;
+      yield { id: 3, deep: JSON.parse('{"a":{"__proto__":1}}') } as never;
+      yield { id: 4 } as never;
+      yield { id: 5, [half]: 1 } as never;
+    };
+    const getJobs = kind === "sync" ? yieldAll : async function* () {
+      yield* yieldAll();
+    };
+    const [jobs, over, taker] = await read({ getJobs, cursor });
+    t.same([jobs, taker.cursors, over], [[{ id: 1 }, { id: 4 }], [1, 4], "ended"]);
+    t.same(rowsOf(taker), [
+      [1, 2, "$.name", surrogate],
+      [1, 3, "$.deep.a", "a property named __proto__"],
+      [2, 5, "$<key>", surrogate],
+    ]);
+    t.same(taker.rows.map(({ dataFault }) => dataFault), [
+      surrogate,
+      "a property named __proto__",
+      surrogate,
+    ]);
+    t.same(taker.warnings, []);
+  });
+}
+
+t.test("every fault of the data costs one row: too long, too deep, too large", async (t) => {
+  const nested = (levels: number): unknown => levels === 0 ? 0 : [nested(levels - 1)];
+  const bad = [
+    { id: 1, big: "x".repeat(2 << 20) },
+    { id: 2, rows: Array(2_000).fill("x".repeat(1_000)) },
+    { id: 3, raw: new Uint8Array(1 << 20) },
+    { id: 4, deep: nested(40) },
+    { id: 5, huge: 2n ** 9_000n },
+    new Map<unknown, unknown>([["id", 6], ["half", half]]),
+  ];
+  const [jobs, over, taker] = await read({
+    getJobs: () => [{ id: 0 }, ...bad, { id: 7 }] as never,
+    cursor: (job: { id?: number }) => job instanceof Map ? 6 : job.id,
+  });
+  t.same([jobs, over], [[{ id: 0 }, { id: 7 }], "ended"]);
+  t.same(rowsOf(taker).map(([after, cursor]) => [after, cursor]), [1, 2, 3, 4, 5, 6].map((id) => [1, id]));
+});
+
+t.test("a row whose cursor cannot be kept ends the run, as does a fault of the program", async (t) => {
+  const job = { id: 2, name: half };
+  const table: readonly [AnyPlugin["cursor"], unknown, RegExp][] = [
+    [
+      undefined,
+      job,
+      /^getJobs yielded job 1, which cannot be sent: at \$\.name .*half a surrogate pair\. .*export `cursor`/,
+    ],
+    [
+      () => half,
+      job,
+      /^getJobs yielded job 1, which cannot be sent: at \$\.name .*, and whose cursor cannot be sent: at \$ /,
+    ],
+    [() => undefined, job, /^getJobs yielded job 1, of which cursor\(job\) returned undefined/],
+    [
+      () => 7,
+      { id: 2, name: half, f: () => 1 },
+      /job 1, which cannot be sent: at \$\.f there is a function$/,
+    ],
+    [() => undefined, Promise.resolve(1), /job 1, which cannot be sent: .*Promise: an `await` is missing$/],
+  ];
+  for (const [cursorOf, bad, words] of table) {
+    let given = 0;
+    const next = async () => ({ done: false, value: given++ === 0 ? { id: 1 } : bad });
+    const [jobs, over, taker] = await read({
+      getJobs: () => ({ [Symbol.asyncIterator]: () => ({ next }) }) as never,
+      ...(cursorOf &&
+        { cursor: (job: unknown) => (job as { id: number }).id === 1 ? 1 : cursorOf(job as never) }),
+    });
+    t.match(over, { fatal: true, message: words });
+    t.same([jobs, taker.rows], [[{ id: 1 }], []]);
+  }
+});
+
+t.test("where the run's first 100 rows are all so, the program is at fault; fewer, or later ones, are rows", async (t) => {
+  const bad = (from: number, count: number) =>
+    Array.from({ length: count }, (_, at) => ({ id: from + at, name: half }));
+  const [none, over, taker] = await read({ getJobs: () => [...bad(0, 100), { id: 100 }] as never, cursor });
+  t.match(over, {
+    fatal: true,
+    message: /^getJobs yielded 100 rows, and none of them can be sent: job 0 has at \$\.name /,
+  });
+  t.same([none, taker.rows], [[], []], "none was set aside: it begins with them again");
+  const late = await read({ getJobs: () => [...bad(0, 99), { id: 99 }, ...bad(100, 150)] as never, cursor });
+  t.same([late[0], late[1], late[2].rows.length], [[{ id: 99 }], "ended", 249]);
+  t.same(late[2].rows.map(({ after }) => after), [...Array(99).fill(0), ...Array(150).fill(1)], "in order");
+  const few = await read({ getJobs: () => bad(0, 20) as never, cursor });
+  t.same([few[1], few[2].rows.length], ["ended", 20], "all of a short source");
+  const resumed = new Taker({ getJobs: () => bad(50, 300) as never, cursor });
+  resumed.source.open(encode(49));
+  t.same([await resumed.over, resumed.rows.length], ["ended", 300], "a resume goes on with them");
+});
+
+t.test("rows count in the demand, and as neighbours with equal cursors", async (t) => {
+  const taker = new Taker({
+    getJobs: () => [{ id: 1 }, { id: 2, name: half }, { id: 2, name: half }, { id: 2 }] as never,
+    cursor,
+  });
+  taker.source.open(undefined);
+  await taker.over;
+  t.equal(taker.warnings.length, 1);
+  t.match(taker.warnings, [/^Jobs 1 and 2 have the same cursor/]);
 });

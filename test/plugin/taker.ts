@@ -1,4 +1,4 @@
-import type { Block } from "../../src/base/job_span.ts";
+import type { Block, Unsendable } from "../../src/base/job_span.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { decodeJobs } from "../../src/protocol/value_reader.ts";
@@ -9,6 +9,8 @@ export type AnyPlugin = Pick<Plugin<never, unknown>, "getJobs" | "cursor">;
 /** A master that takes `limit` jobs in all, and notes what it is told. */
 export class Taker {
   readonly blocks: Block[] = [];
+  /** Each with the number of jobs before it. */
+  readonly rows: (Unsendable & { after: number })[] = [];
   readonly warnings: string[] = [];
   /** Of each block. */
   readonly moreAtHand: boolean[] = [];
@@ -30,9 +32,10 @@ export class Taker {
         this.moreAtHand.push(moreAtHand);
         this.onBlock();
       },
+      onRow: (row) => void this.rows.push({ ...row, after: this.count }),
       onEnd: () => resolve("ended"),
       onError: (error) => resolve(error),
-      nextSeq: () => this.firstSeq + (this.takes ? this.count : 0),
+      nextSeq: () => this.firstSeq + (this.takes ? this.count + this.rows.length : 0),
       log: (_level, message) => void this.warnings.push(message),
     });
   }

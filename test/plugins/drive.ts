@@ -87,6 +87,7 @@ function readBlocks(
         left -= block.ends.length;
         if (left <= 0) void stop();
       },
+      onRow: ({ path, reason }) => reject(`at ${path} there is ${reason}`),
       onEnd: () => resolve(blocks),
       onError: ({ message }) => reject(message.split("\n", 1)[0]),
       log,

@@ -4,6 +4,7 @@ import t from "tap";
 import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines.ts";
 import { driven, runtimes } from "./driven.ts";
 import { Handler } from "../../src/plugin/invoke.ts";
+import { JobEncoder } from "../../src/protocol/job_encoder.ts";
 import type { Plugin, SourceContext } from "../../src/plugin/types.ts";
 
 type Line = { offset: number; line: string };
@@ -62,17 +63,28 @@ t.test("lines and characters across the ends of its reads arrive whole", async (
   t.equal(lines.findIndex((line, index) => line !== text[index]), -1, "no line differs");
 });
 
-t.test("a line may have almost 1 MiB; a longer one ends the source with its place", async (t) => {
-  const max = (1 << 20) - 64;
+t.test("a line may have almost 1 MiB; a longer one is too long for a job, and those behind it are read", async (t) => {
+  const mib = 1 << 20;
   const file = join(t.testdir(), "text");
-  writeFileSync(file, `a\n${"x".repeat(max)}\nb\n`);
-  t.same((await read(file)).map(({ line }) => line.length), [1, max, 1]);
-  for (const length of [max + 1, 3 * max]) {
-    for (const end of ["\nb", ""]) {
+  const isSendable = (job: Line): boolean => {
+    try {
+      return new JobEncoder().append(job) > 0;
+    } catch {
+      return false;
+    }
+  };
+  for (const length of [mib - 64, mib + 1, 2 * mib - 1, 2 * mib, 2 * mib + 1, 3 * mib + 7, 5 * mib]) {
+    for (const end of ["\nb", "\n", ""]) {
       writeFileSync(file, `a\n${"x".repeat(length)}${end}`);
-      await t.rejects(read(file), {
-        message: /^The line at byte 2 of \/.*text is longer than 1048512 bytes/,
-      });
+      const jobs = await read(file);
+      const expected = [[0, true], [2, length < mib], ...(end === "\nb" ? [[length + 3, true]] : [])];
+      t.same(
+        jobs.map((job) => [job.offset, isSendable(job)]),
+        expected,
+        `${length} bytes${JSON.stringify(end)}`,
+      );
+      const again = (await read(file, 2)).map((job) => [job.offset, isSendable(job)]);
+      t.same(again, expected.slice(1), "the same from there on");
     }
   }
 });

@@ -10,7 +10,7 @@ import type {
 } from "../../src/core/types.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { silentHeartbeatsMax } from "../../src/base/limits.ts";
-import { idOfJob } from "./wire.ts";
+import { idOfCursor, idOfJob } from "./wire.ts";
 
 /** An invariant does not hold. */
 export class Violation extends Error {}
@@ -33,6 +33,8 @@ export class Checks {
   /** Which session each leased job is at, as the master's effects say. */
   readonly #leasedTo = new Map<number, Right>();
   #durable: RunState | null = null;
+  /** Every job that was ever leased, in the life of any master. */
+  readonly #everLeased = new Set<number>();
   /** How many second runs the faults so far may have caused. */
   #repeatsAllowed = 0;
 
@@ -53,6 +55,16 @@ export class Checks {
       () => `job ${seq} is leased to session ${session}, but session ${other?.session} has it`,
     );
     this.#leasedTo.set(seq, { session, lease: leaseKey(name), alone });
+    this.#everLeased.add(seq);
+    // Before it are jobs that were leased, and rows that are on record: no row is passed over before it is.
+    this.#allBefore(seq, `job ${seq} is leased`);
+  }
+
+  #allBefore(seq: number, what: string): void {
+    for (let before = 0; before < seq; before++) {
+      const isDealtWith = this.#everLeased.has(before) || this.dead.has(before);
+      check(isDealtWith, "I13", () => `${what}, but ${before} before it was neither leased nor buried`);
+    }
   }
 
   /** A slave never runs a job beside itself. */
@@ -160,6 +172,7 @@ export class Checks {
   /** A dead letter became durable. */
   buried(letter: DeadLetter): void {
     const { seq, job, history } = letter;
+    if (job === null) return this.#buriedRow(letter);
     check(
       idOfJob(job) === seq,
       "I1",
@@ -168,6 +181,20 @@ export class Checks {
     this.#charged(seq, history);
     const isSpent = history.failures >= failuresMax || history.crashes >= 3 || this.record(seq).isFatal;
     check(isSpent, "I11", () => `job ${seq} is dead, but has attempts left`);
+    this.dead.set(seq, letter);
+  }
+
+  /** I13: a row that cannot be sent is buried in its turn, and once in all that is durable. */
+  #buriedRow(letter: DeadLetter & { job: null }): void {
+    const { seq, row } = letter;
+    check(idOfCursor(row.cursor) === seq, "I1", () => `row ${idOfCursor(row.cursor)} is buried as ${seq}`);
+    check(!this.#everLeased.has(seq), "I13", () => `row ${seq} was leased`);
+    check(
+      seq >= (this.#durable?.handedOut ?? 0),
+      "I13",
+      () => `row ${seq} is buried, but a durable state has it as dead already`,
+    );
+    this.#allBefore(seq, `row ${seq} is buried`);
     this.dead.set(seq, letter);
   }
 

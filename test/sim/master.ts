@@ -1,4 +1,3 @@
-import type { Block } from "../../src/base/job_span.ts";
 import { rangesOf } from "../../src/base/range_set.ts";
 import { Run } from "../../src/core/run.ts";
 import type {
@@ -13,7 +12,7 @@ import type {
 import type { Checks } from "./checks.ts";
 import type { Disk } from "./disk.ts";
 import type { SlaveLink } from "./slave.ts";
-import { failuresMax, heartbeatMs, type Plan } from "./plan.ts";
+import { type Behaviour, failuresMax, heartbeatMs, type Plan } from "./plan.ts";
 import { brokenSource, SimSource } from "./source.ts";
 import { digest, type ToMaster } from "./wire.ts";
 import { Process, type World } from "./world.ts";
@@ -42,7 +41,7 @@ export class SimMaster {
 
   constructor(
     life: number,
-    parts: { world: World; plan: Plan; checks: Checks; disk: Disk },
+    parts: { world: World; plan: Plan; checks: Checks; disk: Disk; behaviourOf(id: number): Behaviour },
     onEnd: (outcome: Outcome, state: RunState) => void,
   ) {
     this.id = `master ${life}`;
@@ -68,7 +67,9 @@ export class SimMaster {
     this.run = new Run(settings, this.#disk.state, this.#world.nowMs);
     this.#source = new SimSource(this.#plan, this.process, {
       demand: () => this.run.demand(),
-      onBlock: (block, moreAtHand) => this.#yielded(block, moreAtHand),
+      onBlock: (block, moreAtHand) => this.#yielded({ kind: "yielded", block, moreAtHand }),
+      onRow: (row) => this.#yielded({ kind: "unsendable", row }),
+      isUnsendable: (id) => parts.behaviourOf(id) === "unsendable",
       onEnd: () => this.apply({ kind: "source ended" }),
       onError: (message) => this.apply({ kind: "source failed", message, fatal: false }),
     });
@@ -129,8 +130,8 @@ export class SimMaster {
     this.#armTimer();
   }
 
-  #yielded(block: Block, moreAtHand: boolean): void {
-    this.apply({ kind: "yielded", block, moreAtHand });
+  #yielded(event: Extract<RunEvent, { kind: "yielded" | "unsendable" }>): void {
+    this.apply(event);
     const { buffered, inFlight } = this.run.status(this.#world.nowMs);
     this.#checks.bounded(buffered + inFlight, this.#plan.jobsMax);
   }

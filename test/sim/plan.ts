@@ -7,13 +7,24 @@ export const heartbeatMs = 1_000;
 export const failuresMax = 3;
 
 /** How a job behaves wherever it runs. */
-export type Behaviour = "good" | "flaky" | "bad" | "fatal" | "skips" | "slow" | "poison" | "killer";
+export type Behaviour =
+  | "unsendable"
+  | "good"
+  | "flaky"
+  | "bad"
+  | "fatal"
+  | "skips"
+  | "slow"
+  | "poison"
+  | "killer";
 
 export function planOf(seed: number) {
   const random = new Random(seed ^ 0x5eed);
   const isQuiet = random.perMille(60); // no fault at all: then nothing runs twice
   const hasOutage = !isQuiet && random.perMille(80);
   const often = (most: number) => (isQuiet || random.perMille(400) ? 0 : random.int(1, most));
+  // Of a generator of its own: what older seeds play stays the same.
+  const rows = new Random(seed ^ 0xbad);
   return {
     isQuiet,
     jobs: hasOutage || random.perMille(120) ? random.int(120, 300) : random.int(0, 90),
@@ -45,6 +56,7 @@ export function planOf(seed: number) {
       slow: often(100),
       poison: often(30),
       killer: often(12),
+      unsendable: rows.perMille(400) ? rows.int(1, 150) : 0,
     },
     /** How likely each fault is, every `faultEveryMs`. */
     faultEveryMs: random.pick([100, 500, 2_000]),

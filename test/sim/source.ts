@@ -1,11 +1,14 @@
-import type { Block } from "../../src/base/job_span.ts";
+import type { Block, Unsendable } from "../../src/base/job_span.ts";
 import type { Plan } from "./plan.ts";
-import { encodeJobs, idOfCursor } from "./wire.ts";
+import { encodeJobs, encodeRow, idOfCursor } from "./wire.ts";
 import type { Process } from "./world.ts";
 
 export interface SourceHooks {
   demand(): { jobs: number; bytes: number };
   onBlock(block: Block, moreAtHand: boolean): void;
+  onRow(row: Unsendable): void;
+  /** Whether the row of this id cannot be sent. */
+  isUnsendable(id: number): boolean;
   onEnd(): void;
   onError(message: string): void;
 }
@@ -74,6 +77,19 @@ export class SimSource {
     if (most <= 0) return;
     const ids = Array.from({ length: most }, (_, i) => this.#next + i);
     this.#next += most;
-    this.#hooks.onBlock(encodeJobs(ids, this.#plan.hasCursors), this.#next < this.#plan.jobs);
+    this.#give(ids, this.#next < this.#plan.jobs);
+  }
+
+  /** In order: what is behind a row that cannot be sent is a block of its own. */
+  #give(ids: readonly number[], moreAtHand: boolean): void {
+    const at = this.#plan.hasCursors ? ids.findIndex((id) => this.#hooks.isUnsendable(id)) : -1;
+    const jobs = at < 0 ? ids : ids.slice(0, at);
+    const opening = this.#opening;
+    if (jobs.length > 0) this.#hooks.onBlock(encodeJobs(jobs, this.#plan.hasCursors), moreAtHand || at >= 0);
+    if (at < 0 || opening !== this.#opening || !this.#isOpen) return;
+    this.#hooks.onRow(encodeRow(ids[at]!));
+    if (at + 1 < ids.length && opening === this.#opening && this.#isOpen) {
+      this.#give(ids.slice(at + 1), moreAtHand);
+    }
   }
 }

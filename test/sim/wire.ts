@@ -1,4 +1,4 @@
-import { type Block, JobSpan } from "../../src/base/job_span.ts";
+import { type Block, JobSpan, type Unsendable } from "../../src/base/job_span.ts";
 import type { RunState } from "../../src/core/types.ts";
 import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
 
@@ -21,6 +21,11 @@ export function encodeJobs(ids: readonly number[], hasCursors: boolean): Block {
     }
     : null;
   return { bytes: Uint8Array.from(bytes), ends, cursors };
+}
+
+/** A row that cannot be sent. */
+export function encodeRow(id: number): Unsendable {
+  return { cursor: Uint8Array.from(encodeCursor(id)), path: "$", reason: "odd", dataFault: "odd" };
 }
 
 function encodeCursor(id: number): number[] {

@@ -57,6 +57,37 @@ t.test("a dead letter is one line that says all", async (t) => {
   await store.close();
 });
 
+const row = { cursor: encode({ id: 5n }), path: '$["a b"]', reason: "half a pair", dataFault: "half" };
+const rowLetter = (seq: number): DeadLetter => ({ seq, job: null, history: untouched, row });
+
+t.test("the letter of a row that could not be sent has its cursor and its fault, and no bytes", async (t) => {
+  const store = await open(folder(t));
+  await store.bury([rowLetter(5), letter(6), rowLetter(7)]);
+  await store.handled([7]);
+  const [line] = lines(store.deadPath);
+  t.match(line, {
+    seq: 5,
+    time: /^\d{4}-/,
+    failures: 0,
+    crashes: 0,
+    attempts: [],
+    path: '$["a b"]',
+    reason: "half a pair",
+    cursor: { id: { $bigint: "5" } },
+    job: null,
+    cbor: null,
+  });
+  const { letters, damagedLines } = await readDeadLetters(store.deadPath);
+  t.equal(damagedLines, 0);
+  t.same(letters.map(({ seq, cbor }) => [seq, cbor === null]), [[5, true], [6, false]]);
+  t.same(letters[0]!.row, { path: row.path, reason: row.reason, cursor: { id: { $bigint: "5" } } });
+  t.same([...await store.lastLetters((seq) => seq !== 6)], [[5, null]]);
+  const half = `${JSON.stringify({ ...line, reason: undefined })}\n`;
+  appendFileSync(store.deadPath, half);
+  t.equal((await readDeadLetters(store.deadPath)).damagedLines, 1, "without its fault it is none");
+  await store.close();
+});
+
 t.test("none is no write", async (t) => {
   const store = await open(folder(t));
   await store.bury([]);
@@ -150,7 +181,7 @@ t.test("lines longer than what is read at once, and characters cut by it", async
   const jobs = ["ä".repeat(200_000), "x".repeat(65_535), "é"];
   await store.bury(jobs.map((job, seq) => letter(seq, job)));
   const { letters } = await readDeadLetters(store.deadPath);
-  t.same(letters.map(({ cbor }) => decode(cbor)), jobs);
+  t.same(letters.map(({ cbor }) => decode(cbor!)), jobs);
   await store.close();
 });
 

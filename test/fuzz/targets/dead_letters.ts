@@ -6,7 +6,7 @@ import type { Disk } from "../../../src/state/disk.ts";
 import { type DeadLetters, readDeadLetters } from "../../../src/state/read_dead_letters.ts";
 import { lastLetters } from "../../../src/state/last_letters.ts";
 import { Random } from "../../sim/random.ts";
-import { attempt } from "../../state/fixtures.ts";
+import { attempt, untouched } from "../../state/fixtures.ts";
 import { amplifyBytes, mutateBytes } from "../mutate.ts";
 import { few, known, must, type Target } from "../target.ts";
 
@@ -34,9 +34,17 @@ const read = (bytes: Uint8Array, plan: number): Promise<DeadLetters> =>
 const time = "2025-01-02T03:04:05.678Z";
 const history = { failures: 1, crashes: 0, crashesInCompany: 0, lostSessions: 0, attempts: [attempt] };
 const line = (seq: number, job: unknown): string => deadLetterLine({ seq, job: encode(job), history }, time);
+const row = {
+  cursor: encode(5),
+  path: "$.name",
+  reason: "a string with half a surrogate pair",
+  dataFault: "",
+};
+const badRow = (seq: number): string => deadLetterLine({ seq, job: null, history: untouched, row }, time);
 
 const words = [
   '"seq":',
+  '"cbor":null',
   "\n",
   "\r\n",
   '"handled":1',
@@ -80,15 +88,24 @@ export const deadLetters: Target = {
       line(1, 1).slice(0, 70),
       "\n\n" + handledLine(7, time) + "null\n{}\n[1]\n",
       "\ufeff" + line(4, null),
+      badRow(5) + line(5, 1) + badRow(6),
     ].map((text) => new TextEncoder().encode(text)),
   mutate: (input, random, other) => mutateBytes(input, random, other, words),
   amplify: amplifyBytes,
 };
 
 /** What was read can be written: a letter keeps its job and its counts. */
-async function checkLetter({ seq, failures, crashes, cbor }: DeadLetters["letters"][number]): Promise<void> {
+async function checkLetter(
+  { seq, failures, crashes, cbor, row }: DeadLetters["letters"][number],
+): Promise<void> {
   const history = { failures, crashes, crashesInCompany: 0, lostSessions: 0, attempts: [] };
-  const again = await read(new TextEncoder().encode(deadLetterLine({ seq, job: cbor, history }, time)), 0);
+  const letter = cbor === null
+    ? { seq, job: null, history, row: { ...row!, cursor: encode(row!.cursor), dataFault: "" } }
+    : { seq, job: cbor, history };
+  const again = await read(new TextEncoder().encode(deadLetterLine(letter, time)), 0);
   must(again.letters.length === 1 && again.damagedLines === 0, "written once more it is no letter");
-  must(isSameBytes(again.letters[0]!.cbor, cbor), "written once more it is another job");
+  const { cbor: bytes, row: fault } = again.letters[0]!;
+  if (cbor === null) {
+    must(bytes === null && fault?.reason === row!.reason, "written once more it has another fault");
+  } else must(bytes !== null && isSameBytes(bytes, cbor), "written once more it is another job");
 }
