@@ -102,6 +102,12 @@ export function keepListener(event: string, listener: Listener): void {
   if (lastWord !== null) kept.push([event, listener]);
 }
 
+/** Listens anew to what is listened to already: the system may have forgotten a signal's handler as it came. */
+export function renewListener(event: string, listener: Listener): void {
+  remove.off.call(process, event, listener);
+  process.prependListener(event as "exit", listener);
+}
+
 /** Writes to a file at once; what cannot be written within a second is lost. */
 export function writeNow(fd: 1 | 2, text: string): void {
   let rest: Uint8Array = Buffer.from(text);

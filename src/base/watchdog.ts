@@ -1,3 +1,4 @@
+import { setInterval } from "./clock.ts";
 import { Worker } from "node:worker_threads";
 
 /** What the main thread tells its watchdog thread, as numbers in shared memory. */
@@ -12,9 +13,23 @@ export const watchSlots = {
   recorded: 3,
 } as const;
 
+/** What the main thread tells of its event loop, as numbers in shared memory. */
+const loopSlots = {
+  /** Counts up as it turns. */
+  turns: 0,
+  /** What the main thread does: an index of `doings`. */
+  doing: 1,
+  /** How long a stop may take, in milliseconds. */
+  graceMs: 2,
+} as const;
+
+const doings = ["its top level", "getJobs, cursor, onFinish, or a timer of its own"] as const;
+
 export type WatchdogOptions = Readonly<{
-  /** The process that this one must not outlive. */
-  parentPid: number;
+  /** The process that this one must not outlive; undefined if there is none. */
+  parentPid?: number;
+  /** How a loop that stands still is told on stderr. */
+  loop?: Readonly<{ watch: Float64Array; isJson: boolean; isTerminal: boolean }>;
   /** Removed when that process is gone. */
   folder?: string | undefined;
   /** Where, and at which byte, a call that lasts is recorded; `watch` is a view of four numbers in shared memory. */
@@ -30,16 +45,55 @@ export type WatchdogOptions = Readonly<{
  * On Windows a parent's death shows nowhere; there the closed socket ends the process.
  */
 export function startWatchdog(options: WatchdogOptions): void {
-  const workerData = { ...options, slots: watchSlots };
+  const workerData = { ...options, slots: watchSlots, loopSlots, doings };
   const thread = new Worker(source, { eval: true, workerData, env: {}, stdin: false });
   thread.unref();
   thread.on("error", () => {});
 }
 
+/**
+ * Watches the event loop of a master, where a plugin that loops for ever would leave it deaf and dumb: after 10 s that is
+ * said, and a stop that is asked for is bounded all the same.
+ *
+ * A signal to a process with a listener only wakes the loop. So where the loop has stood still for a second, the
+ * thread has the system forget each listener once its signal came (SA_RESETHAND, by Bun's FFI, on Linux): a second signal
+ * then ends the process at once, and the thread sees that a first one came, and sends the second when the grace is over.
+ * What was saved stands. Once the loop turns again, all is as before; who handles a signal listens anew (`renewListener`).
+ */
+export class LoopWatch {
+  readonly #watch = new Float64Array(new SharedArrayBuffer(8 * 3));
+
+  readonly #options: Readonly<{ isJson: boolean; isTerminal: boolean }>;
+
+  /** The plugin is about to be loaded. */
+  constructor(options: Readonly<{ isJson: boolean; isTerminal: boolean; graceMs: number }>) {
+    this.#options = options;
+    this.#watch[loopSlots.graceMs] = options.graceMs;
+    // In Deno a thread or a timer keeps the event loop, and a top-level await that nothing ends would go on for ever.
+    if (process.versions.deno === undefined) this.#start();
+  }
+
+  /** The plugin is loaded. */
+  loaded(graceMs: number): void {
+    this.#watch[loopSlots.doing] = 1;
+    this.#watch[loopSlots.graceMs] = graceMs;
+    if (process.versions.deno !== undefined) this.#start();
+  }
+
+  #start(): void {
+    startWatchdog({ loop: { ...this.#options, watch: this.#watch } });
+    const timer = setInterval(() => this.#watch[loopSlots.turns]!++, loopTurnMs);
+    (timer as { unref?: () => void }).unref?.();
+  }
+}
+
+/** How often a loop says that it turns. */
+const loopTurnMs = 250;
+
 const source = `
 const { workerData } = require("node:worker_threads");
 const fs = require("node:fs");
-const { parentPid, folder, record, slots } = workerData;
+const { parentPid, folder, record, slots, loop, loopSlots, doings } = workerData;
 let begun = -1;
 let fd = -1;
 function watchCall({ path, offset, watch }) {
@@ -66,8 +120,71 @@ function checkParent() {
   try { process.kill(-process.pid, "SIGKILL"); } catch {}
   process.kill(process.pid, "SIGKILL");
 }
+const tickMs = 500, stillMs = 1000, tellMs = 10000;
+const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
+const resetHand = 0x80000000, flagsAt = 136;
+let turns = -1, still = 0, isTold = false, isForgetful = false, libc, asked;
+function watchLoop({ watch }) {
+  const now = watch[loopSlots.turns];
+  if (now !== turns) {
+    if (isForgetful) setForgetful(false);
+    turns = now;
+    still = 0;
+    isTold = isForgetful = false;
+    asked = undefined;
+    return;
+  }
+  still += tickMs;
+  if (still >= stillMs && !isForgetful) isForgetful = setForgetful(true);
+  if (still >= tellMs && !isTold) {
+    isTold = true;
+    say("The event loop stands still since " + still / 1000 + " s: the plugin (" + doings[watch[loopSlots.doing]] +
+      ") does not give control back. Nothing is handed out or saved meanwhile; what was saved stands. " +
+      (isForgetful ? "A signal ends the wait" : "SIGKILL ends it"));
+  }
+  if (isForgetful) obey(watch[loopSlots.graceMs]);
+}
+// A signal whose listener is forgotten came, and nobody has handled it.
+function obey(graceMs) {
+  const caught = BigInt("0x" + /SigCgt:\\s*(\\w+)/.exec(fs.readFileSync("/proc/self/status", "latin1"))[1]);
+  const came = Object.keys(signals).find((name) => listened.has(name) && !(caught >> BigInt(signals[name] - 1) & 1n));
+  if (came === undefined) return;
+  asked = asked ?? { sinceMs: still };
+  if (still - asked.sinceMs < graceMs) return;
+  say(came + " came, and the plugin did not give control back within the grace: the process ends. What was saved stands");
+  process.kill(process.pid, came);
+}
+const listened = new Set();
+function setForgetful(isOn) {
+  if (process.platform !== "linux" || process.versions.bun === undefined) return false;
+  const { dlopen, ptr } = require("bun:ffi");
+  const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+  for (const name of names) {
+    if (libc) break;
+    try { libc = dlopen(name, { sigaction: { args: ["i32", "ptr", "ptr"], returns: "i32" } }).symbols; } catch {}
+  }
+  if (!libc) return false;
+  for (const name of Object.keys(signals)) {
+    const action = new DataView(new ArrayBuffer(256));
+    const bytes = new Uint8Array(action.buffer);
+    if (libc.sigaction(signals[name], null, ptr(bytes)) !== 0 || action.getBigUint64(0, true) < 2n) continue;
+    listened.add(name);
+    const flags = action.getUint32(flagsAt, true);
+    action.setUint32(flagsAt, isOn ? (flags | resetHand) >>> 0 : (flags & ~resetHand) >>> 0, true);
+    libc.sigaction(signals[name], ptr(bytes), null);
+  }
+  return true;
+}
+function say(msg) {
+  const time = new Date();
+  const line = loop.isJson
+    ? JSON.stringify({ level: "warn", time: time.toISOString(), msg })
+    : "[" + time.toTimeString().slice(0, 8) + "] WARN: " + msg;
+  try { fs.writeSync(2, (loop.isTerminal ? "\\r\\x1b[K" : "") + line + "\\n"); } catch {}
+}
 setInterval(() => {
-  if (process.platform !== "win32") checkParent();
+  if (parentPid !== undefined && process.platform !== "win32") checkParent();
   if (record) try { watchCall(record); } catch {}
-}, record ? 100 : 500);
+  if (loop) try { watchLoop(loop); } catch {}
+}, record ? 100 : tickMs);
 `;

@@ -3,6 +3,7 @@ import { TaskmasterError } from "../base/errors.ts";
 import { dateFault, readCertificate } from "../link/certificate.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
 import { changeLastWord, type EarlyEnd } from "../base/exit_guard.ts";
+import { LoopWatch } from "../base/watchdog.ts";
 import { Waits } from "../base/waits.ts";
 import { formatDuration } from "../base/duration.ts";
 import type { Master, MasterResult, MasterStatus } from "../master/types.ts";
@@ -313,12 +314,15 @@ async function prepare(
   redirectConsole((text) => terminal.relay(text));
   changeLastWord((end) => (terminal.lastWords(atLoad(end)), 1));
   const waits = new Waits((sentence) => terminal.log("warn", sentence));
+  const isTerminal = process.stderr.isTTY === true;
+  const loop = new LoopWatch({ isJson: early["log-format"] === "json", isTerminal, graceMs: early.grace });
   const plugin = await loading(
     { terminal, waits },
     () => loadPlugin(words.path, words.exportName, line.command === "run" ? "both" : "master"),
   );
   terminal.log("debug", codeInWords(plugin));
   const settings = settle(line, env, plugin.options);
+  loop.loaded(settings.grace);
   const newTokenPath = token?.isNew ? token.from : undefined;
   return {
     invocation,

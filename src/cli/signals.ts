@@ -1,5 +1,5 @@
 import { setTimeout } from "../base/clock.ts";
-import { endProcess, keepListener } from "../base/exit_guard.ts";
+import { endProcess, keepListener, renewListener } from "../base/exit_guard.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
 
 /** What signals do to a program. */
@@ -21,10 +21,12 @@ export function onSignals({ stop, show }: SignalActions): (exitCode: number) => 
   let count = 0;
   let ended: number | undefined;
   for (const signal of Object.keys(stopSignals) as StopSignal[]) {
-    keepListener(signal, () => {
+    const heard = () => {
+      renewListener(signal, heard);
       if (ended === undefined) return stop(signal, ++count);
       setTimeout(() => endProcess(ended!), lastWordsMs);
-    });
+    };
+    keepListener(signal, heard);
   }
   // Windows has no SIGUSR1.
   if (process.platform !== "win32") keepListener("SIGUSR1", () => ended === undefined && show());

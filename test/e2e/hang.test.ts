@@ -156,3 +156,56 @@ async function closedPort(): Promise<number> {
   server.close();
   return port;
 }
+
+const canForget = process.platform === "linux" ? {} : { skip: "the signals need Linux" };
+
+row("A28: an onFinish that loops is named, and one SIGTERM ends it within the grace", async (t, stage) => {
+  const run = start(stage, `${jobs}\nexport function onFinish() { for (;;); }`);
+  await run.printed(/The event loop stands still since 1\d s: the plugin \(getJobs, cursor, onFinish/);
+  const { code, ms } = await stopped(run);
+  t.equal(code, "SIGTERM", run.stderr);
+  t.ok(ms < graceMs + slackMs, `${ms}`);
+  t.match(run.stderr, /SIGTERM came, and the plugin did not give control back within the grace/);
+  t.match(await stage.state("plugin"), { done: 3 }, "the run is saved");
+}, canForget);
+
+row("A28: a getJobs that loops: the second SIGINT ends it at once, whatever the grace", async (t, stage) => {
+  const run = start(
+    stage,
+    `export function* getJobs() { console.log("up"); for (;;); }\nexport function handleJob() {}`,
+    ["--grace", "10m"],
+  );
+  // What it prints comes only by the loop, which stands still.
+  await run.printed(/Taskmaster server running/);
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  run.signal("SIGINT");
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  t.notOk(run.hasEnded, "the first one waits for the grace");
+  t.equal((await stopped(run, "SIGINT")).code, "SIGINT");
+}, canForget);
+
+row("A28: a getJobs that blocks for seconds takes a signal in as any other", async (t, stage) => {
+  const run = start(
+    stage,
+    `export function* getJobs() {
+  yield 1;
+  for (const endMs = Date.now() + 6_000; Date.now() < endMs;);
+  for (let job = 2; ; job++) yield job;
+}
+export function handleJob() {}`,
+    ["--grace", "1m"],
+  );
+  await run.printed(/Taskmaster server running/);
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const { code } = await stopped(run);
+  t.equal(code, 143, run.stderr);
+  t.match(run.stderr, /Stopped and saved/);
+}, canForget);
+
+row("A28: a plugin that loops at its top level is named; a signal ends it", async (t, stage) => {
+  const run = start(stage, `for (;;);\n${jobs}`);
+  await run.printed(/The event loop stands still since 1\d s: the plugin \(its top level\)/);
+  const { code, ms } = await stopped(run);
+  t.equal(code, "SIGTERM", run.stderr);
+  t.ok(ms < slackMs, `${ms}`);
+});
