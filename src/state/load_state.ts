@@ -1,10 +1,13 @@
+import { isoTime, wallMs } from "../base/clock.ts";
+import { formatDuration } from "../base/duration.ts";
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
 import type { RunState } from "../core/types.ts";
 import type { Disk } from "./disk.ts";
 import { DamageError } from "./fields.ts";
-import { readHeader, type ReadState, readStateFile } from "./read_state_file.ts";
+import { readCounters } from "./parse_body.ts";
+import { openOwn, readExactly, readHeader, type ReadState, readStateFile } from "./read_state_file.ts";
 import type { StateFiles } from "./state_files.ts";
 
 /** A loaded state, and from which of the two files. */
@@ -17,8 +20,8 @@ export type LoadedState =
   }>;
 
 /**
- * The state of a key, as the next master goes on from it; the one before it, with a warning, if it is damaged or gone; null if there is neither.
- * A state that cannot be read is never taken for a fresh start.
+ * The state of a key, as the next master goes on from it; null if there is none. If it is damaged or gone, the one before
+ * it, with a warning that says what that costs. A state that cannot be read is never taken for a fresh start.
  *
  * @throws {StateError} if neither is good, or as `readStateFile`.
  */
@@ -33,9 +36,12 @@ export async function loadState(disk: Disk, files: StateFiles, log: Log): Promis
   if (prev === null) throw hopeless(files, damage, "there is none before it");
   if (prev instanceof DamageError) throw hopeless(files, damage, `of "${files.prev}", ${prev.message}`);
   const epochSeen = await epochOfDamaged(disk, files, prev, damage);
+  const lost = await readDamaged(disk, files.state).catch(() => null);
   log(
     "warn",
-    `Cannot use "${files.state}": ${damage}. Going on from the one before it, "${files.prev}"; some jobs run again`,
+    `Cannot use "${files.state}": ${damage}. Going on from the one before it, "${files.prev}"; some jobs run again: ${
+      costOf(prev, lost)
+    }`,
   );
   return { ...prev, state: resumed(prev.state, "prev"), from: "prev", epochSeen };
 }
@@ -44,6 +50,41 @@ export async function loadState(disk: Disk, files: StateFiles, log: Log): Promis
 function resumed(state: RunState, from: LoadedState["from"]): RunState {
   const isKnown = from === "state" && state.final;
   return isKnown ? state : { ...state, repeatedAtLeast: true };
+}
+
+/** What goes on from the state before costs: how old it is, what it knows of, and what is known of the damaged one. */
+function costOf({ state, savedAtMs }: ReadState, lost: DamagedState | null): string {
+  const { handedOut, done, skipped, dead } = state;
+  const settled = done + skipped + dead;
+  const until = lost === null
+    ? `${formatDuration(Math.max(0, wallMs() - savedAtMs))} ago`
+    : `${formatDuration(Math.max(0, lost.savedAtMs - savedAtMs))} before the damaged one`;
+  const more = lost?.counters != null && lost.counters.handedOut >= handedOut
+    ? `; the damaged one says ${lost.counters.handedOut} and ${lost.counters.settled}`
+    : "";
+  return `it was saved at ${
+    isoTime(savedAtMs)
+  }, ${until}, and knows of ${handedOut} jobs handed out, ${settled} of them ` +
+    `settled${more}. What was done since then is done once more, and how much that is is not known: "Repeated" says ` +
+    `"at least" from now on`;
+}
+
+type DamagedState = Readonly<{
+  savedAtMs: number;
+  /** As far as they can be read: they may be what is damaged. */
+  counters: Readonly<{ handedOut: number; settled: number }> | null;
+}>;
+
+/** Null if there is no file. */
+async function readDamaged(disk: Disk, path: string): Promise<DamagedState | null> {
+  const file = await openOwn(disk, path);
+  if (file === null) return null;
+  try {
+    const { size, mtimeMs } = await file.stat();
+    return { savedAtMs: mtimeMs, counters: readCounters(await readExactly(file, size)) };
+  } finally {
+    await file.close();
+  }
 }
 
 async function attempt(disk: Disk, path: string): Promise<ReadState | DamageError | null> {

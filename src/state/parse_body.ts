@@ -1,13 +1,15 @@
 import type { OperatorSettings, RunState } from "../core/types.ts";
+import { cborDepthMax, cborItemsMax } from "../base/limits.ts";
 import { settingsMax, settingTextCharsMax, stateBytesPerString } from "../base/state_limits.ts";
 import { decode } from "../protocol/codec.ts";
 import { checkDensity } from "../protocol/density.ts";
 import { FrameError } from "../protocol/frame_error.ts";
-import { prescan } from "../protocol/prescan.ts";
+import { prescan, scanItem } from "../protocol/prescan.ts";
 import { asBytes, asCount, asFields, asFlag, asHash, asList, asText, DamageError, orNull } from "./fields.ts";
 import type { Identity } from "./identity.ts";
 import { parseStranded } from "./parse_stranded.ts";
 import type { StateContents } from "./state_body.ts";
+import { headerBytes } from "./state_header.ts";
 
 /**
  * The body of a state file as a CBOR item, not yet checked.
@@ -33,6 +35,24 @@ export function parseBody(body: unknown): StateContents {
     asBytes(jobs, "jobs"),
   );
   return { identity: parseIdentity(fields), state: checkSums({ ...parseRun(fields), stranded }) };
+}
+
+/** The counters of a state file that is damaged elsewhere, or cut off; null if they cannot be read. */
+export function readCounters(file: Uint8Array): { handedOut: number; settled: number } | null {
+  try {
+    // The head is the first item of the list that the body is.
+    const body = file.subarray(headerBytes + 1);
+    const head = body.subarray(0, scanItem(body, 0, body.length, cborDepthMax, cborItemsMax));
+    checkDensity(head, [], stateBytesPerString);
+    const fields = asFields(decode(head), "the head");
+    const [done, skipped, dead] = [fields.done, fields.skipped, fields.dead].map((field) =>
+      asCount(field, "a count")
+    );
+    return { handedOut: asCount(fields.handedOut, "handedOut"), settled: done! + skipped! + dead! };
+  } catch (error) {
+    if (error instanceof DamageError || error instanceof FrameError) return null;
+    throw error;
+  }
 }
 
 function parseIdentity(fields: Readonly<Record<string, unknown>>): Identity {

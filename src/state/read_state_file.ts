@@ -101,7 +101,7 @@ export function parseStateFile(bytes: Uint8Array, path: string): StateContents &
 }
 
 /** The first `size` bytes, fewer only where the file ends. */
-async function readExactly(file: FileHandle, size: number): Promise<Uint8Array> {
+export async function readExactly(file: FileHandle, size: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(size);
   let at = 0;
   while (at < size) {

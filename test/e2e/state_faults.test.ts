@@ -60,6 +60,8 @@ row("D1: a damaged or missing state: the one before it is taken, with a warning"
     else writeFileSync(join(stage.folder, "scripted.state"), bytes);
     const master = await startAndStop(stage);
     t.match(master.stderr, /Going on from the one before it/, what);
+    t.match(master.stderr, /knows of \d+ jobs handed out, \d+ of them settled.*is done once more/, what);
+    t.match(master.stderr, /Repeated: at least /, what);
     t.not(calls(stage).at(-1), "null", `${what}: not from zero`);
   }
   const last = stage.scripted(script);

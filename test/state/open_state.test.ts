@@ -10,6 +10,7 @@ import {
   symlinkSync,
   truncateSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -107,6 +108,38 @@ t.test("D1: damaged in any way, the one before is used, with a warning", async (
     t.equal((await readState(state)).state.done, 7, "and a good one is written");
     t.equal((await readState(`${state}.prev`)).state.done, 2, "the good one before it stays");
     await store.close();
+  }
+});
+
+t.test("D1: going on from the one before says what that costs", async (t) => {
+  const before = { ...stateOf(10, [someStranded]) };
+  const damages: Record<string, [(path: string) => void, RegExp]> = {
+    "cut off": [
+      (path) => truncateSync(path, statSync(path).size - 1),
+      /1m30s before the damaged one, .*; the damaged one says 25 and 23\. What/,
+    ],
+    "its checksum does not hold": [(path) => flip(path, statSync(path).size - 1), /says 25 and 23\. What/],
+    "its head cannot be read": [(path) => flip(path, headerBytes + 2), /settled\. What/],
+    "empty": [(path) => truncateSync(path, 0), /before the damaged one, .* settled\. What/],
+    "gone": [unlinkSync, /, \d+(\.\d+)?(s|ms) ago, .* settled\. What/],
+  };
+  for (const [name, [damage, words]] of Object.entries(damages)) {
+    const dir = folder(t);
+    const store = await open(dir);
+    for (const state of [stateOf(10, [someStranded]), stateOf(23, [someStranded])]) await store.save(state);
+    await store.close();
+    const path = join(dir, "posts.state");
+    const savedAt = statSync(`${path}.prev`).mtimeMs;
+    damage(path);
+    if (existsSync(path)) utimesSync(path, new Date(), new Date(savedAt + 90_000));
+    const { log, said } = listen();
+    const next = await open(dir, { log });
+    await next.close();
+    t.match(said[0]!.message, words, name);
+    t.match(said[0]!.message, "knows of 12 jobs handed out, 10 of them settled");
+    t.match(said[0]!.message, `it was saved at ${new Date(savedAt).toISOString()}, `);
+    t.match(said[0]!.message, /What was done since then is done once more, .*"at least" from now on/);
+    t.match(next.loaded, { handedOut: before.handedOut, repeatedAtLeast: true });
   }
 });
 
