@@ -48,6 +48,7 @@ export function masterOptions(settings: Settings, parts: MasterParts): MasterOpt
     // The slave of a `run` ended with its master: nobody comes back for what it held.
     reclaimMs: isRun ? 0 : 3 * settings.heartbeat,
     version,
+    logsAttempts: settings["log-level"] === "debug" && !settings.quiet,
     log,
     onEvent,
   };

@@ -19,7 +19,7 @@ import {
   earlyEndLines,
   earlyEndSentence,
   type Ending,
-  incompleteLines,
+  quietLines,
   summaryLines,
 } from "../terminal/summary.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -71,6 +71,7 @@ export class MasterProgram {
   #signal: StopSignal | undefined;
   #result: MasterResult | undefined;
   #failure: number | undefined;
+  #stoppedBy: string | undefined;
   #companion: Companion | undefined;
 
   constructor(parts: Prepared, master: Master, greet: () => void) {
@@ -108,11 +109,12 @@ export class MasterProgram {
     this.#slaveIsThere();
   }
 
-  /** Stops the run because it cannot go on; this is what the program exits with. */
-  fail(exitCode: number): void {
+  /** Stops the run because it cannot go on, for this reason, a clause; `exitCode` is what the program exits with. */
+  fail(exitCode: number, reason: string): void {
     // A second stop would not wait.
     if (this.#failure !== undefined) return;
     this.#failure = exitCode;
+    this.#stoppedBy = reason;
     if (this.#signal === undefined) this.master.stop();
   }
 
@@ -123,7 +125,7 @@ export class MasterProgram {
       isFirst ? "error" : "debug",
       describeThrown("Stopping, since nobody caught what was thrown", error),
     );
-    this.fail(1);
+    this.fail(1, "nobody caught what was thrown, as said above");
   }
 
   /** Something else than this program ends the process. Only what is synchronous gets done. */
@@ -210,9 +212,11 @@ export class MasterProgram {
     if (fault !== undefined) this.terminal.log("error", fault.stack ?? fault.message);
     const ending = this.#ending(result);
     if (!this.#settings.quiet) return summaryLines(ending).forEach((line) => this.terminal.say(line));
-    // Why it is not complete is told to whoever wants to hear of nothing else.
-    const level = result.outcome.kind === "stopped" && result.savedFinally ? "warn" : "error";
-    for (const line of incompleteLines(ending)) this.terminal.log(level, line);
+    // What is not as it should be is told to whoever wants to hear of nothing else.
+    const isAsked = result.outcome.kind === "stopped" && this.#failure === undefined;
+    const isMild = (isAsked || result.outcome.kind === "complete") && result.savedFinally;
+    const level = isMild ? "warn" : "error";
+    for (const line of quietLines(ending)) this.terminal.log(level, line);
   }
 
   #ending(result: MasterResult): Ending {
@@ -226,6 +230,7 @@ export class MasterProgram {
       saveError: isUnsaved ? error?.message ?? "it was not written" : undefined,
       fault: fault?.message,
       late,
+      stoppedBy: this.#stoppedBy,
       deadPath,
       resumeCommand: resumeCommand(programWords(this.#invocation), this.#invocation.argv),
     };

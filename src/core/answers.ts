@@ -1,3 +1,4 @@
+import { crashesMax } from "../base/limits.ts";
 import { countOf } from "../base/range_set.ts";
 import { Deaths } from "./deaths.ts";
 import { crashedAlone, crashedInCompany, failed } from "./history.ts";
@@ -7,7 +8,7 @@ import type { Outage } from "./outage.ts";
 import type { Piece } from "./piece.ts";
 import { retryDelayMs } from "./retries.ts";
 import type { Session } from "./sessions.ts";
-import type { Answer, Attempt, DeadLetter, Failure, History, RunSettings } from "./types.ts";
+import type { Answer, Attempt, DeadLetter, FailedAttempt, Failure, History, RunSettings } from "./types.ts";
 
 /** When and by whom something was said. `at` is the wall clock, for people. */
 export type Witness = Readonly<{ session: Session; nowMs: number; at: string }>;
@@ -53,12 +54,9 @@ export class Answers {
     for (const piece of this.#jobs.leases.take(lease, [seq, seq + 1])) {
       // A fatal job was judged by its handler: that says nothing about an outage.
       if (how !== "fatal") this.#outage.failed(seq, message, by.nowMs);
-      if (how !== "fatal" && this.#outage.isOn) this.#jobs.handBack([piece]);
-      else {this.#charge(
-          piece,
-          failed(piece.history, { ...attempt(how, message, by), ...textOf(failure) }),
-          by,
-        );}
+      const tried = { ...attempt(how, message, by), ...textOf(failure) };
+      if (how !== "fatal" && this.#outage.isOn) this.#handBack(piece, tried);
+      else this.#charge(piece, failed(piece.history, tried), tried, by);
     }
   }
 
@@ -70,21 +68,46 @@ export class Answers {
     for (const piece of pieces) {
       const { history } = piece;
       if (!isSole) this.#jobs.suspect(piece, this.#outage.isOn ? history : crashedInCompany(history));
-      else if (this.#outage.isOn) this.#jobs.handBack([piece]);
+      else if (this.#outage.isOn) this.#handBack(piece, attempt("crashed", reason, by));
       else this.#chargeCrash(piece, reason, by);
     }
   }
 
   #chargeCrash(piece: Piece, reason: string, by: Witness): void {
     const inCompany = this.#deaths.charge(piece.span.seq);
-    this.#charge(piece, crashedAlone(piece.history, attempt("crashed", reason, by), inCompany), by);
+    const tried = attempt("crashed", reason, by);
+    this.#charge(piece, crashedAlone(piece.history, tried, inCompany), tried, by);
   }
 
-  #charge(piece: Piece, history: History, { session, nowMs }: Witness): void {
+  /** Nobody is charged: it is not known whose fault it was. */
+  #handBack(piece: Piece, tried: Attempt): void {
+    this.#tell(piece, piece.history, tried, { isCharged: false, isBuried: false, retryInMs: null });
+    this.#jobs.handBack([piece]);
+  }
+
+  #tell(
+    { span }: Piece,
+    history: History,
+    attempt: Attempt,
+    next: Pick<FailedAttempt, "isCharged" | "isBuried" | "retryInMs">,
+  ): void {
+    const [count, countMax] = attempt.how === "crashed"
+      ? [history.crashes, crashesMax]
+      : [history.failures, this.#settings.failuresMax];
+    this.#settings.onFailed?.({ seq: span.seq, attempt, count, countMax, ...next });
+  }
+
+  #charge(piece: Piece, history: History, tried: Attempt, { session, nowMs }: Witness): void {
     const { backoffMs, failuresMax, random } = this.#settings;
     const dueMs = nowMs + retryDelayMs(backoffMs, history.failures + history.crashes, random());
     const letter = this.#jobs.charge(piece, history, failuresMax, session.slaveId, dueMs);
-    if (letter !== null) this.#bury(letter);
+    const isBuried = letter !== null;
+    this.#tell(piece, history, tried, {
+      isCharged: true,
+      isBuried,
+      retryInMs: isBuried ? null : dueMs - nowMs,
+    });
+    if (isBuried) this.#bury(letter);
   }
 }
 

@@ -192,6 +192,20 @@ export type Outcome =
   | Readonly<{ kind: "stopped" }>
   | Readonly<{ kind: "source failed"; message: string }>;
 
+/** An attempt that failed, and what becomes of its job: for whoever follows single jobs. */
+export type FailedAttempt = Readonly<{
+  seq: number;
+  attempt: Attempt;
+  /** Charged failures, or crashes, this one included if it is charged; and how many there may be. */
+  count: number;
+  countMax: number;
+  isCharged: boolean;
+  /** It has become a dead letter. */
+  isBuried: boolean;
+  /** Until it is due again; null: not before more is known, or never. */
+  retryInMs: number | null;
+}>;
+
 export type RunSettings = Readonly<{
   masterId: string;
   /** Most jobs yielded but not settled. */
@@ -210,6 +224,8 @@ export type RunSettings = Readonly<{
   random: () => number;
   /** SHA-256. */
   digest: (bytes: Uint8Array) => Uint8Array;
+  /** Told of each attempt that failed, but for those of several suspects. It changes nothing. */
+  onFailed?: ((failed: FailedAttempt) => void) | undefined;
 }>;
 
 /** Numbers for the status line; all over all starts of the key unless said. */

@@ -6,7 +6,7 @@ import { formatFingerprint } from "../base/fingerprint.ts";
 import { silentWaitMs, since, Waits } from "../base/waits.ts";
 import { lateErrorsMax } from "../base/wire_limits.ts";
 import { Run } from "../core/run.ts";
-import type { Outcome, RunStatus } from "../core/types.ts";
+import type { FailedAttempt, Outcome, RunStatus } from "../core/types.ts";
 import { readCertificate } from "../link/certificate.ts";
 import type { MasterLink } from "../link/link.ts";
 import type { Listener } from "../link/listen.ts";
@@ -15,6 +15,7 @@ import type { Introduction } from "../protocol/messages.ts";
 import type { StateStore } from "../state/store.ts";
 import { Driver } from "./driver.ts";
 import { carryOut, type Hands } from "./effects.ts";
+import { FailureLog } from "./failure_log.ts";
 import { aborted, callOnFinish, toSummary } from "./finish.ts";
 import { newId } from "./ids.ts";
 import { listenSomewhere, toResumed, toSettings, toWelcome } from "./opening.ts";
@@ -66,6 +67,7 @@ export class RunningMaster implements Master {
   readonly #hands: Hands;
   /** Aborted by the second stop: nothing is waited for any more. */
   readonly #hurry = new AbortController();
+  readonly #failureLog: FailureLog;
   readonly #waits = new Waits((sentence) => this.#warn(sentence));
   /** Since when `getJobs` owes a job, as far as it was looked; null if it owes none. */
   #sourceOwesSinceMs: number | null = null;
@@ -93,7 +95,15 @@ export class RunningMaster implements Master {
     this.resumed = toResumed(store.loaded);
     this.#savedAtMs = this.#startedMs;
     this.finished = new Promise((resolve) => this.#finish = resolve);
-    this.#run = new Run(toSettings(options, this.#masterId), store.loaded, this.#startedMs);
+    this.#failureLog = new FailureLog(options.log);
+    const onFailed = options.logsAttempts === true
+      ? (failed: FailedAttempt) => this.#failureLog.failed(failed, monotonicMs())
+      : undefined;
+    this.#run = new Run(
+      { ...toSettings(options, this.#masterId), onFailed },
+      store.loaded,
+      this.#startedMs,
+    );
     this.#status = this.#run.status(this.#startedMs);
     this.#timer = new Timer((nowMs) => this.#tick(nowMs));
     this.#driver = this.#makeDriver();
@@ -242,6 +252,7 @@ export class RunningMaster implements Master {
     this.#saving.stopCheckpoints();
     await Promise.all([this.#sessions.closeAll(isComplete, this.#hurry.signal), this.#listener?.close()]);
     await this.#saving.close();
+    this.#failureLog.close();
     await beforeUnlock?.();
     this.#timer.stop();
     await this.#store.close();
@@ -335,6 +346,8 @@ export class RunningMaster implements Master {
       },
       onBuried: (letters, seqs) => {
         this.#driver.apply({ kind: "buried", seqs });
+        this.#failureLog.buried(letters, monotonicMs());
+        this.#timer.wakeBy(-Infinity);
         this.#emit({ kind: "dead letters", letters });
       },
       onLost: (error) => this.#end({ kind: "stopped" }, error),
@@ -384,6 +397,7 @@ export class RunningMaster implements Master {
       this.#listener?.tick(nowMs) ?? Infinity,
       this.#sessions.tick(nowMs),
       this.#saving.tick(nowMs),
+      this.#failureLog.tick(nowMs),
     );
   }
 

@@ -158,7 +158,11 @@ export class Sessions {
     if (session.at === "closed") return;
     const { hasJoined } = session;
     session.lost(isoTime());
-    this.#forget(session, hasJoined, this.#leaving.has(session.id) ? "the run is complete" : reason);
+    this.#forget(
+      session,
+      hasJoined,
+      this.#leaving.has(session.id) ? "the run is complete" : whyItLeft(reason),
+    );
     this.#leaving.get(session.id)?.();
   }
 
@@ -187,6 +191,16 @@ const endReasons: Readonly<Record<SessionEnd, string>> = {
   drained: "has drained",
   replaced: "came back on another connection",
 };
+
+/** System errors, and ends of a connection, that nobody explained. */
+const wordless = /^(?:it ended the connection|it ended within a frame|the connection is gone)|\bE[A-Z]{3,}\b/;
+
+/** Why the other side ended, in one line: a slave that drained is told from one that was killed. */
+function whyItLeft(reason: string): string {
+  if (reason.startsWith("it said: ") || !wordless.test(reason)) return reason;
+  const error = /\bE[A-Z]{3,}\b/.test(reason) ? ` (${asClause(reason)})` : "";
+  return `its connection closed without a word${error}: it was killed, or its machine or the network failed`;
+}
 
 /** The time is only shown in dead letters; making its text for each answer would cost more than the answer. */
 function needsTime({ failed, crash }: Extract<SlaveMessage, { kind: "answer" }>): boolean {

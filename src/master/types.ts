@@ -35,6 +35,8 @@ export type MasterOptions = Readonly<{
   /** How long stranded leases wait for the slaves that held them. */
   reclaimMs: number;
   version: string;
+  /** Whether each failed attempt is worth a line of the log, at debug. @default false */
+  logsAttempts?: boolean;
   log: Log;
   onEvent?: (event: MasterEvent) => void;
 }>;

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
+import { headline } from "../core/headline.ts";
 import { Holdings } from "../core/holdings.ts";
 import { untouchedFeature } from "../protocol/handshake.ts";
 import type { LeaseJobs, LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
@@ -389,9 +390,9 @@ export class Supervisor implements Slave {
       this.#uplink?.dialNoMore();
       const graceLeftMs = this.#stopping.graceLeftMs(this.#options.nowMs()) ?? this.#graceMs;
       await this.#workforce.quit(this.#teardownMs, Math.min(restMs, graceLeftMs));
-      await this.#uplink?.close(reason);
+      await this.#uplink?.close(headline(reason));
     } else {
-      void this.#uplink?.close(reason);
+      void this.#uplink?.close(headline(reason));
       this.#workforce.kill();
       await this.#workforce.quit(0, 0);
     }

@@ -235,7 +235,7 @@ export class Uplink {
     this.#silentAtMs = null;
     if (this.#isOver) return;
     this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
-    this.#hooks.log("info", `The connection to the master ended: ${asClause(reason)}; connecting again`);
+    this.#hooks.log("info", `The connection to the master ended: ${whyItEnded(reason)}; connecting again`);
     this.#hasSaidSo = true;
     if (this.#attempt === null) this.#pause();
   }
@@ -243,4 +243,14 @@ export class Uplink {
   get #heartbeatMs(): number {
     return this.#welcome?.heartbeatMs ?? heartbeatMsDefault;
   }
+}
+
+/** A master that said why is told from one that died. */
+function whyItEnded(reason: string): string {
+  const isWordless =
+    /^(?:it ended the connection|it ended within a frame|the connection is gone)|\bE[A-Z]{3,}\b/;
+  const clause = asClause(reason);
+  return clause.startsWith("it said: ") || !isWordless.test(clause)
+    ? clause
+    : `the master is gone (${clause})`;
 }

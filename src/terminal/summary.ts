@@ -13,6 +13,8 @@ export type Ending = Readonly<{
   saveError: string | undefined;
   /** Set if the program itself was at fault: nothing was saved since, on purpose. */
   fault: string | undefined;
+  /** What stopped the run, unless it was a signal; a clause. */
+  stoppedBy?: string | undefined;
   handedOut: number;
   done: number;
   skipped: number;
@@ -62,10 +64,30 @@ export function summaryLines(ending: Ending): string[] {
   ];
 }
 
-/** Why a run ended before it was complete, and what to do next: for whoever is shown no summary. None if it is complete. */
-export function incompleteLines(ending: Ending): string[] {
+/**
+ * For whoever is shown no summary: why a run is not complete, and what to do next; of a complete one what is not as it
+ * should be, in one line. None if all is well.
+ */
+export function quietLines(ending: Ending): string[] {
+  const { outcome } = ending;
+  const found = faultsOfJobs(ending);
   const next = nextStep(ending);
-  return next.length === 0 ? [] : [headline(ending), ...detail(ending), ...next];
+  if (next.length > 0) {
+    return [headline(ending), ...detail(ending), ...found.map((fault) => `There are ${fault}`), ...next];
+  }
+  if (outcome.kind === "complete" && outcome.ignoredLast) return [headline(ending)];
+  return found.length > 0 ? [`Finished, with ${found.join(", and ")}`] : [];
+}
+
+/** What makes an exit code 3, each with where it is or a sample. */
+function faultsOfJobs({ dead, failures, deadPath, late }: Ending): string[] {
+  const [most] = alike(failures);
+  const often = most === undefined ? "" : `; most often: ${groupLine(most)}`;
+  const sample = late.errors[0] === undefined ? "" : `, such as: ${printable(late.errors[0].message)}`;
+  return [
+    ...(dead > 0 ? [`${plural(dead, "dead letter")} in ${deadPath}${often}`] : []),
+    ...(late.count > 0 ? [`${plural(late.count, "error")} after the end of jobs${sample}`] : []),
+  ];
 }
 
 /** What ended the process of a run, as a sentence. */
@@ -104,7 +126,7 @@ function detail({ outcome, saveError, fault }: Ending): string[] {
   return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
 }
 
-function headline({ outcome, dead, late, saveError, fault }: Ending): string {
+function headline({ outcome, dead, late, saveError, fault, stoppedBy }: Ending): string {
   if (fault !== undefined) {
     return `Ended by a fault of the program, as of the last save: ${printable(fault.split("\n")[0]!, 1_000)}`;
   }
@@ -113,7 +135,7 @@ function headline({ outcome, dead, late, saveError, fault }: Ending): string {
   }
   switch (outcome.kind) {
     case "stopped":
-      return "Stopped and saved.";
+      return `Stopped and saved.${stoppedBy === undefined ? "" : ` What ended it: ${printable(stoppedBy)}.`}`;
     case "source failed":
       return `Ended: ${printable(outcome.message.split("\n")[0]!, 1_000)}`;
     case "complete":
@@ -161,10 +183,8 @@ export function countLines(counted: Counted, stranded: number): string[] {
 
 function failures({ failures, dead, deadPath }: Ending): string[] {
   if (dead === 0) return [];
-  const sorted = failures.toSorted((a, b) => b.count - a.count);
-  const shown = sorted.slice(0, failuresShownMax).map(({ message, count }) =>
-    `    ${count} x ${printable(message)}`
-  );
+  const sorted = alike(failures);
+  const shown = sorted.slice(0, failuresShownMax).map((group) => `    ${groupLine(group)}`);
   const rest = sorted.length - shown.length;
   return [
     ...(shown.length > 0 ? ["  Failures of this start:", ...shown] : []),
@@ -184,6 +204,28 @@ function late({ late: { count, errors } }: Ending): string[] {
     ...shown,
     ...(rest > 0 ? [`    and ${rest} more`] : []),
   ];
+}
+
+type Group = Readonly<{ message: string; count: number; differ: boolean }>;
+
+/** Messages that differ in numbers only, together; the most frequent first. */
+function alike(failures: Ending["failures"]): Group[] {
+  const groups = new Map<string, Group>();
+  for (const { message, count } of failures) {
+    const key = message.replace(/\b\d+\b/g, "#");
+    const known = groups.get(key);
+    groups.set(
+      key,
+      known === undefined
+        ? { message, count, differ: false }
+        : { ...known, count: known.count + count, differ: true },
+    );
+  }
+  return [...groups.values()].sort((a, b) => b.count - a.count);
+}
+
+function groupLine({ message, count, differ }: Group): string {
+  return `${count} x ${printable(message)}${differ ? " (and with other numbers)" : ""}`;
 }
 
 function nextStep({ outcome, saveError, fault, resumeCommand }: Ending): string[] {

@@ -1,4 +1,5 @@
 import t from "tap";
+import type { FailedAttempt } from "../../src/core/types.ts";
 import { brief, seqsOf, TestRun, wallClock } from "./fixture.ts";
 
 t.test("a failed job is retried after its delay, alone in its lease, at another slave", async (t) => {
@@ -219,4 +220,16 @@ t.test("silence or a drain charges nobody, not even alone in a slave", async (t)
   run.join(4, 1).leases();
   run.leave(4, "drained");
   t.match(run.state.stranded[0]!.history, { crashes: 0, attempts: [] }, "it left by itself");
+});
+
+t.test("whoever follows single jobs is told of each attempt that failed, and what becomes of its job", async (t) => {
+  const told: string[] = [];
+  const onFailed = ({ seq, attempt, count, countMax, isCharged, isBuried, retryInMs }: FailedAttempt) =>
+    told.push(
+      `${seq} ${attempt.message} at ${attempt.slave}: ${count}/${countMax} ${isCharged} ${isBuried} ${retryInMs}`,
+    );
+  const run = new TestRun(null, { failuresMax: 2, onFailed }).yield(1).join(1, 1);
+  run.throw(run.leases()[0]!, "a").pass(500);
+  run.throw(run.leases()[0]!, "b");
+  t.same(told, ["0 a at s1: 1/2 true false 500", "0 b at s1: 2/2 true true null"]);
 });

@@ -2,7 +2,7 @@ import t from "tap";
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { binary, Scenario } from "./harness.ts";
+import { binary, portOf, Scenario, until } from "./harness.ts";
 
 // What the binary says to the person who runs it: right, in one sentence, with what to do next.
 
@@ -137,3 +137,71 @@ for (const [where, files, expected] of throwing) {
     t.notMatch(stderr, /\$bunfs|node:internal|processTicks|\\n/);
   });
 }
+
+const bad = `
+export function* getJobs(last = 0) { for (let id = last + 1; id <= 200; id++) yield id; }
+export function handleJob(job) { if (job % 10 === 0) throw new Error("row " + job + " is bad"); }
+export const options = { attempts: 2, backoff: 50 };
+`;
+
+t.test("a job that becomes a dead letter has a line at info; a flood of them has a few, and a count", async (t) => {
+  const { stderr, status } = ran(t, { "x.mjs": bad }, run("x.mjs"));
+  t.equal(status, 3, stderr);
+  const lines = stderr.split("\n").filter((line) => / INFO: Job \d+ is a dead letter/.test(line));
+  t.match(lines[0], / INFO: Job \d+ is a dead letter after 2 failures, the last at \S+: row \d+ is bad$/);
+  const more =
+    stderr.match(/ INFO: (\d+) more jobs are dead letters, job \d+ the last of them: row \d+ is bad/g) ?? [];
+  const counted = more.reduce((sum, line) => sum + Number(/(\d+) more/.exec(line)![1]), 0);
+  t.equal(lines.length + counted, 20, stderr);
+  t.notMatch(stderr, /DEBUG/);
+});
+
+t.test("a failed attempt has a line at debug, with what becomes of its job", async (t) => {
+  const { stderr } = ran(t, { "x.mjs": bad.replace("200", "10") }, run("x.mjs", "--log-level", "debug"));
+  t.match(stderr, / DEBUG: Job 9 failed, 1 of 2, at \S+, and is tried again in \d+ms: row 10 is bad\n/);
+  t.match(stderr, / DEBUG: Job 9 failed, 2 of 2, at \S+, and becomes a dead letter: row 10 is bad\n/);
+});
+
+t.test("--quiet says in one line that there are dead letters", async (t) => {
+  const { stderr, status, folder } = ran(t, { "x.mjs": bad }, run("x.mjs", "--quiet"));
+  t.equal(status, 3);
+  const letters = join(folder, "x.dead.ndjson");
+  t.match(
+    stderr,
+    new RegExp(
+      `^\\[.*\\] WARN: Finished, with 20 dead letters in ${letters}; most often: 20 x row \\d+ is bad .*\\n$`,
+    ),
+  );
+});
+
+t.test("--quiet says why a run ended", async (t) => {
+  const plugin = `export function setup() { throw new Error("no mount"); }\n${fine}`;
+  const { stderr, status } = ran(t, { "x.mjs": plugin }, run("x.mjs", "--quiet"));
+  t.equal(status, 4);
+  t.match(stderr, /ERROR: setup failed: no mount/);
+  t.match(stderr, /ERROR: Stopped and saved\. What ended it: this machine's slave cannot run, .*exit code 4/);
+  t.match(stderr, /ERROR: Resume with: /);
+});
+
+t.test("the log tells a slave that drained from one that was killed", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const master = scenario.master(["jobs=1000000", "ms=50"]);
+  const port = await portOf(master);
+  const join = async () => {
+    const slave = scenario.slave(port);
+    const joins = master.stderr.split(" joined, ").length;
+    await until(() => master.stderr.split(" joined, ").length > joins, "a slave joined");
+    return slave;
+  };
+  (await join()).signal("SIGTERM");
+  await master.printed(/INFO: Slave '\S+' left: it said: Drained\.\n/);
+  (await join()).signal("SIGKILL");
+  await master.printed(
+    /INFO: Slave '\S+' left: its connection closed without a word.*: it was killed, or its machine or the network failed\.\n/,
+  );
+  const last = await join();
+  master.signal("SIGTERM");
+  await last.printed(/The connection to the master ended: (?:the master drains|it said: )/);
+  await master.ended;
+});

@@ -3,6 +3,77 @@ import { endToEnd, hanging, type Mutant, quickTest, test, throwing } from "./mut
 /** Master, slave and worker as processes, and what the program says at its end. */
 export const processMutants: readonly Mutant[] = [
   {
+    name: "a run in the background draws over the shell's prompt",
+    patches: [{
+      file: "src/terminal/screen.ts",
+      find: "return !isControlling || foreground! <= 0 || foreground === group;",
+      replace: "return !isControlling || foreground! <= 0 || foreground !== -1;",
+    }],
+    checks: [
+      throwing(
+        test(
+          "e2e/terminal",
+          "in the background nothing is drawn into the shell's line, and a run fetched back draws again",
+        ),
+        /It never came to this/,
+      ),
+    ],
+  },
+  {
+    name: "stty tostop stops a run in the background",
+    patches: [{ file: "src/slave/self.ts", find: "!isatty(2) || ", replace: "true || " }],
+    checks: [
+      throwing(
+        test("e2e/terminal", "stty tostop does not stop a run in the background at its first line"),
+        /It never came to this/,
+      ),
+    ],
+  },
+  {
+    name: "a narrow terminal cuts failures and the reason",
+    patches: [{
+      file: "src/terminal/status_line.ts",
+      find: "if (room >= needed) return",
+      replace: "if (room >= needed || needed > 0) return",
+    }],
+    checks: [
+      quickTest("terminal/status_line", "masterStatusLine() never wraps, and keeps what counts: slaves busy"),
+    ],
+  },
+  {
+    name: "nothing is said of dead letters with --quiet",
+    patches: [{
+      file: "src/terminal/summary.ts",
+      find: 'return found.length > 0 ? [`Finished, with ${found.join(", and ")}`] : [];',
+      replace: "return [];",
+    }],
+    checks: [quickTest("terminal/summary", "quietLines() says in one line that there are dead letters")],
+  },
+  {
+    name: "dead letters that the log does not show are not counted",
+    patches: [{ file: "src/master/failure_log.ts", find: "    group.hidden++;\n", replace: "" }],
+    checks: [
+      quickTest(
+        "master/failure_log",
+        "FailureLog shows five a second of a message, whatever its numbers, then how many more",
+      ),
+    ],
+  },
+  {
+    name: "a line of a stack can pass for a line of the log",
+    patches: [{
+      file: "src/terminal/logger.ts",
+      find: 'const indent = "    ";',
+      replace: 'const indent = "";',
+    }],
+    checks: [
+      quickTest(
+        "terminal/logger",
+        "makeLog() shows a stack as lines, none of which can pass for a line of the log",
+      ),
+    ],
+  },
+  {
     name: "a slave runs other code than its master's",
     patches: [{
       file: "src/protocol/plugin_match.ts",

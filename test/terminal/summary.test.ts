@@ -1,5 +1,5 @@
 import t from "tap";
-import { type Ending, incompleteLines, summaryLines } from "../../src/terminal/summary.ts";
+import { type Ending, quietLines, summaryLines } from "../../src/terminal/summary.ts";
 
 const ending: Ending = {
   outcome: { kind: "complete", ignoredLast: false },
@@ -95,14 +95,66 @@ t.test("summaryLines() does not blame the state for a fault of the program", asy
   t.match(lines.at(-1), /^Resume with: /);
 });
 
-t.test("incompleteLines() says why, and what to do next; nothing of a complete run", async (t) => {
-  t.same(incompleteLines({ ...ending, dead: 3 }), []);
+t.test("quietLines() says why, and what to do next; nothing of a complete run", async (t) => {
+  t.same(quietLines(ending), []);
   t.same(
-    incompleteLines({ ...ending, outcome: { kind: "source failed", message: "getJobs threw\n    at x" } }),
+    quietLines({ ...ending, outcome: { kind: "source failed", message: "getJobs threw\n    at x" } }),
     [
       "Ended: getJobs threw",
       "    at x",
       "Resume with: taskmaster master posts.ts",
     ],
+  );
+});
+
+const dead: Ending = {
+  ...ending,
+  dead: 4,
+  failures: [{ message: "row 7 is bad", count: 1 }, { message: "row 8 is bad", count: 1 }, {
+    message: "no such host",
+    count: 2,
+  }],
+};
+
+t.test("quietLines() says in one line that there are dead letters", async (t) => {
+  t.same(quietLines({ ...dead, failures: [] }), ["Finished, with 4 dead letters in /d/posts.dead.ndjson"]);
+  t.same(quietLines(dead), [
+    "Finished, with 4 dead letters in /d/posts.dead.ndjson; most often: 2 x row 7 is bad (and with other numbers)",
+  ]);
+  t.same(quietLines({ ...dead, failures: [], outcome: { kind: "stopped" } }), [
+    "Stopped and saved.",
+    "There are 4 dead letters in /d/posts.dead.ndjson",
+    "Resume with: taskmaster master posts.ts",
+  ]);
+});
+
+t.test("quietLines() says in the same line that there were errors after the end of jobs", async (t) => {
+  const late = { count: 2, errors: [{ seq: 5, message: "no disk" }] };
+  t.same(quietLines({ ...ending, late }), [
+    "Finished, with 2 errors after the end of jobs, such as: no disk",
+  ]);
+  t.match(quietLines({ ...dead, late })[0], /^Finished, with 4 dead letters in .*, and 2 errors after/);
+});
+
+t.test("quietLines() says that a source ignored `last`", async (t) => {
+  t.match(quietLines({ ...ending, outcome: { kind: "complete", ignoredLast: true } }), [
+    /^Nothing was handed out/,
+  ]);
+});
+
+t.test("summaryLines() takes messages together that differ in numbers", async (t) => {
+  t.same(summaryLines(dead).slice(4, 7), [
+    "  Failures of this start:",
+    "    2 x row 7 is bad (and with other numbers)",
+    "    2 x no such host",
+  ]);
+});
+
+t.test("summaryLines() says what stopped a run, unless it was a signal", async (t) => {
+  const outcome = { kind: "stopped" } as const;
+  t.equal(summaryLines({ ...ending, outcome })[0], "Stopped and saved.");
+  t.equal(
+    summaryLines({ ...ending, outcome, stoppedBy: "this machine's slave cannot run" })[0],
+    "Stopped and saved. What ended it: this machine's slave cannot run.",
   );
 });

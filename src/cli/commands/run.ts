@@ -14,7 +14,8 @@ export async function run(invocation: Invocation): Promise<number> {
     tokenText: program.tokenText!, // `run` has no --insecure
     onLine: (line) => program.terminal.relay(line),
     onStart: () => program.awaitSlave(),
-    onHopeless: (exitCode) => program.fail(exitCode),
+    onHopeless: (exitCode) =>
+      program.fail(exitCode, `this machine's slave cannot run, as it said above (exit code ${exitCode})`),
     log: program.terminal.log,
   });
   // The slave starts meanwhile.

@@ -1,0 +1,142 @@
+import { formatDuration } from "../base/duration.ts";
+import type { Log, LogLevel } from "../base/log.ts";
+import { asClause, printable } from "../base/printable.ts";
+import { headline } from "../core/headline.ts";
+import type { DeadLetter, FailedAttempt } from "../core/types.ts";
+
+/** Most lines a second of one message, and of all of them; the rest is counted. */
+const linesOfMessageMax = 5;
+const linesMax = 50;
+/** Messages counted apart in one second; and those of them that are named with their count. */
+const messagesMax = 1_000;
+const namedMax = 10;
+const secondMs = 1_000;
+
+/** Jobs with one message, within one second. */
+type Group = { shown: number; hidden: number; sample: string; seq: number };
+
+/**
+ * Tells the log of jobs that failed: a line a dead letter at info, a line a failed attempt at debug. What fails in
+ * thousands has one message or a few, so of each only the first of a second are shown; then their number.
+ */
+export class FailureLog {
+  readonly #dead: LimitedLines;
+  readonly #attempts: LimitedLines;
+
+  constructor(log: Log) {
+    this.#dead = new LimitedLines(log, "info", "more jobs are dead letters");
+    this.#attempts = new LimitedLines(log, "debug", "more attempts failed");
+  }
+
+  /** These became durable. */
+  buried(letters: readonly DeadLetter[], nowMs: number): void {
+    for (const { seq, history } of letters) {
+      const message = history.attempts.at(-1)?.message ?? "";
+      this.#dead.add(seq, message, nowMs, () => `Job ${seq} is a dead letter${howOf(history)}`);
+    }
+  }
+
+  failed(failed: FailedAttempt, nowMs: number): void {
+    this.#attempts.add(failed.seq, failed.attempt.message, nowMs, () => attemptLine(failed));
+  }
+
+  /** Says how many were not shown, once a second is over. Returns when to call again. */
+  tick(nowMs: number): number {
+    return Math.min(this.#dead.tick(nowMs), this.#attempts.tick(nowMs));
+  }
+
+  /** Says so now. */
+  close(): void {
+    this.tick(Infinity);
+  }
+}
+
+/** `Job 7 failed, 2 of 3, at web3, and is tried again in 1.5s`. */
+function attemptLine(
+  { seq, attempt, count, countMax, isCharged, isBuried, retryInMs }: FailedAttempt,
+): string {
+  const { how, slave } = attempt;
+  const what = how === "threw" ? "failed" : how === "fatal" ? "failed for good" : how;
+  const counted = isCharged && how !== "fatal" ? `, ${count} of ${countMax}` : isCharged ? "" : ", uncharged";
+  const next = isBuried
+    ? "becomes a dead letter"
+    : retryInMs === null
+    ? "is tried again later"
+    : `is tried again in ${formatDuration(retryInMs)}`;
+  return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}, and ${next}`;
+}
+
+/** ` after 3 failures and 1 crash, the last at web3`. */
+function howOf({ failures, crashes, attempts }: DeadLetter["history"]): string {
+  const last = attempts.at(-1);
+  const counts = [
+    ...(failures > 0 ? [`${failures} failure${failures === 1 ? "" : "s"}`] : []),
+    ...(crashes > 0 ? [`${crashes} crash${crashes === 1 ? "" : "es"}`] : []),
+  ];
+  const after = last?.how === "fatal"
+    ? ", by ctx.fatal"
+    : counts.length === 0
+    ? ""
+    : ` after ${counts.join(" and ")}`;
+  const at = last === undefined || last.slave === "" ? "" : `, the last at ${printable(last.slave, 60)}`;
+  return `${after}${last?.how === "fatal" ? at.replace("the last at", "at") : at}`;
+}
+
+/** Lines of the log that come in floods: a few a second of each message, then a count. */
+class LimitedLines {
+  readonly #log: Log;
+  readonly #level: LogLevel;
+  readonly #what: string;
+  readonly #groups = new Map<string, Group>();
+  #shown = 0;
+  #endsMs = Infinity;
+
+  constructor(log: Log, level: LogLevel, what: string) {
+    this.#log = log;
+    this.#level = level;
+    this.#what = what;
+  }
+
+  add(seq: number, message: string, nowMs: number, line: () => string): void {
+    this.tick(nowMs);
+    if (this.#endsMs === Infinity) this.#endsMs = nowMs + secondMs;
+    const sample = asClause(headline(message));
+    const group = this.#groupOf(sample);
+    if (group.shown < linesOfMessageMax && this.#shown < linesMax) {
+      group.shown++;
+      this.#shown++;
+      return this.#log(this.#level, sample === "" ? line() : `${line()}: ${printable(sample)}`);
+    }
+    group.hidden++;
+    group.sample = sample;
+    group.seq = seq;
+  }
+
+  tick(nowMs: number): number {
+    if (nowMs < this.#endsMs) return this.#endsMs;
+    const hidden = [...this.#groups.values()].filter((group) => group.hidden > 0)
+      .sort((a, b) => b.hidden - a.hidden);
+    this.#groups.clear();
+    this.#shown = 0;
+    this.#endsMs = Infinity;
+    for (const { hidden: count, sample, seq } of hidden.slice(0, namedMax)) {
+      this.#log(this.#level, `${count} ${this.#what}, job ${seq} the last of them: ${printable(sample)}`);
+    }
+    const rest = hidden.slice(namedMax).reduce((sum, group) => sum + group.hidden, 0);
+    if (rest > 0) {
+      this.#log(this.#level, `${rest} ${this.#what}, with ${hidden.length - namedMax} other messages`);
+    }
+    return Infinity;
+  }
+
+  /** Numbers and ids in a message do not make it another one. */
+  #groupOf(sample: string): Group {
+    const key = sample.replace(/\d+/g, "#");
+    const known = this.#groups.get(key) ??
+      (this.#groups.size < messagesMax ? undefined : this.#groups.get(""));
+    if (known !== undefined) return known;
+    const group = { shown: 0, hidden: 0, sample, seq: 0 };
+    this.#groups.set(this.#groups.size < messagesMax - 1 ? key : "", group);
+    return group;
+  }
+}
