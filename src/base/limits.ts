@@ -36,8 +36,13 @@ export const handshakesMax = 64;
 export const connectionsMax = 4_096;
 /** A frame may take as long as bytes keep coming; this long without one ends it. */
 export const frameStallMs = 30_000;
-/** Longest a peer may take no bytes of what is queued for it. */
+/** Longest a peer that says nothing may take no bytes of what is queued for it. */
 export const writeStallMs = 10_000;
+/**
+ * The same for one that is heard, so that its link is slow, and not dead: at 10 KB/s the longest piece that is written takes
+ * 105 s, and a system whose 4 MiB are full takes no more before a third of them has left.
+ */
+export const heardWriteStallMs = 300_000;
 /** Bytes queued for a peer at which its sender pauses. */
 export const sendQueuePauseBytes = 1 << 20;
 /** Bytes queued for a peer at which its connection is ended. */

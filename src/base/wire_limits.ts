@@ -39,6 +39,8 @@ export const handshakeCrowdedMs = 500;
 export const dialMs = 15_000;
 /** How long what was sent last may take to leave after a link closed. */
 export const lingerMs = 2_000;
+/** A slave, whose last answers are worth work, waits longer if so many bytes a millisecond need that, but not for ever. */
+export const lingerBytesPerMs = 10, lingerMsMax = 30_000;
 /** First piece of what is written at once; doubles while the peer is quick, so that a slow one shows progress. */
 export const writePieceBytesMin = 16 << 10;
 /** Longest piece. */

@@ -185,6 +185,7 @@ function slaveLink(socket: Socket, options: DialOptions, welcome: Welcome, recei
     heartbeatMs: welcome.heartbeatMs,
     nowMs: options.nowMs,
     saysBye: true,
+    lingers: true,
     received,
   });
 }

@@ -1,8 +1,14 @@
 import { clearTimeout, queueMicrotask, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
-import { frameStallMs, sendQueueBytesMax, sendQueuePauseBytes, writeStallMs } from "../base/limits.ts";
+import {
+  frameStallMs,
+  heardWriteStallMs,
+  sendQueueBytesMax,
+  sendQueuePauseBytes,
+  writeStallMs,
+} from "../base/limits.ts";
 import { printable } from "../base/printable.ts";
-import { lingerMs, remarkCharsMax } from "../base/wire_limits.ts";
+import { lingerBytesPerMs, lingerMs, lingerMsMax, remarkCharsMax } from "../base/wire_limits.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import type { MasterMessage, SlaveMessage } from "../protocol/messages.ts";
 import { encodeParts } from "../protocol/parse.ts";
@@ -52,6 +58,8 @@ export type LinkOptions<In> = Readonly<{
   nowMs: () => number;
   /** Whether both sides say `bye` before they close. Supervisor and worker do not. @default false */
   saysBye?: boolean;
+  /** Whether what is queued when it closes is worth waiting for on a slow link. @default false */
+  lingers?: boolean;
   /** Bytes that came behind the handshake. */
   received?: Uint8Array;
   /** Bytes queued at which the connection is ended, beside a message that found nothing queued. @default 8 MiB */
@@ -168,10 +176,16 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     return this.#gone;
   }
 
+  #lingerMs(queuedBytes: number): number {
+    return this.#options.lingers
+      ? Math.min(lingerMsMax, lingerMs + queuedBytes / lingerBytesPerMs)
+      : lingerMs;
+  }
+
   #end(reason: string): void {
-    this.#outbox.end();
-    const linger = setTimeout(() => this.#socket.destroy(), lingerMs);
+    const linger = setTimeout(() => this.#socket.destroy(), this.#lingerMs(this.#outbox.queuedBytes));
     linger.unref();
+    this.#outbox.end();
     this.#socket.once("close", () => clearTimeout(linger));
     this.#finish(reason);
   }
@@ -181,15 +195,26 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.#forgiveLag(nowMs);
     const frameEndsMs = this.#reader.isInFrame ? this.#frameBytesAtMs + frameStallMs : Infinity;
     if (nowMs >= frameEndsMs) void this.close("a frame began and did not go on for 30 s");
-    if (nowMs >= this.#outbox.progressedAtMs + writeStallMs) this.#fail("it took no bytes for 10 s");
+    const writeEndsMs = this.#outbox.progressedAtMs + this.#writeStallMs(nowMs);
+    if (nowMs >= writeEndsMs) this.#fail(`it took no bytes for ${this.#writeStallMs(nowMs) / 1_000} s`);
     if (this.#closedFor !== null) return Infinity;
     if (nowMs >= this.#sentAtMs + this.#options.heartbeatMs) this.#beat(nowMs);
     this.#wakeMs = Math.min(
       frameEndsMs,
-      this.#outbox.progressedAtMs + writeStallMs,
+      writeEndsMs,
       this.#sentAtMs + this.#options.heartbeatMs,
     );
     return this.#wakeMs;
+  }
+
+  /**
+   * The system says only when there is room for more, and not that bytes leave. So one that takes none is given up soon
+   * if it says nothing either, and late if it is heard.
+   */
+  #writeStallMs(nowMs: number): number {
+    const heardMs = Math.max(writeStallMs, 2 * this.#options.heartbeatMs);
+    if (nowMs >= this.#heardAtMs + heardMs) return writeStallMs;
+    return heardWriteStallMs;
   }
 
   /** Bytes that are queued already will be heard as well as a beat. */

@@ -77,3 +77,39 @@ export function slaveCredit(concurrency: number, speeds: readonly number[], cred
 export function sliceJobs(room: number, queued: number, workersWithRoom: number): number {
   return Math.min(room, sliceJobsMax, Math.ceil(queued / workersWithRoom));
 }
+
+/** What a slave asks for before it knows its link, and the least. A lease is of no use before all of it is there. */
+const windowBytesFirst = 64 << 10, windowBytesMin = 16 << 10, windowBytesMax = 64 << 20;
+/** A window that was filled within the first doubles, one that took longer than the second is halved. */
+const quickWindowMs = 1_000, slowWindowMs = 4_000;
+
+/**
+ * How many jobs may be on their way to a slave at once: what its link brings in a second or a few. Were it what quick
+ * handlers begin in 160 ms, a slow link would carry a mebibyte for minutes before the first of these jobs could run, and
+ * other slaves would wait for them at the end of the run. A quick link fills the window in no time, and it grows.
+ */
+export class LinkWindow {
+  #bytesMax = windowBytesFirst;
+  #bytes = 0;
+  #sinceMs = 0;
+  /** Of a job, as of late. */
+  #jobBytes = 0;
+
+  /** A lease of so many jobs came. */
+  arrived(jobs: number, bytes: number, nowMs: number): void {
+    const jobBytes = bytes / jobs;
+    this.#jobBytes = this.#jobBytes === 0 ? jobBytes : (3 * this.#jobBytes + jobBytes) / 4;
+    this.#bytes += bytes;
+    if (this.#bytes < this.#bytesMax) return;
+    const tookMs = nowMs - this.#sinceMs;
+    if (tookMs < quickWindowMs) this.#bytesMax = Math.min(windowBytesMax, 2 * this.#bytesMax);
+    if (tookMs > slowWindowMs) this.#bytesMax = Math.max(windowBytesMin, this.#bytesMax / 2);
+    this.#bytes = 0;
+    this.#sinceMs = nowMs;
+  }
+
+  /** Most jobs to ask for; `leastJobs` are asked for whatever the link. */
+  jobsMax(leastJobs: number): number {
+    return this.#jobBytes === 0 ? Infinity : Math.max(leastJobs, Math.floor(this.#bytesMax / this.#jobBytes));
+  }
+}

@@ -13,6 +13,7 @@ import { workerCommand } from "./self.ts";
 import { slaveRefusal } from "../protocol/plugin_match.ts";
 import { pluginName, wholeOption } from "./plugin_gate.ts";
 import type { Slave, SlaveResult, SlaveStatus, SupervisorOptions } from "./types.ts";
+import { LinkWindow } from "./speed.ts";
 import { Stopping } from "./stopping.ts";
 import { Uplink } from "./uplink.ts";
 import { type Loaded, Workforce } from "./workforce.ts";
@@ -48,6 +49,7 @@ export class Supervisor implements Slave {
   readonly #workforce: Workforce;
   readonly #answers: Answers;
   readonly #stopping: Stopping;
+  readonly #window = new LinkWindow();
   readonly #deadBuffers = new DeadBuffers();
   #uplink: Uplink | null = null;
   #hash = new Uint8Array(0);
@@ -135,7 +137,9 @@ export class Supervisor implements Slave {
 
   get #credit(): number {
     const { credit } = this.#workforce;
-    return this.#stopping.why !== null || credit === 0 ? 0 : credit + (this.#options.extraCredit ?? 0);
+    if (this.#stopping.why !== null || credit === 0) return 0;
+    const most = this.#window.jobsMax(this.#procs * this.#concurrency);
+    return Math.min(credit, most) + (this.#options.extraCredit ?? 0);
   }
 
   get #graceMs(): number {
@@ -294,6 +298,7 @@ export class Supervisor implements Slave {
     }
     const { masterId } = this.#uplink!.welcome!;
     this.#lastLease = { masterId, number };
+    this.#window.arrived(count, jobs.length, this.#options.nowMs());
     const name = { masterId, number };
     this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
     if (this.#stopping.why === null) return this.#workforce.feed();

@@ -63,7 +63,7 @@ export const silent = (socket: Socket): void => void socket.resume();
 /** The first bytes of an AUTH, one each `ms`. */
 export const trickle = (ms: number) => (socket: Socket, attack: Attack): void => {
   socket.resume();
-  const words = Buffer.concat([Buffer.from("taskmaster"), Uint8Array.of(2, 0, 0, 1, 0, 0, 3, 0)]);
+  const words = Buffer.concat([Buffer.from("taskmaster"), Uint8Array.of(2, 0, 0, 2, 0, 0, 3, 0)]);
   let at = 0;
   attack.every(ms, socket, () => socket.write(words.subarray(at % words.length, at++ % words.length + 1)));
 };

@@ -312,3 +312,43 @@ t.test("a queue over 8 MiB ends the session at once", async (t) => {
   t.equal(session.link.queuedBytes > 2 << 20, false, "and is forgotten");
   await house.close();
 });
+
+/** Lets time pass for a session whose slave says something every 2.5 s; ends when it does. */
+async function passHeard(
+  { house, raw, session }: Awaited<ReturnType<typeof entered>>,
+  toMs: number,
+): Promise<void> {
+  while (house.clock.ms < toMs && session.closed.all.length === 0) {
+    const heard = new Promise<void>((resolve) => (session.link.onHeard = resolve));
+    raw.socket.write(encodeMessage({ kind: "beat" }));
+    await heard;
+    for (let step = 0; step < 5 && session.closed.all.length === 0; step++) {
+      session.link.tick(house.clock.ms += 500);
+    }
+  }
+}
+
+t.test("a link of 10 KB/s keeps its session, though it takes minutes until the system takes more", async (t) => {
+  const peer = await entered();
+  const { house, raw, session } = peer;
+  raw.socket.pause();
+  await fill(session, 1 << 20);
+  const beganMs = house.clock.ms;
+  // The longest piece, and a third of 4 MiB.
+  await passHeard(peer, beganMs + (2 ** 20 + 2 ** 22 / 3) / 10);
+  t.same(session.closed.all, []);
+  const drained = new Promise<void>((resolve) => (session.link.onDrain = resolve));
+  raw.socket.resume();
+  await drained;
+  await house.close();
+});
+
+t.test("a reader that stopped, and is heard, is given up after five minutes", async (t) => {
+  const peer = await entered();
+  const { house, raw, session } = peer;
+  raw.socket.pause();
+  await fill(session, 1 << 20);
+  await passHeard(peer, house.clock.ms + 300_000);
+  t.match(session.closed.all, [/took no bytes for 300 s/]);
+  await house.close();
+});

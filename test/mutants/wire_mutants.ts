@@ -245,4 +245,58 @@ export const wireMutants: readonly Mutant[] = [
       test("master/session", "a congested link gets no lease, and its slave no credit, until it drains"),
     ],
   },
+  {
+    name: "a slow link that is heard is cut as a dead one",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "    return heardWriteStallMs;",
+      replace: "    return nowMs < 0 ? heardWriteStallMs : writeStallMs;",
+    }],
+    checks: [
+      hanging(
+        test(
+          "link/link",
+          "a link of 10 KB/s keeps its session, though it takes minutes until the system takes more",
+        ),
+      ),
+    ],
+  },
+  {
+    name: "a slave asks for what its workers could do, whatever its link brings",
+    patches: [{
+      file: "src/slave/speed.ts",
+      find: "    if (tookMs > slowWindowMs) this.#bytesMax =",
+      replace: "    if (tookMs > slowWindowMs * 1_000) this.#bytesMax =",
+    }],
+    checks: [
+      test("slave/pure", "what is on its way to a slave is what its link brings in a second or a few"),
+    ],
+  },
+  {
+    name: "who is closed is not told why",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "    if (this.#options.saysBye) {",
+      replace: "    if (this.#options.saysBye && told.length < 0) {",
+    }],
+    checks: [
+      hanging(
+        test(
+          "link/link",
+          "who is closed is told why: by close(), by bad bytes, by a frame that stands still",
+        ),
+      ),
+    ],
+  },
+  {
+    name: "a slave takes leases over its credit",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "    if (held + count <= mostCredit) return null;",
+      replace: "    if (held + count <= mostCredit + 10) return null;",
+    }],
+    checks: [
+      hanging(test("slave/rules", "a master that breaks a rule loses the session, and both logs say which")),
+    ],
+  },
 ];

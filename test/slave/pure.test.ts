@@ -8,7 +8,14 @@ import { Pauses } from "../../src/slave/reconnect.ts";
 import { Seat } from "../../src/slave/seat.ts";
 import { workerCommand } from "../../src/slave/self.ts";
 import { startSlave } from "../../src/slave/slave.ts";
-import { isWorthSlice, slaveCredit, sliceJobs, Speed, workerRoom } from "../../src/slave/speed.ts";
+import {
+  isWorthSlice,
+  LinkWindow,
+  slaveCredit,
+  sliceJobs,
+  Speed,
+  workerRoom,
+} from "../../src/slave/speed.ts";
 import { deathReason, suspectsOf, UnexplainedDeaths } from "../../src/slave/suspects.ts";
 
 t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
@@ -42,6 +49,21 @@ t.test("a worker's speed follows a change by a hundred within a second", async (
   for (let at = 0; at < 50; at++) speed.observe(10_000, 20);
   t.ok(speed.perMs(0) > 480, `faster: ${speed.perMs(0)}`);
   t.ok(speed.perMs(1_000) < 1, "a worker that ends nothing for a second is slow");
+});
+
+t.test("what is on its way to a slave is what its link brings in a second or a few", async (t) => {
+  const kept = (bytesPerMs: number, jobBytes: number, seconds: number): number => {
+    const window = new LinkWindow();
+    t.equal(window.jobsMax(2), Infinity, "nothing is known");
+    for (let ms = 0; ms < seconds * 1_000; ms += jobBytes / bytesPerMs) window.arrived(1, jobBytes, ms);
+    return window.jobsMax(2) * jobBytes / bytesPerMs;
+  };
+  for (const [bytesPerMs, jobBytes] of [[10, 200], [50, 5_000], [1_000, 20_000]] as const) {
+    const ms = kept(bytesPerMs, jobBytes, 60);
+    t.ok(ms > 480 && ms < 4_100, `${bytesPerMs} KB/s: ${ms} ms`);
+  }
+  t.equal(kept(10, 100_000, 60) / 10_000, 2, "at least what its workers run");
+  t.ok(kept(100_000, 20, 0.1) > 64, "a quick link fills it in no time");
 });
 
 t.test("work that became slow is known after two measurements; one slow job among quick ones changes little", async (t) => {
