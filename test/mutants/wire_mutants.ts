@@ -280,11 +280,12 @@ export const wireMutants: readonly Mutant[] = [
       replace: "    if (this.#options.saysBye && told.length < 0) {",
     }],
     checks: [
-      hanging(
+      throwing(
         test(
           "link/link",
           "who is closed is told why: by close(), by bad bytes, by a frame that stands still",
         ),
+        /Ended with 0 bytes/,
       ),
     ],
   },
