@@ -87,6 +87,8 @@ function isOfKind({ kind, min = 0, max = Number.MAX_SAFE_INTEGER }: Option, valu
     case "count":
     case "duration":
     case "size":
+    case "pace":
+      if (kind === "pace" && value === "auto") return true;
       return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
     case "address": {
       const { host, port } = value as { host: unknown; port: number };
