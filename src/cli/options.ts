@@ -299,7 +299,7 @@ export const options = {
     example: "30s",
     min: 100,
     commands: running,
-    help: "how often a plain status line comes where stderr is no terminal",
+    help: "how often a plain status line comes where stderr is no terminal, or a shell has it",
   },
 } as const satisfies Record<string, Option>;
 

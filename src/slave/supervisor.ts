@@ -234,7 +234,10 @@ export class Supervisor implements Slave {
     const mine = pluginName(this.#options, this.#hash);
     const refusal = slaveRefusal(plugin, mine, this.status().master, anyPlugin);
     if (refusal === null) {
-      log("info", `Joined "${key}": the master runs ${plugin.name}, this slave ${mine.name}`);
+      const what = plugin.name === mine.name
+        ? `, running ${mine.name}`
+        : `: the master runs ${plugin.name}, this slave ${mine.name}`;
+      log("info", `Joined "${key}"${what}`);
     }
     return refusal;
   }
