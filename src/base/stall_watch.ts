@@ -24,3 +24,29 @@ export class StallWatch {
     return this.#judgeFromMs;
   }
 }
+
+/** Whoever looks at an awake clock every 0.1 s, and comes later than this, was not late by chance. */
+export const awakeLateMs = 250;
+
+/**
+ * A clock that stands still while its process does: it was stopped, or the machine slept. What was to take so long has
+ * not taken it then. It is right from the moment on in which the process goes on, whatever runs first: ahead of the
+ * latest look it only goes by what a look may be late.
+ */
+export class AwakeClock {
+  #sleptMs = 0;
+  #mostMs = Infinity;
+
+  /** To be called every 0.1 s, by somebody who is never blocked otherwise. Returns the time. */
+  look(nowMs: number): number {
+    const awakeMs = this.at(nowMs);
+    this.#sleptMs = nowMs - awakeMs;
+    this.#mostMs = awakeMs + awakeLateMs;
+    return awakeMs;
+  }
+
+  /** The time at `nowMs` of a clock that goes on. */
+  at(nowMs: number): number {
+    return Math.min(nowMs - this.#sleptMs, this.#mostMs);
+  }
+}

@@ -1,5 +1,6 @@
 import { setInterval } from "./clock.ts";
 import { Worker } from "node:worker_threads";
+import { awakeLateMs } from "./stall_watch.ts";
 
 /** What the main thread tells its watchdog thread, as numbers in shared memory. */
 export const watchSlots = {
@@ -11,6 +12,10 @@ export const watchSlots = {
   note: 2,
   /** Set by the watchdog once it put `onStack` on record; the main thread takes it back. */
   recorded: 3,
+  /** How long this process has stood still, as `AwakeClock` counts it: the watchdog looks, for the main thread may be busy. */
+  sleptMs: 4,
+  /** The time of the awake clock that the main thread may go by until the next look. */
+  mostMs: 5,
 } as const;
 
 /** What the main thread tells of its event loop, as numbers in shared memory. */
@@ -25,6 +30,21 @@ const loopSlots = {
 
 const doings = ["its top level", "getJobs, cursor, onFinish, or a timer of its own"] as const;
 
+/** What the main thread and its watchdog share. */
+export function makeWatch(): Float64Array {
+  const slots = Object.keys(watchSlots).length;
+  const watch = new Float64Array(new SharedArrayBuffer(slots * Float64Array.BYTES_PER_ELEMENT));
+  watch[watchSlots.onStack] = -1;
+  watch[watchSlots.mostMs] = Infinity;
+  return watch;
+}
+
+/** As `AwakeClock.at`. The watchdog writes what it reads first last: so it is never early by more than a look may be late. */
+export function awakeMs(watch: Float64Array, nowMs: number): number {
+  const mostMs = watch[watchSlots.mostMs]!;
+  return Math.min(nowMs - watch[watchSlots.sleptMs]!, mostMs);
+}
+
 export type WatchdogOptions = Readonly<{
   /** The process that this one must not outlive; undefined if there is none. */
   parentPid?: number;
@@ -32,8 +52,10 @@ export type WatchdogOptions = Readonly<{
   loop?: Readonly<{ watch: Float64Array; isJson: boolean; isTerminal: boolean }>;
   /** Removed when that process is gone. */
   folder?: string | undefined;
-  /** Where, and at which byte, a call that lasts is recorded; `watch` is a view of four numbers in shared memory. */
-  record?: Readonly<{ path: string; offset: number; watch: Float64Array }> | undefined;
+  /** Of `makeWatch`, in a process that runs handlers. */
+  watch?: Float64Array | undefined;
+  /** Where, and at which byte, a call that lasts is recorded. */
+  record?: Readonly<{ path: string; offset: number }> | undefined;
 }>;
 
 /**
@@ -45,10 +67,16 @@ export type WatchdogOptions = Readonly<{
  * On Windows a parent's death shows nowhere; there the closed socket ends the process.
  */
 export function startWatchdog(options: WatchdogOptions): void {
-  const workerData = { ...options, slots: watchSlots, loopSlots, doings };
+  // Threads have clocks of their own, which began at a time that all agree on.
+  const clock = { originMs: performance.timeOrigin, lateMs: awakeLateMs };
+  const workerData = { ...options, slots: watchSlots, loopSlots, doings, clock };
+  if (options.watch !== undefined) options.watch[watchSlots.mostMs] = performance.now() + awakeLateMs;
   const thread = new Worker(source, { eval: true, workerData, env: {}, stdin: false });
   thread.unref();
   thread.on("error", () => {});
+  thread.on("exit", () => {
+    if (options.watch !== undefined) options.watch[watchSlots.mostMs] = Infinity;
+  });
 }
 
 /**
@@ -93,10 +121,10 @@ const loopTurnMs = 250;
 const source = `
 const { workerData } = require("node:worker_threads");
 const fs = require("node:fs");
-const { parentPid, folder, record, slots, loop, loopSlots, doings } = workerData;
+const { parentPid, folder, watch, record, slots, loop, loopSlots, doings, clock } = workerData;
 let begun = -1;
 let fd = -1;
-function watchCall({ path, offset, watch }) {
+function watchCall({ path, offset }) {
   const was = begun;
   begun = watch[slots.begun];
   const seq = watch[slots.onStack];
@@ -106,6 +134,12 @@ function watchCall({ path, offset, watch }) {
   if (watch[slots.begun] !== begun || watch[slots.note] !== note) return;
   if (fd < 0) fd = fs.openSync(path, "r+");
   fs.writeSync(fd, new Float64Array([note, seq]), 0, 16, offset);
+}
+function lookAtClock() {
+  const nowMs = performance.timeOrigin + performance.now() - clock.originMs;
+  const awakeMs = Math.min(nowMs - watch[slots.sleptMs], watch[slots.mostMs]);
+  watch[slots.sleptMs] = nowMs - awakeMs;
+  watch[slots.mostMs] = awakeMs + clock.lateMs;
 }
 function checkParent() {
   if (process.ppid === parentPid) return;
@@ -184,7 +218,8 @@ function say(msg) {
 }
 setInterval(() => {
   if (parentPid !== undefined && process.platform !== "win32") checkParent();
+  if (watch) lookAtClock();
   if (record) try { watchCall(record); } catch {}
   if (loop) try { watchLoop(loop); } catch {}
-}, record ? 100 : tickMs);
+}, watch ? 100 : tickMs);
 `;

@@ -1,6 +1,7 @@
 import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import { AwakeClock } from "../base/stall_watch.ts";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { headline } from "../core/headline.ts";
@@ -61,6 +62,8 @@ export class Supervisor implements Slave {
   #epoch = 0;
   /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
   #isKept = false;
+  /** What workers may take, and the grace, are measured by it: nothing while this process stood still. */
+  readonly #clock = new AwakeClock();
   #timer: ReturnType<typeof setTimeout> | null = null;
   /** The latest lease that came; the numbers of one master count up. */
   #lastLease: LeaseName = { masterId: "", number: 0 };
@@ -99,6 +102,7 @@ export class Supervisor implements Slave {
       done: (why) => void this.#stopped(why),
     });
     process.on("exit", this.#onExit);
+    this.#clock.look(options.nowMs());
     this.#setTimer();
     this.#workforce.start().catch((error) => void this.#end(1, `Cannot start workers: ${error.message}`));
   }
@@ -106,7 +110,7 @@ export class Supervisor implements Slave {
   drain(): void {
     if (this.#isEnded || this.#stopping.why === "signal") return;
     this.#uplink?.send({ kind: "leaving" });
-    this.#stopping.begin("signal", this.#graceMs, this.#options.nowMs());
+    this.#stopping.begin("signal", this.#graceMs, this.#awakeMs);
     this.#tick();
   }
 
@@ -142,12 +146,16 @@ export class Supervisor implements Slave {
     return Math.min(credit, most) + (this.#options.extraCredit ?? 0);
   }
 
+  get #awakeMs(): number {
+    return this.#clock.at(this.#options.nowMs());
+  }
+
   get #graceMs(): number {
     return this.#options.graceMs ?? this.#uplink?.welcome?.graceMs ?? graceMsDefault;
   }
 
   #makeWorkforce(): Workforce {
-    const { command, env, pluginPath, exportName, nowMs, log } = this.#options;
+    const { command, env, pluginPath, exportName, log } = this.#options;
     return new Workforce(this.#holdings, {
       command: command ?? workerCommand(),
       env: env ?? {},
@@ -160,7 +168,7 @@ export class Supervisor implements Slave {
       onUnfit: (sentence) => void this.#end(4, sentence),
       onChanged: (sentence) => this.#onChanged(sentence),
       mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
-      nowMs,
+      nowMs: () => this.#awakeMs,
       log,
     });
   }
@@ -277,7 +285,7 @@ export class Supervisor implements Slave {
       case "saved":
         return this.#holdings.covered(message.through);
       case "drain":
-        if (this.#stopping.why === null) this.#stopping.begin("master", this.#graceMs, this.#options.nowMs());
+        if (this.#stopping.why === null) this.#stopping.begin("master", this.#graceMs, this.#awakeMs);
         return this.#tick();
       case "dismiss":
         return void this.#end(0, "The run is complete");
@@ -358,12 +366,13 @@ export class Supervisor implements Slave {
 
   #tick(): void {
     const nowMs = this.#options.nowMs();
+    const awakeNowMs = this.#clock.look(nowMs);
     this.#beatAtMs = this.#uplink?.tick(nowMs) ?? Infinity;
     if (this.#isEnded) return;
-    this.#workforce.tick(nowMs);
+    this.#workforce.tick(awakeNowMs);
     this.#answers.sayCredit();
     this.#giveNotice(nowMs);
-    this.#stopping.tick(nowMs);
+    this.#stopping.tick(awakeNowMs);
     this.#tellState();
   }
 
@@ -396,7 +405,7 @@ export class Supervisor implements Slave {
     this.#answers.stop();
     if (exitCode === 0 || this.#changed !== null) {
       this.#uplink?.dialNoMore();
-      const graceLeftMs = this.#stopping.graceLeftMs(this.#options.nowMs()) ?? this.#graceMs;
+      const graceLeftMs = this.#stopping.graceLeftMs(this.#awakeMs) ?? this.#graceMs;
       await this.#workforce.quit(this.#teardownMs, Math.min(restMs, graceLeftMs));
       await this.#uplink?.close(headline(reason));
     } else {
@@ -413,7 +422,7 @@ export class Supervisor implements Slave {
 
   get #teardownMs(): number {
     if (this.#stopping.why !== "signal") return teardownMs;
-    const leftMs = this.#stopping.graceEndsMs - this.#options.nowMs();
+    const leftMs = this.#stopping.graceEndsMs - this.#awakeMs;
     return Math.max(teardownMsMin, Math.min(teardownMs, leftMs));
   }
 

@@ -16,8 +16,6 @@ import type { Command } from "./self.ts";
 import { suspectsOf, UnexplainedDeaths } from "./suspects.ts";
 import type { Death } from "./worker_process.ts";
 
-/** Late by more than this, the supervisor reads what its workers said meanwhile before it judges them. */
-const lagMsMax = 500;
 /** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
 const overfullMs = 250;
 
@@ -45,6 +43,7 @@ export type WorkforceHooks = Readonly<{
   onChanged: (sentence: string) => void;
   /** Whether jobs may be begun. */
   mayFeed: () => boolean;
+  /** A clock that stands still while this process does, so that workers are not judged by what they could not do. */
   nowMs: () => number;
   log: Log;
 }>;
@@ -67,8 +66,6 @@ export class Workforce {
   /** What `setup` tells each worker; null until there is a master. */
   #setup: Setup | null = null;
   #concurrency = 1;
-  #tickedAtMs = Infinity;
-  #judgesFromMs = 0;
   /** When the slave last held no more than it should. */
   #overfullAtMs = 0;
   #isOver = false;
@@ -144,14 +141,10 @@ export class Workforce {
 
   /** Every 0.1 s. */
   tick(nowMs: number): void {
-    const lagMs = nowMs - this.#tickedAtMs;
-    this.#tickedAtMs = nowMs;
-    if (lagMs > lagMsMax) this.#judgesFromMs = nowMs + 2 * lagMsMax;
     const sentence = this.#gate.late(nowMs);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
     this.waitsFor = this.#gate.watch(this.seats, nowMs, this.#hooks.log);
     this.#crew?.tick();
-    if (nowMs < this.#judgesFromMs) return;
     for (const seat of this.seats) this.#judge(seat, nowMs);
     this.#feeder.rescue(this.seats, nowMs);
     this.feed();

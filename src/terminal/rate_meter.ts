@@ -1,3 +1,6 @@
+/** Longest between two samples, with some time to spare. */
+const stillMs = 2_000;
+
 /** How fast jobs are settled, over the last seconds. Told the time; holds one sample a call, of a bounded window. */
 export class RateMeter {
   readonly #windowMs: number;
@@ -8,8 +11,14 @@ export class RateMeter {
     this.#windowMs = windowMs;
   }
 
-  /** Notes the count of this moment; `count` never falls, and leaves out what an earlier start did. */
+  /**
+   * Notes the count of this moment; `count` never falls, and leaves out what an earlier start did. To be called every
+   * second at least: where more has passed, this process stood still, and that time counts for two seconds.
+   */
   sample(count: number, nowMs: number): void {
+    const last = this.#samples.at(-1);
+    const lateMs = last === undefined ? 0 : nowMs - last.atMs - stillMs;
+    if (lateMs > 0) { for (const sample of this.#samples) sample.atMs += lateMs; }
     this.#samples.push({ atMs: nowMs, count });
     while (this.#samples.length > 2 && this.#samples[1]!.atMs <= nowMs - this.#windowMs) {
       this.#samples.shift();

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { endProcess, guardExits } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
-import { startWatchdog } from "../base/watchdog.ts";
+import { makeWatch, startWatchdog } from "../base/watchdog.ts";
 import { workerVariables } from "../base/worker_variables.ts";
 import { recordOffset } from "../base/start_note.ts";
 import { localLink } from "../link/local_link.ts";
@@ -32,12 +32,13 @@ export function runWorker(options: WorkerProcessOptions): void {
   offerToBeKilled();
   // Ctrl-C and a stopping service reach the supervisor, and only that stops its workers.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
-  const watch = new Float64Array(new SharedArrayBuffer(4 * 8));
+  const watch = makeWatch();
   const { note, folder } = environment;
   startWatchdog({
     parentPid: options.parentPid,
     folder,
-    record: note === undefined ? undefined : { path: note, offset: recordOffset, watch },
+    watch,
+    record: note === undefined ? undefined : { path: note, offset: recordOffset },
   });
   const socket = connect(environment.address);
   let isClosed = false;

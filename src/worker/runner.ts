@@ -2,7 +2,7 @@ import { queueMicrotask, setImmediate } from "../base/clock.ts";
 import { rangesOf } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { messageJobs } from "../base/run_limits.ts";
-import { watchSlots } from "../base/watchdog.ts";
+import { awakeMs, watchSlots } from "../base/watchdog.ts";
 import type { Result } from "../plugin/invoke.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Alarm } from "./alarm.ts";
@@ -92,15 +92,16 @@ export class Runner {
   /** @param timeoutMs Of jobs that run as well; 0 if there is none. */
   setTimeout(timeoutMs: number): void {
     const { handler, nowMs } = this.#options;
-    this.#handler = timeoutMs > 0 ? withTimeout(handler, timeoutMs, nowMs) : handler;
+    const awakeNowMs = () => this.#awake(nowMs());
+    this.#handler = timeoutMs > 0 ? withTimeout(handler, timeoutMs, awakeNowMs) : handler;
     this.#running.timeoutMs = timeoutMs;
-    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, nowMs());
+    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, awakeNowMs());
   }
 
   slice(message: SliceMessage): void {
     const nowMs = this.#options.nowMs();
     this.#slices.push(new SliceRun(message));
-    if (this.#busyAtMs < 0) this.#busyAtMs = nowMs;
+    if (this.#busyAtMs < 0) this.#busyAtMs = this.#awake(nowMs);
     if (this.#running.hasOverdue) this.withdraw();
     else this.#pump(nowMs);
   }
@@ -221,11 +222,11 @@ export class Runner {
   }
 
   #await({ ended, signal, startedMs }: Begun, seq: number, slice: SliceRun, nowMs: number): void {
-    const job = { seq, slice, signal, startedMs: startedMs ?? nowMs };
+    const job = { seq, slice, signal, startedMs: startedMs ?? this.#awake(nowMs) };
     slice.running++;
     this.#running.add(job);
     if (this.#running.timeoutMs > 0) {
-      this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#options.nowMs());
+      this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#awake(this.#options.nowMs()));
     }
     ended.then((result) => this.#ended(job, result));
   }
@@ -235,7 +236,7 @@ export class Runner {
     const nowMs = this.#options.nowMs();
     slice.running--;
     const wasOverdue = this.#running.remove(seq);
-    this.#record(slice, seq, result, nowMs - job.startedMs, nowMs);
+    this.#record(slice, seq, result, this.#awake(nowMs) - job.startedMs, nowMs);
     if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
     this.#pump(nowMs);
   }
@@ -308,13 +309,19 @@ export class Runner {
 
   /** How long there was something to run since this was asked last. */
   #takeBusyMs(nowMs: number): number {
-    const busyMs = this.#busyAtMs < 0 ? 0 : nowMs - this.#busyAtMs;
-    this.#busyAtMs = nowMs;
+    const awakeNowMs = this.#awake(nowMs);
+    const busyMs = this.#busyAtMs < 0 ? 0 : awakeNowMs - this.#busyAtMs;
+    this.#busyAtMs = awakeNowMs;
     return busyMs;
   }
 
+  /** What handlers have had of a time until `nowMs`: nothing while the process stood still. */
+  #awake(nowMs: number): number {
+    return awakeMs(this.#options.watch, nowMs);
+  }
+
   #expire(): void {
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#awake(this.#options.nowMs());
     if (this.#running.expire(nowMs)) {
       this.#say({ kind: "overdue", jobs: this.#running.overdue });
       this.withdraw();

@@ -3,7 +3,7 @@ import type { Ranges } from "../base/ranges.ts";
 import type { JobSignal } from "../plugin/job_signal.ts";
 import type { SliceRun } from "./slice_run.ts";
 
-/** A job whose handler goes on behind a promise. */
+/** A job whose handler goes on behind a promise. `startedMs`, as all times here, is of the awake clock. */
 export type RunningJob = Readonly<{ seq: number; slice: SliceRun; signal: JobSignal; startedMs: number }>;
 
 /** Jobs that run, in the order they began, and which of them passed the timeout. */

@@ -381,6 +381,48 @@ row(
   },
 );
 
+/** Stops all processes of a stage, as a machine that sleeps does, for so long. */
+async function sleepAll(stage: Stage, ms: number): Promise<void> {
+  const pids = processesOf(stage.folder).map(Number);
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  for (const pid of pids) process.kill(pid, "SIGCONT");
+}
+
+for (const [what, sleptMs] of [["longer", 4_000], ["shorter", 1_800]] as const) {
+  row(
+    `A30: a machine that slept, ${what} than --timeout: nobody is charged, nothing runs twice`,
+    async (t, stage) => {
+      const master = stage.scripted("gate:a,block:300,gate:b,20*ok", [...heartbeat, "--timeout", "2500ms"]);
+      stage.hand(await portOf(master));
+      await begun(stage, 0);
+      await sleepAll(stage, sleptMs);
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      stage.open("a");
+      await begun(stage, 2);
+      await sleepAll(stage, sleptMs);
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      stage.open("b");
+      t.equal(await master.ended, 0, master.stderr);
+      t.same(stage.attempts(), [1], "nobody is charged");
+      t.match(ending(master), { handedOut: 23, done: 23, repeated: 0 });
+      t.equal(stage.entries("B").length, 23, "nothing ran twice");
+    },
+  );
+}
+
+row("A30: a worker that is stopped alone is silent, and judged", async (t, stage) => {
+  const master = stage.scripted("gate:a,20*ok", ["--timeout", "1s", "--backoff", "50ms"]);
+  stage.hand(await portOf(master));
+  await begun(stage, 0);
+  process.kill(stage.entries("B", 0)[0]!.pid, "SIGSTOP");
+  await begun(stage, 0, 2);
+  stage.open("a");
+  t.equal(await master.ended, 0, master.stderr);
+  t.same(stage.attempts(), [1, 2], "it is charged");
+  t.match(master.stderr + stage.entries("B").length, /22$/);
+});
+
 /** Case of a forgotten `await`: 50 jobs, of which one is not saved, 10 ms or more after it is done. */
 const forgotten = `
   import { appendFileSync } from "node:fs";

@@ -306,6 +306,26 @@ export const processMutants: readonly Mutant[] = [
     checks: [hanging(test("slave/slave", "an error after the end of its job is told"))],
   },
   {
+    name: "a timeout counts the time in which the process stood still",
+    patches: [{
+      file: "src/base/watchdog.ts",
+      find: "  return Math.min(nowMs - watch[watchSlots.sleptMs]!, mostMs);",
+      replace: "  return Math.max(nowMs, mostMs - Infinity);",
+    }],
+    checks: [
+      quickTest("worker/runner", "a timeout does not count the time in which the process stood still"),
+    ],
+  },
+  {
+    name: "a supervisor that was stopped judges its workers by it",
+    patches: [{
+      file: "src/base/stall_watch.ts",
+      find: "    return Math.min(nowMs - this.#sleptMs, this.#mostMs);",
+      replace: "    return Math.max(nowMs - 0 * this.#sleptMs, this.#mostMs - Infinity);",
+    }],
+    checks: [quickTest("base/stall_watch", "an awake clock goes on while it is looked at")],
+  },
+  {
     name: "a plugin can change the clock",
     patches: [{
       file: "src/base/clock.ts",

@@ -18,9 +18,13 @@ t.test("RateMeter covers the last seconds only", async (t) => {
   t.equal(meter.perSecond, 0, "a stall shows after the window, not as a slow decline");
 });
 
-t.test("RateMeter covers one long gap between samples", async (t) => {
+t.test("RateMeter leaves out the time in which its process stood still", async (t) => {
   const meter = new RateMeter(5_000);
-  meter.sample(0, 0);
-  meter.sample(3_000, 30_000);
+  for (let s = 0; s <= 10; s++) meter.sample(s * 100, s * 1_000);
+  // stopped for a minute, one second after the last sample
+  for (let s = 11; s <= 20; s++) {
+    meter.sample(s * 100, s * 1_000 + 60_000);
+    t.ok(meter.perSecond >= 80 && meter.perSecond <= 100, `${meter.perSecond} at ${s}`);
+  }
   t.equal(meter.perSecond, 100);
 });

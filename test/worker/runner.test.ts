@@ -1,7 +1,7 @@
 import t from "tap";
 import { countOf, includes } from "../../src/base/range_set.ts";
 import type { Ranges } from "../../src/base/ranges.ts";
-import { watchSlots } from "../../src/base/watchdog.ts";
+import { makeWatch, watchSlots } from "../../src/base/watchdog.ts";
 import { encode } from "../../src/protocol/codec.ts";
 import type { Pending, Result } from "../../src/plugin/invoke.ts";
 import { JobSignal } from "../../src/plugin/job_signal.ts";
@@ -71,7 +71,7 @@ function bench(
 ): Bench {
   const said: WorkerMessage[] = [];
   const notes = new MemoryNotes(ahead);
-  const watch = new Float64Array(4);
+  const watch = makeWatch();
   const runner = new Runner({
     handler: { run: (_job, seq) => attempt((signal) => run(seq, signal)) },
     notes,
@@ -410,4 +410,28 @@ t.test("a slice that ended is answered in time, however much is left to begin", 
   await until(() => ended() === 1);
   const tookMs = performance.now() - beganMs;
   t.ok(tookMs >= 75 && tookMs < 500, `after some 80 ms: ${tookMs}`);
+});
+
+t.test("a timeout does not count the time in which the process stood still", async (t) => {
+  const clock = { ms: 1_000 };
+  let end: (result: Result) => void = () => {};
+  const signals: JobSignal[] = [];
+  const b = bench((_seq, signal) => {
+    signals.push(signal);
+    return new Promise((resolve) => end = resolve);
+  }, { timeoutMs: 50, nowMs: () => clock.ms });
+  b.runner.slice(slice(1, 0, 1));
+  clock.ms = 1_030;
+  // what the watchdog noted last: nothing was lost, and the next look is due
+  b.watch[watchSlots.mostMs] = 1_040;
+  clock.ms = 61_030;
+  await new Promise((resolve) => setTimeout(resolve, 80)); // the alarm rings: by the clock of the wall it is long overdue
+  t.equal(signals[0]!.why, undefined, "it has had 40 ms");
+  b.watch[watchSlots.sleptMs] = 59_990;
+  b.watch[watchSlots.mostMs] = 1_240;
+  clock.ms = 61_045;
+  await b.until(() => signals[0]!.why !== undefined);
+  t.equal(signals[0]!.why, "timed out", "55 ms are too long");
+  end(done);
+  await b.until(() => b.ended() === 1);
 });

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { layNote, noteFileBytes, noteOffset, readNote } from "../../src/base/start_note.ts";
+import { makeWatch } from "../../src/base/watchdog.ts";
 import { openNoteFile } from "../../src/worker/note_file.ts";
 import { StartNotes } from "../../src/worker/start_notes.ts";
 
@@ -45,7 +46,7 @@ t.test("where nothing can be mapped a note is written", (t) => {
 });
 
 t.test("time without jobs does not make jobs look slow", (t) => {
-  const notes = new StartNotes(emptyFile(t.testdir()), new Float64Array(4));
+  const notes = new StartNotes(emptyFile(t.testdir()), makeWatch());
   let next = 0;
   const coverAt = (ms: number): number => {
     const from = next;
