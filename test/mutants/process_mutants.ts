@@ -276,7 +276,14 @@ export const processMutants: readonly Mutant[] = [
       find: "    this.#waitForRest(waitMs);",
       replace: "    if (waitMs >= 0) this.#leave(0);\n    else this.#waitForRest(waitMs);",
     }],
-    checks: [hanging(test("slave/slave", "who is dismissed waits for what handlers left running"))],
+    checks: [
+      hanging(
+        test(
+          "slave/slave",
+          "who is dismissed waits for what handlers left running, and says what goes wrong in it",
+        ),
+      ),
+    ],
   },
   {
     name: "a master leaves before its slaves have said goodbye",
@@ -285,7 +292,11 @@ export const processMutants: readonly Mutant[] = [
       find: 'session.intro.features.includes("goodbye")',
       replace: 'session.intro.features.includes("none")',
     }],
-    checks: [hanging(test("master/master", "errors after the end of jobs are counted"))],
+    checks: [
+      hanging(
+        test("master/master", "errors after the end of jobs are counted until the slaves have said goodbye"),
+      ),
+    ],
   },
   {
     name: "errors after the end of jobs are a success",
@@ -303,7 +314,14 @@ export const processMutants: readonly Mutant[] = [
       find: "    if (running.some(({ seq }) => seq === owner) && !this.#isLeaving) {",
       replace: "    if (owner !== null && !this.#isLeaving) {",
     }],
-    checks: [hanging(test("slave/slave", "an error after the end of its job is told"))],
+    checks: [
+      hanging(
+        test(
+          "slave/slave",
+          "an error after the end of its job is told, with the job where it is known; the worker goes on",
+        ),
+      ),
+    ],
   },
   {
     name: "a timeout counts the time in which the process stood still",
@@ -323,7 +341,12 @@ export const processMutants: readonly Mutant[] = [
       find: "    return Math.min(nowMs - this.#sleptMs, this.#mostMs);",
       replace: "    return Math.max(nowMs - 0 * this.#sleptMs, this.#mostMs - Infinity);",
     }],
-    checks: [quickTest("base/stall_watch", "an awake clock goes on while it is looked at")],
+    checks: [
+      quickTest(
+        "base/stall_watch",
+        "an awake clock goes on while it is looked at, and stands still while nobody can",
+      ),
+    ],
   },
   {
     name: "a plugin can change the clock",
@@ -333,7 +356,7 @@ export const processMutants: readonly Mutant[] = [
       replace: "export const monotonicMs: () => number = () => performance.now();",
     }],
     checks: [
-      quickTest("base/clock", "clocks, timers and chance go on"),
+      quickTest("base/clock", "clocks, timers and chance go on, whatever a plugin puts in their place"),
     ],
   },
   {
