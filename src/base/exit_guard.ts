@@ -102,8 +102,12 @@ export function keepListener(event: string, listener: Listener): void {
   if (lastWord !== null) kept.push([event, listener]);
 }
 
-/** Listens anew to what is listened to already: the system may have forgotten a signal's handler as it came. */
+/**
+ * Listens anew to what is listened to already: the system may have forgotten a signal's handler as it came. Only under
+ * Bun, where the watchdog has it do so; in Deno a listener that is added by one hears the same signal again, for ever.
+ */
 export function renewListener(event: string, listener: Listener): void {
+  if (process.versions.bun === undefined) return;
   remove.off.call(process, event, listener);
   process.prependListener(event as "exit", listener);
 }

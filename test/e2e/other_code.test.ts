@@ -137,6 +137,27 @@ row(
   },
 );
 
+row(
+  "C22: a run whose plugin is edited before its slave has loaded it ends with 5, saved",
+  async (t, stage) => {
+    writeHelped(stage, "jobs", mark("wrong"));
+    const plugin = write(
+      stage,
+      "jobs/editing.ts",
+      `import { writeFileSync } from "node:fs"; import { work } from "./helper.ts";
+     export const getJobs = () => { writeFileSync("jobs/helper.ts", "export const work = () => {};"); return [1]; };
+     export const handleJob = work;`,
+    );
+    const words = ["run", plugin, "--state-dir", stage.folder, "--host", "127.0.0.1:0", "--procs", "1"];
+    // Before the master is loaded, its slave cannot be started.
+    const run = stage.start(runtimes.binary, words);
+    t.equal(await run.ended, 5, run.stderr);
+    t.match(run.stderr, /is other code \([0-9a-f]{8}\) than this slave's|was edited/);
+    t.match(run.stderr, /Stopped and saved/);
+    t.notOk(stage.has("wrong"));
+  },
+);
+
 row("C22: a master started again with changed code refuses the slaves that live on", async (t, stage) => {
   const plugin = writeHelped(stage, "jobs", mark("done"));
   const waiting = write(

@@ -1,5 +1,5 @@
 import t from "tap";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { runtimes } from "./harness.ts";
 import { ending, row, type Stage } from "./stage.ts";
@@ -95,5 +95,22 @@ row(
     const program = run(stage, plugin);
     t.equal(await program.ended, 0, program.stderr);
     t.match(program.stderr, /Was this started by fork\(\) in a plugin\?.*BUN_BE_BUN=1/);
+  },
+);
+
+row(
+  "a plugin that is a symbolic link imports what lies beside the file, in each runtime",
+  async (t, stage) => {
+    for (const folder of ["releases", "current"]) mkdirSync(join(stage.folder, folder));
+    stage.write("releases/work.mjs", "export const work = () => {};");
+    stage.write("current/work.mjs", 'export const work = () => { throw new Error("beside the link"); };');
+    const file = stage.write("releases/p.mjs", `import { work } from "./work.mjs"; ${functions}`);
+    const plugin = join(stage.folder, "current", "p.mjs");
+    symlinkSync(file, plugin);
+    for (const runtime of Object.keys(runtimes) as (keyof typeof runtimes)[]) {
+      const program = run(stage, plugin, runtime);
+      t.equal(await program.ended, 0, `${runtime}: ${program.stderr}`);
+      t.match(ending(program), { done: 1 }, runtime);
+    }
   },
 );

@@ -20,6 +20,7 @@ const parts = [
   "test",
   "compile",
   "plugins",
+  "vendor",
   "docs",
   "mod.ts",
   "deno.json",
