@@ -92,6 +92,15 @@ t.test("rows side by side are one write; those that come meanwhile are the next 
   );
 });
 
+t.test("what comes while a row's letter is being written waits for it", async (t) => {
+  const run = start().bad(0).join(1, 5) as Run;
+  t.same(buried(run.run.takeEffects()), [0]);
+  run.give(1, 2);
+  t.same(leased(run.run.takeEffects()), []);
+  run.say({ kind: "buried", seqs: [0, 1] });
+  t.same(leased(run.run.takeEffects()), ["1:1-3 no"]);
+});
+
 t.test("a run is not over before its last row is on record", async (t) => {
   const run = start().bad(0).say({ kind: "source ended" }) as Run;
   t.same(run.run.takeEffects().map(({ kind }) => kind), ["open source", "bury"]);

@@ -355,8 +355,8 @@ export const fileMutants: readonly Mutant[] = [
     name: "a letter is taken back whose seq is another job now",
     patches: [{
       file: "src/master/late_letters.ts",
-      find: "job !== undefined && !isSameBytes(job, span.job(seq))",
-      replace: "job !== undefined && job.length < 0",
+      find: "job !== null && !isSameBytes(job, span.job(seq))",
+      replace: "job !== null && job.length < 0",
     }],
     checks: [
       test(

@@ -202,8 +202,8 @@ export const jobMutants: readonly Mutant[] = [
     name: "a job much too long is walked to its end",
     patches: [{
       file: "src/protocol/job_fault.ts",
-      find: "(this.#bytesLeft -= bytes) < 0",
-      replace: "(this.#bytesLeft -= bytes) < -1e12",
+      find: "(this.#bytesLeft -= bytes) >= 0",
+      replace: "(this.#bytesLeft -= bytes) >= -1e12",
     }],
     checks: [hanging(refusedOnce)],
   },
@@ -292,11 +292,29 @@ export const jobMutants: readonly Mutant[] = [
     "",
     test("protocol/value_reader", "what others added to all objects is no part of a job"),
   ),
-  inWriter(
-    "an array of a subclass counts as plain",
-    "prototype === Array.prototype) return",
-    "Array.isArray(value)) return",
-    refusedAlways,
+  one(
+    "an array of a subclass is refused beside what is rare",
+    {
+      file: "src/protocol/codec.ts",
+      find: "if (Array.isArray(value)) return encodeItem",
+      replace: "if (Array.isArray(value) && value.length < 0) return encodeItem",
+    },
+    throwing(
+      test(
+        "protocol/job_encoder",
+        "an array of a subclass is an array, at every job and depth, whatever else it has",
+      ),
+      /Cannot/,
+    ),
+  ),
+  one(
+    "a fault of the data hides one of the program",
+    {
+      file: "src/protocol/job_fault.ts",
+      find: 'return walk.faultIn(job, "$", []) ?? walk.inData;',
+      replace: 'const fault = walk.faultIn(job, "$", []);\n    return walk.inData ?? fault;',
+    },
+    refusedOnce,
   ),
 ];
 

@@ -3,6 +3,7 @@ import { fileMutants } from "./file_mutants.ts";
 import { jobMutants } from "./job_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { processMutants } from "./process_mutants.ts";
+import { sourceMutants } from "./source_mutants.ts";
 import { tlsMutants } from "./tls_mutants.ts";
 import { wireMutants } from "./wire_mutants.ts";
 
@@ -10,6 +11,7 @@ export const mutants: readonly Mutant[] = [
   ...coreMutants,
   ...fileMutants,
   ...jobMutants,
+  ...sourceMutants,
   ...wireMutants,
   ...tlsMutants,
   ...processMutants,
