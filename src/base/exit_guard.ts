@@ -1,5 +1,5 @@
-import { writeSync } from "node:fs";
-import { constants } from "node:os";
+import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
+import { constants, devNull } from "node:os";
 
 /** What ends the process although the program has not ended. */
 export type EarlyEnd = Readonly<{
@@ -124,6 +124,28 @@ export function writeNow(fd: 1 | 2, text: string): void {
       tries++;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
     }
+  }
+}
+
+/**
+ * A plugin may have closed stdout or stderr. The next file or socket to be opened would get that number (and keep it in
+ * Bun, which never closes these), and what is printed would be written into it, be it the state: the null device takes it
+ * instead. To be called before files are opened.
+ */
+export function holdStandardFiles(): void {
+  if (process.platform === "win32" || [0, 1, 2].every(isOpen)) return;
+  for (;;) {
+    const fd = openSync(devNull, "r+");
+    if (fd > 2) return closeSync(fd);
+  }
+}
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
   }
 }
 

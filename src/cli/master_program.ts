@@ -2,7 +2,7 @@ import { monotonicMs, wallMs } from "../base/clock.ts";
 import { TaskmasterError } from "../base/errors.ts";
 import { dateFault, readCertificate } from "../link/certificate.ts";
 import type { MasterTls } from "../link/tls_gate.ts";
-import { changeLastWord, type EarlyEnd } from "../base/exit_guard.ts";
+import { changeLastWord, type EarlyEnd, holdStandardFiles } from "../base/exit_guard.ts";
 import { LoopWatch } from "../base/watchdog.ts";
 import { Waits } from "../base/waits.ts";
 import { formatDuration } from "../base/duration.ts";
@@ -355,6 +355,7 @@ async function loading(
   try {
     return await load();
   } finally {
+    holdStandardFiles();
     over();
     loaded();
   }

@@ -1,4 +1,5 @@
 import * as promises from "node:fs/promises";
+import { holdStandardFiles } from "../base/exit_guard.ts";
 import { StateError } from "../base/errors.ts";
 import { asClause } from "../base/printable.ts";
 
@@ -11,7 +12,13 @@ export type Disk = Pick<
   "open" | "link" | "copyFile" | "rename" | "unlink" | "lstat" | "readdir" | "stat"
 >;
 
-export const nodeDisk: Disk = promises;
+export const nodeDisk: Disk = {
+  ...promises,
+  open: (...args: Parameters<typeof promises.open>) => {
+    holdStandardFiles();
+    return promises.open(...args);
+  },
+};
 
 /** The code of a system error (`ENOENT`), or an empty string. */
 export function errorCode(error: unknown): string {

@@ -104,7 +104,7 @@ export function earlyEndLines(end: EarlyEnd, standing: Standing, ending: Ending)
   return [
     earlyEndSentence(end),
     standingLine(standing),
-    counts(ending)[0]!,
+    counts(ending)[0]!.trim(),
     `Resume with: ${ending.resumeCommand}`,
   ];
 }

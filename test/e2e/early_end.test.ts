@@ -188,3 +188,25 @@ row("A29: variables of the runtime that a plugin sets do not reach our own proce
   t.equal(await run.ended, 0, run.stderr);
   t.match(events(run, "ended")[0], { done: 3 });
 });
+
+row(
+  "A29: where a plugin closes stdout and stderr, no file or socket of ours takes their numbers",
+  async (t, stage) => {
+    const run = start(
+      stage,
+      `import { closeSync, readlinkSync, writeFileSync } from "node:fs";
+closeSync(1);
+closeSync(2);
+export function getJobs() {
+  const names = [1, 2].map((fd) => readlinkSync("/proc/self/fd/" + fd));
+  writeFileSync("${stage.folder}/names", names.join());
+  return [1, 2, 3];
+}
+export function handleJob() {}`,
+    );
+    t.equal(await run.ended, 0);
+    t.equal(stage.read("names").toString(), "/dev/null,/dev/null");
+    t.match(await stage.state("plugin"), { done: 3 });
+  },
+  { skip: process.platform !== "linux" },
+);

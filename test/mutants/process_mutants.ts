@@ -499,6 +499,33 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "a signal to a master whose loop stands still waits for that",
+    patches: [{
+      file: "src/base/watchdog.ts",
+      find: "if (still >= stillMs && !isForgetful) isForgetful = setForgetful(true);",
+      replace: "",
+    }],
+    checks: [
+      hanging(
+        test("e2e/hang", "A28: an onFinish that loops is named, and one SIGTERM ends it within the grace"),
+      ),
+    ],
+  },
+  {
+    name: "the files of a state take the numbers of a stdout that is closed",
+    patches: [{
+      file: "src/base/exit_guard.ts",
+      find: "[0, 1, 2].every(isOpen)) return;",
+      replace: "isOpen(0)) return;",
+    }],
+    checks: [
+      test(
+        "e2e/early_end",
+        "A29: where a plugin closes stdout and stderr, no file or socket of ours takes their numbers",
+      ),
+    ],
+  },
+  {
     name: "workers inherit the token",
     patches: [{
       file: "src/slave/self.ts",
