@@ -1,4 +1,5 @@
 import { formatDuration } from "../base/duration.ts";
+import type { Unsendable } from "../base/job_span.ts";
 import type { Log, LogLevel } from "../base/log.ts";
 import { asClause, printable } from "../base/printable.ts";
 import { headline } from "../core/headline.ts";
@@ -30,9 +31,12 @@ export class FailureLog {
 
   /** These became durable. */
   buried(letters: readonly DeadLetter[], nowMs: number): void {
-    for (const { seq, history } of letters) {
-      const message = history.attempts.at(-1)?.message ?? "";
-      this.#dead.add(seq, message, nowMs, () => `Job ${seq} is a dead letter${howOf(history)}`);
+    for (const { seq, history, row } of letters) {
+      const message = row === undefined ? history.attempts.at(-1)?.message ?? "" : faultOf(row);
+      const how = row === undefined
+        ? `is a dead letter${howOf(history)}`
+        : "cannot be sent, and is a dead letter";
+      this.#dead.add(seq, message, nowMs, () => `Job ${seq} ${how}`);
     }
   }
 
@@ -64,6 +68,10 @@ function attemptLine(
     ? "is tried again later"
     : `is tried again in ${formatDuration(retryInMs)}`;
   return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}, and ${next}`;
+}
+
+function faultOf({ path, reason }: Unsendable): string {
+  return `at ${path} there is ${reason}`;
 }
 
 /** ` after 3 failures and 1 crash, the last at web3`. */

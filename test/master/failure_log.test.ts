@@ -61,6 +61,18 @@ for (const [more, line] of letters) {
   });
 }
 
+t.test("FailureLog says of a row that could not be sent what is wrong with it, and where", async (t) => {
+  const { lines, log } = logs();
+  const row = {
+    cursor: new Uint8Array(1),
+    path: "$.name\u001b",
+    reason: "half a pair",
+    dataFault: "half a pair",
+  };
+  log.buried([{ seq: 7, job: null, history: { ...history, failures: 0, attempts: [] }, row }], 0);
+  t.same(lines, ["info: Job 7 cannot be sent, and is a dead letter: at $.name\\e there is half a pair"]);
+});
+
 const attempts: readonly (readonly [Partial<FailedAttempt>, string])[] = [
   [{}, "Job 7 failed, 2 of 3, at web3, and is tried again in 1.5s: no such host"],
   [{ isBuried: true, count: 3 }, "Job 7 failed, 3 of 3, at web3, and becomes a dead letter: no such host"],
