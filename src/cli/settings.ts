@@ -97,9 +97,9 @@ function usage(who: string, text: string, option: Option, example: string): Usag
 }
 
 function sentence(who: string, text: string, option: Option, example: string): string {
-  return `${who} cannot be "${printable(text, 80)}": it takes ${expectedForm(option)}, such as ${example}.${
-    hintOn(option, text)
-  }`;
+  return `${who} cannot be "${printable(text, 80)}": it takes ${expectedForm(option)}, such as ${
+    example.replace(/\.$/, "")
+  }.${hintOn(option, text)}`;
 }
 
 function fail(error: Error): never {

@@ -139,8 +139,21 @@ function goodbye(reason: string): Uint8Array {
 function connectionFault(where: string, error: NodeJS.ErrnoException, isTls: boolean): Error {
   const fault = isTls ? hopelessTlsFault(error.code) : undefined;
   if (fault !== undefined) return refused(where, fault, error);
-  return new Error(`Cannot join ${where}: ${error.message}`, { cause: error });
+  const words = inWords[error.code ?? ""];
+  const why = words === undefined ? error.message : `${words} (${error.code})`;
+  return new Error(`Cannot join ${where}: ${why}`, { cause: error });
 }
+
+/** What system errors of a connection mean to a person. */
+const inWords: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "the other side cut the connection",
+  ENOTFOUND: "there is no host of that name",
+  EAI_AGAIN: "its name cannot be looked up now",
+  EHOSTUNREACH: "that machine cannot be reached",
+  ENETUNREACH: "there is no network that leads there",
+  ETIMEDOUT: "no answer came",
+};
 
 function refused(where: string, why: string, cause?: unknown): RefusedError {
   return new RefusedError(`Cannot join the master at ${where}: ${why}`, { cause });

@@ -75,17 +75,17 @@ function cannotListen(host: string, port: number, error: NodeJS.ErrnoException):
   switch (error.code) {
     case "EADDRINUSE":
       return new ConnectError(
-        `Cannot listen on ${where}: the port is taken; is another master running? Choose another one with --host`,
+        `Cannot listen on ${where}: the port is taken; is another master running? Choose another one with --host.`,
         { cause: error },
       );
     case "EACCES":
       return new ConnectError(
-        `Cannot listen on ${where}: not allowed; choose a port above 1023 with --host`,
+        `Cannot listen on ${where}: not allowed; choose a port above 1023 with --host.`,
         { cause: error },
       );
     case "EADDRNOTAVAIL":
       return new ConnectError(
-        `Cannot listen on ${where}: this machine has no such address; use 0.0.0.0, or one of its own`,
+        `Cannot listen on ${where}: this machine has no such address; use 0.0.0.0, or one of its own.`,
         { cause: error },
       );
     default:

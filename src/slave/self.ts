@@ -75,7 +75,7 @@ export function beginTuned(argv: readonly string[]): void {
   if (role === undefined || isTuned(env, role) || versions.bun === undefined || platform === "win32") return;
   if (!isBinary() || namesOpenFile(argv, env)) return;
   try {
-    const { command, args } = writingInBackground({ command: execPath, args: [argv0, ...argv] });
+    const { command, args } = writingInBackground({ command: execPath, args: [argv0, ...argv] }, env);
     execve?.call(process, command, [...args], tuned(env, role));
   } catch {
     // It goes on as it is, and slower; Bun then warns that `execve` is experimental.
@@ -87,9 +87,11 @@ export function beginTuned(argv: readonly string[]): void {
  * for ever at its first line of log. SIGTTOU can only be ignored from outside of JavaScript, and stays ignored over
  * `execve`: so a shell does it on the way. `args` begins with argv[0].
  */
-function writingInBackground({ command, args }: Command): Command {
+function writingInBackground({ command, args }: Command, env: NodeJS.ProcessEnv): Command {
   const shell = "/bin/sh";
-  if (!isatty(2) || !existsSync(shell)) return { command, args };
+  // A shell drops variables whose names it could not use itself: those of this user are worth more.
+  const keepsAll = Object.keys(env).every((name) => /^[A-Za-z_]\w*$/.test(name));
+  if (!isatty(2) || !existsSync(shell) || !keepsAll) return { command, args };
   return { command: shell, args: ["sh", "-c", 'trap "" TTOU; exec "$0" "$@"', command, ...args.slice(1)] };
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { StateError } from "../base/errors.ts";
 import { asClause } from "../base/printable.ts";
 import type { RunState } from "../core/types.ts";
@@ -26,9 +27,10 @@ export type StateReport = Readonly<{
 export async function readState(path: string): Promise<StateReport> {
   const read = await readStateFile(nodeDisk, path).catch((error: unknown) => {
     if (!(error instanceof DamageError)) throw error;
-    throw new StateError(
-      `Cannot read "${path}": ${asClause(error.message)}. The one before it may be good: "${path}.prev".`,
-    );
+    const advice = existsSync(`${path}.prev`)
+      ? `The one before it may be good: "${path}.prev".`
+      : "There is none before it: put a good copy in its place, or start over with --reset.";
+    throw new StateError(`Cannot read "${path}": ${asClause(error.message)}. ${advice}`);
   });
   if (read === null) {
     throw new StateError(

@@ -116,6 +116,17 @@ t.test("stty tostop does not stop a run in the background at its first line", { 
   t.match(shell.text, /code 143/, "it ran on, and was saved");
 });
 
+t.test("what the shell on the way would drop of the environment reaches the plugin", { skip }, async (t) => {
+  const shell = new Shell([
+    "stty cols 80 rows 24",
+    `echo 'console.log("got", process.env["odd.name"], process.env.plain)' >> slow.mjs`,
+    `env 'odd.name=a b' plain=c ${run} & fg`,
+  ]);
+  t.teardown(() => shell.end());
+  await shell.printed(/got .*\r\n/);
+  t.match(shell.text, "got a b c");
+});
+
 t.test("a dumb terminal gets plain lines", { skip }, async (t) => {
   const shell = new Shell(["stty cols 80 rows 24", `${run} & fg`], { TERM: "dumb" });
   t.teardown(() => shell.end());
