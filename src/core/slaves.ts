@@ -1,4 +1,5 @@
 import { silentHeartbeatsMax } from "../base/limits.ts";
+import { creditMax } from "../base/wire_limits.ts";
 import { countOf, intersect, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Answers } from "./answers.ts";
@@ -30,8 +31,8 @@ export class Slaves {
   /** On the patient clock: nobody can be silent before. */
   #judgeAtMs = Infinity;
   readonly #masterId: string;
-  /** By slave id: jobs that its latest `ready` was counted for, which it names again if it did not hear the answer. */
-  #counted = new Map<string, Ranges>();
+  /** By slave id: how many jobs its latest `ready` was counted for. It names them again if it did not hear the answer. */
+  #counted = new Map<string, number>();
   /** Some are silent, and it is not clear yet whether all are: one that is heard tells. */
   #isInDoubt = false;
 
@@ -74,20 +75,20 @@ export class Slaves {
 
   /**
    * Counts what this slave began under leases that a dead master made after its last save: the state does not know
-   * of these jobs, so the source yields them again, under the same numbers.
+   * of these jobs, so the source yields them again, under the same numbers. At most as many as a slave can hold: what it
+   * names is not checked, and a count must stay one.
    */
   #countForgotten({ slaveId, held, untouched = [] }: Joined): void {
     const behind: Ranges = [this.#jobs.handedOutBefore, Infinity];
     const idle = new Map(untouched.map(({ lease, jobs }) => [leaseKey(lease), jobs]));
-    const before = this.#counted.get(slaveId) ?? [];
-    let began: Ranges = [];
+    let began = 0;
     for (const { lease, jobs } of merged(held)) {
       if (lease.masterId === this.#masterId) continue;
-      const forgotten = subtract(intersect(jobs, behind), idle.get(leaseKey(lease)) ?? []);
-      this.#jobs.counters.repeated += countOf(subtract(forgotten, before));
-      began = unite(began, forgotten);
+      began += countOf(subtract(intersect(jobs, behind), idle.get(leaseKey(lease)) ?? []));
     }
-    if (began.length > 0) this.#counted.set(slaveId, began);
+    began = Math.min(began, creditMax);
+    this.#jobs.counters.repeated += Math.max(0, began - (this.#counted.get(slaveId) ?? 0));
+    if (began > 0) this.#counted.set(slaveId, began);
     else this.#counted.delete(slaveId);
   }
 

@@ -175,6 +175,15 @@ t.test("what a slave began and the state does not know of is repeated: a dead ma
   t.equal(new TestRun(next.state).status.repeated, 8, "and for good");
 });
 
+t.test("a slave that names more jobs than it can hold spoils no count", async (t) => {
+  const run = new TestRun();
+  const all = [0, Number.MAX_SAFE_INTEGER];
+  for (let i = 0; i < 20; i++) {
+    run.join(i, 1, [{ lease: m1(i), jobs: all }, { lease: { masterId: "m0", number: i }, jobs: all }]);
+  }
+  t.equal(run.state.repeated, 20 * 10_000_000);
+});
+
 t.test("what a slave names of leases of this master is no sign of a repetition", async (t) => {
   const run = new TestRun().yield(4).join(1, 4);
   const [lease] = run.leases();
