@@ -10,8 +10,10 @@ t.jobs = 3;
 
 const jobs = "export const getJobs = () => [1, 2, 3]; export function handleJob() {}";
 const never = "await new Promise(() => {});";
-/** Yields for minutes. */
-const slowly = `export async function* getJobs() {
+/** Yields for minutes; `first` is done when it begins. */
+const slowly = (first: string) =>
+  `export async function* getJobs() {
+  ${first}
   for (let job = 0; job < 100_000; job++) { await new Promise((go) => setTimeout(go, 2)); yield job; }
 }
 export function handleJob() {}`;
@@ -81,9 +83,9 @@ const inTheRun: Readonly<Record<string, string>> = {
   "in getJobs": `export function getJobs() {\n  process.exit(0); ${here}\n}\nexport function handleJob() {}`,
   "in cursor": `export const getJobs = () => [1, 2, 3];\nexport function handleJob() {}
 export function cursor(job) {\n  if (job === 2) process.exit(0); ${here}\n  return job;\n}`,
-  "in a timer": `${slowly}\nsetTimeout(() => {\n  process.exit(0); ${here}\n}, 200);`,
-  "in a signal's listener": `${slowly}\nprocess.on("SIGUSR2", () => {\n  process.exit(0); ${here}\n});
-setTimeout(() => process.kill(process.pid, "SIGUSR2"), 200);`,
+  "in a timer": slowly(`setTimeout(() => {\n  process.exit(0); ${here}\n}, 200);`),
+  "in a signal's listener": slowly(`process.on("SIGUSR2", () => {\n  process.exit(0); ${here}\n});
+setTimeout(() => process.kill(process.pid, "SIGUSR2"), 200);`),
 };
 
 for (const [where, text] of Object.entries(inTheRun)) {
@@ -111,7 +113,7 @@ row("A29: process.exit(0) in onFinish: exit code 1, and the run is told to be co
 });
 
 row("A29: SIGTERM that a plugin sends itself in mid-run stops the run as any other", async (t, stage) => {
-  const run = start(stage, `${slowly}\nsetTimeout(() => process.kill(process.pid), 500);`);
+  const run = start(stage, slowly("setTimeout(() => process.kill(process.pid), 200);"));
   t.equal(await run.ended, 143, run.stderr);
   t.match(run.stderr, /Stopped and saved/);
 });
