@@ -40,6 +40,7 @@ const harmless: ReadonlySet<string> = new Set(
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
 let lastWord: LastWord | null = null;
+let goesOn: () => boolean = () => false;
 /** What the program exits with, once it has ended. */
 let endCode: number | null = null;
 /** What the process exits with, once it does. */
@@ -224,7 +225,16 @@ function onExit(code: unknown): void {
   if (leaveCode === null) early({ how: `an exit with code ${code}`, from: onExit, code });
 }
 
+/**
+ * From now on this is asked first when nothing is left to wait for. It returns true if it has begun something, so that the
+ * process goes on.
+ */
+export function askWhenEmpty(ask: () => boolean): void {
+  goesOn = ask;
+}
+
 function onEmpty(): void {
+  if (goesOn()) return;
   early({ how: "an empty event loop", from: onEmpty, code: undefined });
 }
 

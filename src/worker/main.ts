@@ -54,6 +54,7 @@ export function runWorker(options: WorkerProcessOptions): void {
       socket.unref();
       beats.unref();
     },
+    keep: () => void socket.ref(),
     nowMs: monotonicMs,
     watch,
     notePath: note,

@@ -1,6 +1,6 @@
-import { clearTimeout, setTimeout } from "../base/clock.ts";
+import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
-import { type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
+import { askWhenEmpty, type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
 import { PluginError } from "../base/errors.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
@@ -33,6 +33,8 @@ export type WorkerSessionOptions = Readonly<{
   leave: (exitCode: number) => void;
   /** From now on nothing of this program keeps the process: it ends once nothing of the plugin does. */
   letGo: () => void;
+  /** What was let go keeps the process again, until all is sent. */
+  keep: () => void;
   nowMs: () => number;
   /** Shared with the watchdog. */
   watch: Float64Array;
@@ -66,6 +68,7 @@ export class WorkerSession {
   #isLeaving = false;
   /** Nothing but what the plugin left behind keeps the process. */
   #isLetGo = false;
+  #timesEmpty = 0;
   #isOrphaned = false;
   /** Who is to blame for its end; undefined if not known. */
   #culprits: Ranges | undefined;
@@ -188,13 +191,14 @@ export class WorkerSession {
 
   /**
    * Handlers may have begun what they did not wait for: it ends before the process does, or the time is over. Where
-   * nothing is left, the process ends at once, in `endedEarly`.
+   * nothing is left, the process ends at once.
    */
   #waitForRest(waitMs: number): void {
     this.#runner?.rest();
     this.#late.flush();
     this.#options.send({ kind: "resting" });
     this.#isLetGo = true;
+    askWhenEmpty(() => this.#isEmpty());
     this.#options.letGo();
     setTimeout(() => {
       const { pid } = process;
@@ -205,6 +209,17 @@ export class WorkerSession {
       this.#late.flush();
       this.#leave(0);
     }, waitMs).unref();
+  }
+
+  /** Nothing is left to wait for. Bun tells of rejections after that, so one more turn is taken. */
+  #isEmpty(): boolean {
+    this.#timesEmpty++;
+    if (this.#timesEmpty === 1) setImmediate(() => {});
+    if (this.#timesEmpty !== 2) return this.#timesEmpty === 1;
+    this.#options.keep();
+    this.#late.flush();
+    this.#leave(0);
+    return true;
   }
 
   #leave(exitCode: number): void {

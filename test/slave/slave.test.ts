@@ -160,6 +160,20 @@ t.test("who is dismissed waits for what handlers left running, and says what goe
   rmSync(`${mark}.late`);
 });
 
+t.test("a rejection that is the last thing of a worker is told", async (t) => {
+  // Bun says that nothing is left before it tells of it, most times.
+  for (let round = 0; round < 6; round++) {
+    await withSlave({}, { procs: 1 }, async (master, slave) => {
+      master.lease(1, 0, [{ do: "forget", ms: 60, fails: true }]);
+      await master.until(() => master.named("done").length === 1);
+      master.send({ kind: "dismiss" });
+      t.match(await slave.finished, { exitCode: 0 });
+      await master.until(() => master.closed === 1);
+      t.match(master.late, [{ seq: null, message: "nobody waited for this" }], `round ${round}`);
+    });
+  }
+});
+
 t.test("what never ends is waited for within the grace", async (t) => {
   await withSlave({}, { graceMs: 600 }, async (master, slave) => {
     master.lease(1, 0, [{ do: "keep open" }]);
