@@ -102,9 +102,11 @@ function isRuntimeFrame(line: string): boolean {
 
 /** Whether code of the plugin had a part in it. */
 export function hasPluginFrames(stack: string): boolean {
-  return stack.split("\n", stackLinesReadMax).some((line) =>
-    isFrame(line) && !isOwnFrame(line) && !isRuntimeFrame(line)
-  );
+  return stack.split("\n", stackLinesReadMax).some(isPluginFrame);
+}
+
+function isPluginFrame(line: string): boolean {
+  return isFrame(line) && !isOwnFrame(line) && !isRuntimeFrame(line);
 }
 
 /**
@@ -124,10 +126,11 @@ export function withoutOwnFrames(stack: string): string {
     if (isOwnFrame(line)) dropRuntime();
     else kept.push(line);
   }
-  if (kept.length === all.length) return stack;
-  dropRuntime();
-  const isOurs = !kept.some(isFrame) && isOwnFrame(all.find(isFrame)!);
-  return isOurs ? stack : kept.join("\n");
+  // What the runtime did before it came to the plugin.
+  if (kept.length < all.length || kept.some(isPluginFrame)) dropRuntime();
+  const first = all.find(isFrame);
+  const isOurs = !kept.some(isFrame) && first !== undefined && isOwnFrame(first);
+  return isOurs || kept.length === all.length ? stack : kept.join("\n");
 }
 
 function cutMessage(message: string): string {

@@ -146,6 +146,11 @@ const stacks: readonly (readonly [string, readonly string[], readonly string[]])
     ["Error: no", "    at connect (native)", `    at async #run (${own}:3:9)`],
     ["Error: no"],
   ],
+  [
+    "a plugin that the runtime called",
+    ["Error: no", "    at later (/srv/x.ts:3:9)", "    at processTicksAndRejections (native:7:39)"],
+    ["Error: no", "    at later (/srv/x.ts:3:9)"],
+  ],
   ["no stack of ours", ["Error: at", "    at x (native)"], ["Error: at", "    at x (native)"]],
 ];
 for (const [what, stack, left] of stacks) {
