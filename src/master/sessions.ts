@@ -4,7 +4,6 @@ import { goodbyeMs } from "../base/run_limits.ts";
 import type { Log } from "../base/log.ts";
 import { asClause } from "../base/printable.ts";
 import { StallWatch } from "../base/stall_watch.ts";
-import { remarkCharsMax } from "../base/wire_limits.ts";
 import type { RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { MasterLink } from "../link/link.ts";
 import type { Introduction, SlaveMessage, Welcome } from "../protocol/messages.ts";
@@ -144,8 +143,7 @@ export class Sessions {
 
   /** Its WELCOME is under way, from which it learns the same. */
   #refuse(link: MasterLink, { name }: Introduction, why: string): void {
-    link.send({ kind: "bye", reason: `refused: ${why}`.slice(0, remarkCharsMax) });
-    void link.close("refused");
+    void link.close("refused", `refused: ${why}`);
     this.#warn(`Slave '${name}' is refused: ${why}.`);
   }
 

@@ -27,8 +27,9 @@ const asides: readonly SlaveMessage[] = [
   { kind: "notice", text: "worker 123 is in setup since 12 s" },
   { kind: "notice", text: "" },
   { kind: "leaving" },
-  { kind: "bye", reason: "drained" },
 ];
+/** Tells why the connection will end, so it is no message of the session. */
+const bye: SlaveMessage = { kind: "bye", reason: "drained" };
 
 /** What is sent after WELCOME, which messages arrive, and how the session ends (by itself, or with the test). */
 const transcripts: readonly (readonly [
@@ -43,7 +44,7 @@ const transcripts: readonly (readonly [
     answer,
     { kind: "leaving" },
   ], null],
-  ["what is told beside the answers", bytesOf(ready, ...asides), [ready, ...asides], null],
+  ["what is told beside the answers", bytesOf(ready, ...asides, bye), [ready, ...asides], null],
   ["the same answer twice is two messages", bytesOf(ready, answer, answer), [ready, answer, answer], null],
   [
     "garbage behind a message",
