@@ -13,6 +13,8 @@ const largeShareMax = 0.1;
  */
 const threadShareMax = 0.02;
 const timeShareMax = 0.25;
+/** The share of the time where a save takes so long that it would be under way all the time. */
+const slowShareMax = 0.5;
 const autoMinMs = 50;
 const autoMaxMs = 1_000;
 /**
@@ -48,7 +50,8 @@ export type CheckpointsOptions = Readonly<{
  * again; the run goes on meanwhile, and the last good file stays.
  *
  * `auto`: as often as it costs little. Between 50 ms and 1 s after the beginning of the last save, such that saving takes
- * at most 2 % of this thread, and a save is under way at most a quarter of the time.
+ * at most 2 % of this thread, and a save is under way at most a quarter of the time; half of it where one takes longer
+ * than a quarter of a second.
  *
  *            tick, due and dirty            saved, failed
  *     IDLE ----------------------> SAVING ----------------> IDLE
@@ -154,7 +157,8 @@ export function intervalMs(
   }>,
 ): number {
   const pacedMs = Math.max(autoMinMs, threadMs / threadShareMax, tookMs / timeShareMax);
-  const wantedMs = checkpointMs === "auto" ? Math.min(autoMaxMs, pacedMs) : checkpointMs;
+  const autoMs = Math.max(Math.min(autoMaxMs, pacedMs), tookMs / slowShareMax);
+  const wantedMs = checkpointMs === "auto" ? autoMs : checkpointMs;
   return isLarge ? Math.max(wantedMs, tookMs / largeShareMax) : wantedMs;
 }
 
