@@ -103,9 +103,9 @@ export const fileMutants: readonly Mutant[] = [
       replace: "",
     }, {
       file: "src/state/reset.ts",
-      find: "await moveAside(disk, path, time);\n  await syncFolder(disk, files.dir);",
+      find: "await moveAside(disk, files.state, time);\n  await syncFolder(disk, files.dir);",
       replace:
-        "await moveAside(disk, path, time);\n  await removeFile(disk, files.prev);\n  await syncFolder(disk, files.dir);",
+        "await moveAside(disk, files.state, time);\n  await removeFile(disk, files.prev);\n  await syncFolder(disk, files.dir);",
     }],
     checks: [
       test(
