@@ -24,11 +24,22 @@ export function stateLines(report: StateReport): string[] {
     `  Run: ${printable(identity.runId)}, epoch ${epoch}, ${state.complete ? "finished" : "not finished"}${
       state.final ? "" : "; its master runs, or died without a last save"
     }`,
-    ...countLines(state, stranded),
+    ...countLines(
+      { ...state, repeatedAtLeast: isAtLeast(state) },
+      stranded,
+      state.final ? undefined : sinceSave,
+    ),
     `  Settings: ${settings.size === 0 ? "none" : [...settings].map(settingText).join(", ")}`,
     `  Last: ${last === null ? "nothing was handed out yet" : printable(json(last.cursor))}`,
     ...strandedLines(state.stranded),
   ];
+}
+
+const sinceSave = "what its master did since this save is not known here";
+
+/** Whether more than `repeated` may have run again: also while its master may run, or is dead. */
+function isAtLeast({ repeatedAtLeast, final }: RunState): boolean {
+  return repeatedAtLeast || !final;
 }
 
 function settingText([name, value]: [string, unknown]): string {
@@ -70,6 +81,7 @@ export function stateJson({ path, version, identity, epoch, state, savedAtMs }: 
     plugin: { name: identity.plugin, export: identity.exportName, hash: hex(identity.pluginHash) },
     args: identity.args,
     ...counters,
+    repeatedAtLeast: isAtLeast(state),
     last: last === null ? null : { cursor: JSON.parse(json(last.cursor)), jobHash: hex(last.jobHash) },
     firstJobHash: firstJobHash === null ? null : hex(firstJobHash),
     settings: Object.fromEntries(settings),

@@ -167,14 +167,19 @@ type Counted = Pick<
   "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
 >;
 
-/** What became of the jobs, over all starts: two lines. `handedOut` counts a job again that a source yielded again. */
-export function countLines(counted: Counted, stranded: number): string[] {
+const killed = "a master was killed: what it did since its last save is not known";
+
+/**
+ * What became of the jobs, over all starts: two lines. `handedOut` counts a job again that a source yielded again. `unknown`:
+ * why more may have run again.
+ */
+export function countLines(counted: Counted, stranded: number, unknown = killed): string[] {
   const { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast } = counted;
   const jobs = handedOutAgain === 0
     ? ""
     : ` (as far as is known ${handedOut - handedOutAgain} different jobs: getJobs started over)`;
   const least = repeatedAtLeast ? "at least " : "";
-  const why = repeatedAtLeast ? " (a master was killed: what it did since its last save is not known)" : "";
+  const why = repeatedAtLeast ? ` (${unknown})` : "";
   return [
     `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded${jobs}`,
     `  Repeated: ${least}${repeated}${why}`,

@@ -1,5 +1,5 @@
 import t from "tap";
-import { portOf, type Program, until } from "./harness.ts";
+import { portOf, type Program, runtimes, until } from "./harness.ts";
 import { Relay } from "./relay.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
@@ -251,6 +251,10 @@ row("Repeated says no more than ran again, where nobody lived to tell", async (t
   await stage.until("scripted", ({ strandedCount }) => Number(strandedCount) > 2);
   for (const program of [slave, first]) program.signal("SIGKILL");
   await Promise.all([slave.ended, first.ended]);
+  t.match(await stage.state(), { final: false, repeatedAtLeast: true }, "its master may have done more");
+  const shown = stage.start(runtimes.binary, ["state", "scripted", "--state-dir", stage.folder]);
+  t.equal(await shown.ended, 0, shown.stderr);
+  t.match(shown.stdout, /Repeated: at least 0 \(what its master did since this save is not known here\)/);
   stage.open("a");
   const second = stage.scripted(script, heartbeat);
   stage.hand(await portOf(second), ["--procs", "2"]);
