@@ -91,7 +91,7 @@ export class Crew {
     this.#isOver = true;
     const unready = this.seats.filter(({ state }) => state !== "ready");
     for (const seat of this.seats) {
-      seat.process.send({ kind: "quit", waitMs });
+      seat.process.send({ kind: "quit", waitMs: Math.floor(waitMs) });
       seat.enter("leaving", this.#hooks.nowMs());
     }
     // Who has loaded or prepared nothing yet has nothing to tear down.
@@ -117,7 +117,7 @@ export class Crew {
   retire(seat: Seat, limitMs: number, waitMs: number): void {
     const process = this.#processes.get(seat.id);
     if (process === undefined || !this.#seats.delete(seat.id)) return;
-    process.send({ kind: "quit", waitMs });
+    process.send({ kind: "quit", waitMs: Math.floor(waitMs) });
     const timer = setTimeout(() => process.kill(), limitMs + waitMs);
     void process.dead.then(() => clearTimeout(timer));
     this.#fill();

@@ -119,6 +119,24 @@ row("A28: a teardown that hangs is cut off after 10 s, and named", async (t, sta
   t.match(run.stderr, /teardown did not end within 10s, and is cut off in worker \d+/);
 });
 
+row(
+  "A28: a stop whose grace is short still calls teardown, and cuts off one that hangs",
+  async (t, stage) => {
+    const text = `export async function* getJobs() {
+  for (let job = 0; ; job++) { await new Promise((go) => setTimeout(go, 2)); yield job; }
+}
+export function handleJob() {}
+export const teardown = () => { console.log("tearing down"); return ${forEver}; };`;
+    const run = start(stage, text);
+    await run.printed(/Current Job: [1-9]/);
+    const { code, ms } = await stopped(run);
+    t.equal(code, 143, run.stderr);
+    t.match(run.stderr, /tearing down/);
+    t.match(run.stderr, /teardown did not end within 2s|teardown did not end within 1\.\d+s/);
+    t.ok(ms < graceMs + slackMs, `${ms}`);
+  },
+);
+
 row("A28: a source that gives nothing is named, and keeps no stop", async (t, stage) => {
   const run = start(
     stage,
