@@ -110,9 +110,20 @@ export class Holdings {
 
   /** What `ready` names: all jobs held, or ended and not known to be saved. */
   held(): readonly LeaseJobs[] {
-    return [...this.#leases.values()]
-      .map((held) => ({ lease: held.lease.name, jobs: held.held }))
-      .filter(({ jobs }) => jobs.length > 0);
+    const all = [...this.#leases.values()];
+    // A state on disk may know the oldest. What is queued or runs is worth most.
+    const active = all.filter(({ queued, running }) => !queued.isEmpty || !running.isEmpty);
+    const ended = all.filter(({ queued, running }) => queued.isEmpty && running.isEmpty);
+    const named: LeaseJobs[] = [];
+    let items = 0;
+    for (const held of [...active, ...ended]) {
+      const jobs = held.held;
+      if (jobs.length === 0) continue;
+      items += leaseItems + jobs.length;
+      if (items > heldItemsMax) break;
+      named.push({ lease: held.lease.name, jobs });
+    }
+    return named;
   }
 
   /** Of what `held` names, under leases of other masters: jobs that did not begin. `begun`: those that run in workers. */
@@ -294,6 +305,12 @@ export class Holdings {
     if (held.isForgotten) this.#leases.delete(keyOf(held.lease.name));
   }
 }
+
+/**
+ * Items of a `ready`, and those of a lease in it beside its bounds: a master refuses a longer message, and would refuse
+ * it again. Beyond them are only jobs that ended while no state was saved for long: those are run again if this master dies.
+ */
+const heldItemsMax = 900_000, leaseItems = 9;
 
 function keyOf(name: LeaseName): string {
   return `${name.masterId} ${name.number}`;

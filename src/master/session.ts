@@ -1,6 +1,9 @@
+import { countOf, rangesOf, unite } from "../base/range_set.ts";
+import type { Ranges } from "../base/ranges.ts";
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { Introduction, MasterMessage, SlaveMessage } from "../protocol/messages.ts";
 
+type AnswerMessage = Extract<SlaveMessage, { kind: "answer" }>;
 export type LeaseEffect = Extract<Effect, { kind: "lease" }>;
 
 /** What a session needs of its link. */
@@ -36,6 +39,8 @@ export class Session {
   /** What the slave said last, and what the core was told of it. */
   #credit = 0;
   #creditTold = 0;
+  /** The number of the latest answer. */
+  #answers = 0;
 
   constructor(
     id: SessionId,
@@ -144,7 +149,12 @@ export class Session {
     this.#tell({ kind: "joined", session: this.id, slaveId, slaveName: name, credit, held, untouched });
   }
 
-  #answer(message: Extract<SlaveMessage, { kind: "answer" }>, at: string): void {
+  #answer(message: AnswerMessage, at: string): void {
+    if (message.number !== this.#answers + 1) {
+      return this.#offend(`numbered its answer ${message.number}, behind ${this.#answers}`);
+    }
+    if (namesTwice(message)) return this.#offend(`named a job twice in answer ${message.number}`);
+    this.#answers++;
     this.#tell({ kind: "answered", session: this.id, number: message.number, answer: message, at });
     this.#takeCredit(message.credit);
   }
@@ -182,6 +192,21 @@ export class Session {
     this.#at = "closed";
   }
 }
+
+/** Whether a job stands in two fields of an answer, or fails twice: then the slave contradicts itself. */
+export function namesTwice(
+  { done, skipped, failed, crash, released }: Omit<AnswerMessage, "kind" | "number" | "credit">,
+): boolean {
+  const sets = [done, skipped, crash?.suspects ?? none, released].filter((set) => set.length > 0);
+  if (sets.length + failed.length < 2) return false;
+  const failures = failed.map(({ seq }) => seq).sort((a, b) => a - b);
+  if (failures.some((seq, index) => seq === failures[index + 1])) return true;
+  if (failures.length > 0) sets.push(rangesOf(failures));
+  const all = sets.reduce<Ranges>((one, other) => unite(one, other), none);
+  return countOf(all) < sets.reduce((sum, set) => sum + countOf(set), 0);
+}
+
+const none: Ranges = [];
 
 /** In place of the jobs, which are sent as the parts they are. */
 const inParts = new Uint8Array(0);

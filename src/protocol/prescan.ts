@@ -1,3 +1,4 @@
+import { Buffer, isUtf8 } from "node:buffer";
 import { bignumBytesMax, cborDepthMax, cborItemsMax, jobBytesMax } from "../base/limits.ts";
 import { FrameError } from "./frame_error.ts";
 
@@ -12,7 +13,8 @@ export type ScanLimits = Readonly<{
 /**
  * Proves, without decoding or allocating, that `bytes` are exactly one CBOR item of the subset in
  * docs/protocol.md: bounded depth and item count, no length beyond the bytes, only the tags 1, 2, 3, 258 and
- * 259 in front of what they tag, no indefinite lengths, text keys other than `__proto__`, nothing behind.
+ * 259 in front of what they tag, no indefinite lengths, texts in UTF-8, text keys other than `__proto__` and none of them
+ * twice in a map, nothing behind.
  *
  * @throws {FrameError} if not.
  */
@@ -23,6 +25,7 @@ export function prescan(bytes: Uint8Array, limits: ScanLimits = {}): void {
     bytes.length,
     limits.depthMax ?? cborDepthMax,
     limits.itemsMax ?? cborItemsMax,
+    true,
   );
   if (end !== bytes.length) throw refused(end, `${bytes.length - end} bytes behind the item`);
 }
@@ -51,26 +54,39 @@ const inArray = 0, inObject = 1, inMap = 2;
 /** What a tag asks of the item behind it. */
 const any = 0, time = 1, bignum = 2, setItems = 3, mapEntries = 4;
 
-// The containers that are open, outermost first: how many items each still misses, and its kind. Shared by all
-// scans, which never overlap: a scan is synchronous and calls nothing.
+// The containers that are open, outermost first: how many items each still misses, its kind, and its keys. Shared by all
+// scans, which never overlap: a scan is synchronous.
 const lefts = new Int32Array(cborDepthMax + 1);
 const kinds = new Uint8Array(cborDepthMax + 1);
+/** The number of each open map of text keys. */
+const maps = new Int32Array(cborDepthMax + 1);
 
 /**
  * Scans the one item that begins at `at`; returns where it ends. `levels` is at most `cborDepthMax`.
  *
  * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
- * functions here.
+ * functions here. Of jobs it sees the most, and leaves texts and keys to who decodes them.
+ *
+ * @param isStrict Whether texts must be in UTF-8, and no key twice in a map.
  *
  * @throws {FrameError} if the item is not acceptable, or reaches beyond `end`.
  */
-export function scanItem(bytes: Uint8Array, at: number, end: number, levels: number, items: number): number {
-  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items;
+export function scanItem(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  levels: number,
+  items: number,
+  isStrict = false,
+): number {
+  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items, map = 0;
+  if (isStrict) beginScan();
   for (;;) {
     while (left === 0) {
       if (depth === 0) return at;
       left = lefts[--depth]!;
       kind = kinds[depth]!;
+      map = maps[depth]!;
     }
     if (at >= end) throw refused(at, "the end within an item");
     const head = bytes[at++]!;
@@ -98,7 +114,15 @@ export function scanItem(bytes: Uint8Array, at: number, end: number, levels: num
       want = any;
     } else if (major < 4) {
       if (value > end - at) throw refused(at, "a string longer than the bytes");
-      if (isKey && value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
+      if (isStrict && major === 3 && !isText(bytes, at, value)) {
+        throw refused(at, "a text that is not in UTF-8");
+      }
+      if (isKey) {
+        if (value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
+        if (isStrict && !addKey(bytes, at, value, map, depth)) {
+          throw refused(at, "a key that the map has already");
+        }
+      }
       at += value;
       want = any;
     } else if (major < 6) {
@@ -106,9 +130,14 @@ export function scanItem(bytes: Uint8Array, at: number, end: number, levels: num
       if (inside > end - at) throw refused(at, "more items announced than bytes");
       if (depth >= levels) throw refused(at, `more than ${levels} levels`);
       lefts[depth] = left;
+      maps[depth] = map;
       kinds[depth++] = kind;
       left = inside;
       kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
+      if (isStrict && kind === inObject && value > keysMax) {
+        throw refused(at, `a map of more than ${keysMax} keys`);
+      }
+      map = kind === inObject ? ++mapCount : 0;
       want = any;
     } else {
       // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
@@ -116,6 +145,78 @@ export function scanItem(bytes: Uint8Array, at: number, end: number, levels: num
       want = any;
     }
   }
+}
+
+/** Longest text that is looked at here first: a call for it costs as much. */
+const shortBytes = 32;
+
+function isText(bytes: Uint8Array, at: number, length: number): boolean {
+  if (length <= shortBytes) {
+    let all = 0;
+    for (let index = at; index < at + length; index++) all |= bytes[index]!;
+    if (all < 0x80) return true;
+  }
+  return isUtf8(bytes.subarray(at, at + length));
+}
+
+/** Most text keys in a map of a message; what tells them apart must stay small. */
+const keysMax = 1 << 15;
+
+// Which keys the open maps of a scan have: a hash table without chains, that is never cleared. What an entry says counts
+// while its map is open. Keys that find no place near their own, as a hostile map may have, are kept as strings.
+const tableSlots = 1 << 16, probesMax = 8, mapsMax = 1 << 30;
+const mapOf = new Int32Array(tableSlots),
+  atOf = new Int32Array(tableSlots),
+  lengthOf = new Int32Array(tableSlots);
+let mapCount = 0;
+/** Maps up to this one are of scans that are over. */
+let mapsOver = 0;
+let crowded: Set<string> | null = null;
+
+function beginScan(): void {
+  if (mapCount > mapsMax) {
+    mapOf.fill(0);
+    mapCount = 0;
+  }
+  mapsOver = mapCount;
+  crowded = null;
+}
+
+/** False if the map has this key. `depth` maps and arrays are open around its items. */
+function addKey(bytes: Uint8Array, at: number, length: number, map: number, depth: number): boolean {
+  let hash = length;
+  for (let index = at; index < at + length; index++) hash = Math.imul(hash, 31) + bytes[index]! | 0;
+  hash = Math.imul(hash ^ hash >>> 15, 0x2c1b3c6d) >>> 16;
+  for (let probe = 0; probe < probesMax; probe++) {
+    const slot = (hash + probe) & (tableSlots - 1);
+    const owner = mapOf[slot]!;
+    if (owner === map) {
+      if (lengthOf[slot] === length && isSame(bytes, atOf[slot]!, at, length)) return false;
+    } else if (owner <= mapsOver || !isOpen(owner, depth)) {
+      mapOf[slot] = map;
+      atOf[slot] = at;
+      lengthOf[slot] = length;
+      return true;
+    }
+  }
+  crowded ??= new Set();
+  const before = crowded.size;
+  return crowded.add(`${map} ${latin1(bytes, at, length)}`).size > before;
+}
+
+function isOpen(map: number, depth: number): boolean {
+  for (let level = 0; level < depth; level++) if (maps[level] === map) return true;
+  return false;
+}
+
+function isSame(bytes: Uint8Array, one: number, other: number, length: number): boolean {
+  for (let index = 0; index < length; index++) if (bytes[one + index] !== bytes[other + index]) return false;
+  return true;
+}
+
+/** One character a byte. */
+function latin1(bytes: Uint8Array, at: number, length: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString("latin1");
 }
 
 /** No length, count or tag that matters is as large; twice as much is still a small integer to every engine. */

@@ -21,9 +21,13 @@ const text = new TextDecoder("utf-8", { ignoreBOM: true });
 
 class Refusal extends Error {}
 
-/** The items that lie one behind the other in `bytes`, `count` of them; null if they are not just that. */
-export function readItems(bytes: Uint8Array, count: number): readonly Reading[] | null {
-  const reader = new Reader(bytes);
+/**
+ * The items that lie one behind the other in `bytes`, `count` of them; null if they are not just that.
+ *
+ * @param isStrict Whether texts must be in UTF-8, and no text key twice in a map.
+ */
+export function readItems(bytes: Uint8Array, count: number, isStrict = false): readonly Reading[] | null {
+  const reader = new Reader(bytes, isStrict);
   const readings: Reading[] = [];
   try {
     for (let index = 0; index < count; index++) readings.push(reader.one());
@@ -35,17 +39,28 @@ export function readItems(bytes: Uint8Array, count: number): readonly Reading[] 
 }
 
 export function readItem(bytes: Uint8Array): Reading | null {
-  return readItems(bytes, 1)?.[0] ?? null;
+  return readItems(bytes, 1, true)?.[0] ?? null;
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 class Reader {
   at = 0;
   readonly #bytes: Uint8Array;
+  readonly #isStrict: boolean;
   #items = 0;
   #levels = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, isStrict: boolean) {
     this.#bytes = bytes;
+    this.#isStrict = isStrict;
   }
 
   one(): Reading {
@@ -61,6 +76,7 @@ class Reader {
     this.#count();
     if (head.major === 2 || head.major === 3) head.content = this.#take(head.argument);
     if (isTextKey && text.decode(head.content) === "__proto__") throw new Refusal();
+    if (this.#isStrict && head.major === 3 && !isUtf8(head.content)) throw new Refusal();
     if (head.major === 4 || head.major === 5) this.#fill(head, depth + 1, head.major === 5);
     if (head.major === 7) checkSimple(head);
     return head;
@@ -99,6 +115,12 @@ class Reader {
     for (let index = 0; index < Number(count); index++) {
       item.children.push(this.#item(depth, hasTextKeys && index % 2 === 0));
     }
+    if (!this.#isStrict || !hasTextKeys) return;
+    if (item.argument > 32_768n) throw new Refusal();
+    const keys = item.children.filter((_, index) => index % 2 === 0).map(({ content }) =>
+      text.decode(content)
+    );
+    if (new Set(keys).size < keys.length) throw new Refusal();
   }
 
   #head(): Item {

@@ -207,17 +207,7 @@ t.test("a slave that outlived its master answers to the next one for what it sti
   const name = { masterId: before.welcome.masterId, number: lease.number };
   const after = await second.join({ credit: 4, slaveId: "same", held: [{ lease: name, jobs: [0, 3] }] });
   t.same((await after.take("keep")).leases, [{ lease: name, jobs: [0, 3] }]);
-  after.link.send({
-    kind: "answer",
-    number: 1,
-    lease: name,
-    credit: 4,
-    done: [0, 3],
-    skipped: [],
-    failed: [],
-    crash: null,
-    released: [],
-  });
+  after.answer(lease, { lease: name, done: [0, 3] });
   t.same(await after.work(), [{ id: 3 }], "only what it did not name runs again");
   t.match((await second.master.finished).status, { done: 4, handedOut: 4 });
 });

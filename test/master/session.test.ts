@@ -76,6 +76,45 @@ t.test("ready joins; answers and credit follow", async (t) => {
   t.equal(told.length, 5, "a credit that is known is not said again");
 });
 
+t.test("answers are numbered 1, 2, 3", async (t) => {
+  for (const numbers of [[2], [0], [1, 1], [1, 3]]) {
+    const { closed, told, receive } = open();
+    receive(ready);
+    for (const number of numbers) receive({ ...answer, number });
+    t.match(closed, [/it numbered its answer \d, behind \d/], numbers.join(" "));
+    t.equal(told.length, numbers.length, "the core hears of those before only");
+  }
+});
+
+t.test("an answer that names a job twice costs the session", async (t) => {
+  const failure = { seq: 1, how: "threw", message: "no", stack: "", durationMs: 1 } as const;
+  const twice: Partial<typeof answer>[] = [
+    { skipped: [1, 3] },
+    { failed: [failure] },
+    { done: [], failed: [failure, failure] },
+    { crash: { suspects: [0, 1], reason: "" } },
+    { released: [1, 2] },
+    { done: [], skipped: [5, 9], released: [8, 12] },
+  ];
+  for (const parts of twice) {
+    const { closed, told, receive } = open();
+    receive(ready);
+    receive({ ...answer, ...parts } as SlaveMessage);
+    t.match(closed, [/it named a job twice in answer 1/], JSON.stringify(parts));
+    t.equal(told.length, 1);
+  }
+  const { closed, receive } = open();
+  receive(ready);
+  receive({
+    ...answer,
+    skipped: [2, 3],
+    failed: [{ ...failure, seq: 7 }, { ...failure, seq: 3 }],
+    crash: { suspects: [4, 6], reason: "" },
+    released: [6, 7, 8, 9],
+  });
+  t.same(closed, []);
+});
+
 t.test("a goodbye is never out of place, and tells the core nothing", async (t) => {
   const { closed, told, receive } = open();
   receive({ kind: "bye", reason: "" });

@@ -168,3 +168,45 @@ function throws(run: () => void): boolean {
     return true;
   }
 }
+
+t.test("texts are in UTF-8", async (t) => {
+  const textOf = (...bytes: number[]) => Uint8Array.of(0x60 | bytes.length, ...bytes);
+  for (
+    const bytes of [[0x80], [0xc3], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0x61, 0xff]]
+  ) {
+    t.throws(() => prescan(textOf(...bytes)), /a text that is not in UTF-8/, bytes.join(" "));
+    t.throws(() => prescan(Uint8Array.of(0xa1, ...textOf(...bytes), 0xf6)), /not in UTF-8/, "as a key");
+  }
+  for (const text of ["", "é", "\u{10ffff}", "a\u0000", "\ufffd\ufeff"]) {
+    t.doesNotThrow(() => prescan(encode(text)));
+  }
+});
+
+t.test("no key is twice in a map, wherever it stands and however many there are", async (t) => {
+  const map = (...keys: string[]) =>
+    Buffer.concat([
+      Uint8Array.of(0xb9, keys.length >> 8, keys.length & 255),
+      ...keys.flatMap((key) => [encode(key), Uint8Array.of(0xf6)]),
+    ]);
+  const twice = /a key that the map has already/;
+  t.throws(() => prescan(map("a", "a")), twice);
+  t.throws(() => prescan(map("", "b", "")), twice);
+  const many = Array.from({ length: 30_000 }, (_, index) => `k${index}`);
+  t.doesNotThrow(() => prescan(map(...many)));
+  t.throws(() => prescan(map(...many, "k0")), twice);
+  t.throws(() => prescan(map(...many, "k29999")), twice);
+  // Between the two, maps that have the same keys open and close.
+  const inner = encode({ a: { a: { a: 1 } }, b: [{ a: 1 }, { a: 1 }] });
+  const outer = (last: string) =>
+    Buffer.concat([Uint8Array.of(0xa2), encode("a"), inner, encode(last), inner]);
+  t.throws(() => prescan(outer("a")), twice);
+  t.doesNotThrow(() => prescan(outer("b")));
+  const crowd = Buffer.concat([
+    Uint8Array.of(0xa2),
+    encode("k0"),
+    map(...many),
+    encode("k0"),
+    Uint8Array.of(0xf6),
+  ]);
+  t.throws(() => prescan(crowd), twice, "though a map within took many places");
+});

@@ -1,5 +1,6 @@
 import { rangesOf } from "../../src/base/range_set.ts";
 import { Run } from "../../src/core/run.ts";
+import { namesTwice } from "../../src/master/session.ts";
 import type {
   Answer,
   Effect,
@@ -183,6 +184,10 @@ export class SimMaster {
       case "credit":
         return this.apply({ kind: "credit", session: id, credit: message.credit });
       case "answer":
+        // A master would end the session.
+        if (namesTwice(message)) {
+          throw new Error(`answer ${message.number} of session ${id} names a job twice`);
+        }
         return this.#answer(session, message.number, message);
       case "leaving":
         session.isLeaving = true;
