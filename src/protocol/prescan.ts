@@ -114,15 +114,8 @@ export function scanItem(
       want = any;
     } else if (major < 4) {
       if (value > end - at) throw refused(at, "a string longer than the bytes");
-      if (isStrict && major === 3 && !isText(bytes, at, value)) {
-        throw refused(at, "a text that is not in UTF-8");
-      }
-      if (isKey) {
-        if (value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
-        if (isStrict && !addKey(bytes, at, value, map, depth)) {
-          throw refused(at, "a key that the map has already");
-        }
-      }
+      if (isStrict && major === 3) checkText(bytes, at, value, isKey ? map : 0, depth);
+      if (isKey && value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
       at += value;
       want = any;
     } else if (major < 6) {
@@ -134,10 +127,7 @@ export function scanItem(
       kinds[depth++] = kind;
       left = inside;
       kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
-      if (isStrict && kind === inObject && value > keysMax) {
-        throw refused(at, `a map of more than ${keysMax} keys`);
-      }
-      map = kind === inObject ? ++mapCount : 0;
+      map = isStrict && kind === inObject ? openMap(at, value) : 0;
       want = any;
     } else {
       // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
@@ -145,6 +135,18 @@ export function scanItem(
       want = any;
     }
   }
+}
+
+/** Refuses a text that is not in UTF-8, and a key that the map numbered `map` has already; 0 if the text is no key. */
+function checkText(bytes: Uint8Array, at: number, length: number, map: number, depth: number): void {
+  if (!isText(bytes, at, length)) throw refused(at, "a text that is not in UTF-8");
+  if (map > 0 && !addKey(bytes, at, length, map, depth)) throw refused(at, "a key that the map has already");
+}
+
+/** The number of a map of so many text keys that begins. */
+function openMap(at: number, keys: number): number {
+  if (keys > keysMax) throw refused(at, `a map of more than ${keysMax} keys`);
+  return ++mapCount;
 }
 
 /** Longest text that is looked at here first: a call for it costs as much. */
