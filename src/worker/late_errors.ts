@@ -4,9 +4,6 @@ import { lateErrorsMax } from "../base/wire_limits.ts";
 import type { LateError } from "../protocol/messages.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 
-/** Of jobs that take less than some 3 microseconds, one in so many is tagged: a tag costs some 10 ns. A power of two. */
-export const sampledJobs = 16;
-
 /**
  * Which job the running code belongs to: what a handler began without waiting for it (a timer, a promise, a callback)
  * carries the tag of its job along, also when that has ended. Bun does not say whose a rejected promise is, of an

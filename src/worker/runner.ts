@@ -8,7 +8,6 @@ import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Alarm } from "./alarm.ts";
 import { type Begun, type JobHandler, withTimeout } from "./job_handler.ts";
 import type { JobTags } from "./late_errors.ts";
-import { sampledJobs } from "./late_errors.ts";
 import { type RunningJob, RunningJobs } from "./running_jobs.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
@@ -18,7 +17,7 @@ const turnMs = 10;
 const shortTurnMs = 0.5;
 /** Longest a job that ended waits for its answer while others follow. */
 const answerMs = 80;
-/** Of jobs so small that a note announces more of them, only some are tagged. */
+/** Of jobs so small that a note announces more of them, only the first is tagged: a tag costs some 10 ns. */
 const taggedMax = 64;
 /** Jobs that failed lately, to know what they throw later for an error that was charged already. */
 const failedMax = 1_000;
@@ -182,25 +181,37 @@ export class Runner {
     if (notes.coveredTo(slice.next) === slice.next) {
       notes.cover(this.#running.ranges, slice.next, slice.end, startMs);
     }
-    this.#runEach(slice, Math.min(notes.coveredTo(slice.next), slice.end), startMs);
+    this.#runTagged(slice, Math.min(notes.coveredTo(slice.next), slice.end), startMs);
     const endMs = this.#options.nowMs();
     const tookMs = endMs - this.#turnAtMs;
     if (tookMs >= turnMs || (tookMs >= shortTurnMs && slice.next === slice.end)) this.#isTurnOver = true;
     return endMs;
   }
 
-  /** The hot loop: what it does for a handler that returns nothing is what an empty job costs. */
-  #runEach(slice: SliceRun, to: number, nowMs: number): void {
-    const { watch, concurrency, tags } = this.#options;
+  /** Each job that takes a while is tagged; of small ones only the first that a note announces. */
+  #runTagged(slice: SliceRun, to: number, nowMs: number): void {
+    const { tags, watch, concurrency } = this.#options;
+    const taggedTo = to - slice.next > taggedMax ? slice.next + 1 : to;
+    while (slice.next < taggedTo && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
+      tags.enter(slice.next);
+      nowMs = this.#runEach(slice, slice.next + 1, nowMs);
+    }
+    tags.leave();
+    this.#runEach(slice, to, nowMs);
+  }
+
+  /**
+   * The hot loop: what it does for a handler that returns nothing is what an empty job costs. Returns when the next job
+   * begins, as far as the clock was looked at.
+   */
+  #runEach(slice: SliceRun, to: number, nowMs: number): number {
+    const { watch, concurrency } = this.#options;
     const { attempt, seq: base, jobs } = slice;
-    const tagMask = to - slice.next > taggedMax ? sampledJobs - 1 : 0;
     let doneFrom = slice.next;
     while (slice.next < to && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
       const seq = slice.next++;
       watch[watchSlots.begun] = ++this.#begun;
       watch[watchSlots.onStack] = seq;
-      if ((seq & tagMask) === 0) tags.enter(seq);
-      else if ((seq & tagMask) === 1) tags.leave();
       const result = this.#handler.run(jobs[seq - base], seq, attempt);
       watch[watchSlots.onStack] = -1;
       if (result.kind === "done") continue;
@@ -216,9 +227,9 @@ export class Runner {
       this.#record(slice, seq, result, returnedMs - nowMs, returnedMs);
       nowMs = returnedMs;
     }
-    tags.leave();
     slice.done(doneFrom, slice.next, nowMs);
     if (watch[watchSlots.recorded] !== 0) this.#settle();
+    return nowMs;
   }
 
   #await({ ended, signal, startedMs }: Begun, seq: number, slice: SliceRun, nowMs: number): void {
