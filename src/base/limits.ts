@@ -22,8 +22,6 @@ export const crashesMax = 3;
 export const lostSessionsMax = 2;
 /** Silent heartbeats after which a peer is given up. */
 export const silentHeartbeatsMax = 3;
-/** Finished attempts that must all have failed before failures count as an outage. */
-export const outageAttempts = 100;
 /** Most bytes read from a connection before it has proved the token. */
 export const handshakeBytesMax = 1024;
 /** Longest a connection may take to prove the token. */

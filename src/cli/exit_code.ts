@@ -17,5 +17,7 @@ export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined)
       return signal === undefined ? 1 : stopSignals[signal];
     case "source failed":
       return 1;
+    case "outage":
+      return 7;
   }
 }

@@ -42,6 +42,7 @@ export function masterOptions(settings: Settings, parts: MasterParts): MasterOpt
     failuresMax: settings.attempts,
     backoffMs: settings.backoff,
     timeoutMs: settings.timeout ?? 0,
+    maxOutageMs: settings["max-outage"],
     heartbeatMs: settings.heartbeat,
     checkpointMs: settings.checkpoint,
     graceMs: settings.grace,

@@ -43,7 +43,12 @@ import { masterTls, tlsGreeting } from "./tls/tls_settings.ts";
 import { resolveToken } from "./token/token.ts";
 
 /** The last field of the last status line. */
-const endings = { complete: "finished", stopped: "stopped", "source failed": "source failed" } as const;
+const endings = {
+  complete: "finished",
+  stopped: "stopped",
+  "source failed": "source failed",
+  outage: "everything failed",
+} as const;
 
 /** What lives and ends with a master. */
 export type Companion = Readonly<{

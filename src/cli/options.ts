@@ -167,6 +167,18 @@ export const options = {
     inPlugin: true,
     help: "longest one attempt may take",
   },
+  "max-outage": {
+    kind: "duration",
+    value: "D",
+    defaultText: "none; 5m once only failed jobs are left",
+    example: "10m",
+    min: 1_000,
+    commands: atMaster,
+    inPlugin: true,
+    help:
+      "stop, saved, after so long without a success while everything fails; where only failed jobs are left, take " +
+      "them for bad instead",
+  },
   "heartbeat": {
     kind: "duration",
     value: "D",

@@ -1,30 +1,47 @@
 import { crashesMax } from "../base/limits.ts";
+import { elsewhereMs } from "../base/run_limits.ts";
 import { countOf } from "../base/range_set.ts";
 import { Deaths } from "./deaths.ts";
-import { crashedAlone, crashedInCompany, failed } from "./history.ts";
+import type { Failures } from "./failures.ts";
+import type { Health } from "./health.ts";
+import { crashedAlone, crashedInCompany, failed, isSpent } from "./history.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Lease } from "./lease_table.ts";
-import type { Outage } from "./outage.ts";
 import type { Piece } from "./piece.ts";
 import { retryDelayMs } from "./retries.ts";
-import type { Session } from "./sessions.ts";
-import type { Answer, Attempt, DeadLetter, FailedAttempt, Failure, History, RunSettings } from "./types.ts";
+import type {
+  Answer,
+  Attempt,
+  DeadLetter,
+  FailedAttempt,
+  Failure,
+  History,
+  Probe,
+  ProbeKind,
+  RunSettings,
+} from "./types.ts";
 
 /** When and by whom something was said. `at` is the wall clock, for people. */
-export type Witness = Readonly<{ session: Session; nowMs: number; at: string }>;
+export type Witness = Readonly<{ slaveId: string; slaveName: string; nowMs: number; at: string }>;
+
+type Parts = Readonly<
+  { jobs: Jobs; failures: Failures; health: Health; bury: (letter: DeadLetter) => void }
+>;
 
 /** What answers do to jobs: who is charged, and what for. */
 export class Answers {
   readonly #settings: RunSettings;
   readonly #jobs: Jobs;
-  readonly #outage: Outage;
+  readonly #failures: Failures;
+  readonly #health: Health;
   readonly #deaths = new Deaths();
   readonly #bury: (letter: DeadLetter) => void;
 
-  constructor(settings: RunSettings, jobs: Jobs, outage: Outage, bury: (letter: DeadLetter) => void) {
+  constructor(settings: RunSettings, { jobs, failures, health, bury }: Parts) {
     this.#settings = settings;
     this.#jobs = jobs;
-    this.#outage = outage;
+    this.#failures = failures;
+    this.#health = health;
     this.#bury = bury;
   }
 
@@ -33,30 +50,38 @@ export class Answers {
    * within an answer is unknown, and one success is enough to know that it is no outage.
    */
   apply(lease: Lease, answer: Answer, by: Witness): void {
-    const settled = this.#jobs.settle(lease, answer.done, "done") +
-      this.#jobs.settle(lease, answer.skipped, "skipped");
-    if (settled > 0) this.#outage.succeeded();
+    const recovered: Piece[] = [];
+    const settled = this.#jobs.settle(lease, answer.done, "done", recovered) +
+      this.#jobs.settle(lease, answer.skipped, "skipped", recovered);
+    if (settled > 0) this.#succeed(settled, recovered, lease, by);
     for (const failure of answer.failed) this.#fail(lease, failure, by);
     if (answer.crash !== null) this.#crash(lease, answer.crash, by);
     this.#jobs.handBack(this.#jobs.leases.take(lease, answer.released));
   }
 
-  /** The connection closed while this one job ran, alone in its slave: it is as if its process had died. */
-  crashWithSlave(lease: Lease, by: Witness): void {
-    if (this.#outage.isOn) return this.#jobs.lose(lease, true);
-    for (const piece of this.#jobs.leases.takeAll(lease)) {
-      this.#chargeCrash(piece, "the slave's connection closed while the job ran there alone", by);
-    }
+  /** The job was alone in its slave when the connection closed, and the slave is not back: its process died. */
+  crashWithSlave(piece: Piece, by: Witness): void {
+    if (this.#failures.isOutage) return this.#jobs.giveUpWaiting([piece]);
+    this.#chargeCrash(piece, null, "the slave's connection closed while the job ran there alone", by);
+  }
+
+  #succeed(count: number, recovered: readonly Piece[], lease: Lease, { slaveId, nowMs }: Witness): void {
+    for (const { span } of recovered) this.#failures.forget(span.seq);
+    const { probe, leasedMs } = lease;
+    this.#health.succeeded(slaveId, count, leasedMs);
+    this.#failures.succeeded(count, recovered.length, testKind(probe), leasedMs, nowMs);
   }
 
   #fail(lease: Lease, failure: Failure, by: Witness): void {
-    const { seq, how, message } = failure;
+    const { seq, how, message, stack, durationMs } = failure;
     for (const piece of this.#jobs.leases.take(lease, [seq, seq + 1])) {
-      // A fatal job was judged by its handler: that says nothing about an outage.
-      if (how !== "fatal") this.#outage.failed(seq, message, by.nowMs);
-      const tried = { ...attempt(how, message, by), ...textOf(failure) };
-      if (how !== "fatal" && this.#outage.isOn) this.#handBack(piece, tried);
-      else this.#charge(piece, failed(piece.history, tried), tried, by);
+      const tried = { ...attempt(how, message, by), stack, durationMs };
+      const history = failed(piece.history, tried);
+      // A fatal job was judged by its handler: that says nothing about the world.
+      if (how === "fatal") {
+        this.#tell(piece, history, tried, { isCharged: true, isBuried: true, retryInMs: null });
+        this.#convict(piece, history);
+      } else this.#blame(piece, lease, tried, by, () => history);
     }
   }
 
@@ -64,25 +89,67 @@ export class Answers {
   #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Witness): void {
     const isSole = countOf(suspects) === 1;
     const pieces = this.#jobs.leases.take(lease, suspects);
-    if (!isSole && pieces.length > 0 && !this.#outage.isOn) this.#deaths.add(suspects);
+    const isOutage = this.#failures.isOutage;
+    if (!isSole && pieces.length > 0 && !isOutage) this.#deaths.add(suspects);
     for (const piece of pieces) {
       const { history } = piece;
-      if (!isSole) this.#jobs.suspect(piece, this.#outage.isOn ? history : crashedInCompany(history));
-      else if (this.#outage.isOn) this.#handBack(piece, attempt("crashed", reason, by));
-      else this.#chargeCrash(piece, reason, by);
+      if (!isSole) this.#jobs.suspect(piece, isOutage ? history : crashedInCompany(history));
+      else this.#chargeCrash(piece, lease, reason, by);
     }
   }
 
-  #chargeCrash(piece: Piece, reason: string, by: Witness): void {
-    const inCompany = this.#deaths.charge(piece.span.seq);
+  #chargeCrash(piece: Piece, lease: Lease | null, reason: string, by: Witness): void {
     const tried = attempt("crashed", reason, by);
-    this.#charge(piece, crashedAlone(piece.history, tried, inCompany), tried, by);
+    this.#blame(piece, lease, tried, by, () => {
+      const inCompany = this.#deaths.charge(piece.span.seq);
+      return crashedAlone(piece.history, tried, inCompany);
+    });
   }
 
-  /** Nobody is charged: it is not known whose fault it was. */
-  #handBack(piece: Piece, tried: Attempt): void {
-    this.#tell(piece, piece.history, tried, { isCharged: false, isBuried: false, retryInMs: null });
-    this.#jobs.handBack([piece]);
+  /** One attempt failed. Whose fault that is may be open: then the job comes back, charged or not. */
+  #blame(piece: Piece, lease: Lease | null, tried: Attempt, by: Witness, charged: () => History): void {
+    const { slaveId, nowMs } = by;
+    const { seq } = piece.span;
+    const [probe, leasedMs] = [lease?.probe ?? null, lease?.leasedMs ?? -Infinity];
+    this.#health.failed(slaveId, seq, tried.message, leasedMs, nowMs);
+    if (this.#health.isQuarantined(slaveId)) {
+      this.#tell(piece, piece.history, tried, { isCharged: false, isBuried: false, retryInMs: null });
+      return this.#jobs.passOn(piece, { slaveId, untilMs: nowMs + elsewhereMs });
+    }
+    const which = { seq, isRetry: piece.avoid !== null, probe: testKind(probe), leasedMs };
+    const mayCharge = this.#failures.failed(which, tried.message, nowMs);
+    // a death is no sign of too much load
+    const isCrash = tried.how === "crashed";
+    const isCharged = isCrash ? !this.#failures.isOutage : mayCharge;
+    if (isCharged) this.#health.charged(slaveId, seq, isCrash ? "crashes" : "failures");
+    // one that was condemned, and fails again in a test
+    const isRetested = probe === "failed";
+    const history = isCharged || isRetested ? charged() : piece.history;
+    const isSure = this.#failures.isEndgame || lease === null ||
+      (isCrash && isCharged && !this.#failures.isNormal);
+    this.#comeBack(piece, history, tried, { isCharged, isSure }, by);
+  }
+
+  /** The job comes back, unless its attempts are spent: then it is condemned, or buried if nothing can change that. */
+  #comeBack(
+    piece: Piece,
+    history: History,
+    tried: Attempt,
+    { isCharged, isSure }: { isCharged: boolean; isSure: boolean },
+    { slaveId, nowMs }: Witness,
+  ): void {
+    const { backoffMs, failuresMax, random } = this.#settings;
+    const isSpentNow = isSpent(history, failuresMax) && history !== piece.history;
+    const isBuried = isSpentNow && isSure;
+    const attempts = Math.max(1, history.failures + history.crashes);
+    const retryInMs = this.#failures.mode === "testing" ? 0 : retryDelayMs(backoffMs, attempts, random());
+    this.#tell(piece, history, tried, { isCharged, isBuried, retryInMs: isSpentNow ? null : retryInMs });
+    if (isBuried) return this.#convict(piece, history);
+    const avoid = { slaveId, untilMs: nowMs + retryInMs + elsewhereMs };
+    if (isSpentNow) {
+      const { mark } = this.#failures.opening;
+      this.#jobs.condemn(piece, { charged: history, slaveId, atMs: nowMs, mark }, avoid);
+    } else this.#jobs.delay(piece, isCharged ? history : piece.history, avoid, nowMs + retryInMs);
   }
 
   #tell(
@@ -97,24 +164,16 @@ export class Answers {
     this.#settings.onFailed?.({ seq: span.seq, attempt, count, countMax, ...next });
   }
 
-  #charge(piece: Piece, history: History, tried: Attempt, { session, nowMs }: Witness): void {
-    const { backoffMs, failuresMax, random } = this.#settings;
-    const dueMs = nowMs + retryDelayMs(backoffMs, history.failures + history.crashes, random());
-    const letter = this.#jobs.charge(piece, history, failuresMax, session.slaveId, dueMs);
-    const isBuried = letter !== null;
-    this.#tell(piece, history, tried, {
-      isCharged: true,
-      isBuried,
-      retryInMs: isBuried ? null : dueMs - nowMs,
-    });
-    if (isBuried) this.#bury(letter);
+  #convict(piece: Piece, history: History): void {
+    this.#failures.forget(piece.span.seq);
+    this.#bury(this.#jobs.convict(piece, history));
   }
 }
 
-function attempt(how: Attempt["how"], message: string, { session, at }: Witness): Attempt {
-  return { how, message, stack: "", slave: session.slaveName, durationMs: 0, at };
+function testKind(probe: Probe | null): ProbeKind | null {
+  return probe === "quarantine" ? null : probe;
 }
 
-function textOf({ stack, durationMs }: Failure): { stack: string; durationMs: number } {
-  return { stack, durationMs };
+function attempt(how: Attempt["how"], message: string, { slaveName, at }: Witness): Attempt {
+  return { how, message, stack: "", slave: slaveName, durationMs: 0, at };
 }

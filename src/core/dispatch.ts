@@ -1,61 +1,89 @@
-import type { Queue } from "../base/queue.ts";
-import { leaseBytesMax, probeMs } from "../base/run_limits.ts";
-import { nextAttempt, untried } from "./history.ts";
+import { leaseBytesMax } from "../base/run_limits.ts";
+import type { Failures, Surroundings } from "./failures.ts";
+import type { Health } from "./health.ts";
+import { aloneOf, nextAttempt, untried } from "./history.ts";
 import type { Jobs } from "./jobs.ts";
-import type { Lease } from "./lease_table.ts";
-import type { Outage } from "./outage.ts";
+import type { Lease, Terms } from "./lease_table.ts";
 import type { Piece } from "./piece.ts";
 import type { Session, Sessions } from "./sessions.ts";
-import type { Alone, Effect, LeaseName } from "./types.ts";
+import type { Alone, Effect, LeaseName, Probe } from "./types.ts";
+
+type Parts = Readonly<{
+  masterId: string;
+  jobs: Jobs;
+  sessions: Sessions;
+  failures: Failures;
+  health: Health;
+  around: Surroundings;
+  /** In [0, 1). */
+  random: () => number;
+  emit: (effect: Effect) => void;
+}>;
 
 /**
- * Leases ready jobs to sessions with credit, until either is used up. In this order: what was lost or released;
- * retries, one a lease; suspects, each alone in a worker; fresh jobs. Jobs for a slave of their own have one
- * reserved meanwhile, at most every other one.
+ * Leases ready jobs to sessions with credit, until either is used up, or the gate is shut (`Failures`). In this order:
+ * what was lost or released; retries, one a lease; suspects, each alone in a worker; fresh jobs. Jobs for a slave of
+ * their own have one reserved meanwhile, at most every other one.
  */
 export class Dispatch {
-  readonly #masterId: string;
+  readonly #parts: Parts;
   readonly #jobs: Jobs;
   readonly #sessions: Sessions;
-  readonly #outage: Outage;
-  readonly #emit: (effect: Effect) => void;
+  readonly #failures: Failures;
   #leases = 0;
-  /** The line that the next probe comes from, if it can. */
-  #nextLine = 0;
+  #nowMs = 0;
+  /** Jobs that may still be leased now. */
+  #budget = Infinity;
+  /** While load comes back, at most one start in three is of a job that failed. */
+  #starts = 0;
   /** Sessions with credit, as this leasing began; and what each would hold, were all jobs shared out evenly. */
   #lineLength = 1;
   #fairShare = 1;
 
-  constructor(
-    masterId: string,
-    jobs: Jobs,
-    sessions: Sessions,
-    outage: Outage,
-    emit: (effect: Effect) => void,
-  ) {
-    this.#masterId = masterId;
-    this.#jobs = jobs;
-    this.#sessions = sessions;
-    this.#outage = outage;
-    this.#emit = emit;
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#jobs = parts.jobs;
+    this.#sessions = parts.sessions;
+    this.#failures = parts.failures;
   }
 
   /** Returns whether anything was leased. `comingJobs` may be ready in a moment: they count in what is shared out. */
   run(nowMs: number, comingJobs: number): boolean {
     const leasesBefore = this.#leases;
+    this.#nowMs = nowMs;
+    this.#budget = Infinity;
     this.#openReserved();
-    if (this.#outage.isOn) this.#probe(nowMs);
-    else this.#leaseAll(comingJobs);
+    if (this.#sessions.quarantined.size > 0) this.#probeQuarantined();
+    switch (this.#failures.mode) {
+      case "normal":
+        this.#leaseAll(comingJobs);
+        break;
+      case "opening":
+        this.#open();
+        break;
+      case "testing":
+        while (this.#probe());
+        break;
+    }
     return this.#leases > leasesBefore;
   }
 
-  /** When to be run for a probe; Infinity if there is nothing to probe, or nobody to probe with. */
-  nextProbeMs(nowMs: number): number {
-    const { fresh, returned } = this.#jobs;
-    const { hungryCount, reserved } = this.#sessions;
-    if (fresh.count + returned.count === 0 || hungryCount + reserved.size === 0) return Infinity;
-    // A probe that is due is leased at once; if it cannot be, an event says when it can.
-    return this.#outage.nextProbeMs > nowMs ? this.#outage.nextProbeMs : nowMs + probeMs;
+  /** When to be run though nothing happens; Infinity if only an event can bring something to lease. */
+  nextRunMs(nowMs: number): number {
+    const { returned, fresh, retries } = this.#jobs;
+    if (fresh.count + returned.count + retries.count + this.#jobs.condemned.count === 0) return Infinity;
+    let nextMs = Infinity;
+    for (const { slaveId, held } of this.#sessions.quarantined) {
+      const probeMs = this.#parts.health.nextProbeMs(slaveId);
+      if (held === 0) nextMs = Math.min(nextMs, Math.max(probeMs, nowMs + 1));
+    }
+    if (returned.due.length > 0 && this.#failures.mode !== "testing" && this.#sessions.hungryCount > 0) {
+      // only waiting for another slave keeps it
+      for (const { avoid } of returned.due) {
+        nextMs = Math.min(nextMs, Math.max(nowMs + 1, avoid?.untilMs ?? nowMs + 1));
+      }
+    }
+    return nextMs;
   }
 
   #leaseAll(comingJobs: number): void {
@@ -65,29 +93,87 @@ export class Dispatch {
     const ready = returned.count + this.#jobs.fresh.count;
     if (ready === 0 || this.#lineLength === 0) return;
     this.#fairShare = Math.ceil((this.#sessions.hungryHeld() + ready + comingJobs) / this.#lineLength);
-    while (this.#sessions.hungryCount > 0 && this.#leaseNext());
+    while (this.#sessions.hungryCount > 0 && this.#budget > 0 && this.#leaseNext());
+  }
+
+  /** Load comes back: few jobs, and those that failed only now and then. */
+  #open(): void {
+    const { returned, fresh } = this.#jobs;
+    const { opening } = this.#failures;
+    if (this.#sessions.hungryCount === 0) opening.filled();
+    if (this.#sessions.hungryCount === 0 || returned.count + fresh.count === 0) return;
+    this.#budget = opening.budget(this.#jobs.leases.count - this.#sessions.quarantinedHeld, this.#nowMs);
+    this.#lineLength = this.#sessions.hungryCount;
+    this.#fairShare = Math.ceil((returned.count + fresh.count) / this.#lineLength);
+    while (this.#sessions.hungryCount > 0 && this.#budget > 0) {
+      const before = this.#leases;
+      const isTurnOfFailed = this.#starts % 3 === 2;
+      if (!(isTurnOfFailed && this.#leaseDue()) && !this.#leaseUntried()) {
+        if (!this.#leaseDue() && !this.#leaseInWorker()) return;
+      }
+      if (this.#leases > before) this.#starts++;
+    }
+    if (this.#sessions.hungryCount === 0) opening.filled();
   }
 
   /** One lease; false if no jobs are ready for it. */
   #leaseNext(): boolean {
-    const { returned, fresh } = this.#jobs;
-    if (returned.together.length > 0) this.#leaseTogether();
-    else if (returned.due.length > 0) this.#leaseOne(returned.due, "no");
-    else if (returned.inWorker.length > 0) this.#leaseOne(returned.inWorker, "in worker");
-    else if (fresh.count > 0) this.#leaseFresh();
-    else return false;
-    return true;
+    const { returned } = this.#jobs;
+    if (returned.together.length > 0 && this.#mayLeaseUntried) return this.#leaseTogether();
+    return this.#leaseDue() || this.#leaseInWorker() || this.#leaseUntried();
   }
 
-  #leaseFresh(most = Infinity): void {
-    const session = this.#sessions.nextHungry()!;
-    const room = Math.min(this.#roomOf(session), most);
-    this.#leased(session, this.#jobs.leaseFresh(this.#nextName(), session, room, leaseBytesMax));
+  /** Where many fail, the last untried jobs are kept for a test, as long as there are others. */
+  get #mayLeaseUntried(): boolean {
+    if (!this.#parts.around.isReserveKept) return true;
+    const { leases, retries, condemned, returnedFailed } = this.#jobs;
+    return leases.count + retries.count + condemned.count + returnedFailed === 0;
   }
 
-  #leaseTogether(): void {
+  #leaseUntried(): boolean {
+    if (!this.#mayLeaseUntried) return false;
+    if (this.#jobs.returned.together.length > 0) return this.#leaseTogether();
+    return this.#jobs.fresh.count > 0 && this.#leaseFresh();
+  }
+
+  #leaseFresh(): boolean {
     const session = this.#sessions.nextHungry()!;
-    this.#leaseReturned(session, "no", this.#jobs.returned.cut(this.#roomOf(session), leaseBytesMax));
+    const terms = this.#terms("no", null);
+    const room = this.#roomOf(session);
+    return this.#leased(
+      session,
+      this.#jobs.leaseFresh(this.#nextName(), session, terms, room, leaseBytesMax),
+    );
+  }
+
+  #leaseTogether(): boolean {
+    const session = this.#sessions.nextHungry()!;
+    const pieces = this.#jobs.returned.cut(this.#roomOf(session), leaseBytesMax);
+    return this.#leaseReturned(session, this.#terms("no", null), pieces);
+  }
+
+  /** A failed job whose delay is over: at another slave than the one that failed it, or once it waited long enough for that. */
+  #leaseDue(): boolean {
+    const { returned } = this.#jobs;
+    if (returned.due.length === 0) return false;
+    const sessionFor = (piece: Piece) => this.#sessionFor(piece);
+    const piece = returned.takeDue((piece) => sessionFor(piece) !== undefined);
+    if (piece === undefined) return false;
+    return this.#leaseReturned(sessionFor(piece)!, this.#terms("no", null), [piece]);
+  }
+
+  #sessionFor({ avoid }: Piece): Session | undefined {
+    const session = this.#sessions.nextHungry(avoid?.slaveId);
+    if (avoid === null || session?.slaveId !== avoid.slaveId) return session;
+    return this.#nowMs < avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;
+  }
+
+  #leaseInWorker(): boolean {
+    const { returned } = this.#jobs;
+    if (returned.inWorker.length === 0) return false;
+    const piece = returned.takeOne(returned.inWorker);
+    const session = this.#sessions.nextHungry(piece.avoid?.slaveId)!;
+    return this.#leaseReturned(session, this.#terms("in worker", null), [piece]);
   }
 
   /**
@@ -99,33 +185,37 @@ export class Dispatch {
    */
   #roomOf({ credit, held }: Session): number {
     const part = Math.max(1 / 16, this.#lineLength / 1_000);
-    return Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));
+    const room = Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));
+    return this.#budget === Infinity ? room : Math.min(room, Math.ceil(this.#budget / this.#lineLength));
   }
 
-  #leaseOne(queue: Queue<Piece>, alone: Alone): void {
-    const piece = this.#jobs.returned.takeOne(queue);
-    this.#leaseReturned(this.#sessions.nextHungry(piece.avoid)!, alone, [piece]);
+  #terms(alone: Alone, probe: Probe | null): Terms {
+    return { alone, probe, leasedMs: this.#nowMs };
   }
 
-  #leaseReturned(session: Session, alone: Alone, pieces: readonly Piece[]): void {
-    this.#leased(session, this.#jobs.leaseReturned(this.#nextName(), session, alone, pieces));
+  #leaseReturned(session: Session, terms: Terms, pieces: readonly Piece[]): true {
+    return this.#leased(session, this.#jobs.leaseReturned(this.#nextName(), session, terms, pieces));
   }
 
-  #leased(session: Session, lease: Lease): void {
+  #leased(session: Session, lease: Lease): true {
     this.#sessions.served(session, lease.count);
+    if (this.#failures.mode === "opening") this.#failures.opening.leased(lease.count);
+    this.#budget -= lease.count;
     const history = lease.pieces[0]?.history ?? untried;
-    this.#emit({
+    this.#parts.emit({
       kind: "lease",
       session: session.id,
       lease: lease.name,
       parts: lease.pieces.map(({ span }) => span),
       attempt: nextAttempt(history),
       alone: lease.alone,
+      probe: lease.probe !== null,
     });
+    return true;
   }
 
   #nextName(): LeaseName {
-    return { masterId: this.#masterId, number: ++this.#leases };
+    return { masterId: this.#parts.masterId, number: ++this.#leases };
   }
 
   /** Reserves sessions for jobs that must be alone in their slave, and leases one to each that is empty. */
@@ -140,7 +230,7 @@ export class Dispatch {
     }
     for (const session of [...reserved]) {
       if (session.held > 0 || inSlave.length === 0) continue;
-      this.#leaseReturned(session, "in slave", [this.#jobs.returned.takeOne(inSlave)]);
+      this.#leaseReturned(session, this.#terms("in slave", null), [this.#jobs.returned.takeOne(inSlave)]);
     }
   }
 
@@ -154,34 +244,49 @@ export class Dispatch {
     }
   }
 
-  /** One job, now and then; from all lines by turns, so that a few bad jobs cannot hide that all is well. */
-  #probe(nowMs: number): void {
-    if (nowMs < this.#outage.nextProbeMs) return;
-    const leases = this.#leases;
-    this.#lineLength = this.#fairShare = 1;
-    for (let i = 0; i < probeLines.length && this.#leases === leases; i++) {
-      this.#leaseProbe(probeLines[this.#nextLine]!);
-      this.#nextLine = (this.#nextLine + 1) % probeLines.length;
-    }
-    if (this.#leases > leases) this.#outage.probed(nowMs);
+  /** One job of a test; false if none is due, or none can be had. */
+  #probe(): boolean {
+    if (this.#sessions.hungryCount === 0) return false;
+    const kind = this.#failures.nextProbe(this.#parts.around, this.#parts.random, this.#nowMs);
+    if (kind === null) return false;
+    const piece = kind === "failed" ? this.#takeFailed() : this.#takeUntried();
+    if (piece === undefined) return false;
+    const session = this.#sessions.nextHungry(piece.avoid?.slaveId)!;
+    this.#leaseReturned(session, this.#terms(aloneOf(piece.history), kind), [piece]);
+    this.#failures.probed(kind, this.#nowMs);
+    return true;
   }
 
-  #leaseProbe(line: (typeof probeLines)[number]): void {
-    const { fresh, returned } = this.#jobs;
-    if (line === "inSlave") {
-      if (returned.inSlave.length > 0) this.#leaseInSlave(1);
-    } else if (this.#sessions.hungryCount === 0) {
-      return;
-    } else if (line === "fresh") {
-      if (fresh.count > 0) this.#leaseFresh(1);
-    } else if (returned[line].length > 0) {
-      this.#leaseOne(returned[line], line === "inWorker" ? "in worker" : "no");
+  #takeFailed(): Piece | undefined {
+    return this.#jobs.takeFailed(this.#parts.random(), (seq) => this.#failures.isKnownBad(seq));
+  }
+
+  /** Drawn from all there are, since those at the front may all be bad. */
+  #takeUntried(): Piece | undefined {
+    const { returned, fresh } = this.#jobs;
+    const count = this.#jobs.untried;
+    if (count === 0) return undefined;
+    const at = Math.floor(this.#parts.random() * count);
+    const together = count - fresh.count;
+    if (at < together) return returned.takeTogether(at);
+    this.#jobs.passOver(at - together + 1);
+    return returned.takeTogether(at);
+  }
+
+  /** A slave in quarantine gets one job a second, while it holds none. */
+  #probeQuarantined(): void {
+    const { health } = this.#parts;
+    const { returned } = this.#jobs;
+    for (const session of [...this.#sessions.quarantined]) {
+      const { slaveId, held, credit } = session;
+      if (held > 0 || credit === 0 || this.#nowMs < health.nextProbeMs(slaveId)) continue;
+      const piece = this.#takeUntried() ?? returned.takeDue(() => true);
+      if (piece === undefined) return;
+      this.#leaseReturned(session, this.#terms(aloneOf(piece.history), "quarantine"), [piece]);
+      health.probed(slaveId, this.#nowMs);
     }
   }
 }
-
-/** Where probes come from. */
-const probeLines = ["fresh", "together", "due", "inWorker", "inSlave"] as const;
 
 /** The open session with the fewest jobs. */
 function emptiest(sessions: Iterable<Session>): Session | undefined {

@@ -35,6 +35,20 @@ export function lostWithSession(history: History): History {
   return { ...history, lostSessions: history.lostSessions + 1 };
 }
 
+/** Some of what it was charged for is taken back: that was not its doing. */
+export function takenBack(history: History, failures: number, crashes: number): History {
+  const left = {
+    failures: Math.max(0, history.failures - failures),
+    crashes: Math.max(0, history.crashes - crashes),
+  };
+  const isClear = left.failures + left.crashes === 0;
+  return {
+    ...history,
+    ...left,
+    attempts: isClear ? [] : history.attempts.slice(0, left.failures + left.crashes),
+  };
+}
+
 /** How the job must run next. */
 export function aloneOf(history: History): Alone {
   if (history.lostSessions >= lostSessionsMax) return "in slave";

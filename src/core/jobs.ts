@@ -1,15 +1,17 @@
 import { invariant } from "../base/errors.ts";
 import { type Block, JobSpan, type Unsendable } from "../base/job_span.ts";
 import type { Ranges } from "../base/ranges.ts";
+import { Condemned, type Sentence } from "./condemned.ts";
 import { Fresh } from "./fresh.ts";
-import { errorBytes, isSpent, lostWithSession, untried } from "./history.ts";
-import { type Lease, LeaseTable } from "./lease_table.ts";
+import type { Charges } from "./health.ts";
+import { errorBytes, isSpent, lostWithSession, takenBack, untried } from "./history.ts";
+import { type Lease, LeaseTable, type Terms } from "./lease_table.ts";
 import { Memory } from "./memory.ts";
-import type { Piece } from "./piece.ts";
+import { bySeq, type Piece } from "./piece.ts";
 import { Reclaims } from "./reclaims.ts";
 import { Retries } from "./retries.ts";
 import { Returned } from "./returned.ts";
-import type { Alone, DeadLetter, History, LeaseName, RunState, Stranded } from "./types.ts";
+import type { DeadLetter, History, LeaseName, RunState, Stranded } from "./types.ts";
 import type { Session } from "./sessions.ts";
 
 /** How many jobs ended up where, over all starts. */
@@ -25,11 +27,12 @@ export type Counters = Pick<
  *  ---------> FRESH ------> LEASED -----------------------> SETTLED
  *                           ^ |  |                             ^
  *                     lease | |  | failed, crashed alone       | buried
- *                           | |  '-------+-----> no attempts --+--> BURYING
- *        lost, released,    | |          |       left
- *        crashed in company | v          v
- *                         READY <---- DELAYED
- *                           ^    due
+ *                           | |  '-------+--------------.      '--- BURYING
+ *        lost, released,    | |          |              | no attempts  ^
+ *        crashed in company | v          v              v left         | its own fault
+ *                         READY <---- DELAYED       CONDEMNED ---------'
+ *                           ^ ^  due                    |
+ *                           | '---- not its own fault --'
  *                           |  not named in time
  *     an earlier master     |
  *     died, nobody heard: HELD ---> LEASED (its slave came back and named it)
@@ -44,6 +47,7 @@ export type Counters = Pick<
  * - DELAYED: it failed; its retry is not due yet.
  * - HELD: it was leased when an earlier master died, or when this one heard nobody any more; its slave may come back
  *   within the reclaim time.
+ * - CONDEMNED: its attempts are spent, but the last failure may have been the world's or its slave's (`Condemned`).
  * - BURYING: no attempts are left; its dead letter is not durable yet, so that every state still carries it.
  * - SETTLED: done, skipped or dead: a number in a counter.
  *
@@ -57,6 +61,7 @@ export class Jobs {
   readonly returned = new Returned();
   readonly retries = new Retries();
   readonly reclaims = new Reclaims();
+  readonly condemned = new Condemned();
   readonly #burying = new Map<number, Piece>();
   readonly #memory: Memory;
   /** What the state that this master began with had handed out: a dead master may have handed out more. */
@@ -78,7 +83,7 @@ export class Jobs {
   /** Jobs handed out and not settled. */
   get stranded(): number {
     return this.leases.count + this.returned.count + this.retries.count + this.reclaims.count +
-      this.#burying.size;
+      this.condemned.count + this.#burying.size;
   }
 
   /** Jobs yielded and not settled. */
@@ -157,7 +162,7 @@ export class Jobs {
     for (const { span, history, lease } of stranded.flatMap(splitCharged)) {
       const holder = lease && { ...lease, before: history };
       this.#memory.add(span);
-      const piece = this.#changed({ span, history: untried, holder, avoid: "" }, history);
+      const piece = this.#changed({ span, history: untried, holder, avoid: null }, history);
       if (isSpent(history, failuresMax)) letters.push(this.bury(piece));
       else if (holder !== null && waits) this.reclaims.add(piece);
       else this.returned.add(piece, history.attempts.length > 0);
@@ -166,7 +171,16 @@ export class Jobs {
   }
 
   /** FRESH -> LEASED: at most so many jobs and bytes, at least one job. */
-  leaseFresh(name: LeaseName, session: Session, jobsMax: number, bytesMax: number): Lease {
+  leaseFresh(name: LeaseName, session: Session, terms: Terms, jobsMax: number, bytesMax: number): Lease {
+    return this.#lease(name, session, terms, this.#handOut(jobsMax, bytesMax));
+  }
+
+  /** FRESH -> READY: the first so many count as handed out, so that one behind them can be leased before. */
+  passOver(count: number): void {
+    for (const piece of count > 0 ? this.#handOut(count, Infinity) : []) this.returned.add(piece, false);
+  }
+
+  #handOut(jobsMax: number, bytesMax: number): Piece[] {
     const parts = this.fresh.cut(jobsMax, bytesMax);
     invariant(
       parts[0]?.seq === this.counters.handedOut,
@@ -176,8 +190,7 @@ export class Jobs {
     this.lastHandedOut = last.cut(last.end - 1, last.end);
     this.#countAgain(last.end - this.counters.handedOut);
     this.counters.handedOut = last.end;
-    const pieces = parts.map((span) => ({ span, history: untried, holder: null, avoid: "" }));
-    return this.#lease(name, session, "no", pieces);
+    return parts.map((span) => ({ span, history: untried, holder: null, avoid: null }));
   }
 
   /** The source yields again, from the first on, what was handed out before: that many jobs, as far as is known. */
@@ -197,10 +210,44 @@ export class Jobs {
     this.counters.repeated += again;
   }
 
-  /** READY -> LEASED: pieces that were taken out of `returned`. */
-  leaseReturned(name: LeaseName, session: Session, alone: Alone, pieces: readonly Piece[]): Lease {
+  /** READY -> LEASED: pieces that were taken out of `returned`, or for a test out of `takeFailed`. */
+  leaseReturned(name: LeaseName, session: Session, terms: Terms, pieces: readonly Piece[]): Lease {
     for (const { holder, span } of pieces) if (holder !== null) this.#countLost(span.count);
-    return this.#lease(name, session, alone, pieces);
+    return this.#lease(name, session, terms, pieces);
+  }
+
+  /** Jobs that are ready, and no untried ones. */
+  get returnedFailed(): number {
+    return this.returned.count + this.fresh.count - this.untried;
+  }
+
+  /** Jobs that never failed, and are not leased. */
+  get untried(): number {
+    let count = this.fresh.count;
+    for (const { span } of this.returned.together) count += span.count;
+    return count;
+  }
+
+  /** Jobs that failed, and are not leased, but those of `isBad`. */
+  suspects(isBad: (seq: number) => boolean): number {
+    let count = this.condemned.count;
+    for (const line of [this.returned.due, this.retries]) {
+      for (const { span } of line) if (!isBad(span.seq)) count++;
+    }
+    return count;
+  }
+
+  /** CONDEMNED, READY or DELAYED -> taken, to be leased: a job that failed, but none of `isBad`. `random` is in [0, 1). */
+  takeFailed(random: number, isBad: (seq: number) => boolean): Piece | undefined {
+    const condemned = [...this.condemned];
+    const lines = condemned.length > 0 ? [condemned] : [this.returned.due, this.retries];
+    const seqs = lines.flatMap((line) => [...line].map(({ span }) => span.seq));
+    const open = condemned.length > 0 ? seqs : seqs.filter((seq) => !isBad(seq));
+    const chosen = open[Math.floor(random * open.length)];
+    if (chosen === undefined) return undefined;
+    const isMeant = ({ span }: Piece) => span.seq === chosen;
+    return this.condemned.take(({ piece }) => isMeant(piece))[0]?.piece ??
+      this.returned.take(this.returned.due, isMeant)[0] ?? this.retries.take(isMeant)[0];
   }
 
   /**
@@ -214,29 +261,38 @@ export class Jobs {
   /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */
   leaseReclaimed(name: LeaseName, session: Session, pieces: readonly Piece[]): Lease {
     const before = pieces.map((piece) => this.#changed(piece, piece.holder?.before ?? piece.history));
-    return this.#lease(name, session, "no", before);
+    return this.#lease(name, session, { alone: "no", probe: null, leasedMs: -Infinity }, before);
   }
 
-  #lease(name: LeaseName, session: Session, alone: Alone, pieces: readonly Piece[]): Lease {
+  #lease(name: LeaseName, session: Session, terms: Terms, pieces: readonly Piece[]): Lease {
     invariant(pieces.length > 0, `Cannot make lease ${name.number}: there are no jobs for it`);
     invariant(this.leases.find(name) === undefined, `Cannot make lease ${name.number}: it is in force`);
-    return this.leases.add(name, session.id, session.slaveId, alone, pieces);
+    return this.leases.add(name, session.id, session.slaveId, terms, pieces);
   }
 
-  /** LEASED -> SETTLED. Returns how many jobs that were: those the lease does not hold are not counted. */
-  settle(lease: Lease, jobs: Ranges, how: "done" | "skipped"): number {
+  /**
+   * LEASED -> SETTLED. Returns how many jobs that were: those the lease does not hold are not counted. Pieces that had
+   * failed before are added to `recovered`.
+   */
+  settle(lease: Lease, jobs: Ranges, how: "done" | "skipped", recovered: Piece[]): number {
     let count = 0;
     for (const piece of this.leases.take(lease, jobs)) {
       count += piece.span.count;
+      if (piece.avoid !== null) recovered.push(piece);
       this.#free(piece);
     }
     this.counters[how] += count;
     return count;
   }
 
-  /** LEASED -> READY: handed back untried, or failed without a charge. Nobody holds them now. */
+  /** LEASED -> READY: handed back untried. Nobody holds them now. */
   handBack(pieces: readonly Piece[]): void {
-    for (const piece of pieces) this.returned.add({ ...piece, holder: null }, false);
+    for (const piece of pieces) this.returned.add({ ...piece, holder: null }, hasFailed(piece));
+  }
+
+  /** LEASED -> READY: it failed at a slave that fails everything, so it is as good as untried. */
+  passOn(piece: Piece, avoid: Piece["avoid"]): void {
+    this.returned.add({ ...piece, holder: null, avoid }, piece.history.failures > 0);
   }
 
   /** LEASED -> READY: jobs that may have been running when their worker died, in company. They run again. */
@@ -260,29 +316,55 @@ export class Jobs {
   #lose(piece: Piece, lease: Lease, countsAsLost: boolean): void {
     const holder = holderOf(piece, lease);
     const history = countsAsLost ? lostWithSession(piece.history) : piece.history;
-    this.returned.add({ ...this.#changed(piece, history), holder }, false);
+    this.returned.add({ ...this.#changed(piece, history), holder }, hasFailed(piece));
   }
 
   /** HELD -> READY: their slave did not name them in time. */
   giveUpWaiting(pieces: readonly Piece[]): void {
-    for (const piece of pieces) this.returned.add(piece, piece.history.attempts.length > 0);
+    for (const piece of pieces) this.returned.add(piece, hasFailed(piece));
   }
 
-  /**
-   * LEASED -> DELAYED: one job failed at slave `avoid`, and is charged; or, if no attempt is left, -> BURYING, and
-   * its dead letter is returned.
-   */
-  charge(
-    piece: Piece,
-    history: History,
-    failuresMax: number,
-    avoid: string,
-    dueMs: number,
-  ): DeadLetter | null {
-    const charged = { ...this.#changed(piece, history), holder: null, avoid };
-    if (isSpent(history, failuresMax)) return this.bury(charged);
-    this.retries.add(charged, dueMs);
-    return null;
+  /** LEASED -> DELAYED: one job failed, and has attempts left. `history` says whether it was charged. */
+  delay(piece: Piece, history: History, avoid: Piece["avoid"], dueMs: number): void {
+    this.retries.add({ ...this.#changed(piece, history), holder: null, avoid }, dueMs);
+  }
+
+  /** LEASED -> CONDEMNED: one job failed, and that was its last attempt, if it is to be charged. */
+  condemn(piece: Piece, sentence: Omit<Sentence, "piece">, avoid: Piece["avoid"]): void {
+    this.condemned.add({ ...sentence, piece: { ...piece, holder: null, avoid } });
+  }
+
+  /** CONDEMNED -> READY: the failure was not the job's own. */
+  acquit({ piece }: Sentence): void {
+    this.returned.add(piece, true);
+  }
+
+  /** CONDEMNED or LEASED -> BURYING: it was, or its handler said so. */
+  convict(piece: Piece, history: History): DeadLetter {
+    return this.bury({ ...this.#changed(piece, history), holder: null });
+  }
+
+  /** Charges are taken back, wherever the jobs are: all, or those given. */
+  takeBack(charges: Charges | "all"): void {
+    const change = (piece: Piece): Piece => {
+      const { span, history, holder } = piece;
+      const back = charges === "all" ? everything : charges.get(span.seq);
+      if (back === undefined || span.count > 1 || history.failures + history.crashes === 0) return piece;
+      const changed = this.#changed(piece, takenBack(history, back.failures, back.crashes));
+      if (holder === null) return changed;
+      return {
+        ...changed,
+        holder: { ...holder, before: takenBack(holder.before, back.failures, back.crashes) },
+      };
+    };
+    this.#rewrite(change);
+  }
+
+  /** DELAYED or failed and READY -> READY: what only failed at this slave is as good as untried. */
+  exonerate(slaveId: string): void {
+    const isMeant = ({ avoid, history }: Piece) => avoid?.slaveId === slaveId && history.failures === 0;
+    const pieces = [...this.returned.take(this.returned.due, isMeant), ...this.retries.take(isMeant)];
+    for (const piece of pieces.sort(bySeq)) this.returned.add(piece, false);
   }
 
   /** LEASED or READY -> BURYING: one job. */
@@ -316,7 +398,9 @@ export class Jobs {
     for (const { name, slaveId, pieces } of this.leases) {
       for (const { span, history } of pieces) stranded.push({ span, history, lease: { name, slaveId } });
     }
-    for (const pieces of [this.returned, this.retries, this.reclaims, this.#burying.values()]) {
+    for (
+      const pieces of [this.returned, this.retries, this.reclaims, this.condemned, this.#burying.values()]
+    ) {
       for (const { span, history, holder } of pieces) {
         stranded.push({ span, history, lease: holder && { name: holder.name, slaveId: holder.slaveId } });
       }
@@ -328,11 +412,14 @@ export class Jobs {
   compact(): void {
     if (!this.#memory.isWasteful) return;
     const change = (piece: Piece) => this.#memory.compact(piece);
-    this.leases.rewrite(change);
-    this.returned.rewrite(change);
-    this.retries.rewrite(change);
-    this.reclaims.rewrite(change);
+    this.#rewrite(change);
     for (const [seq, piece] of this.#burying) this.#burying.set(seq, change(piece));
+  }
+
+  #rewrite(change: (piece: Piece) => Piece): void {
+    for (const pieces of [this.leases, this.returned, this.retries, this.reclaims, this.condemned]) {
+      pieces.rewrite(change);
+    }
   }
 
   #changed(piece: Piece, history: History): Piece {
@@ -350,6 +437,13 @@ const none: DeadLetter[] = [];
 /** What a row takes while it waits, about. */
 function bytesOf({ cursor, path, reason }: Unsendable): number {
   return cursor.length + 2 * (path.length + reason.length);
+}
+
+const everything = { failures: Infinity, crashes: Infinity };
+
+/** It is retried by itself. */
+function hasFailed({ avoid, history }: Piece): boolean {
+  return avoid !== null || history.attempts.length > 0;
 }
 
 /** Jobs that something was charged to are kept one by one: each has its own error text, and its own letter. */

@@ -1,6 +1,14 @@
 import type { Ranges } from "../base/ranges.ts";
 import { countJobs, divide, type Piece } from "./piece.ts";
-import type { Alone, LeaseName, SessionId } from "./types.ts";
+import type { Alone, LeaseName, Probe, SessionId } from "./types.ts";
+
+/** How jobs are leased, whatever they are. */
+export type Terms = Readonly<{
+  alone: Alone;
+  probe: Probe | null;
+  /** When; -Infinity if the slave had them before. */
+  leasedMs: number;
+}>;
 
 /** One lease in force. Its jobs leave it one by one or all at once; it ends when none is left. */
 export type Lease = {
@@ -8,6 +16,8 @@ export type Lease = {
   readonly session: SessionId;
   readonly slaveId: string;
   readonly alone: Alone;
+  readonly probe: Probe | null;
+  readonly leasedMs: number;
   /** The jobs not answered, ascending; empty once the lease ended, and only then. */
   pieces: readonly Piece[];
   count: number;
@@ -19,9 +29,12 @@ export class LeaseTable {
   #ofSession = new Map<SessionId, Set<Lease>>();
   /** Jobs in all leases. */
   count = 0;
+  /** Leases that are probes of a test. */
+  probing = 0;
 
-  add(name: LeaseName, session: SessionId, slaveId: string, alone: Alone, pieces: readonly Piece[]): Lease {
-    const lease: Lease = { name, session, slaveId, alone, pieces, count: countJobs(pieces) };
+  add(name: LeaseName, session: SessionId, slaveId: string, terms: Terms, pieces: readonly Piece[]): Lease {
+    const lease: Lease = { name, session, slaveId, ...terms, pieces, count: countJobs(pieces) };
+    if (isTest(lease)) this.probing++;
     this.#leases.set(leaseKey(name), lease);
     let leases = this.#ofSession.get(session);
     if (leases === undefined) this.#ofSession.set(session, leases = new Set());
@@ -75,10 +88,15 @@ export class LeaseTable {
 
   #end(lease: Lease): void {
     this.#leases.delete(leaseKey(lease.name));
+    if (isTest(lease)) this.probing--;
     const leases = this.#ofSession.get(lease.session)!;
     leases.delete(lease);
     if (leases.size === 0) this.#ofSession.delete(lease.session);
   }
+}
+
+function isTest({ probe }: Lease): boolean {
+  return probe === "failed" || probe === "untried";
 }
 
 export function leaseKey(name: LeaseName): string {

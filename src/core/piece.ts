@@ -13,8 +13,8 @@ export type Piece = Readonly<{
   span: JobSpan;
   history: History;
   holder: Holder | null;
-  /** Id of the slave at which the job failed last; empty if at none. */
-  avoid: string;
+  /** Where it failed last, whether that was charged or not: another slave is awaited until then. Null: it has not failed. */
+  avoid: Readonly<{ slaveId: string; untilMs: number }> | null;
 }>;
 
 /** The jobs `from` up to, not including, `to`. */

@@ -1,7 +1,8 @@
 import type { Bound, Bounds, WindowLimit } from "./bounds.ts";
 import { headline } from "./headline.ts";
 import type { Jobs } from "./jobs.ts";
-import type { Outage } from "./outage.ts";
+import type { Failures } from "./failures.ts";
+import type { Health } from "./health.ts";
 import type { Sessions } from "./sessions.ts";
 import type { SourceState } from "./source_state.ts";
 import { stalledMs } from "../base/run_limits.ts";
@@ -11,6 +12,12 @@ export type Pace = Readonly<{
   isStopping: boolean;
   /** What fails, if everything does; null otherwise. */
   failing: string | null;
+  /** What failed, while load comes back. */
+  recovering: string | null;
+  /** Starts a second that what is called seems to admit; Infinity if no limit is known. */
+  pacePerSecond: number;
+  /** A slave that fails everything while others do not. */
+  sick: Readonly<{ name: string; message: string }> | null;
   slaves: number;
   inFlight: number;
   /** Failed, and waiting for their delay to end. */
@@ -24,7 +31,7 @@ export type Pace = Readonly<{
 }>;
 
 type Parts = Readonly<
-  { jobs: Jobs; sessions: Sessions; outage: Outage; source: SourceState; bounds: Bounds }
+  { jobs: Jobs; sessions: Sessions; failures: Failures; health: Health; source: SourceState; bounds: Bounds }
 >;
 
 /** What bounds the speed at this instant. `fullBy` is the limit of the window that is reached, if one is. */
@@ -42,17 +49,21 @@ export function boundOf(
 
 /** The pace of a run, out of its parts. Without an open source the past says nothing: this is how runs end. */
 export function paceOf(
-  { jobs, outage, source, sessions, bounds }: Parts,
+  { jobs, failures, health, source, sessions, bounds }: Parts,
   { bound, isStopping, idleMs }: Pick<Pace, "bound" | "isStopping" | "idleMs">,
 ): Pace {
   const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
-  const message = outage.isOn ? outage.message : isSourceFailing ? source.message : null;
+  const message = failures.mode === "testing" ? failures.message : isSourceFailing ? source.message : null;
+  const isOpening = failures.mode === "opening";
   return {
     isStopping,
     failing: message === null ? null : headline(message),
+    recovering: isOpening ? headline(failures.message) : null,
+    pacePerSecond: isOpening ? failures.opening.pace : Infinity,
+    sick: [...health.sick()][0] ?? null,
     slaves: sessions.count,
     inFlight: jobs.leases.count,
-    delayed: jobs.retries.count,
+    delayed: jobs.retries.count + jobs.condemned.count,
     reclaimable: jobs.reclaims.count,
     bound: bound !== null && source.mode === "open" ? bounds.mostly(bound) : bound,
     idleMs,
@@ -64,11 +75,20 @@ export function reasonOf(pace: Pace): string {
   if (pace.isStopping) return "draining";
   if (pace.failing !== null) return `failing: ${pace.failing}`;
   if (pace.slaves === 0) return "waiting for slaves";
+  if (pace.recovering !== null) return `throttled: ${throttleOf(pace)}`;
+  if (pace.sick !== null) return `slave ${pace.sick.name} fails everything: ${headline(pace.sick.message)}`;
   if (pace.inFlight > 0 && pace.idleMs >= stalledMs) return `stalled ${Math.floor(pace.idleMs / 1000)}s`;
   if (pace.bound !== null) return phrases[pace.bound];
   if (pace.inFlight > 0) return "slaves busy";
   if (pace.reclaimable > 0) return "waiting for slaves";
   return pace.delayed > 0 ? "waiting for retries" : "source slow";
+}
+
+function throttleOf({ pacePerSecond, recovering }: Pace): string {
+  const pace = pacePerSecond >= 10 ? Math.round(pacePerSecond) : pacePerSecond.toFixed(1);
+  return Number.isFinite(pacePerSecond)
+    ? `${pace} starts/s, since more fail with: ${recovering}`
+    : `load comes back slowly after: ${recovering}`;
 }
 
 const phrases: Readonly<Record<Bound, string>> = {

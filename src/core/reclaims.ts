@@ -26,15 +26,21 @@ export class Reclaims {
     return this.#taken(named);
   }
 
-  /** Takes out all that wait for this slave; for any, if none is given. */
-  takeAll(slaveId?: string): Piece[] {
+  /** Takes out all that wait for the slaves that `isMeant` is true of. */
+  takeAll(isMeant: (slaveId: string) => boolean): Piece[] {
     const taken: Piece[] = [];
     for (const [key, lease] of [...this.#leases]) {
-      if (slaveId !== undefined && lease.slaveId !== slaveId) continue;
+      if (!isMeant(lease.slaveId)) continue;
       this.#leases.delete(key);
       taken.push(...lease.pieces);
     }
     return this.#taken(taken.sort(bySeq));
+  }
+
+  /** Whether any wait for slaves that `isMeant` is true of. */
+  some(isMeant: (slaveId: string) => boolean): boolean {
+    for (const { slaveId } of this.#leases.values()) if (isMeant(slaveId)) return true;
+    return false;
   }
 
   rewrite(change: (piece: Piece) => Piece): void {

@@ -29,6 +29,16 @@ export class Retries {
     return this.nextMs <= nowMs ? this.#heap.pop()!.piece : undefined;
   }
 
+  /** Takes out those that `isMeant` is true of. */
+  take(isMeant: (piece: Piece) => boolean): Piece[] {
+    const all = [...this.#heap];
+    const taken = all.filter(({ piece }) => isMeant(piece));
+    if (taken.length === 0) return [];
+    while (this.#heap.pop() !== undefined);
+    for (const retry of all) if (!isMeant(retry.piece)) this.#heap.push(retry);
+    return taken.map(({ piece }) => piece);
+  }
+
   rewrite(change: (piece: Piece) => Piece): void {
     this.#heap.rewrite((retry) => ({ ...retry, piece: change(retry.piece) }));
   }

@@ -5,9 +5,12 @@ import { bySeq, divide, type Piece } from "./piece.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { LeaseName } from "./types.ts";
 
+/** How many failed jobs are looked at for one that a slave with room may have. */
+const dueLooks = 32;
+
 /** Jobs that were handed out and are ready again, in four lines. */
 export class Returned {
-  /** Lost or released: leased in batches again. */
+  /** Lost or released, and never failed, or not by their own doing: leased in batches again. */
   readonly together = new Queue<Piece>();
   /** Failed, and their delay is over: leased one by one. */
   readonly due = new Queue<Piece>();
@@ -36,6 +39,49 @@ export class Returned {
     if (span.count === 1) return piece;
     queue.unshift({ ...piece, span: span.cut(span.seq + 1, span.end) });
     return { ...piece, span: span.cut(span.seq, span.seq + 1) };
+  }
+
+  /** Takes out those of a line of single jobs that `isMeant` is true of. */
+  take(queue: Queue<Piece>, isMeant: (piece: Piece) => boolean): Piece[] {
+    const taken: Piece[] = [];
+    queue.rewrite((piece) => {
+      if (!isMeant(piece)) return piece;
+      taken.push(piece);
+      return null;
+    });
+    for (const { span } of taken) this.count -= span.count;
+    return taken;
+  }
+
+  /** Takes the `at`th of the jobs that are to be leased together; there must be so many. */
+  takeTogether(at: number): Piece {
+    const pieces = [...this.together];
+    let before = 0;
+    const index = pieces.findIndex(({ span }) => (before += span.count) > at);
+    const piece = pieces[index]!;
+    const seq = piece.span.end - (before - at);
+    pieces.splice(index, 1, ...divide([piece], [seq, seq + 1]).rest);
+    refill(this.together, pieces);
+    this.count--;
+    return { ...piece, span: piece.span.cut(seq, seq + 1) };
+  }
+
+  /** Takes the first job of the line of failed ones, among some, that a slave with room may have. */
+  takeDue(mayGo: (piece: Piece) => boolean): Piece | undefined {
+    const skipped: Piece[] = [];
+    let found: Piece | undefined;
+    while (this.due.length > 0 && skipped.length < dueLooks) {
+      const piece = this.due.shift()!;
+      if (mayGo(piece)) {
+        found = piece;
+        break;
+      }
+      skipped.push(piece);
+    }
+    for (const piece of skipped.reverse()) this.due.unshift(piece);
+    if (found === undefined) return undefined;
+    this.due.unshift(found);
+    return this.takeOne(this.due);
   }
 
   /** Takes consecutive jobs of like histories from the front of `together`, which must not be empty. */

@@ -4,7 +4,9 @@ import { Dispatch } from "./dispatch.ts";
 import { Furthest } from "./furthest.ts";
 import { Jobs } from "./jobs.ts";
 import { Letters } from "./letters.ts";
-import { Outage } from "./outage.ts";
+import { Failures } from "./failures.ts";
+import { Health } from "./health.ts";
+import { Judge } from "./judge.ts";
 import { Patience } from "./patience.ts";
 import { boundOf, paceOf, reasonOf } from "./reason.ts";
 import { Saves } from "./saves.ts";
@@ -14,6 +16,7 @@ import { stateOf } from "./capture.ts";
 import { SourceState } from "./source_state.ts";
 import { settledOf, statusOf } from "./status.ts";
 import type {
+  DeadLetter,
   Effect,
   OperatorSettings,
   Outcome,
@@ -40,7 +43,9 @@ export class Run {
   readonly #operatorSettings: OperatorSettings;
   readonly #jobs: Jobs;
   readonly #sessions = new Sessions();
-  readonly #outage = new Outage();
+  readonly #health = new Health();
+  readonly #failures: Failures;
+  readonly #judge: Judge;
   readonly #saves = new Saves();
   readonly #letters: Letters;
   readonly #patience = new Patience();
@@ -67,7 +72,10 @@ export class Run {
     const jobs = this.#jobs = new Jobs(state, settings.bytesMax);
     const sessions = this.#sessions;
     this.#letters = new Letters(jobs, emit);
-    const answers = new Answers(settings, jobs, this.#outage, (letter) => this.#letters.add(letter));
+    const bury = (letter: DeadLetter) => this.#letters.add(letter);
+    const health = this.#health;
+    const failures = this.#failures = new Failures(nowMs);
+    const answers = new Answers(settings, { jobs, failures, health, bury });
     const { handedOut } = jobs.counters;
     this.#settings = settings;
     this.#operatorSettings = state?.settings ?? new Map();
@@ -77,10 +85,18 @@ export class Run {
     this.#progress = { atMs: nowMs, settled: this.#settled };
     this.#furthest = new Furthest(state, jobs, settings.digest);
     this.#source = new SourceState(jobs, this.#furthest, this.#atStart.isComplete, emit);
-    this.#paceParts = { jobs, sessions, outage: this.#outage, source: this.#source, bounds: this.#bounds };
-    const parts = { jobs, sessions, answers, patience: this.#patience };
+    this.#paceParts = { jobs, sessions, failures, health, source: this.#source, bounds: this.#bounds };
+    const parts = { jobs, sessions, answers, patience: this.#patience, health };
     this.#slaves = new Slaves(parts, settings, nowMs, emit);
-    this.#dispatch = new Dispatch(settings.masterId, jobs, sessions, this.#outage, emit);
+    const isOver = () => this.#source.mode !== "open" && this.#source.mode !== "waiting";
+    // behind a row that cannot be sent there may be more
+    const hasSourceEnded = () => isOver() && jobs.fresh.total === jobs.fresh.count;
+    const isSourceDry = () => isOver() || this.#fullBy !== null;
+    const sources = { hasSourceEnded, isSourceDry };
+    this.#judge = new Judge({ jobs, sessions, failures, health, ...sources, bury, emit }, settings);
+    const { around } = this.#judge;
+    const { masterId, random } = settings;
+    this.#dispatch = new Dispatch({ masterId, jobs, sessions, failures, health, around, random, emit });
     const spent = jobs.restoreAll(state?.stranded ?? [], settings.failuresMax, settings.reclaimMs > 0);
     for (const letter of spent) this.#letters.add(letter);
     this.#letters.send();
@@ -100,7 +116,8 @@ export class Run {
     this.#patience.note(nowMs);
     this.#noteBound(nowMs);
     if (this.#mode === "ended") return Infinity;
-    if (this.#slaves.endSilent(nowMs) > 0) this.#saves.version++;
+    if (this.#slaves.endSilent(nowMs) + this.#slaves.endStuck(nowMs) > 0) this.#saves.version++;
+    this.#slaves.endAbsences(nowMs);
     this.#slaves.endReclaims(nowMs);
     this.#jobs.makeDue(nowMs);
     this.#source.tick(nowMs);
@@ -166,6 +183,7 @@ export class Run {
       slaves: this.#sessions.count,
       settledNow,
       reason,
+      sick: [...this.#health.sick()],
       failures: this.#letters.groups,
     });
   }
@@ -209,6 +227,9 @@ export class Run {
       case "answered":
         this.#saves.version++;
         return this.#slaves.answered(session, event, nowMs);
+      case "excused":
+        this.#saves.version++;
+        return this.#judge.excuse(session.slaveId, event.jobs);
       case "leaving":
         return this.#slaves.leaving(session);
       case "left":
@@ -224,6 +245,7 @@ export class Run {
     this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
     this.#jobs.compact();
+    this.#judge.judge(nowMs, this.#patience.time(nowMs));
     this.#sink();
     this.#letters.send();
     const outcome = this.#mode === "ended" ? null : this.#outcomeNow(nowMs);
@@ -263,6 +285,9 @@ export class Run {
       const isQuiet = this.#jobs.leases.count === 0 && this.#jobs.burying === 0;
       return isQuiet || nowMs >= this.#graceEndsMs ? { kind: "stopped" } : null;
     }
+    if (this.#judge.isOutageTooLong(this.#patience.time(nowMs))) {
+      return { kind: "outage", message: this.#failures.message };
+    }
     if (this.#jobs.unsettled > 0) return null;
     const { mode, ignoredLast, message } = this.#source;
     if (mode === "ended" || ignoredLast) return { kind: "complete", ignoredLast };
@@ -283,7 +308,9 @@ export class Run {
       this.#jobs.retries.nextMs,
       this.#source.retryAtMs,
       this.#graceEndsMs,
-      this.#dispatch.nextProbeMs(nowMs),
+      this.#failures.wakeMs(this.#judge.around, nowMs),
+      this.#dispatch.nextRunMs(nowMs),
+      this.#patience.realMs(this.#judge.outageEndsMs),
     );
   }
 
@@ -317,4 +344,7 @@ export class Run {
   }
 }
 
-type SessionEvent = Extract<RunEvent, { kind: "heard" | "credit" | "answered" | "leaving" | "left" }>;
+type SessionEvent = Extract<
+  RunEvent,
+  { kind: "heard" | "credit" | "answered" | "excused" | "leaving" | "left" }
+>;

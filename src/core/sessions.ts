@@ -3,13 +3,14 @@ import type { SessionId } from "./types.ts";
 /**
  * One slave's connection, from `joined` to its end.
  *
- *   OPEN --leaving or stop--> DRAINING --> gone
- *    |  ^                        ^
- *    |  '-- its job ended --.    |
- *    '-- for one job alone --> RESERVED
+ *   QUARANTINED <-- fails everything -- OPEN --leaving or stop--> DRAINING --> gone
+ *        '------- one success ----------> |  ^                        ^
+ *                                         |  '-- its job ended --.    |
+ *                                         '-- for one job alone --> RESERVED
  *
  * - OPEN: gets leases as far as it has credit.
  * - RESERVED: gets nothing until it holds nothing, then one job, then is open again.
+ * - QUARANTINED: gets a probe now and then.
  * - DRAINING: gets nothing more.
  */
 export type Session = {
@@ -19,9 +20,11 @@ export type Session = {
   credit: number;
   /** Jobs leased to it and not answered. */
   held: number;
-  mode: "open" | "reserved" | "draining";
+  mode: "open" | "reserved" | "quarantined" | "draining";
   /** On the patient clock. */
   heardMs: number;
+  /** On the patient clock: when it last said how jobs ended, or was given some while it had none. */
+  movedMs: number;
   /** Number of the latest answer, and of the latest one known to be covered by a durable state. */
   answered: number;
   covered: number;
@@ -34,6 +37,7 @@ export class Sessions {
   #hungry = new Set<Session>();
   /** Those that are reserved. */
   readonly reserved: Set<Session> = new Set();
+  readonly quarantined: Set<Session> = new Set();
 
   get count(): number {
     return this.#all.size;
@@ -57,6 +61,7 @@ export class Sessions {
       held: 0,
       mode: "open",
       heardMs,
+      movedMs: heardMs,
       answered: 0,
       covered: 0,
     };
@@ -68,6 +73,7 @@ export class Sessions {
     this.#all.delete(session.id);
     this.#hungry.delete(session);
     this.reserved.delete(session);
+    this.quarantined.delete(session);
   }
 
   /** The next session to serve; another one than that of slave `avoid`, if there is one with credit. */
@@ -78,6 +84,21 @@ export class Sessions {
       second ??= session;
     }
     return second;
+  }
+
+  /** Whether a slave other than this one may get jobs, now or once it has credit. */
+  hasOther(slaveId: string): boolean {
+    for (const { mode, slaveId: other } of this.#all.values()) {
+      if (other !== slaveId && (mode === "open" || mode === "reserved")) return true;
+    }
+    return false;
+  }
+
+  /** Jobs that slaves in quarantine hold. */
+  get quarantinedHeld(): number {
+    let held = 0;
+    for (const session of this.quarantined) held += session.held;
+    return held;
   }
 
   /** Jobs that those with credit hold already. */
@@ -100,6 +121,8 @@ export class Sessions {
     else this.#hungry.delete(session);
     if (session.mode === "reserved") this.reserved.add(session);
     else this.reserved.delete(session);
+    if (session.mode === "quarantined") this.quarantined.add(session);
+    else if (this.quarantined.size > 0) this.quarantined.delete(session);
   }
 
   [Symbol.iterator](): IterableIterator<Session> {

@@ -3,6 +3,7 @@ import { creditMax } from "../base/wire_limits.ts";
 import { countOf, intersect, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Answers } from "./answers.ts";
+import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import { type Lease, leaseKey } from "./lease_table.ts";
 import type { Patience } from "./patience.ts";
@@ -13,6 +14,12 @@ import type { Effect, LeaseJobs, LeaseName, RunEvent, RunSettings, SessionEnd } 
 type Joined = Extract<RunEvent, { kind: "joined" }>;
 type Answered = Extract<RunEvent, { kind: "answered" }>;
 
+/** A slave whose connection closed while a job ran there alone. On the patient clock: until when it may come back. */
+type Absence = Readonly<{ slaveName: string; untilMs: number; at: string }>;
+
+/** Of a slave that says nothing of its jobs for two of its timeouts and so much more, nothing is to be expected. */
+const stuckMs = 10_000;
+
 /** What becomes of leases when slaves come, answer, fall silent and go. */
 export class Slaves {
   readonly #jobs: Jobs;
@@ -22,6 +29,10 @@ export class Slaves {
   readonly #silenceMs: number;
   /** So long without a byte, a beat is overdue. */
   readonly #quietMs: number;
+  /** So long without an answer of a slave that has jobs, though each may take but `--timeout`: it is stuck. */
+  readonly #stuckMs: number;
+  readonly #health: Health;
+  readonly #absences = new Map<string, Absence>();
   readonly #emit: (effect: Effect) => void;
   /**
    * On the patient clock: when jobs stop waiting for the slaves that had them. Infinity while nobody is heard: then
@@ -37,8 +48,11 @@ export class Slaves {
   #isInDoubt = false;
 
   constructor(
-    parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience },
-    { heartbeatMs, reclaimMs, masterId }: Pick<RunSettings, "heartbeatMs" | "reclaimMs" | "masterId">,
+    parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience; health: Health },
+    { heartbeatMs, reclaimMs, timeoutMs, masterId }: Pick<
+      RunSettings,
+      "heartbeatMs" | "reclaimMs" | "timeoutMs" | "masterId"
+    >,
     nowMs: number,
     emit: (effect: Effect) => void,
   ) {
@@ -47,6 +61,8 @@ export class Slaves {
     this.#answers = parts.answers;
     this.#patience = parts.patience;
     this.#masterId = masterId;
+    this.#health = parts.health;
+    this.#stuckMs = timeoutMs === 0 ? Infinity : 2 * timeoutMs + silentHeartbeatsMax * heartbeatMs + stuckMs;
     this.#reclaimEndsMs = nowMs + reclaimMs;
     this.#silenceMs = silentHeartbeatsMax * heartbeatMs;
     this.#quietMs = (silentHeartbeatsMax - 1) * heartbeatMs;
@@ -59,6 +75,8 @@ export class Slaves {
     const heardMs = this.#patience.time(nowMs);
     if (this.#reclaimEndsMs === Infinity) this.#reclaimEndsMs = heardMs + this.#silenceMs;
     const session = this.#sessions.add(id, slaveId, slaveName, heardMs);
+    this.#health.join(slaveId, slaveName);
+    this.#absences.delete(slaveId);
     this.#judgeAtMs = Math.min(this.#judgeAtMs, heardMs + this.#silenceMs);
     const kept = merged(held).map(({ lease, jobs }) => this.#reclaim(session, lease, jobs)).filter((
       { jobs },
@@ -66,10 +84,11 @@ export class Slaves {
     for (const older of [...this.#sessions]) {
       if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced");
     }
-    this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll(slaveId));
+    this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll((waited) => waited === slaveId));
     this.#countForgotten(joined);
     this.#emit({ kind: "keep", session: id, leases: kept });
-    this.#sessions.change(session, { credit, held: this.#jobs.leases.heldBy(id) });
+    const mode = this.#health.isQuarantined(slaveId) ? "quarantined" : "open";
+    this.#sessions.change(session, { credit, held: this.#jobs.leases.heldBy(id), mode });
     return session;
   }
 
@@ -123,7 +142,9 @@ export class Slaves {
     const lease = this.#jobs.leases.find(answer.lease);
     if (lease === undefined || lease.session !== session.id) return;
     const before = lease.count;
-    this.#answers.apply(lease, answer, { session, nowMs, at });
+    const { slaveId, slaveName } = session;
+    this.#answers.apply(lease, answer, { slaveId, slaveName, nowMs, at });
+    if (lease.count < before) session.movedMs = this.#patience.time(nowMs);
     const wasAlone = lease.alone === "in slave" && lease.count === 0;
     const held = session.held - (before - lease.count);
     this.#sessions.change(
@@ -141,18 +162,51 @@ export class Slaves {
     this.#emit({ kind: "drain", session: session.id });
   }
 
-  /** The connection is gone: what it holds is ready again at once. Only one that closed may charge a job. */
+  /**
+   * The connection is gone: what it holds is ready again at once. But for a job that ran alone there, if it closed: that
+   * may have ended the slave's process. It waits whether the slave comes back.
+   */
   left(session: Session, how: SessionEnd, at: string, nowMs: number): void {
     if (how === "closed") {
       for (const lease of this.#jobs.leases.ofSession(session.id)) {
-        if (lease.alone === "in slave") this.#answers.crashWithSlave(lease, { session, nowMs, at });
+        if (lease.alone !== "in slave") continue;
+        this.#jobs.hold(lease);
+        const untilMs = this.#patience.time(nowMs) + this.#silenceMs;
+        this.#absences.set(session.slaveId, { slaveName: session.slaveName, untilMs, at });
       }
     }
     this.#remove(session, how);
   }
 
+  /** Slaves that are not back: what ran alone there is charged with their end. */
+  endAbsences(nowMs: number): void {
+    if (this.#absences.size === 0 || !this.#patience.mayJudge(nowMs)) return;
+    const time = this.#patience.time(nowMs);
+    for (const [slaveId, { slaveName, untilMs, at }] of this.#absences) {
+      if (time < untilMs) continue;
+      this.#absences.delete(slaveId);
+      for (const piece of this.#jobs.reclaims.takeAll((waited) => waited === slaveId)) {
+        this.#answers.crashWithSlave(piece, { slaveId, slaveName, nowMs, at });
+      }
+    }
+  }
+
+  /** Ends sessions that beat, but say nothing of their jobs although no attempt may take so long. Returns how many. */
+  endStuck(nowMs: number): number {
+    if (this.#stuckMs === Infinity || !this.#patience.mayJudge(nowMs)) return 0;
+    const time = this.#patience.time(nowMs);
+    let count = 0;
+    for (const session of [...this.#sessions]) {
+      if (session.held === 0) session.movedMs = time;
+      if (time - session.movedMs < this.#stuckMs) continue;
+      this.#end(session, "stuck");
+      count++;
+    }
+    return count;
+  }
+
   /** Ends a session from our side: nobody is charged for that. */
-  #end(session: Session, how: "silent" | "replaced"): void {
+  #end(session: Session, how: "silent" | "replaced" | "stuck"): void {
     this.#remove(session, how);
     this.#emit({ kind: "close", session: session.id, how });
   }
@@ -168,7 +222,10 @@ export class Slaves {
 
   #remove(session: Session, how: SessionEnd): void {
     this.#sessions.remove(session);
-    const isLost = how === "closed" || how === "silent";
+    if (![...this.#sessions].some(({ slaveId }) => slaveId === session.slaveId)) {
+      this.#health.leave(session.slaveId);
+    }
+    const isLost = how === "closed" || how === "silent" || how === "stuck";
     for (const lease of this.#jobs.leases.ofSession(session.id)) this.#jobs.lose(lease, isLost);
   }
 
@@ -196,13 +253,16 @@ export class Slaves {
   endReclaims(nowMs: number): void {
     const { reclaims } = this.#jobs;
     if (reclaims.count === 0 || !this.#patience.mayJudge(nowMs)) return;
-    if (this.#patience.time(nowMs) >= this.#reclaimEndsMs) this.#jobs.giveUpWaiting(reclaims.takeAll());
+    if (this.#patience.time(nowMs) < this.#reclaimEndsMs) return;
+    this.#jobs.giveUpWaiting(reclaims.takeAll((slaveId) => !this.#absences.has(slaveId)));
   }
 
   /** When `endSilent` or `endReclaims` may have something to do, in real time; Infinity if only an event can tell. */
   get nextWakeMs(): number {
-    const reclaimEndsMs = this.#jobs.reclaims.count > 0 ? this.#reclaimEndsMs : Infinity;
-    const wakeMs = Math.min(this.#judgeAtMs, reclaimEndsMs);
+    const { reclaims } = this.#jobs;
+    const isWaitedFor = reclaims.count > 0 && reclaims.some((slaveId) => !this.#absences.has(slaveId));
+    let wakeMs = Math.min(this.#judgeAtMs, isWaitedFor ? this.#reclaimEndsMs : Infinity);
+    for (const { untilMs } of this.#absences.values()) wakeMs = Math.min(wakeMs, untilMs);
     return wakeMs === Infinity ? Infinity : this.#patience.realMs(wakeMs);
   }
 }

@@ -114,7 +114,7 @@ export type Answer = Readonly<{
 }>;
 
 /** How a session ended. Only `closed` may charge a job that ran alone. */
-export type SessionEnd = "closed" | "silent" | "drained" | "replaced";
+export type SessionEnd = "closed" | "silent" | "drained" | "replaced" | "stuck";
 
 /** What the shell tells the core. Times come beside the event, as `nowMs` of a monotonic clock. */
 export type RunEvent =
@@ -142,6 +142,8 @@ export type RunEvent =
   | Readonly<{ kind: "credit"; session: SessionId; credit: number }>
   /** `number` counts the answers of a session from 1; `at` is the wall clock in ISO 8601. */
   | Readonly<{ kind: "answered"; session: SessionId; number: number; answer: Answer; at: string }>
+  /** The failures that the slave said last of these jobs were its worker's doing. */
+  | Readonly<{ kind: "excused"; session: SessionId; jobs: Ranges }>
   /** The slave drains: it takes nothing new. */
   | Readonly<{ kind: "leaving"; session: SessionId }>
   /** `at` is the wall clock in ISO 8601: a job that ran alone there may be charged. */
@@ -163,6 +165,8 @@ export type Effect =
     parts: readonly JobSpan[];
     attempt: number;
     alone: Alone;
+    /** It tests whether anything succeeds at low load. */
+    probe: boolean;
   }>
   /** Answer to `joined`: the jobs the slave may keep, of those it named. The rest it drops. */
   | Readonly<{ kind: "keep"; session: SessionId; leases: readonly LeaseJobs[] }>
@@ -183,6 +187,12 @@ export type Effect =
   /** The run is over for this start; the last effect. The shell saves once more, dismisses the slaves, leaves. */
   | Readonly<{ kind: "end"; outcome: Outcome }>;
 
+/** What a test at low load is made with: a job that failed before, or one that was not tried yet. */
+export type ProbeKind = "failed" | "untried";
+
+/** Why a lease is a probe: it is of a test, or of a slave in quarantine. */
+export type Probe = ProbeKind | "quarantine";
+
 /** Whether a batch runs beside others, in a worker of its own, or in a slave of its own. */
 export type Alone = "no" | "in worker" | "in slave";
 
@@ -190,6 +200,8 @@ export type Outcome =
   /** Every job is settled and the source ended. `ignoredLast`: nothing was handed out, for the source started over. */
   | Readonly<{ kind: "complete"; ignoredLast: boolean }>
   | Readonly<{ kind: "stopped" }>
+  /** Nothing succeeded for longer than it may. */
+  | Readonly<{ kind: "outage"; message: string }>
   | Readonly<{ kind: "source failed"; message: string }>;
 
 /** An attempt that failed, and what becomes of its job: for whoever follows single jobs. */
@@ -218,6 +230,12 @@ export type RunSettings = Readonly<{
   backoffMs: number;
   heartbeatMs: number;
   graceMs: number;
+  /** Longest one attempt may take; 0 if there is no such limit. */
+  timeoutMs: number;
+  /** How long everything may fail before the run stops; Infinity: for ever. */
+  maxOutageMs: number;
+  /** The same where nothing but failed jobs is left: then they are taken for bad. */
+  maxOutageAtEndMs: number;
   /** How long stranded leases wait for the slaves that held them. 0 under `run`. */
   reclaimMs: number;
   /** In [0, 1); for jitter. */
@@ -250,6 +268,8 @@ export type RunStatus = Readonly<{
   slaves: number;
   /** The reason for the speed. */
   reason: string;
+  /** Slaves that fail everything while others do not, and what they fail with. */
+  sick: readonly Readonly<{ name: string; message: string }>[];
   /** Dead letters of this start, grouped by message. */
   failures: readonly Readonly<{ message: string; count: number }>[];
 }>;

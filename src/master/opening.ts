@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { sha256 } from "../base/digest.ts";
 import { ConnectError } from "../base/errors.ts";
 import { silentHeartbeatsMax } from "../base/limits.ts";
+import { maxOutageAtEndMsDefault } from "../base/run_limits.ts";
 import type { RunSettings, RunState } from "../core/types.ts";
 import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
 import { features } from "../protocol/handshake.ts";
@@ -66,9 +67,11 @@ export function toWelcome(
 }
 
 export function toSettings(options: MasterOptions, masterId: string): RunSettings {
-  const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs } = options;
-  const settings = { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs };
-  return { masterId, ...settings, random, digest: sha256 };
+  const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs } = options;
+  const settings = { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs };
+  const maxOutageMs = options.maxOutageMs ?? Infinity;
+  const maxOutageAtEndMs = options.maxOutageMs ?? maxOutageAtEndMsDefault;
+  return { masterId, ...settings, maxOutageMs, maxOutageAtEndMs, random, digest: sha256 };
 }
 
 export function toResumed(state: RunState | null): Resumed | null {

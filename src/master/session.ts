@@ -85,6 +85,7 @@ export class Session {
         this.notice = message.text;
         return;
       case "excused":
+        return this.#tell({ kind: "excused", session: this.id, jobs: message.jobs });
       case "late":
       case "bye":
       case "beat":
@@ -211,7 +212,7 @@ const none: Ranges = [];
 /** In place of the jobs, which are sent as the parts they are. */
 const inParts = new Uint8Array(0);
 
-function toLeaseMessage({ lease, parts, attempt, alone }: LeaseEffect): MasterMessage {
+function toLeaseMessage({ lease, parts, attempt, alone, probe }: LeaseEffect): MasterMessage {
   const count = parts.reduce((sum, part) => sum + part.count, 0);
   return {
     kind: "lease",
@@ -220,7 +221,7 @@ function toLeaseMessage({ lease, parts, attempt, alone }: LeaseEffect): MasterMe
     count,
     attempt,
     alone,
-    probe: false,
+    probe,
     jobs: inParts,
   };
 }

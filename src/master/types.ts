@@ -28,6 +28,8 @@ export type MasterOptions = Readonly<{
   backoffMs: number;
   /** 0: none. */
   timeoutMs: number;
+  /** How long everything may fail; undefined: for ever, and 5 minutes where nothing but failed jobs is left. */
+  maxOutageMs: number | undefined;
   heartbeatMs: number;
   /** `auto`: as often as it costs little. */
   checkpointMs: number | "auto";

@@ -8,7 +8,8 @@ export type Ending = Readonly<{
   outcome:
     | Readonly<{ kind: "complete"; ignoredLast: boolean }>
     | Readonly<{ kind: "stopped" }>
-    | Readonly<{ kind: "source failed"; message: string }>;
+    | Readonly<{ kind: "source failed"; message: string }>
+    | Readonly<{ kind: "outage"; message: string }>;
   /** Set if the last state could not be saved. */
   saveError: string | undefined;
   /** Set if the program itself was at fault: nothing was saved since, on purpose. */
@@ -28,6 +29,8 @@ export type Ending = Readonly<{
   /** Settled by this start. */
   settledNow: number;
   elapsedMs: number;
+  /** Slaves that failed everything, and what they failed with. */
+  sick: readonly Readonly<{ name: string; message: string }>[];
   /** Dead letters of this start, by message. */
   failures: readonly Readonly<{ message: string; count: number }>[];
   /** Errors of this start that came after the end of their jobs; the first of them. */
@@ -58,6 +61,7 @@ export function summaryLines(ending: Ending): string[] {
     headline(ending),
     ...detail(ending),
     ...counts(ending),
+    ...sick(ending),
     ...failures(ending),
     ...late(ending),
     ...nextStep(ending),
@@ -138,6 +142,10 @@ function headline({ outcome, dead, late, saveError, fault, stoppedBy }: Ending):
       return `Stopped and saved.${stoppedBy === undefined ? "" : ` What ended it: ${printable(stoppedBy)}.`}`;
     case "source failed":
       return `Ended: ${printable(outcome.message.split("\n")[0]!, 1_000)}`;
+    case "outage":
+      return `Ended, saved: nothing succeeded for as long as --max-outage allows: ${
+        printable(outcome.message.split("\n")[0]!)
+      }`;
     case "complete":
       if (outcome.ignoredLast) {
         return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";
@@ -184,6 +192,12 @@ export function countLines(counted: Counted, stranded: number, unknown = killed)
     `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded${jobs}`,
     `  Repeated: ${least}${repeated}${why}`,
   ];
+}
+
+function sick({ sick }: Ending): string[] {
+  return sick.map(({ name, message }) =>
+    `  Slave ${printable(name)} failed everything: ${printable(message)}`
+  );
 }
 
 function failures({ failures, dead, deadPath }: Ending): string[] {

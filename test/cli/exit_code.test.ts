@@ -19,6 +19,7 @@ const status: RunStatus = {
   stranded: 0,
   slaves: 0,
   reason: "",
+  sick: [],
   failures: [],
 };
 const complete: Outcome = { kind: "complete", ignoredLast: false };

@@ -22,6 +22,9 @@ export const settings: RunSettings = {
   heartbeatMs: 5_000,
   graceMs: 30_000,
   reclaimMs: 15_000,
+  timeoutMs: 0,
+  maxOutageMs: Infinity,
+  maxOutageAtEndMs: 300_000,
   random: () => 0.5,
   digest: (bytes) => createHash("sha256").update(bytes).digest(),
 };

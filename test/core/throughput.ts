@@ -18,6 +18,9 @@ const settings: RunSettings = {
   heartbeatMs: 5000,
   graceMs: 30_000,
   reclaimMs: 0,
+  timeoutMs: 0,
+  maxOutageMs: Infinity,
+  maxOutageAtEndMs: 300_000,
   random: () => 0.5,
   digest: (bytes) => createHash("sha256").update(bytes).digest(),
 };

@@ -53,6 +53,7 @@ export async function start(
     jobsMax: 10_000,
     bytesMax: 64 << 20,
     failuresMax: 3,
+    maxOutageMs: undefined,
     backoffMs: 1,
     timeoutMs: 0,
     heartbeatMs: 5_000,

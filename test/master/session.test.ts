@@ -56,7 +56,15 @@ function block(...jobs: number[]) {
 }
 
 function lease(number: number, ...parts: JobSpan[]): LeaseEffect {
-  return { kind: "lease", session: 1, lease: { masterId: "m", number }, parts, attempt: 1, alone: "no" };
+  return {
+    kind: "lease",
+    session: 1,
+    lease: { masterId: "m", number },
+    parts,
+    attempt: 1,
+    alone: "no",
+    probe: false,
+  };
 }
 
 t.test("ready joins; answers and credit follow", async (t) => {

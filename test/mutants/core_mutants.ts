@@ -182,8 +182,9 @@ export const coreMutants: readonly Mutant[] = [
     name: "a retry goes to the slave at which the job failed, though another has credit",
     patches: [{
       file: "src/core/sessions.ts",
-      find: 'if (avoid === "" || session.slaveId !== avoid) return session;',
-      replace: "if (avoid.length >= 0) return session;",
+      find:
+        "    return this.#nowMs < avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;",
+      replace: "    return session;",
     }],
     checks: [
       test(
@@ -247,11 +248,128 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "an outage is charged to the jobs it hits",
     patches: [{
-      file: "src/core/outage.ts",
-      find: "    this.#isOn = true;",
-      replace: "    this.#isOn = false;",
+      file: "src/core/failures.ts",
+      find: "    return this.isEndgame;\n  }\n\n  get isNormal",
+      replace: "    return true;\n  }\n\n  get isNormal",
     }],
-    checks: [quickTest("core/run_outage", "a thousand jobs through ten seconds of outage: no dead letter")],
+    checks: [quickTest("core/failures", "an outage where failed jobs come back at once")],
+  },
+  {
+    name: "charges of an outage are not taken back",
+    patches: [{
+      file: "src/core/judge.ts",
+      find: '        jobs.takeBack("all");\n',
+      replace: "",
+    }],
+    checks: [quickTest("core/failures", "a service that admits 50 calls a second")],
+  },
+  {
+    name: "load comes back at once",
+    patches: [{
+      file: "src/core/opening.ts",
+      find: "    this.#limit = 1;\n",
+      replace: "    this.#limit = 1e9;\n",
+    }],
+    checks: [quickTest("core/failures", "a service that admits 50 calls a second")],
+  },
+  {
+    name: "what fails under load is no reason to pace starts",
+    patches: [{
+      file: "src/core/opening.ts",
+      find: "    if (isCut) this.#cut(nowMs);",
+      replace: "    if (isCut && nowMs < 0) this.#cut(nowMs);",
+    }],
+    checks: [quickTest("core/failures", "a service that admits 50 calls a second")],
+  },
+  {
+    name: "while load comes back, every failure is charged",
+    patches: [{
+      file: "src/core/opening.ts",
+      find: "    return isClean && ok >= sampleAttempts && ok >",
+      replace: "    return ok >= 0 || isClean && ok >= sampleAttempts && ok >",
+    }],
+    checks: [quickTest("core/failures", "an outage that comes and goes every 2 s")],
+  },
+  {
+    name: "tests draw untried jobs from the front only",
+    patches: [{
+      file: "src/core/dispatch.ts",
+      find: "    const at = Math.floor(this.#parts.random() * count);",
+      replace: "    const at = 0;",
+    }],
+    checks: [quickTest("core/failures", "a hole larger than what is in flight, drawn past")],
+  },
+  {
+    name: "bad rows are not known after a verdict",
+    patches: [{
+      file: "src/core/judge.ts",
+      find: "failures.knownBad.add(span.seq);",
+      replace: "void span;",
+    }],
+    checks: [quickTest("core/failures", "a hole of 300 bad rows")],
+  },
+  {
+    name: "no untried jobs are kept for a last test",
+    patches: [{
+      file: "src/core/failures.ts",
+      find: "    return Math.min(reserveMax,",
+      replace: "    return 0 * Math.min(reserveMax,",
+    }],
+    checks: [quickTest("core/failures", "90 % bad rows: nobody is quarantined")],
+  },
+  {
+    name: "a slave that fails everything is not quarantined",
+    patches: [{
+      file: "src/core/health.ts",
+      find: "      if (this.#isAlone(member)) return id;",
+      replace: '      if (this.#isAlone(member) && id === "") return id;',
+    }],
+    checks: [quickTest("core/failures", "a slave that fails at once beside a healthy one")],
+  },
+  {
+    name: "what a slave in quarantine was charged for is not taken back",
+    patches: [{
+      file: "src/core/judge.ts",
+      find: "      jobs.takeBack(charges);\n      jobs.exonerate",
+      replace: "      void charges;\n      jobs.exonerate",
+    }],
+    checks: [quickTest("core/failures", "the same with one attempt a job")],
+  },
+  {
+    name: "twenty failures in a row quarantine a slave",
+    patches: [{
+      file: "src/core/health.ts",
+      find: "chanceOf(bad, others.ok + others.bad, others.ok) <= sickChance",
+      replace: "bad > 0",
+    }],
+    checks: [quickTest("core/failures", "the same for four slaves")],
+  },
+  {
+    name: "the last jobs, all failed, are never taken for bad",
+    patches: [{
+      file: "src/core/judge.ts",
+      find: "    failures.isEndgame = true;\n",
+      replace: "",
+    }],
+    checks: [quickTest("core/failures", "a tail of bad rows ends after --max-outage")],
+  },
+  {
+    name: "a job whose attempts are spent is buried at once",
+    patches: [{
+      file: "src/core/answers.ts",
+      find: "    if (isCondemned && isSure) return",
+      replace: "    if (isCondemned) return",
+    }],
+    checks: [quickTest("core/failures", "an outage where failed jobs come back at once")],
+  },
+  {
+    name: "a lost slave's job that ran alone is charged although the slave is back",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "    this.#absences.delete(slaveId);\n    this.#judgeAtMs",
+      replace: "    this.#judgeAtMs",
+    }],
+    checks: [quickTest("core/failures", "a job that is lost with its slave's connection, alone there")],
   },
   {
     name: "a slave that left by itself is charged for the job that ran alone in it",

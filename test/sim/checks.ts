@@ -27,6 +27,11 @@ type Record = { begun: number; threw: number; deaths: number; isHandled: boolean
 
 /** Watches from outside and holds the run to its promises. Ids of jobs are their seqs. */
 export class Checks {
+  /** Whether the job of this number cannot be sent. */
+  readonly #isRow: (id: number) => boolean;
+  /** All of these, below the second. */
+  readonly #rows: number[] = [];
+  #rowsTo = 0;
   readonly #records: Record[] = [];
   /** What the dead-letter file holds. */
   readonly dead = new Map<number, DeadLetter>();
@@ -37,6 +42,10 @@ export class Checks {
   readonly #everLeased = new Set<number>();
   /** How many second runs the faults so far may have caused. */
   #repeatsAllowed = 0;
+
+  constructor(isRow: (id: number) => boolean) {
+    this.#isRow = isRow;
+  }
 
   record(id: number): Record {
     return this.#records[id] ??= { begun: 0, threw: 0, deaths: 0, isHandled: false, isFatal: false };
@@ -56,14 +65,15 @@ export class Checks {
     );
     this.#leasedTo.set(seq, { session, lease: leaseKey(name), alone });
     this.#everLeased.add(seq);
-    // Before it are jobs that were leased, and rows that are on record: no row is passed over before it is.
+    // No row before it is passed over before it is on record.
     this.#allBefore(seq, `job ${seq} is leased`);
   }
 
   #allBefore(seq: number, what: string): void {
-    for (let before = 0; before < seq; before++) {
-      const isDealtWith = this.#everLeased.has(before) || this.dead.has(before);
-      check(isDealtWith, "I13", () => `${what}, but ${before} before it was neither leased nor buried`);
+    for (; this.#rowsTo < seq; this.#rowsTo++) if (this.#isRow(this.#rowsTo)) this.#rows.push(this.#rowsTo);
+    for (const row of this.#rows) {
+      if (row >= seq) return;
+      check(this.dead.has(row), "I13", () => `${what}, but row ${row} before it is not buried`);
     }
   }
 

@@ -16,6 +16,7 @@ const ending: Ending = {
   settledNow: 8,
   elapsedMs: 4_000,
   late: { count: 0, errors: [] },
+  sick: [],
   failures: [],
   deadPath: "/d/posts.dead.ndjson",
   resumeCommand: "taskmaster master posts.ts",

@@ -1,0 +1,416 @@
+import {
+  endgamePauseMs,
+  failureWindow,
+  failureWindowShare,
+  lastVerdictChance,
+  outagePauseGrowth,
+  outagePauseMsMax,
+  outagePauseMsMin,
+  outageProbes,
+  probesMax,
+  quietMs,
+  reserveGood,
+  reserveMax,
+  retestGap,
+  retestGapMax,
+  slowProbeMs,
+  tailAttempts,
+  testSettleMs,
+  verdictChance,
+} from "../base/run_limits.ts";
+import { chanceOf } from "./chance.ts";
+import { Opening } from "./opening.ts";
+import type { ProbeKind } from "./types.ts";
+
+/** What judging needs to know of the run. All counts are of jobs. */
+export interface Surroundings {
+  /** Leased to slaves that are not quarantined, probes included. */
+  readonly inFlight: number;
+  readonly probing: number;
+  /** Never failed, and not leased. */
+  readonly untried: number;
+  /** Failed, not leased, and not known as bad. */
+  readonly suspects: number;
+  readonly condemned: number;
+  /** Nothing is leased, ready or delayed, but for jobs kept in reserve. */
+  readonly isIdle: boolean;
+  /** The source has nothing more to give, or nothing before others are settled. */
+  readonly isSourceDry: boolean;
+  /** The source has nothing more to give. */
+  readonly hasSourceEnded: boolean;
+  /** All untried jobs that are left are kept for a test. */
+  readonly isReserveKept: boolean;
+}
+
+/**
+ * `world`: charges are taken back, and load comes back slowly. `rows`: charges stand, jobs that failed are known as
+ * bad. `none`: there is nothing to test any more.
+ */
+export type Verdict = "world" | "rows" | "none";
+
+/**
+ * Tells whose fault failures are: the rows', or the world's (an outage, an overload). Counting alone cannot tell; a test
+ * at low load can. Slaves that fail everything are judged before, and left out of this (`Health`).
+ *
+ *             a quarter of the last 100 attempts failed
+ *   NORMAL ---------------------------------------------> TESTING <---- nothing succeeds any more ----.
+ *     ^  ^                                                 |  |                                        |
+ *     |  '--- rows: of the failed ones none succeeds ------'  '-- world: one that failed succeeds --> OPENING
+ *     |            but of the untried ones many                                                       |
+ *     '------------------------ slaves have all they can take ---------------------------------------'
+ *
+ * - NORMAL: every failure is charged.
+ * - TESTING: once what runs has ended (a second at most), only probes are leased, few at a time: by turns a job that
+ *   failed and one that was not tried yet, drawn from all there are. While nothing succeeds, that is an outage: then
+ *   probes come less and less often, until one succeeds. Nothing is charged.
+ * - OPENING: see `Opening`.
+ *
+ * A job whose attempts are spent is not buried at once, see `Condemned`.
+ */
+export class Failures {
+  mode: "normal" | "testing" | "opening" = "normal";
+  /** What the latest failure said. */
+  message = "";
+  readonly opening = new Opening();
+  /** Jobs that a verdict called bad, by seq: their failures tell nothing about the world. */
+  readonly knownBad = new Set<number>();
+  readonly #window = new Window();
+  /** No test before so many attempts have ended, unless more fail than at the last verdict. */
+  #gateAt = 0;
+  #gap = retestGap;
+  #shareAtTest = 1;
+  /** A test blamed the rows, and no later one the world. */
+  #areRowsBad = false;
+  /** Jobs that had failed, and succeeded at another try since the last verdict. */
+  #recovered = 0;
+  #test = new Test(0, false);
+  #testedFrom: "normal" | "opening" = "normal";
+  /** On the patient clock: since when nothing succeeds; Infinity if something does. */
+  failingSinceMs = Infinity;
+  /** Only failed jobs are left, and nothing succeeded for long: they are taken for bad, and charged. */
+  isEndgame = false;
+  #failedSinceSuccess = 0;
+  /** When an attempt ended last. */
+  #activeMs: number;
+
+  constructor(nowMs: number) {
+    this.#activeMs = nowMs;
+  }
+
+  get isNormal(): boolean {
+    return this.mode === "normal";
+  }
+
+  /** Nothing succeeds, not even at low load. */
+  get isOutage(): boolean {
+    return this.mode === "testing" && this.#test.isFruitless;
+  }
+
+  /** Attempts ended well. `recovered` of them were of jobs that had failed before. */
+  succeeded(
+    count: number,
+    recovered: number,
+    probe: ProbeKind | null,
+    leasedMs: number,
+    nowMs: number,
+  ): void {
+    this.#activeMs = nowMs;
+    this.#failedSinceSuccess = 0;
+    this.#window.succeeded(count);
+    this.#recovered += recovered;
+    if (this.mode === "opening") this.opening.succeeded(count, recovered, leasedMs, nowMs);
+    if (this.mode !== "testing") return;
+    this.#test.ended(probe, true, nowMs);
+    this.failingSinceMs = Infinity;
+    this.isEndgame = false;
+  }
+
+  /** An attempt failed; `isRetry`: the job had failed before. Returns whether it is to be charged. */
+  failed(
+    { seq, isRetry, probe, leasedMs }: Readonly<
+      { seq: number; isRetry: boolean; probe: ProbeKind | null; leasedMs: number }
+    >,
+    message: string,
+    nowMs: number,
+  ): boolean {
+    this.#activeMs = nowMs;
+    this.message = message;
+    const isKnown = this.knownBad.has(seq);
+    if (!isKnown) this.#failedSinceSuccess++;
+    // where the rows are bad, those that failed before do so again, and in the end there are no others
+    if (!isKnown && !(isRetry && this.#areRowsBad)) this.#window.failed(seq);
+    if (this.mode === "opening") return this.opening.failed(seq, isRetry, isKnown, leasedMs, nowMs);
+    if (this.mode === "normal") return true;
+    this.#test.ended(probe, false, nowMs);
+    return this.isEndgame;
+  }
+
+  /** Whether a test with it would tell nothing. */
+  isKnownBad(seq: number): boolean {
+    return this.knownBad.has(seq) && !this.isEndgame;
+  }
+
+  /** The job is settled, or on its way to the dead letters. */
+  forget(seq: number): void {
+    this.knownBad.delete(seq);
+    this.opening.forget(seq);
+  }
+
+  /**
+   * Where many fail, at the end nothing may be left that did not: so many of the last untried jobs are kept for a test, so
+   * that some of them succeed, unless it is an outage.
+   */
+  get reserve(): number {
+    if (this.mode === "testing") return 0;
+    const share = this.mode === "opening" ? this.opening.baseline : this.#window.share;
+    if (this.mode === "normal" && (share < failureWindowShare || this.#window.isOfOneJob)) return 0;
+    return Math.min(reserveMax, Math.ceil(reserveGood / (1.001 - share)));
+  }
+
+  /** While everything fails, probes are to come at least so often. */
+  hurry(pauseMs: number): void {
+    this.#test.pauseMsMax = Math.min(outagePauseMsMax, pauseMs);
+  }
+
+  /** Call after each event. `patientMs` is the time on the patient clock. Returns a verdict if there is one. */
+  judge(around: Surroundings, nowMs: number, patientMs: number): Verdict | null {
+    switch (this.mode) {
+      case "normal":
+        if (this.#mustTest(around)) this.#beginTest(nowMs, patientMs);
+        return null;
+      case "opening":
+        if (
+          this.opening.isCollapsed || this.#failedSinceSuccess >= failureWindow || this.#mustTestLast(around)
+        ) {
+          this.#beginTest(nowMs, patientMs);
+        } else if (this.opening.isOver(nowMs)) this.#goOn(0);
+        return null;
+      case "testing":
+        return this.#judgeTest(around, nowMs, patientMs);
+      default:
+        return this.mode satisfies never;
+    }
+  }
+
+  /** Nothing that could tell more about condemned jobs will come, or not soon. */
+  isLastWord({ isIdle, isSourceDry, untried }: Surroundings, nowMs: number): boolean {
+    if (!isIdle || untried > 0) return false;
+    if (this.mode === "normal") return isSourceDry || nowMs - this.#activeMs >= quietMs;
+    return this.mode === "opening" && isSourceDry && this.#failedSinceSuccess < tailAttempts;
+  }
+
+  /** Which kind of job is to be probed with now; null if none. */
+  nextProbe(around: Surroundings, random: () => number, nowMs: number): ProbeKind | null {
+    if (this.mode !== "testing" || !this.#test.mayBegin(around, nowMs)) return null;
+    return this.#test.next(around, random, this.isEndgame);
+  }
+
+  probed(kind: ProbeKind, nowMs: number): void {
+    this.#test.began(kind, nowMs, this.isEndgame);
+  }
+
+  /** When something may have to be done though nothing happens. */
+  wakeMs({ condemned, probing }: Surroundings, nowMs: number): number {
+    if (this.mode === "testing") return this.#test.wakeMs(probing, nowMs);
+    if (this.mode === "opening") return this.opening.wakeMs(nowMs);
+    return condemned > 0 ? this.#activeMs + quietMs : Infinity;
+  }
+
+  #mustTest(around: Surroundings): boolean {
+    const { share, total } = this.#window;
+    if (share < failureWindowShare || this.#window.isOfOneJob) return false;
+    if (this.#mustTestLast(around)) return true;
+    if (around.isReserveKept && this.#areRowsBad) return false;
+    return total >= this.#gateAt || this.#isWorse(share) || this.#recovered >= 5;
+  }
+
+  /** What was kept for a test is to be used: all that failed had its attempts. */
+  #mustTestLast({ isReserveKept, isIdle, condemned }: Surroundings): boolean {
+    return isReserveKept && condemned > 0 && isIdle;
+  }
+
+  /** Whether clearly more fails than when the rows were blamed. */
+  #isWorse(share: number): boolean {
+    return this.#shareAtTest < 1 && share >= Math.min(1, this.#shareAtTest + 0.15);
+  }
+
+  /** Whether one success is enough to show that a job which failed before was bad: not where much fails, and why is not known. */
+  get isCalm(): boolean {
+    const share = this.#window.share;
+    return this.mode === "normal" &&
+      (share < failureWindowShare || (this.#areRowsBad && !this.#isWorse(share)));
+  }
+
+  #beginTest(nowMs: number, patientMs: number): void {
+    this.#shareAtTest = this.#window.share;
+    this.#test = new Test(nowMs, this.#failedSinceSuccess < tailAttempts);
+    this.#testedFrom = this.mode === "opening" ? "opening" : "normal";
+    this.mode = "testing";
+    this.failingSinceMs = patientMs;
+  }
+
+  #judgeTest(around: Surroundings, nowMs: number, patientMs: number): Verdict | null {
+    if (this.failingSinceMs === Infinity) this.failingSinceMs = patientMs;
+    const verdict = this.#test.verdict(around);
+    if (verdict !== null) this.#failedSinceSuccess = 0;
+    if (verdict === "world") {
+      this.mode = "opening";
+      this.opening.begin(nowMs);
+      this.knownBad.clear();
+      this.#gap = retestGap;
+      this.#shareAtTest = 1;
+      this.#areRowsBad = false;
+      this.#recovered = 0;
+      this.#window.clear();
+      this.isEndgame = false;
+    } else if (verdict !== null) {
+      if (verdict === "rows") this.#areRowsBad = true;
+      if (this.#testedFrom === "opening" && verdict !== "none") {
+        this.#goOn(0);
+        this.mode = "opening";
+        this.opening.goOn(nowMs);
+        return verdict;
+      }
+      const gap = this.#gap;
+      if (verdict === "rows") this.#gap = Math.min(retestGapMax, 2 * gap);
+      this.#goOn(gap);
+    }
+    return verdict;
+  }
+
+  #goOn(gap: number): void {
+    this.mode = "normal";
+    this.isEndgame = false;
+    this.failingSinceMs = Infinity;
+    this.#gateAt = this.#window.total + gap;
+    this.#recovered = 0;
+    this.#window.clear();
+  }
+
+  /** A slave turned out to be the reason: what was counted says nothing. */
+  slaveWasIt(): void {
+    if (this.mode === "testing") this.#goOn(0);
+    else this.#window.clear();
+  }
+}
+
+/** The last attempts that ended, those of jobs known as bad left out. */
+class Window {
+  /** Attempts that ended, ever. */
+  total = 0;
+  #from = 0;
+  #failures: { at: number; seq: number }[] = [];
+
+  succeeded(count: number): void {
+    this.total += count;
+  }
+
+  failed(seq: number): void {
+    this.#failures.push({ at: ++this.total, seq });
+    if (this.#failures.length > 2 * failureWindow) this.#drop();
+  }
+
+  /** The share that failed; 0 while there are too few attempts to tell. */
+  get share(): number {
+    if (this.#failures.length === 0 || this.total - this.#from < failureWindow) return 0;
+    this.#drop();
+    return this.#failures.length / failureWindow;
+  }
+
+  get isOfOneJob(): boolean {
+    const first = this.#failures[0]?.seq;
+    return this.#failures.every(({ seq }) => seq === first);
+  }
+
+  /** From here on, a whole window is needed again. */
+  clear(): void {
+    this.#failures = [];
+    this.#from = this.total;
+  }
+
+  #drop(): void {
+    const from = this.total - failureWindow;
+    if (this.#failures[0] === undefined || this.#failures[0].at > from) return;
+    this.#failures = this.#failures.filter(({ at }) => at > from);
+  }
+}
+
+/** One test at low load: what was tried so far, and what that says. */
+class Test {
+  readonly #startMs: number;
+  readonly #isShort: boolean;
+  #hasBegun = false;
+  readonly #failed = { ok: 0, bad: 0 };
+  readonly #untried = { ok: 0, bad: 0 };
+  /** Failures in a row. */
+  #inRow = 0;
+  #beganMs = -Infinity;
+  /** By how many more of the failed ones were probed than of the untried. */
+  #lead = 0;
+  #nextMs = 0;
+  /** Longest pause between two probes. */
+  pauseMsMax = outagePauseMsMax;
+
+  /** `isShort`: not much had failed since the last success. */
+  constructor(nowMs: number, isShort: boolean) {
+    this.#startMs = nowMs;
+    this.#isShort = isShort;
+  }
+
+  /** Nothing succeeds, of what is enough to say so. */
+  get isFruitless(): boolean {
+    return this.#inRow >= outageProbes;
+  }
+
+  /** Once what ran has ended, if that takes no longer than a second; then a probe at a time, more if they are slow. */
+  mayBegin({ inFlight, probing }: Surroundings, nowMs: number): boolean {
+    this.#hasBegun ||= inFlight === probing || nowMs - this.#startMs >= testSettleMs;
+    if (!this.#hasBegun || nowMs < this.#nextMs) return false;
+    return probing === 0 || (probing < probesMax && nowMs - this.#beganMs >= slowProbeMs);
+  }
+
+  /** By turns, but not in a fixed order: what is called may have a rhythm of its own. */
+  next({ untried, suspects }: Surroundings, random: () => number, isEndgame: boolean): ProbeKind | null {
+    if (suspects === 0) return untried > 0 ? "untried" : null;
+    if (untried === 0 || isEndgame) return "failed";
+    return this.#lead > 1 || (this.#lead > -2 && random() < 0.5) ? "untried" : "failed";
+  }
+
+  began(kind: ProbeKind, nowMs: number, isEndgame: boolean): void {
+    this.#beganMs = nowMs;
+    this.#lead += kind === "failed" ? 1 : -1;
+    if (isEndgame) this.#nextMs = nowMs + endgamePauseMs;
+    else if (this.isFruitless) {
+      const pauseMs = outagePauseMsMin * outagePauseGrowth ** (this.#inRow - outageProbes);
+      this.#nextMs = nowMs + Math.min(pauseMs, this.pauseMsMax);
+    }
+  }
+
+  /** A probe ended; null: something that was leased before the test. */
+  ended(kind: ProbeKind | null, isOk: boolean, nowMs: number): void {
+    if (kind === null) return;
+    const of = kind === "failed" ? this.#failed : this.#untried;
+    of[isOk ? "ok" : "bad"]++;
+    this.#inRow = isOk ? 0 : this.#inRow + 1;
+    if (isOk) this.#nextMs = nowMs;
+  }
+
+  verdict({ untried, suspects, probing, isSourceDry }: Surroundings): Verdict | null {
+    if (this.#failed.ok > 0) return "world";
+    const { ok, bad } = this.#untried;
+    const tested = this.#failed.bad;
+    const chance = ok === 0 ? 1 : chanceOf(tested, ok + bad, ok);
+    if (tested >= 3 && chance <= verdictChance) return "rows";
+    if (untried > 0 || probing > 0) return suspects > 0 || ok < 3 ? null : "none";
+    if (suspects === 0) return "none";
+    // there are no others left to compare with
+    const isEnd = this.#isShort && isSourceDry && tested >= 3;
+    return isEnd || chance <= lastVerdictChance ? "rows" : null;
+  }
+
+  wakeMs(probing: number, nowMs: number): number {
+    if (!this.#hasBegun) return this.#startMs + testSettleMs;
+    if (probing > 0) return probing < probesMax ? Math.max(nowMs + 1, this.#beganMs + slowProbeMs) : Infinity;
+    return this.#nextMs > nowMs ? this.#nextMs : Infinity;
+  }
+}

@@ -1,0 +1,199 @@
+import { healthAttempts, quarantineProbeMs, sickChance } from "../base/run_limits.ts";
+import { chanceOf } from "./chance.ts";
+
+/** Charges to take back, by seq. */
+export type Charges = ReadonlyMap<number, Readonly<{ failures: number; crashes: number }>>;
+
+/** Of one member since it joined, or since its last success where that is said. */
+type Record = {
+  name: string;
+  /** Attempts that failed in a row, several of the same job included. */
+  streak: number;
+  /** When the first of them failed. */
+  streakFromMs: number;
+  /** The job of the first of them, and whether there was another one. */
+  streakSeq: number;
+  isOfSeveral: boolean;
+  /** The latest attempts, in a ring: one more than when each was leased, negative if it failed; NaN where there is none. */
+  recent: Float64Array;
+  next: number;
+  /** When the latest of the attempts that succeeded here were leased. */
+  lastGoodLeaseMs: number;
+  charges: Map<number, { failures: number; crashes: number }>;
+  message: string;
+  isQuarantined: boolean;
+  nextProbeMs: number;
+};
+
+/**
+ * Tells which of several members that do the same work fails everything while others do not: slaves of a run, workers
+ * of a slave. What such a member failed says nothing about the jobs.
+ *
+ *          20 attempts in a row failed, meanwhile others succeeded
+ *     HEALTHY -----------------------------------------------> QUARANTINED
+ *        ^                      one success                         |
+ *        '----------------------------------------------------------'
+ *
+ * - HEALTHY: also all who are not known yet.
+ * - QUARANTINED: gets one probe a second, uncharged; its attempts count nowhere. What it was charged for since its last
+ *   success is taken back.
+ */
+export class Health {
+  #members = new Map<string, Record>();
+  /** What was leased before tells nothing: much failed everywhere. */
+  #sinceMs = -Infinity;
+
+  join(id: string, name: string): void {
+    const member = this.#members.get(id);
+    if (member !== undefined) member.name = name;
+    else this.#members.set(id, newRecord(name));
+  }
+
+  /** It is gone. One that was quarantined is known again if it comes back. */
+  leave(id: string): void {
+    if (!this.isQuarantined(id)) this.#members.delete(id);
+  }
+
+  has(id: string): boolean {
+    return this.#members.has(id);
+  }
+
+  isQuarantined(id: string): boolean {
+    return this.#members.get(id)?.isQuarantined ?? false;
+  }
+
+  /** Attempts succeeded at this member, which ends its quarantine. Times are 0 or more. */
+  succeeded(id: string, count: number, leasedMs: number): void {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    member.streak = 0;
+    if (member.charges.size > 0) member.charges.clear();
+    if (leasedMs > member.lastGoodLeaseMs) member.lastGoodLeaseMs = leasedMs;
+    const mark = 1 + Math.max(0, leasedMs);
+    if (count >= healthAttempts) member.recent.fill(mark);
+    else for (let i = 0; i < count; i++) note(member, mark);
+    member.isQuarantined = false;
+  }
+
+  /** An attempt failed there. */
+  failed(id: string, seq: number, message: string, leasedMs: number, nowMs: number): void {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    if (member.streak === 0) {
+      member.streakFromMs = nowMs;
+      member.streakSeq = seq;
+      member.isOfSeveral = false;
+    } else if (seq !== member.streakSeq) member.isOfSeveral = true;
+    member.streak++;
+    member.message = message;
+    note(member, -1 - Math.max(0, leasedMs));
+  }
+
+  /** What was charged for an attempt at this member: taken back if it turns out to fail everything. */
+  charged(id: string, seq: number, what: "failures" | "crashes"): void {
+    const charges = this.#members.get(id)?.charges;
+    if (charges === undefined) return;
+    const charge = charges.get(seq) ?? { failures: 0, crashes: 0 };
+    charge[what]++;
+    charges.set(seq, charge);
+  }
+
+  /** Much failed everywhere until now: whoever is sick shows it anew. */
+  startAnew(nowMs: number): void {
+    this.#sinceMs = nowMs;
+  }
+
+  /** Attempts in a row that failed there. */
+  streak(id: string): number {
+    return this.#members.get(id)?.streak ?? 0;
+  }
+
+  /** When the latest of the attempts that succeeded there were leased; -Infinity if none did. */
+  lastGoodLeaseMs(id: string): number {
+    return this.#members.get(id)?.lastGoodLeaseMs ?? -Infinity;
+  }
+
+  /** A member that is to be quarantined now; null if there is none. */
+  findSick(): string | null {
+    for (const [id, member] of this.#members) {
+      if (member.isQuarantined || member.streak < healthAttempts || !member.isOfSeveral) continue;
+      if (this.#isAlone(member)) return id;
+    }
+    return null;
+  }
+
+  /** Returns what it was charged for since its last success, which is to be taken back, and why it is sick. */
+  quarantine(id: string, nowMs: number): { charges: Charges; name: string; message: string } {
+    const member = this.#members.get(id)!;
+    member.isQuarantined = true;
+    member.nextProbeMs = nowMs;
+    const { charges, name, message } = member;
+    member.charges = new Map();
+    return { charges, name, message };
+  }
+
+  nextProbeMs(id: string): number {
+    return this.#members.get(id)?.nextProbeMs ?? Infinity;
+  }
+
+  probed(id: string, nowMs: number): void {
+    const member = this.#members.get(id);
+    if (member !== undefined) member.nextProbeMs = nowMs + quarantineProbeMs;
+  }
+
+  /** Those that are quarantined, and what each failed with last. */
+  *sick(): IterableIterator<{ name: string; message: string }> {
+    for (const { isQuarantined, name, message } of this.#members.values()) {
+      if (isQuarantined) yield { name, message };
+    }
+  }
+
+  /**
+   * Whether it fails alone: of what was leased since its streak began, it failed all, and others, of those that do
+   * succeed in something, so little that this is no chance.
+   */
+  #isAlone(member: Record): boolean {
+    const fromMs = Math.max(member.streakFromMs, this.#sinceMs);
+    const { bad } = countSince(member.recent, fromMs);
+    const others = { ok: 0, bad: 0 };
+    for (const other of this.#members.values()) {
+      if (other === member || other.isQuarantined || other.streak >= healthAttempts) continue;
+      const since = countSince(other.recent, fromMs);
+      others.ok += since.ok;
+      others.bad += since.bad;
+    }
+    return others.ok > 0 && chanceOf(bad, others.ok + others.bad, others.ok) <= sickChance;
+  }
+}
+
+function newRecord(name: string): Record {
+  return {
+    name,
+    streak: 0,
+    streakFromMs: 0,
+    streakSeq: -1,
+    isOfSeveral: false,
+    recent: new Float64Array(healthAttempts).fill(NaN),
+    next: 0,
+    lastGoodLeaseMs: -Infinity,
+    charges: new Map(),
+    message: "",
+    isQuarantined: false,
+    nextProbeMs: Infinity,
+  };
+}
+
+function note(member: Record, mark: number): void {
+  member.recent[member.next] = mark;
+  member.next = (member.next + 1) % healthAttempts;
+}
+
+/** Of the attempts in a ring, those that were leased then or later. */
+function countSince(recent: Float64Array, fromMs: number): { ok: number; bad: number } {
+  let [ok, bad] = [0, 0];
+  for (const mark of recent) {
+    if (mark - 1 >= fromMs && mark > 0) ok++;
+    else if (-mark - 1 >= fromMs && mark < 0) bad++;
+  }
+  return { ok, bad };
+}

@@ -1,0 +1,224 @@
+import { printable } from "../base/printable.ts";
+import type { Sentence } from "./condemned.ts";
+import type { Failures, Surroundings } from "./failures.ts";
+import { headline } from "./headline.ts";
+import type { Health } from "./health.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Sessions } from "./sessions.ts";
+import type { DeadLetter, Effect, RunSettings } from "./types.ts";
+import type { Ranges } from "../base/ranges.ts";
+import { includes } from "../base/range_set.ts";
+
+type Parts = Readonly<{
+  jobs: Jobs;
+  sessions: Sessions;
+  failures: Failures;
+  health: Health;
+  /** Whether the source has nothing more to give, or nothing before others are settled. */
+  isSourceDry: () => boolean;
+  hasSourceEnded: () => boolean;
+  bury: (letter: DeadLetter) => void;
+  emit: (effect: Effect) => void;
+}>;
+
+/**
+ * Carries out what is found about failures: slaves first (`Health`), then the world (`Failures`), then the jobs whose
+ * attempts are spent (`Condemned`).
+ */
+export class Judge {
+  readonly #parts: Parts;
+  readonly #limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">;
+  readonly around: Surroundings;
+  #hasToldOutage = false;
+
+  constructor(parts: Parts, limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">) {
+    this.#parts = parts;
+    this.#limits = limits;
+    this.around = new Around(parts);
+  }
+
+  /** After each event. `patientMs` is the time on the patient clock. */
+  judge(nowMs: number, patientMs: number): void {
+    this.#judgeSlaves(nowMs);
+    const { failures, jobs, health } = this.#parts;
+    switch (failures.judge(this.around, nowMs, patientMs)) {
+      case "world":
+        jobs.takeBack("all");
+        health.startAnew(nowMs);
+        this.#acquit(jobs.condemned.take());
+        break;
+      case "rows":
+        for (const line of [jobs.retries, jobs.returned.due, jobs.condemned]) {
+          for (const { span } of line) failures.knownBad.add(span.seq);
+        }
+        this.#convict(jobs.condemned.take());
+        break;
+    }
+    this.#tellOutage();
+    if (jobs.condemned.count > 0) this.#judgeCondemned(nowMs);
+  }
+
+  /** Everything fails for longer than it may. Where nothing but failed jobs is left, they are taken for bad instead. */
+  isOutageTooLong(patientMs: number): boolean {
+    const { failures, jobs } = this.#parts;
+    if (!failures.isOutage || failures.isEndgame) return false;
+    const forMs = patientMs - failures.failingSinceMs;
+    const { hasSourceEnded, untried } = this.around;
+    if (hasSourceEnded) this.#tryTheLast(untried, forMs);
+    if (!hasSourceEnded || untried > 0) return forMs >= this.#limits.maxOutageMs;
+    if (forMs < this.#limits.maxOutageAtEndMs) return false;
+    failures.isEndgame = true;
+    this.#convict(jobs.condemned.take());
+    return false;
+  }
+
+  /** Few are left that were not tried: all are, before it is too long. */
+  #tryTheLast(untried: number, forMs: number): void {
+    const { maxOutageMs, maxOutageAtEndMs } = this.#limits;
+    const pauseMs = (maxOutageAtEndMs - forMs) / (2 + 2 * untried);
+    this.#parts.failures.hurry(pauseMs >= (maxOutageMs === Infinity ? 200 : 20) ? pauseMs : Infinity);
+  }
+
+  /** When `isOutageTooLong` may answer otherwise, on the patient clock. */
+  get outageEndsMs(): number {
+    const { failures } = this.#parts;
+    if (!failures.isOutage || failures.isEndgame) return Infinity;
+    return failures.failingSinceMs + Math.min(this.#limits.maxOutageMs, this.#limits.maxOutageAtEndMs);
+  }
+
+  /** The slave says that a worker of its own was the reason why these jobs failed there. */
+  excuse(slaveId: string, seqs: Ranges): void {
+    const { jobs } = this.#parts;
+    const isMeant = ({ span, avoid }: { span: { seq: number }; avoid: { slaveId: string } | null }) =>
+      avoid?.slaveId === slaveId && includes(seqs, span.seq);
+    this.#acquit(jobs.condemned.take(({ piece }) => isMeant(piece)));
+    const charges = new Map<number, { failures: number; crashes: number }>();
+    for (const line of [jobs.retries, jobs.returned.due]) {
+      for (const piece of line) if (isMeant(piece)) charges.set(piece.span.seq, { failures: 1, crashes: 0 });
+    }
+    jobs.takeBack(charges);
+  }
+
+  #judgeSlaves(nowMs: number): void {
+    const { health, sessions, jobs, failures, emit } = this.#parts;
+    for (const session of [...sessions.quarantined]) {
+      if (health.isQuarantined(session.slaveId)) continue;
+      sessions.change(session, { mode: "open" });
+      emit({ kind: "warn", message: `Slave ${printable(session.slaveName)} succeeds again` });
+    }
+    for (let id = health.findSick(); id !== null; id = health.findSick()) {
+      const { charges, name, message } = health.quarantine(id, nowMs);
+      for (const session of sessions) {
+        if (session.slaveId === id && session.mode !== "draining") {
+          sessions.change(session, { mode: "quarantined" });
+        }
+      }
+      this.#acquit(jobs.condemned.takeOf(id));
+      jobs.takeBack(charges);
+      jobs.exonerate(id);
+      failures.slaveWasIt();
+      emit({
+        kind: "warn",
+        message:
+          `Slave ${printable(name)} fails everything: ${
+            printable(headline(message))
+          }. Others do not, so it ` +
+          "gets a probe a second until one succeeds, and no job is charged for it",
+      });
+    }
+  }
+
+  #judgeCondemned(nowMs: number): void {
+    const { failures, health, jobs: { condemned } } = this.#parts;
+    if (failures.isLastWord(this.around, nowMs)) return this.#convict(condemned.take());
+    for (const id of condemned.slaves) {
+      // its slave is gone, and can show no more whether it was well
+      if (!health.has(id)) this.#acquit(condemned.takeOf(id));
+      else if (failures.isCalm) {
+        const goodMs = health.lastGoodLeaseMs(id);
+        this.#convict(condemned.takeOf(id, ({ atMs }) => atMs <= goodMs));
+      }
+    }
+    if (failures.mode !== "opening") return;
+    this.#convict(condemned.take(({ mark }) => failures.opening.isConfirmed(mark) === true));
+    this.#acquit(condemned.take(({ mark }) => failures.opening.isConfirmed(mark) === false));
+  }
+
+  #convict(sentences: readonly Sentence[]): void {
+    const { jobs, failures, bury } = this.#parts;
+    for (const { piece, charged } of sentences) {
+      failures.forget(piece.span.seq);
+      bury(jobs.convict(piece, charged));
+    }
+  }
+
+  #acquit(sentences: readonly Sentence[]): void {
+    for (const sentence of sentences) this.#parts.jobs.acquit(sentence);
+  }
+
+  #tellOutage(): void {
+    const { failures, emit } = this.#parts;
+    if (failures.isOutage === this.#hasToldOutage) return;
+    this.#hasToldOutage = failures.isOutage;
+    if (!failures.isOutage) return;
+    emit({
+      kind: "warn",
+      message:
+        `Everything fails: ${
+          printable(headline(failures.message))
+        }. No job is charged while that lasts; a few are ` +
+        "tried now and then",
+    });
+  }
+}
+
+/** What is asked of the run to judge, as of now. */
+class Around implements Surroundings {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  get inFlight(): number {
+    return this.#parts.jobs.leases.count - this.#parts.sessions.quarantinedHeld;
+  }
+
+  get probing(): number {
+    return this.#parts.jobs.leases.probing;
+  }
+
+  get untried(): number {
+    return this.#parts.jobs.untried;
+  }
+
+  get suspects(): number {
+    const { jobs, failures } = this.#parts;
+    return jobs.suspects((seq) => failures.isKnownBad(seq));
+  }
+
+  get condemned(): number {
+    return this.#parts.jobs.condemned.count;
+  }
+
+  get isIdle(): boolean {
+    const { jobs, failures } = this.#parts;
+    const { leases, retries, reclaims, untried } = jobs;
+    if (leases.count + retries.count + reclaims.count + jobs.returnedFailed > 0) return false;
+    return untried === 0 || untried <= failures.reserve;
+  }
+
+  get isReserveKept(): boolean {
+    const { jobs, failures } = this.#parts;
+    const { reserve } = failures;
+    return reserve > 0 && jobs.untried <= reserve && this.isSourceDry;
+  }
+
+  get isSourceDry(): boolean {
+    return this.#parts.isSourceDry();
+  }
+
+  get hasSourceEnded(): boolean {
+    return this.#parts.hasSourceEnded();
+  }
+}

@@ -1,0 +1,434 @@
+import t, { type Test } from "tap";
+import { lostSessionsMax } from "../../src/base/limits.ts";
+import { chanceOf } from "../../src/core/chance.ts";
+import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
+import { TestRun } from "./fixture.ts";
+
+/** Whose fault failures are: each row is a world, and what must become of the jobs in it. */
+type Row = Readonly<{
+  name: string;
+  plan: () => FleetPlan;
+  isBad?: (job: number) => boolean;
+  secondsMax: number;
+  /** Attempts for each job, on average. */
+  callsMax?: number;
+  check?: (t: Test, result: FleetResult) => void;
+}>;
+
+const ms = 10;
+const quick = { backoffMs: 50 };
+const flaps = (nowMs: number) => Math.floor(nowMs / 2_000) % 2 === 0;
+const fails = (name: string) => (t: Test, { warnings }: FleetResult) =>
+  t.match(warnings.join("\n"), `Slave ${name} fails everything: no ${name.at(-1)}`);
+
+/** A plan around a service that admits so much, whoever calls. */
+function limited(
+  perSecond: number,
+  jobs: number,
+  slots: number[],
+  isBad = (_: number) => false,
+): () => FleetPlan {
+  return () => {
+    const admits = service(perSecond, perSecond);
+    const attempt: FleetPlan["attempt"] = (nowMs, _, job) => {
+      const { ms, ok } = admits(nowMs);
+      return { ms, ok: ok && !isBad(job) };
+    };
+    return { jobs, slots, attempt };
+  };
+}
+
+/** At most so many at once; the others are refused after 2 ms. */
+function crowded(): FleetPlan {
+  let ends: number[] = [];
+  const attempt = (nowMs: number) => {
+    ends = ends.filter((endMs) => endMs > nowMs);
+    if (ends.length >= 10) return { ms: 2, ok: false };
+    ends.push(nowMs + 50);
+    return { ms: 50, ok: true };
+  };
+  return { jobs: 2_000, slots: [40], attempt };
+}
+
+const rows: readonly Row[] = [
+  {
+    name: "all is well",
+    plan: () => ({ jobs: 1_000, slots: [2, 2], attempt: () => ({ ms, ok: true }) }),
+    secondsMax: 2.6,
+  },
+  {
+    name: "a few jobs, all bad, are no outage",
+    plan: () => ({ jobs: 3, slots: [4], attempt: () => ({ ms, ok: false }) }),
+    isBad: () => true,
+    secondsMax: 8,
+    callsMax: 3,
+  },
+  {
+    name: "one bad row is buried although it may be the beginning of an outage",
+    plan: () => ({ jobs: 1_000, slots: [4], attempt: (_, __, job) => ({ ms, ok: job !== 500 }) }),
+    isBad: (job) => job === 500,
+    secondsMax: 8,
+    callsMax: 1.01,
+  },
+  {
+    name: "40 % bad rows end at nearly the speed of the handlers",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (_, __, job) => ({ ms, ok: job % 5 >= 2 }),
+      settings: quick,
+    }),
+    isBad: (job) => job % 5 < 2,
+    secondsMax: 4,
+  },
+  {
+    name: "90 % bad rows: nobody is quarantined, all bad ones die",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [4, 4],
+      attempt: (_, __, job) => ({ ms, ok: job % 10 === 0 }),
+      settings: quick,
+    }),
+    isBad: (job) => job % 10 !== 0,
+    secondsMax: 30,
+    check: (t, { warnings }) => t.notMatch(warnings.join("\n"), "fails everything: no"),
+  },
+  {
+    name: "a hole of 300 bad rows",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (_, __, job) => ({ ms, ok: job < 400 || job >= 700 }),
+      settings: quick,
+    }),
+    isBad: (job) => job >= 400 && job < 700,
+    secondsMax: 4,
+  },
+  {
+    name: "a hole larger than what is in flight, drawn past",
+    plan: () => ({
+      jobs: 6_000,
+      slots: [8],
+      attempt: (_, __, job) => ({ ms, ok: job < 2_000 || job >= 4_000 }),
+      settings: quick,
+    }),
+    isBad: (job) => job >= 2_000 && job < 4_000,
+    secondsMax: 20,
+  },
+  {
+    name: "a tail of bad rows ends after --max-outage",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (_, __, job) => ({ ms, ok: job < 850 }),
+      settings: { ...quick, maxOutageMs: 10_000, maxOutageAtEndMs: 10_000 },
+    }),
+    isBad: (job) => job >= 850,
+    secondsMax: 90,
+    check: (t, { seconds }) => t.ok(seconds > 11, `after ${seconds} s`),
+  },
+  {
+    name: "a slave that fails at once beside a healthy one",
+    plan: () => ({
+      jobs: 1_500,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms, ok: true } : { ms: 0.5, ok: false },
+    }),
+    secondsMax: 1.3 * 7.5,
+    check: fails("web2"),
+  },
+  {
+    name: "the same with one attempt a job",
+    plan: () => ({
+      jobs: 1_500,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms, ok: true } : { ms: 0.5, ok: false },
+      settings: { failuresMax: 1 },
+    }),
+    secondsMax: 1.3 * 7.5,
+    check: fails("web2"),
+  },
+  {
+    name: "the same where good jobs take a second each",
+    plan: () => ({
+      jobs: 100,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms: 1_000, ok: true } : { ms: 0.5, ok: false },
+    }),
+    secondsMax: 1.3 * 50,
+    check: fails("web2"),
+  },
+  {
+    name: "the same where its workers die",
+    plan: () => ({
+      jobs: 1_500,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms, ok: true } : { ms: 150, ok: false, crashes: true },
+    }),
+    secondsMax: 1.3 * 7.5,
+    check: (t, { warnings }) => t.match(warnings, ["Slave web2 fails everything: exited."]),
+  },
+  {
+    name: "three such slaves beside one that is well",
+    plan: () => ({
+      jobs: 1_500,
+      slots: [2, 2, 2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms, ok: true } : { ms: 0.5, ok: false },
+    }),
+    secondsMax: 1.3 * 7.5,
+    check: fails("web4"),
+  },
+  {
+    name: "such a slave, and 40 % bad rows",
+    plan: () => ({
+      jobs: 3_000,
+      slots: [4, 4, 4],
+      attempt: (_, slave, job) => ({ ms, ok: slave !== 2 && job % 5 >= 2 }),
+      settings: quick,
+    }),
+    isBad: (job) => job % 5 < 2,
+    secondsMax: 14,
+    check: fails("web3"),
+  },
+  {
+    name: "an outage of 12 s",
+    plan: () => ({
+      jobs: 3_000,
+      slots: [8],
+      attempt: (nowMs) => ({ ms, ok: nowMs < 2_000 || nowMs > 14_000 }),
+    }),
+    secondsMax: 22,
+    callsMax: 1.2,
+  },
+  {
+    name: "an outage where failed jobs come back at once",
+    plan: () => ({
+      jobs: 2_500,
+      slots: [8],
+      attempt: (nowMs) => ({ ms, ok: nowMs < 1_000 || nowMs > 3_000 }),
+      settings: { backoffMs: 0 },
+    }),
+    secondsMax: 12,
+  },
+  {
+    name: "an outage from the start",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (nowMs) => ({ ms, ok: nowMs > 5_000 }),
+      settings: { backoffMs: 10 },
+    }),
+    secondsMax: 12,
+  },
+  {
+    name: "an outage of a minute at the tail",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (nowMs) => ({ ms, ok: nowMs < 1_000 || nowMs > 61_000 }),
+    }),
+    secondsMax: 70,
+  },
+  {
+    name: "an outage, and 40 % bad rows",
+    plan: () => ({
+      jobs: 2_500,
+      slots: [8],
+      attempt: (nowMs, _, job) => ({ ms, ok: job % 5 >= 2 && (nowMs < 2_000 || nowMs > 6_000) }),
+      settings: quick,
+    }),
+    isBad: (job) => job % 5 < 2,
+    secondsMax: 40,
+  },
+  {
+    name: "an outage that comes and goes every 2 s",
+    plan: () => ({
+      jobs: 2_500,
+      slots: [8],
+      attempt: (nowMs) => ({ ms, ok: flaps(nowMs) }),
+      settings: quick,
+    }),
+    secondsMax: 30,
+  },
+  {
+    name: "the same with failures that come at once",
+    plan: () => ({
+      jobs: 2_500,
+      slots: [8],
+      attempt: (nowMs) => flaps(nowMs) ? { ms, ok: true } : { ms: 1, ok: false },
+      settings: quick,
+    }),
+    secondsMax: 30,
+  },
+  {
+    name: "a service that admits 50 calls a second",
+    plan: limited(50, 2_000, [40]),
+    secondsMax: 40 / 0.9,
+    callsMax: 1.2,
+  },
+  {
+    name: "one that admits 100, and ten bad rows",
+    plan: limited(100, 4_000, [40], (job) => job % 400 === 3),
+    isBad: (job) => job % 400 === 3,
+    secondsMax: 40 / 0.85,
+    callsMax: 1.2,
+  },
+  {
+    name: "the same for four slaves",
+    plan: limited(100, 2_000, [10, 10, 10, 10]),
+    secondsMax: 20 / 0.85,
+    callsMax: 1.2,
+  },
+  { name: "one that admits 5 a second", plan: limited(5, 200, [40]), secondsMax: 40 / 0.6, callsMax: 3 },
+  { name: "one that admits ten calls at once", plan: crowded, secondsMax: 10 / 0.6, callsMax: 1.2 },
+  {
+    name: "one that admits 100, and 30 % bad rows",
+    plan: limited(100, 1_000, [40], (job) => job % 10 < 3),
+    isBad: (job) => job % 10 < 3,
+    secondsMax: 90,
+    callsMax: 4,
+  },
+];
+
+for (const { name, plan, isBad = () => false, secondsMax, callsMax = Infinity, check } of rows) {
+  t.test(`${name}: exactly the bad rows die`, async (t) => {
+    for (const seed of [1, 2]) {
+      const { jobs, ...rest } = plan();
+      const result = play({ jobs, seed, limitS: 2 * secondsMax, ...rest });
+      const bad = Array.from({ length: jobs }, (_, job) => job).filter(isBad);
+      t.equal(result.outcome?.kind, "complete", `it ends; ${result.reason}`);
+      t.same([...new Set(result.dead)], bad);
+      t.equal(result.done, jobs - bad.length);
+      t.ok(result.seconds <= secondsMax, `in ${result.seconds} s`);
+      t.ok(result.calls <= callsMax * jobs, `with ${result.calls} calls`);
+      check?.(t, result);
+    }
+  });
+}
+
+t.test("everything fails for longer than --max-outage: the run stops, and nothing is dead", async (t) => {
+  const result = play({
+    jobs: 5_000,
+    slots: [8],
+    attempt: (nowMs) => ({ ms, ok: nowMs < 1_000 }),
+    settings: { maxOutageMs: 20_000, maxOutageAtEndMs: 20_000, jobsMax: 1_000 },
+    limitS: 60,
+  });
+  t.match(result.outcome, { kind: "outage", message: "no 1" });
+  t.same(result.dead, []);
+  t.ok(result.seconds > 21 && result.seconds < 23, `after ${result.seconds} s`);
+});
+
+t.test("while everything fails, probes come less and less often, of failed jobs and of untried ones", async (t) => {
+  const begun: { atMs: number; job: number }[] = [];
+  const result = play({
+    jobs: 3_000,
+    slots: [8],
+    attempt: (atMs, _, job) => {
+      begun.push({ atMs, job });
+      return { ms: 1, ok: false };
+    },
+    limitS: 60,
+  });
+  t.match(result.reason, /^failing: no 1/);
+  t.match(result.warnings, ["Everything fails: no 1."]);
+  const late = begun.filter(({ atMs }) => atMs > 30_000);
+  t.ok(late.length >= 40 && late.length <= 65, `${late.length} attempts in the last 30 s`);
+  const tried = new Set(begun.filter(({ atMs }) => atMs <= 30_000).map(({ job }) => job));
+  const again = late.filter(({ job }) => tried.has(job)).length;
+  t.ok(again > 5 && again < late.length - 5, `${again} of them of jobs that had failed`);
+});
+
+t.test("a due retry waits for a slave that has not failed it, within a bound", async (t) => {
+  const run = new TestRun(null, { backoffMs: 0 }).yield(1).join(1, 1);
+  run.throw(run.leases()[0]!);
+  run.join(2, 0);
+  t.same(run.pass(9_000).leases(), [], "the other slave has no room yet");
+  t.match(run.pass(2_000).leases(), [{ session: 1, attempt: 2 }], "after 10 s the first one gets it");
+});
+
+t.test("a job whose attempts are spent is buried once its slave succeeds in something that it began later", async (t) => {
+  const run = new TestRun(null, { failuresMax: 1 }).yield(2).join(1, 2);
+  const [before] = run.leases();
+  run.pass(10).throw(before!, "no", 0).done(before!, [1, 2]);
+  t.same(run.take("bury"), [], "what it began before says nothing");
+  const [after] = run.pass(10).yield(1).leases();
+  t.match(run.state.stranded[0]?.history, { failures: 0 }, "a state does not show the failure");
+  run.done(after!);
+  t.match(run.take("bury"), [{ letters: [{ seq: 0, history: { failures: 1 } }] }]);
+});
+
+t.test("one whose slave is gone meanwhile has another attempt", async (t) => {
+  const run = new TestRun(null, { failuresMax: 1 }).yield(3).join(1, 2);
+  run.throw(run.leases()[0]!, "no", 0);
+  run.leave(1).join(2, 3);
+  t.same(run.take("bury"), []);
+  t.ok(run.pass(11_000).leases().length >= 0);
+  t.match(run.status, { dead: 0 });
+});
+
+t.test("what a slave excuses is not charged", async (t) => {
+  const run = new TestRun(null, { backoffMs: 1_000 }).yield(2).join(1, 2);
+  const [lease] = run.leases();
+  run.throw(lease!, "no", 0).throw(lease!, "no", 1);
+  run.say({ kind: "excused", session: 1, jobs: [0, 1] });
+  t.same(run.state.stranded.map(({ history }) => history.failures), [0, 1]);
+});
+
+t.test("fatal jobs neither make an outage nor wait for its end", async (t) => {
+  const run = new TestRun().yield(150).join(1, 150);
+  const [lease] = run.leases();
+  for (let seq = 0; seq < 150; seq++) run.throw(lease!, "bad row", seq, "fatal");
+  t.equal(run.take("bury").flatMap(({ letters }) => letters).length, 150);
+  t.equal(run.status.reason, "source slow");
+});
+
+t.test("one job that fails for ever is no outage", async (t) => {
+  const run = new TestRun(null, { failuresMax: 1_000, backoffMs: 0 }).yield(1).join(1, 1);
+  for (let i = 0; i < 150; i++) {
+    run.pass(10);
+    run.throw(run.leases()[0]!);
+  }
+  t.equal(run.state.stranded[0]!.history.failures, 150);
+});
+
+t.test("a job that is lost with its slave's connection, alone there, is charged only if the slave stays away", async (t) => {
+  const lose = (run: TestRun, session: number, slaveId: string) => {
+    run.join(session, 1, [], slaveId);
+    const leases = run.leases();
+    run.leave(session);
+    return leases;
+  };
+  const back = new TestRun().yield(1);
+  for (let session = 1; session <= 9; session++) {
+    const leases = lose(back, session, "s1");
+    if (session > lostSessionsMax) t.match(leases, [{ alone: "in slave" }]);
+    back.pass(2_000);
+  }
+  t.match(back.state.stranded, [{ history: { crashes: 0 } }], "it came back each time");
+  const gone = new TestRun().yield(1);
+  for (let session = 1; session <= lostSessionsMax + 3; session++) {
+    lose(gone, session, `s${session}`);
+    gone.pass(20_000);
+  }
+  t.match(gone.take("bury"), [{ letters: [{ history: { crashes: 3 } }] }]);
+});
+
+t.test("a slave that beats and says nothing of its jobs, though none may take so long, loses them", async (t) => {
+  const run = new TestRun(null, { timeoutMs: 10_000 }).yield(2).join(1, 1).join(2, 1);
+  const [mute, other] = run.leases();
+  run.done(other!);
+  t.same(run.pass(40_000).take("close"), []);
+  t.match(run.pass(10_000).take("close"), [{ session: mute!.session, how: "stuck" }]);
+  t.match(run.state.stranded, [{ history: { failures: 0, crashes: 0 } }], "nobody is charged");
+  const patient = new TestRun(null, { timeoutMs: 0 }).yield(1).join(1, 1);
+  patient.leases();
+  t.same(patient.pass(600_000).take("close"), [], "without --timeout a job may take for ever");
+});
+
+t.test("chanceOf counts the ways in which all successes are among the others", async (t) => {
+  t.equal(chanceOf(3, 3, 3), 1 / 20);
+  t.equal(chanceOf(3, 3, 0), 1);
+  t.equal(chanceOf(0, 5, 2), 1);
+  t.ok(Math.abs(chanceOf(2, 3, 2) - 0.3) < 1e-12);
+});

@@ -1,0 +1,241 @@
+import { createHash } from "node:crypto";
+import { Heap } from "../../src/base/heap.ts";
+import { Run } from "../../src/core/run.ts";
+import type { Effect, Outcome, RunSettings } from "../../src/core/types.ts";
+import { blockOf, numberOf, settings } from "./fixture.ts";
+
+/** How one attempt goes: it takes so long, and then succeeds, fails, or ends its worker. */
+export type Attempt = Readonly<{ ms: number; ok: boolean; crashes?: boolean }>;
+
+/** A fleet with made-up times. `attempt` is asked as an attempt begins. */
+export type FleetPlan = Readonly<{
+  jobs: number;
+  /** Attempts at once, of each slave. */
+  slots: readonly number[];
+  /** Jobs that each slave holds besides. @default as many as its slots */
+  ahead?: number;
+  attempt: (nowMs: number, slave: number, job: number) => Attempt;
+  settings?: Partial<RunSettings>;
+  seed?: number;
+  /** The end of patience, in seconds. @default 3,000 */
+  limitS?: number;
+}>;
+
+/** What became of it. */
+export type FleetResult = Readonly<{
+  seconds: number;
+  done: number;
+  dead: readonly number[];
+  calls: number;
+  callsOfOne: number;
+  outcome: Outcome | null;
+  warnings: readonly string[];
+  /** When jobs were done, in seconds, ascending. */
+  doneAt: readonly number[];
+  reason: string;
+}>;
+
+type Lease = Extract<Effect, { kind: "lease" }>;
+type Job = { lease: Lease; seq: number; id: number };
+type Slave = { session: number; slots: number; running: number; queue: Job[]; answers: number };
+type Event = { atMs: number; number: number; run: () => void };
+
+/** A way of a message. */
+const latencyMs = 0.2;
+
+/** Plays a whole run of the real core against slaves, without waiting for anything. The same plan always goes the same way. */
+export function play(plan: FleetPlan): FleetResult {
+  return new Fleet(plan).play();
+}
+
+class Fleet {
+  readonly #plan: FleetPlan;
+  readonly #run: Run;
+  readonly #slaves: Slave[];
+  readonly #events = new Heap<Event>((a, b) => a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number));
+  #number = 0;
+  #nowMs = 0;
+  #wakeMs = 0;
+  #yielded = 0;
+  #done = 0;
+  readonly #dead: number[] = [];
+  readonly #calls: number[] = [];
+  readonly #doneAt: number[] = [];
+  readonly #warnings: string[] = [];
+  #outcome: Outcome | null = null;
+  #turnAtMs = -1;
+
+  constructor(plan: FleetPlan) {
+    this.#plan = plan;
+    const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
+    const all = { ...settings, jobsMax: 10_000, digest, random: random(plan.seed ?? 1), ...plan.settings };
+    this.#run = new Run(all, null, 0);
+    this.#slaves = plan.slots.map((slots, index) => ({
+      session: index + 1,
+      slots,
+      running: 0,
+      queue: [],
+      answers: 0,
+    }));
+  }
+
+  play(): FleetResult {
+    for (const slave of this.#slaves) {
+      const { session, slots } = slave;
+      const name = `web${session}`;
+      const credit = slots + (this.#plan.ahead ?? slots);
+      this.#apply({ kind: "joined", session, slaveId: name, slaveName: name, credit, held: [] });
+      this.#beat(slave);
+    }
+    this.#turn();
+    const limitMs = (this.#plan.limitS ?? 3_000) * 1_000;
+    while (this.#outcome === null && this.#nowMs < limitMs) this.#step();
+    const { reason } = this.#run.status(this.#nowMs);
+    return {
+      seconds: Math.round(this.#nowMs / 10) / 100,
+      done: this.#done,
+      dead: this.#dead.sort((a, b) => a - b),
+      calls: this.#calls.reduce((sum, count) => sum + count, 0),
+      callsOfOne: this.#calls.reduce((most, count) => Math.max(most, count), 0),
+      outcome: this.#outcome,
+      warnings: this.#warnings,
+      doneAt: this.#doneAt,
+      reason,
+    };
+  }
+
+  #step(): void {
+    const event = this.#events.first;
+    if (event === undefined || event.atMs >= this.#wakeMs) {
+      this.#nowMs = Math.max(this.#nowMs, this.#wakeMs);
+      return this.#turn();
+    }
+    this.#events.pop();
+    this.#nowMs = event.atMs;
+    event.run();
+  }
+
+  #at(atMs: number, run: () => void): void {
+    this.#events.push({ atMs, number: this.#number++, run });
+  }
+
+  #beat(slave: Slave): void {
+    this.#apply({ kind: "heard", session: slave.session });
+    this.#at(this.#nowMs + 5_000, () => this.#beat(slave));
+  }
+
+  #apply(event: Parameters<Run["apply"]>[0]): void {
+    if (this.#nowMs >= this.#wakeMs) this.#wakeMs = this.#run.tick(this.#nowMs);
+    this.#run.apply(event, this.#nowMs);
+    if (this.#turnAtMs === this.#nowMs) return;
+    this.#turnAtMs = this.#nowMs;
+    this.#at(this.#nowMs, () => this.#turn());
+  }
+
+  #turn(): void {
+    this.#turnAtMs = -1;
+    for (;;) {
+      this.#wakeMs = Math.max(this.#run.tick(this.#nowMs), this.#nowMs + 0.01);
+      this.#pull();
+      const effects = this.#run.takeEffects();
+      if (effects.length === 0) return;
+      for (const effect of effects) this.#carryOut(effect);
+    }
+  }
+
+  #pull(): void {
+    const left = this.#plan.jobs - this.#yielded;
+    const count = Math.min(left, this.#run.demand().jobs);
+    if (count > 0) {
+      const block = blockOf(this.#yielded, count);
+      this.#yielded += count;
+      this.#run.apply({ kind: "yielded", block, moreAtHand: left > count }, this.#nowMs);
+    }
+    if (this.#yielded === this.#plan.jobs) this.#run.apply({ kind: "source ended" }, this.#nowMs);
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.kind) {
+      case "lease":
+        return this.#at(this.#nowMs + latencyMs, () => this.#receive(effect));
+      case "bury": {
+        const seqs = effect.letters.flatMap(({ seq }) => [seq, seq + 1]);
+        this.#dead.push(...effect.letters.map(({ job }) => numberOf(job!)));
+        return this.#at(this.#nowMs + 5, () => {
+          for (let i = 0; i < seqs.length; i += 2) {
+            this.#apply({ kind: "buried", seqs: [seqs[i]!, seqs[i + 1]!] });
+          }
+        });
+      }
+      case "warn":
+        return void this.#warnings.push(effect.message);
+      case "end":
+        this.#outcome = effect.outcome;
+    }
+  }
+
+  #receive(lease: Lease): void {
+    const slave = this.#slaves[lease.session - 1]!;
+    for (const span of lease.parts) {
+      for (let seq = span.seq; seq < span.end; seq++) {
+        slave.queue.push({ lease, seq, id: numberOf(span.job(seq)) });
+      }
+    }
+    this.#begin(slave);
+  }
+
+  #begin(slave: Slave): void {
+    while (slave.running < slave.slots && slave.queue.length > 0) {
+      const job = slave.queue.shift()!;
+      slave.running++;
+      this.#calls[job.id] = (this.#calls[job.id] ?? 0) + 1;
+      const attempt = this.#plan.attempt(this.#nowMs, slave.session - 1, job.id);
+      this.#at(this.#nowMs + attempt.ms, () => {
+        slave.running--;
+        this.#begin(slave);
+        this.#at(this.#nowMs + latencyMs, () => this.#answer(slave, job, attempt));
+      });
+    }
+  }
+
+  #answer(slave: Slave, { lease, seq }: Job, { ok, ms, crashes }: Attempt): void {
+    const failure = { seq, how: "threw", message: `no ${slave.session}`, stack: "", durationMs: ms } as const;
+    const isCrash = crashes === true;
+    const answer = {
+      lease: lease.lease,
+      done: ok ? [seq, seq + 1] : [],
+      skipped: [],
+      failed: ok || isCrash ? [] : [failure],
+      crash: isCrash ? { suspects: [seq, seq + 1], reason: "exited" } : null,
+      released: [],
+    };
+    if (ok) {
+      this.#done++;
+      this.#doneAt.push(this.#nowMs / 1_000);
+    }
+    this.#apply({ kind: "heard", session: slave.session });
+    this.#apply({ kind: "answered", session: slave.session, number: ++slave.answers, answer, at: "" });
+  }
+}
+
+/** Numbers in [0, 1), from a seed. */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** A service that admits so many calls a second, and has saved up at most `burst` of them; the rest it refuses after 2 ms. */
+export function service(perSecond: number, burst: number, tookMs = 50): (nowMs: number) => Attempt {
+  let tokens = burst;
+  let atMs = 0;
+  return (nowMs) => {
+    tokens = Math.min(burst, tokens + (nowMs - atMs) / 1_000 * perSecond);
+    atMs = nowMs;
+    if (tokens < 1) return { ms: 2, ok: false };
+    tokens--;
+    return { ms: tookMs, ok: true };
+  };
+}
