@@ -21,11 +21,14 @@ import { encodeMessage, parseIntroduction, parseMasterMessage } from "../protoco
 import { FrameError } from "../protocol/frame_error.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
+import { askStranger } from "./stranger.ts";
 import type { TlsClient } from "./tls_client.ts";
 import { hopelessTlsFault } from "./tls_fault.ts";
 
 export { RefusedError } from "./slave_handshake.ts";
 
+/** A master greets at once, as a rule; what has said nothing for so long is asked what it is, which takes 1.4 s at most. */
+const silentMs = 3_000;
 /** What is left of AUTH for its info: beside its head stand a nonce, a MAC and the role, which is one byte. */
 const infoBytesMax = handshakeBytesMax - headerBytes - nonceBytes - macBytes - 1;
 
@@ -41,6 +44,8 @@ export type DialOptions = Readonly<{
   nowMs: () => number;
   /** Aborting it gives the attempt up. */
   signal: AbortSignal;
+  /** It connected, and nothing came for some seconds: a sentence about what that may be. It is waited on. */
+  onSilent?: (sentence: string) => void;
 }>;
 
 /**
@@ -86,6 +91,7 @@ function converse(
   }
   function detach(): void {
     clearTimeout(timer);
+    stopWatch();
     options.signal.removeEventListener("abort", onAbort);
     socket.off("data", onData).off("end", onEnd).off("close", onEnd);
   }
@@ -122,10 +128,45 @@ function converse(
     socket.off("error", onError);
     resolve({ link: slaveLink(socket, options, next.welcome, next.rest), welcome: next.welcome });
   }
-
+  const stopWatch = watchSilence(socket, options, where, fail);
   options.signal.addEventListener("abort", onAbort, { once: true });
   secured?.once("secureConnect", () => attempt(trust));
   socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError);
+}
+
+/**
+ * Asks what is there if nothing comes for some seconds, and gives up if it is no master. Returns how to stop that.
+ */
+function watchSilence(
+  socket: Socket,
+  { host, port, tls, onSilent }: DialOptions,
+  where: string,
+  giveUp: (error: Error) => void,
+): () => void {
+  let isOver = false;
+  const timer = setTimeout(() => void ask(), silentMs);
+  const stop = () => {
+    isOver = true;
+    clearTimeout(timer);
+  };
+  async function ask(): Promise<void> {
+    if (socket.connecting) return;
+    const what = tls === undefined ? await askStranger(host, port) : null;
+    if (isOver) return;
+    if (what !== null) {
+      return giveUp(
+        new Error(`Cannot join ${where}: what answers there ${what}, and is no taskmaster master`),
+      );
+    }
+    onSilent?.(
+      `${where} accepts connections, and has said nothing for ${
+        silentMs / 1_000
+      } s: a master that is busy, or ` +
+        "something else (an HTTP server, a database)? Waiting for it",
+    );
+  }
+  socket.once("data", stop);
+  return stop;
 }
 
 function refusalOf(error: FrameError): RefusalCode {

@@ -19,7 +19,7 @@ import {
 } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { parseWelcome } from "../protocol/parse.ts";
-import { strangerOf } from "./stranger.ts";
+import { serverOf, strangerOf } from "./stranger.ts";
 
 /** The master refused, or did not prove the token, and would do so again. */
 export class RefusedError extends ConnectError {
@@ -111,7 +111,10 @@ export class SlaveHandshake {
         );
       }
       throw this.#failed(
-        stranger ? `what answers there speaks ${stranger}` : "what answers there is no taskmaster master",
+        `what answers there ${
+          serverOf(bytes) ?? (stranger ? `speaks ${stranger}` : "speaks another protocol")
+        }, ` +
+          "and is no taskmaster master",
         error,
       );
     }

@@ -24,6 +24,11 @@ export function startSlave(options: SlaveOptions): Slave {
   refuseWithoutChildren();
   const slaveId = randomUUID();
   const tls = options.tls && new TlsClient(options.tls);
+  let isSaid = false;
+  const sayOnce = (sentence: string) => {
+    options.log(isSaid ? "debug" : "warn", sentence);
+    isSaid = true;
+  };
   return new Supervisor({
     ...options,
     nowMs: monotonicMs,
@@ -34,6 +39,7 @@ export function startSlave(options: SlaveOptions): Slave {
         port: options.port,
         token: options.token,
         tls,
+        onSilent: sayOnce,
         intro: {
           slaveId,
           name: `${hostname()}:${process.pid}`,

@@ -1,4 +1,4 @@
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { RefusedError } from "../../src/link/dial.ts";
@@ -205,7 +205,7 @@ t.test("a master of another version is refused for good, both versions named, an
 t.test("what is no master at all is named, and may be tried again, unless it speaks TLS", async (t) => {
   const house = await openHouse();
   const cases: readonly (readonly [string | Uint8Array, RegExp, boolean])[] = [
-    ["HTTP/1.1 400 Bad Request\r\n\r\n", /speaks HTTP/, false],
+    ["HTTP/1.1 400 Bad Request\r\n\r\n", /is an HTTP server/, false],
     [Uint8Array.of(0x15, 3, 3, 0, 2, 2, 80), /it speaks TLS; start this slave with/, true],
     ["220 smtp ready", /no taskmaster master/, false],
   ];
@@ -263,3 +263,82 @@ function deferred() {
   const promise = new Promise<void>((done) => (resolve = done));
   return { promise, resolve };
 }
+
+/** Servers that wait for their client to speak, and what the slave says of them. */
+const silentServers: readonly (readonly [string, (socket: Socket) => void, RegExp])[] = [
+  [
+    "HTTP",
+    (socket) =>
+      socket.on("data", (bytes) => bytes.includes(10) && socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")),
+    /is an HTTP server/,
+  ],
+  [
+    "PostgreSQL",
+    (socket) => socket.once("data", (bytes) => bytes[7] === 47 && socket.write("N")),
+    /is a PostgreSQL server/,
+  ],
+  ["an echo", (socket) => socket.on("data", (bytes) => socket.write(bytes)), /sends back what it is sent/],
+  [
+    "TLS",
+    (socket) => socket.once("data", () => socket.end(Uint8Array.of(0x15, 3, 3, 0, 2, 2, 70))),
+    /speaks TLS/,
+  ],
+  ["SSH", (socket) => socket.write("SSH-2.0-OpenSSH_9.6\r\n"), /is an SSH server \(SSH-2.0-OpenSSH_9.6\)/],
+  ["SMTP", (socket) => socket.write("220 mail.example.com ESMTP\r\n"), /is a mail or FTP server/],
+  ["one that hangs up", (socket) => socket.end(), /ended before the welcome/],
+];
+
+t.test("what is no master is named within 5 s", async (t) => {
+  const house = await openHouse();
+  await Promise.all(silentServers.map(async ([what, speak, words]) => {
+    const { port, close } = await impostor(speak);
+    const startMs = performance.now();
+    await t.rejects(house.dial({ port }), { message: words, final: undefined }, what);
+    t.ok(performance.now() - startMs < 5_000, `${what}: in time`);
+    close();
+  }));
+  await house.close();
+});
+
+t.test("a port that says nothing is told of within 5 s, and waited for, as it may be a master", async (t) => {
+  const house = await openHouse();
+  const held: Socket[] = [];
+  const { port, close } = await impostor((socket) => void held.push(socket));
+  const startMs = performance.now();
+  const abort = new AbortController();
+  const said = await new Promise<string>((resolve) => {
+    house.dial({ port, signal: abort.signal, onSilent: resolve }).catch(() => {});
+  });
+  t.match(
+    said,
+    /accepts connections, and has said nothing for 3 s: a master that is busy, or something else/,
+  );
+  t.ok(performance.now() - startMs < 5_000);
+  t.notOk(held[0]!.destroyed, "it is still waited for");
+  abort.abort();
+  for (const socket of held) socket.destroy();
+  close();
+  await house.close();
+});
+
+t.test("a master that greets late is not taken for something else", async (t) => {
+  const house = await openHouse();
+  const { port: real } = house.listener.address;
+  let isFirst = true;
+  const { port, close } = await impostor((socket) => {
+    const delayMs = isFirst ? 4_600 : 0;
+    isFirst = false;
+    setTimeout(() => {
+      const master = connect(real, "127.0.0.1");
+      socket.pipe(master).on("error", () => socket.destroy());
+      master.pipe(socket).on("error", () => master.destroy());
+    }, delayMs);
+  });
+  const said: string[] = [];
+  const { link } = await house.dial({ port, onSilent: (sentence) => said.push(sentence) });
+  t.equal(said.length, 1);
+  t.same(house.logs, [], "what was asked is nothing to the master");
+  await link.close("done");
+  close();
+  await house.close();
+});

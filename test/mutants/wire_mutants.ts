@@ -300,4 +300,24 @@ export const wireMutants: readonly Mutant[] = [
       hanging(test("slave/rules", "a master that breaks a rule loses the session, and both logs say which")),
     ],
   },
+  {
+    name: "an answer may skip numbers",
+    patches: [{
+      file: "src/master/session.ts",
+      find: "if (message.number !== this.#answers + 1) {",
+      replace: "if (message.number <= this.#answers) {",
+    }],
+    checks: [quickTest("master/session", "answers are numbered 1, 2, 3")],
+  },
+  {
+    name: "a key that is twice in a map of a message is not noticed",
+    patches: [{
+      file: "src/protocol/prescan.ts",
+      find: "if (map > 0 && !addKey(",
+      replace: "if (map > 0 && length > 1e6 && !addKey(",
+    }],
+    checks: [
+      test("protocol/prescan", "no key is twice in a map, wherever it stands and however many there are"),
+    ],
+  },
 ];
