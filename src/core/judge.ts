@@ -203,7 +203,9 @@ class Around implements Surroundings {
 
   get isIdle(): boolean {
     const { jobs, failures } = this.#parts;
-    const { leases, retries, reclaims, untried } = jobs;
+    const { leases, retries, reclaims, untried, fresh } = jobs;
+    // behind a row whose letter is on its way there may be more
+    if (fresh.total > fresh.count) return false;
     if (leases.count + retries.count + reclaims.count + jobs.returnedFailed > 0) return false;
     return untried === 0 || untried <= failures.reserve;
   }

@@ -31,7 +31,7 @@ export class Simulation implements Surroundings {
     this.seed = seed;
     this.plan = planOf(seed);
     this.world = new World(seed, keepsLines);
-    this.checks = new Checks((id) => this.behaviourOf(id) === "unsendable");
+    this.checks = new Checks((id) => this.plan.hasCursors && this.behaviourOf(id) === "unsendable");
     this.disk = new Disk(this.plan, this.checks);
   }
 
