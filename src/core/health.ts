@@ -54,6 +54,11 @@ export class Health {
     if (!this.isQuarantined(id)) this.#members.delete(id);
   }
 
+  /** It is gone for good. */
+  forget(id: string): void {
+    this.#members.delete(id);
+  }
+
   has(id: string): boolean {
     return this.#members.has(id);
   }

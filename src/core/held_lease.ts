@@ -9,6 +9,8 @@ export type ReceivedLease = Readonly<{
   count: number;
   attempt: number;
   alone: Alone;
+  /** It tests whether anything succeeds. @default false */
+  probe?: boolean;
   /** The encoded jobs, one behind the other. */
   jobs: Uint8Array;
   /** Where each of them ends in `jobs`. */

@@ -12,6 +12,7 @@ export type Slice = Readonly<{
   count: number;
   attempt: number;
   alone: Alone;
+  probe: boolean;
   /** The encoded jobs, a view. */
   jobs: Uint8Array;
 }>;
@@ -157,6 +158,12 @@ export class Holdings {
     return this.#queue.first(this.#lost)?.lease.alone ?? null;
   }
 
+  /** The first of the jobs that `give` would give next; null if there are none. */
+  nextJob(): Readonly<{ seq: number; isProbe: boolean }> | null {
+    const held = this.#queue.first(this.#lost);
+    return held === null ? null : { seq: held.queued.ranges[0]!, isProbe: held.lease.probe === true };
+  }
+
   /**
    * The oldest queued jobs, at most `jobsMax` of them, all of one lease; null if there are none to begin now. A job
    * that still runs, though its lease is lost, is not begun again beside itself.
@@ -171,8 +178,9 @@ export class Holdings {
     const number = ++state.given;
     const left = new RangeSet([from, to]);
     state.slices.set(number, { number, held, left, lost: new RangeSet(), isReleased: false });
-    const { name, attempt, alone } = held.lease;
-    return { number, lease: name, seq: from, count: to - from, attempt, alone, jobs: held.bytes(from, to) };
+    const { name, attempt, alone, probe = false } = held.lease;
+    const jobs = held.bytes(from, to);
+    return { number, lease: name, seq: from, count: to - from, attempt, alone, probe, jobs };
   }
 
   /** Jobs at this worker that have not ended. */

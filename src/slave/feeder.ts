@@ -5,6 +5,8 @@ import { isWorthSlice, slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
 
 /** A worker that moved nothing for so long is asked for what it has not begun, if another is free. */
 const stuckMs = 150;
+/** A failed job waits so long for another worker than the one that failed it. */
+const otherWorkerMs = 1_000;
 /** So many times its credit, and some jobs more, are too many for a slave. */
 const overfullTimes = 4;
 const overfullJobs = 16;
@@ -18,10 +20,19 @@ const overfullJobs = 16;
 export class Feeder {
   readonly #holdings: Holdings;
   readonly #concurrency: () => number;
+  readonly #failedAt: (seq: number) => number | undefined;
+  /** The failed job that waits for another worker than the one that failed it, and since when. */
+  #waiting = { seq: -1, sinceMs: 0 };
 
-  constructor(holdings: Holdings, concurrency: () => number) {
+  /** `failedAt`: the worker at which a job failed last, if that is known. */
+  constructor(
+    holdings: Holdings,
+    concurrency: () => number,
+    failedAt: (seq: number) => number | undefined = () => undefined,
+  ) {
     this.#holdings = holdings;
     this.#concurrency = concurrency;
+    this.#failedAt = failedAt;
   }
 
   /** Gives whatever workers have room for. */
@@ -69,9 +80,35 @@ export class Feeder {
       .filter((seat) => seat.alone === "no" && !seat.process.isCongested)
       .map((seat) => ({ seat, room: this.#room(seat, share, nowMs) }))
       .filter(({ room }) => room > 0);
-    if (free.length === 0) return false;
-    const { seat, room } = free.reduce((best, one) => one.seat.held < best.seat.held ? one : best);
-    return this.#give(seat, sliceJobs(room, this.#holdings.queued, free.length), nowMs);
+    const fit = this.#fitting(free, takers, nowMs);
+    if (fit.length === 0) return false;
+    const { seat, room } = fit.reduce((best, one) => one.seat.held < best.seat.held ? one : best);
+    return this.#give(seat, sliceJobs(room, this.#holdings.queued, fit.length), nowMs);
+  }
+
+  /**
+   * Of the workers with room, those for the next job: a failed one goes to another worker than the one that failed it,
+   * if another comes free within a second; a probe to a worker in which the fewest failed.
+   */
+  #fitting<T extends { seat: Seat }>(
+    free: readonly T[],
+    takers: readonly Seat[],
+    nowMs: number,
+  ): readonly T[] {
+    const job = this.#holdings.nextJob();
+    const worker = job === null ? undefined : this.#failedAt(job.seq);
+    if (job === null || (worker === undefined && !job.isProbe) || takers.length < 2) return free;
+    const others = free.filter(({ seat }) => seat.id !== worker);
+    if (job.isProbe) {
+      const fewest = Math.min(...free.map(({ seat }) => seat.failedProbes));
+      const freshest = free.filter(({ seat }) => seat.failedProbes === fewest);
+      return freshest.some(({ seat }) => seat.id !== worker)
+        ? freshest.filter(({ seat }) => seat.id !== worker)
+        : freshest;
+    }
+    if (others.length > 0 || free.length === 0) return others;
+    if (this.#waiting.seq !== job.seq) this.#waiting = { seq: job.seq, sinceMs: nowMs };
+    return nowMs - this.#waiting.sinceMs >= otherWorkerMs ? free : others;
   }
 
   /**

@@ -15,7 +15,7 @@ export interface SeatProcess {
 }
 
 /** A slice at the worker: which of its jobs have not ended. */
-type Given = { seq: number; count: number; left: number };
+type Given = { seq: number; count: number; left: number; atMs: number; isProbe: boolean };
 
 /**
  * One worker as its supervisor sees it, from spawn to death; a replacement is another one.
@@ -51,6 +51,10 @@ export class Seat {
   movedAtMs: number;
   /** It was told to hand back what it had not begun, and has not moved since. */
   isWithdrawn = false;
+  /** Probes in a row that failed in it: what `setup` opened may be broken. */
+  failedProbes = 0;
+  /** It fails everything, and is to be replaced once nothing runs in it: why. */
+  sickness: string | null = null;
   /** Jobs that ran into the timeout, and since when. */
   overdue = new Map<number, number>();
   /** Why it was killed: jobs to charge with the timeout, or suspects of blocking the event loop. */
@@ -74,7 +78,8 @@ export class Seat {
   }
 
   get takesJobs(): boolean {
-    return this.state === "ready" && this.overdue.size === 0 && this.verdict === null;
+    return this.state === "ready" && this.overdue.size === 0 && this.verdict === null &&
+      this.sickness === null;
   }
 
   /** Jobs a millisecond. */
@@ -82,10 +87,18 @@ export class Seat {
     return this.speed.perMs(this.held > 0 ? nowMs - this.movedAtMs : 0);
   }
 
-  give(slice: Readonly<{ number: number; seq: number; count: number }>, nowMs: number): void {
+  give(
+    { number, seq, count, probe }: Readonly<{ number: number; seq: number; count: number; probe: boolean }>,
+    nowMs: number,
+  ): void {
     if (this.held === 0) this.movedAtMs = nowMs;
-    this.#given.set(slice.number, { seq: slice.seq, count: slice.count, left: slice.count });
-    this.held += slice.count;
+    this.#given.set(number, { seq, count, left: count, atMs: nowMs, isProbe: probe });
+    this.held += count;
+  }
+
+  /** When this slice was given, and whether it is a probe; undefined once all of it ended. */
+  given(slice: number): Readonly<{ atMs: number; isProbe: boolean }> | undefined {
+    return this.#given.get(slice);
   }
 
   /** Takes note of an answer that is no repetition; `ended` of its jobs were run, `released` were not. */

@@ -1,3 +1,4 @@
+import type { Ranges } from "../base/ranges.ts";
 import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
@@ -162,6 +163,8 @@ export class Supervisor implements Slave {
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
       onLate: (errors, count) => this.#answers.late(errors, count),
+      onExcused: (jobs) => this.#onExcused(jobs),
+      quitMs: () => ({ limitMs: this.#teardownMs, waitMs: Math.min(restMs, this.#graceMs) }),
       onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),
       onCapacity: () => this.#answers.sayCredit(),
       onOverfull: () => this.#onOverfull(),
@@ -295,7 +298,14 @@ export class Supervisor implements Slave {
     }
   }
 
-  #onLease({ number, seq, count, attempt, alone, jobs }: Lease): void {
+  /** In a session that is not kept yet, the failures themselves are still to be said. */
+  #onExcused(jobs: Ranges): void {
+    if (!this.#isKept) return;
+    this.#answers.flush();
+    this.#uplink?.send({ kind: "excused", jobs });
+  }
+
+  #onLease({ number, seq, count, attempt, alone, probe, jobs }: Lease): void {
     this.#deadBuffers.made(jobs.length);
     const broken = this.#brokenRule(number, count);
     if (broken !== null) return this.#offended(broken);
@@ -311,7 +321,7 @@ export class Supervisor implements Slave {
     this.#lastLease = { masterId, number };
     this.#window.arrived(count, jobs.length, this.#options.nowMs());
     const name = { masterId, number };
-    this.#holdings.receive({ name, seq, count, attempt, alone, jobs, ends });
+    this.#holdings.receive({ name, seq, count, attempt, alone, probe, jobs, ends });
     if (this.#stopping.why === null) return this.#workforce.feed();
     this.#withdraw();
   }

@@ -1,8 +1,10 @@
-import { elapsed } from "../base/clock.ts";
-import { countOf, unite } from "../base/range_set.ts";
+import { elapsed, setImmediate } from "../base/clock.ts";
+import { printable } from "../base/printable.ts";
+import { countOf, rangesOf, unite } from "../base/range_set.ts";
 import { invariant } from "../base/errors.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
+import { Health } from "../core/health.ts";
 import type { Abort, Holdings } from "../core/holdings.ts";
 import type { LateError } from "../protocol/messages.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
@@ -18,6 +20,13 @@ import type { Death } from "./worker_process.ts";
 
 /** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
 const overfullMs = 250;
+/** Probes in a row that a worker may fail before it is replaced: what `setup` opened may be broken. */
+const failedProbesMax = 3;
+/** While nothing succeeds, workers are replaced less and less often. */
+const replaceMsMin = 1_000;
+const replaceMsMax = 60_000;
+/** Failed jobs whose worker is remembered. */
+const failedJobsMax = 1_000;
 
 export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;
@@ -31,6 +40,10 @@ export type WorkforceHooks = Readonly<{
   onLoaded: (loaded: Loaded, runtime: string) => void;
   /** Errors came after the end of their jobs: `count` in all, some of them named. */
   onLate: (errors: readonly LateError[], count: number) => void;
+  /** The latest failures of these jobs were their worker's doing. */
+  onExcused: (jobs: Ranges) => void;
+  /** How long a worker may take to tear down, and then to end. */
+  quitMs: () => Readonly<{ limitMs: number; waitMs: number }>;
   /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
   onProgress: (jobs: number, failureChars: number) => void;
   /** The credit may have changed. */
@@ -57,6 +70,12 @@ export class Workforce {
   readonly #gate: PluginGate;
   readonly #runtimes = new Map<Seat, string>();
   readonly #unexplained = new UnexplainedDeaths();
+  readonly #health = new Health();
+  /** The worker at which a job failed last, the latest of them. */
+  readonly #failedAt = new Map<number, number>();
+  /** No worker is replaced for failed probes before. */
+  #replaceAtMs = 0;
+  #replaceMs = replaceMsMin;
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   /** What a worker has been in for too long that is no job, in words. */
   waitsFor: string | null = null;
@@ -73,7 +92,7 @@ export class Workforce {
   constructor(holdings: Holdings, hooks: WorkforceHooks) {
     this.#holdings = holdings;
     this.#hooks = hooks;
-    this.#feeder = new Feeder(holdings, () => this.#concurrency);
+    this.#feeder = new Feeder(holdings, () => this.#concurrency, (seq) => this.#failedAt.get(seq));
     this.#overseer = new Overseer(() => this.#concurrency);
     this.#gate = new PluginGate(hooks.nowMs());
   }
@@ -146,6 +165,7 @@ export class Workforce {
     this.waitsFor = this.#gate.watch(this.seats, nowMs, this.#hooks.log);
     this.#crew?.tick();
     for (const seat of this.seats) this.#judge(seat, nowMs);
+    this.#retireSick();
     this.#feeder.rescue(this.seats, nowMs);
     this.feed();
     if (!this.#feeder.isOverfull(this.seats, nowMs)) this.#overfullAtMs = nowMs;
@@ -218,6 +238,7 @@ export class Workforce {
         return this.#onLoaded(seat, message);
       case "prepared":
         seat.enter("ready", this.#hooks.nowMs());
+        this.#health.join(String(seat.id), String(seat.id));
         this.#gate.prepared();
         this.feed();
         return this.#hooks.onCapacity();
@@ -270,12 +291,79 @@ export class Workforce {
     if (this.#holdings.at(seat.id) === before) return;
     const [done, skipped, failed] = [countOf(answer.done), countOf(answer.skipped), answer.failed.length];
     const ended = done + skipped + failed;
+    const given = seat.given(answer.slice);
     seat.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs());
+    if (given !== undefined) this.#noteHealth(seat, answer, done + skipped, given);
     this.counts.done += done;
     this.counts.skipped += skipped;
     this.counts.failed += failed;
     this.feed();
     this.#hooks.onProgress(ended, charsOf(answer.failed));
+  }
+
+  /** Whether it fails everything: while others do not, or while nothing succeeds anywhere. */
+  #noteHealth(
+    seat: Seat,
+    { failed }: Answer,
+    succeeded: number,
+    given: Readonly<{ atMs: number; isProbe: boolean }>,
+  ): void {
+    const id = String(seat.id);
+    const nowMs = this.#hooks.nowMs();
+    if (succeeded > 0) {
+      this.#health.succeeded(id, succeeded, given.atMs);
+      seat.failedProbes = 0;
+      this.#replaceMs = replaceMsMin;
+    }
+    const threw = failed.filter(({ how }) => how !== "fatal");
+    if (threw.length === 0) return;
+    for (const { seq, message } of threw) {
+      this.#health.failed(id, seq, message, given.atMs, nowMs);
+      this.#health.charged(id, seq, "failures");
+      this.#failedAt.delete(seq);
+      this.#failedAt.set(seq, seat.id);
+    }
+    for (const seq of this.#failedAt.keys()) {
+      if (this.#failedAt.size <= failedJobsMax) break;
+      this.#failedAt.delete(seq);
+    }
+    this.#findSick(nowMs);
+    if (given.isProbe && succeeded === 0) this.#noteFailedProbe(seat, threw[0]!.message, nowMs);
+  }
+
+  #findSick(nowMs: number): void {
+    for (let id = this.#health.findSick(); id !== null; id = this.#health.findSick()) {
+      const { charges, message } = this.#health.quarantine(id, nowMs);
+      const seat = this.seats.find((seat) => String(seat.id) === id);
+      if (seat === undefined) continue;
+      this.#hooks.onExcused(rangesOf(charges.keys()));
+      this.#fallSick(seat, `it fails everything while others do not: ${message}`);
+    }
+  }
+
+  #noteFailedProbe(seat: Seat, message: string, nowMs: number): void {
+    seat.failedProbes++;
+    if (seat.failedProbes < failedProbesMax || nowMs < this.#replaceAtMs || !seat.takesJobs) return;
+    this.#replaceAtMs = nowMs + this.#replaceMs;
+    this.#replaceMs = Math.min(replaceMsMax, 2 * this.#replaceMs);
+    this.#fallSick(seat, `nothing succeeds in it, which may be for what setup opened: ${message}`);
+  }
+
+  /** It gets nothing more, and is replaced as soon as nothing runs in it. */
+  #fallSick(seat: Seat, reason: string): void {
+    seat.sickness = reason;
+    if (seat.held > 0) seat.process.send({ kind: "withdraw" });
+    setImmediate(() => this.#retireSick());
+  }
+
+  #retireSick(): void {
+    if (this.#isOver) return;
+    for (const seat of this.seats) {
+      if (seat.sickness === null || seat.held > 0) continue;
+      this.#health.forget(String(seat.id));
+      const { limitMs, waitMs } = this.#hooks.quitMs();
+      this.retire(seat, printable(seat.sickness, 1_000), limitMs, waitMs);
+    }
   }
 
   #judge(seat: Seat, nowMs: number): void {
@@ -288,6 +376,7 @@ export class Workforce {
   /** Its process is gone and all it said was heard: who is to blame, and what goes back to the queue. */
   #onDied(seat: Seat, death: Death): void {
     this.#overseer.forget(seat);
+    this.#health.forget(String(seat.id));
     this.#runtimes.delete(seat);
     const reason = seat.lastSentence ?? death.reason;
     if (seat.verdict !== null) this.#execute(seat, seat.verdict);
