@@ -176,13 +176,13 @@ export class Failures {
   judge(around: Surroundings, nowMs: number, patientMs: number): Verdict | null {
     switch (this.mode) {
       case "normal":
-        if (this.#mustTest(around)) this.#beginTest(nowMs, patientMs);
+        if (this.#mustTest(around)) this.#beginTest(around, nowMs, patientMs);
         return null;
       case "opening":
         if (
           this.opening.isCollapsed || this.#failedSinceSuccess >= failureWindow || this.#mustTestLast(around)
         ) {
-          this.#beginTest(nowMs, patientMs);
+          this.#beginTest(around, nowMs, patientMs);
         } else if (this.opening.isOver(nowMs)) this.#goOn(0);
         return null;
       case "testing":
@@ -241,9 +241,9 @@ export class Failures {
       (share < failureWindowShare || (this.#areRowsBad && !this.#isWorse(share)));
   }
 
-  #beginTest(nowMs: number, patientMs: number): void {
+  #beginTest(around: Surroundings, nowMs: number, patientMs: number): void {
     this.#shareAtTest = this.#window.share;
-    this.#test = new Test(nowMs, this.#failedSinceSuccess < tailAttempts);
+    this.#test = new Test(nowMs, around.isReserveKept);
     this.#testedFrom = this.mode === "opening" ? "opening" : "normal";
     this.mode = "testing";
     this.failingSinceMs = patientMs;
@@ -338,10 +338,12 @@ class Window {
 /** One test at low load: what was tried so far, and what that says. */
 class Test {
   readonly #startMs: number;
-  readonly #isShort: boolean;
+  readonly #isLast: boolean;
   #hasBegun = false;
   readonly #failed = { ok: 0, bad: 0 };
   readonly #untried = { ok: 0, bad: 0 };
+  /** Untried jobs that are being probed with. */
+  #untriedOut = 0;
   /** Failures in a row. */
   #inRow = 0;
   #beganMs = -Infinity;
@@ -351,10 +353,10 @@ class Test {
   /** Longest pause between two probes. */
   pauseMsMax = outagePauseMsMax;
 
-  /** `isShort`: not much had failed since the last success. */
-  constructor(nowMs: number, isShort: boolean) {
+  /** `isLast`: all untried jobs that are left are there for this. */
+  constructor(nowMs: number, isLast: boolean) {
     this.#startMs = nowMs;
-    this.#isShort = isShort;
+    this.#isLast = isLast;
   }
 
   /** Nothing succeeds, of what is enough to say so. */
@@ -379,6 +381,7 @@ class Test {
   began(kind: ProbeKind, nowMs: number, isEndgame: boolean): void {
     this.#beganMs = nowMs;
     this.#lead += kind === "failed" ? 1 : -1;
+    if (kind === "untried") this.#untriedOut++;
     if (isEndgame) this.#nextMs = nowMs + endgamePauseMs;
     else if (this.isFruitless) {
       const pauseMs = outagePauseMsMin * outagePauseGrowth ** (this.#inRow - outageProbes);
@@ -391,21 +394,23 @@ class Test {
     if (kind === null) return;
     const of = kind === "failed" ? this.#failed : this.#untried;
     of[isOk ? "ok" : "bad"]++;
+    if (kind === "untried") this.#untriedOut--;
     this.#inRow = isOk ? 0 : this.#inRow + 1;
     if (isOk) this.#nextMs = nowMs;
   }
 
-  verdict({ untried, suspects, probing, isSourceDry }: Surroundings): Verdict | null {
+  verdict({ untried, suspects, probing }: Surroundings): Verdict | null {
     if (this.#failed.ok > 0) return "world";
     const { ok, bad } = this.#untried;
     const tested = this.#failed.bad;
     const chance = ok === 0 ? 1 : chanceOf(tested, ok + bad, ok);
-    if (tested >= 3 && chance <= verdictChance) return "rows";
+    // the last ones are all tried: the bad ones among them could not be told later
+    const isOpen = this.#isLast && (untried > 0 || (probing > 0 && this.#untriedOut > 0));
+    if (tested >= 3 && chance <= verdictChance && !isOpen) return "rows";
     if (untried > 0 || probing > 0) return suspects > 0 || ok < 3 ? null : "none";
     if (suspects === 0) return "none";
     // there are no others left to compare with
-    const isEnd = this.#isShort && isSourceDry && tested >= 3;
-    return isEnd || chance <= lastVerdictChance ? "rows" : null;
+    return chance <= lastVerdictChance ? "rows" : null;
   }
 
   wakeMs(probing: number, nowMs: number): number {

@@ -230,8 +230,8 @@ export class Jobs {
 
   /** Jobs that failed, and are not leased, but those of `isBad`. */
   suspects(isBad: (seq: number) => boolean): number {
-    let count = this.condemned.count;
-    for (const line of [this.returned.due, this.retries]) {
+    let count = 0;
+    for (const line of [this.condemned, this.returned.due, this.retries]) {
       for (const { span } of line) if (!isBad(span.seq)) count++;
     }
     return count;
@@ -239,10 +239,9 @@ export class Jobs {
 
   /** CONDEMNED, READY or DELAYED -> taken, to be leased: a job that failed, but none of `isBad`. `random` is in [0, 1). */
   takeFailed(random: number, isBad: (seq: number) => boolean): Piece | undefined {
-    const condemned = [...this.condemned];
-    const lines = condemned.length > 0 ? [condemned] : [this.returned.due, this.retries];
-    const seqs = lines.flatMap((line) => [...line].map(({ span }) => span.seq));
-    const open = condemned.length > 0 ? seqs : seqs.filter((seq) => !isBad(seq));
+    const seqsOf = (line: Iterable<Piece>) => Array.from(line, ({ span }) => span.seq).filter((seq) => !isBad(seq));
+    const condemned = seqsOf(this.condemned);
+    const open = condemned.length > 0 ? condemned : [this.returned.due, this.retries].flatMap(seqsOf);
     const chosen = open[Math.floor(random * open.length)];
     if (chosen === undefined) return undefined;
     const isMeant = ({ span }: Piece) => span.seq === chosen;

@@ -140,7 +140,11 @@ export class Judge {
       }
     }
     if (failures.mode !== "opening") return;
-    this.#convict(condemned.take(({ mark }) => failures.opening.isConfirmed(mark) === true));
+    this.#convict(
+      condemned.take(({ mark, piece }) =>
+        failures.knownBad.has(piece.span.seq) || failures.opening.isConfirmed(mark) === true
+      ),
+    );
     this.#acquit(condemned.take(({ mark }) => failures.opening.isConfirmed(mark) === false));
   }
 

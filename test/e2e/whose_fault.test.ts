@@ -1,0 +1,234 @@
+import t from "tap";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { portOf, runtimes } from "./harness.ts";
+import { ending, row } from "./stage.ts";
+
+// Whose fault failures are, on the binary: the rows', a slave's, a worker's, or the world's. The rules themselves are
+// played with made-up times in core/failures.
+
+// Most of these scenarios wait.
+t.jobs = 2;
+
+/** A plugin of numbers. */
+const numbers = (count: number, rest: string): string => `
+  export function* getJobs(last) {
+    for (let i = (last ?? -1) + 1; i < ${count}; i++) yield i;
+  }
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  ${rest}
+`;
+
+const lettersOf = (path: string): number[] =>
+  existsSync(path)
+    ? readFileSync(path, "utf8").trim().split("\n").map((line) => JSON.parse(line).seq).sort((a, b) => a - b)
+    : [];
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+
+for (const [what, good] of [["quick", 10], ["slow", 500]] as const) {
+  row(
+    `A23: a slave that fails everything beside a healthy one with ${what} jobs: nobody dies, and it is named`,
+    async (t, stage) => {
+      const count = what === "quick" ? 800 : 24;
+      const plugin = stage.write(
+        "mount.ts",
+        numbers(
+          count,
+          `
+        export async function handleJob(_, { args }) {
+          if (process.env.SCRATCH === "bad") throw new Error("the mount is missing");
+          await pause(${good});
+        }`,
+        ),
+      );
+      const startedMs = Date.now();
+      const master = stage.masterOf(plugin, ["--backoff", "100ms"]);
+      const address = ["--host", `127.0.0.1:${await portOf(master)}`, "--procs", "2"];
+      const bad = stage.start(runtimes.binary, ["slave", plugin, ...address], { SCRATCH: "bad" });
+      const healthy = stage.start(runtimes.binary, ["slave", plugin, ...address]);
+      t.equal(await master.ended, 0, master.stderr);
+      const tookMs = Date.now() - startedMs;
+      await Promise.all([bad.ended, healthy.ended]);
+      t.match(ending(master), { handedOut: count, done: count, dead: 0 });
+      t.match(master.stderr, /Slave \S+ fails everything: the mount is missing/);
+      t.match(master.stderr, /Slave \S+ failed everything: the mount is missing/, "the summary, too");
+      // a start takes a second here, and the machine may be busy
+      t.ok(tookMs < 1.3 * count * good / 2 + 6_000, `in ${tookMs} ms`);
+    },
+  );
+}
+
+row("A24: one worker of a slave fails everything: it is replaced, and nobody dies", async (t, stage) => {
+  const flag = join(stage.folder, "broken");
+  const plugin = stage.write(
+    "one.ts",
+    `import { openSync } from "node:fs";
+    ${
+      numbers(
+        600,
+        `
+        export function setup() {
+          try {
+            openSync(${JSON.stringify(flag)}, "wx");
+            return { isBroken: true };
+          } catch {
+            return { isBroken: false };
+          }
+        }
+        export async function handleJob(_, { shared }) {
+          if (shared.isBroken) throw new Error("the connection broke");
+          await pause(5);
+        }`,
+      )
+    }`,
+  );
+  const run = stage.start(runtimes.binary, ["run", plugin, "--procs", "2", "--backoff", "100ms", "--json"]);
+  t.equal(await run.ended, 0, run.stderr);
+  t.match(ending(run), { done: 600, dead: 0 });
+  t.match(run.stderr, /A worker is replaced: .*: the connection broke/);
+});
+
+row(
+  "A25: what setup opened breaks in all workers: they are replaced, and the run ends by itself",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "all.ts",
+      numbers(
+        120,
+        `
+      export const setup = () => ({ jobs: 0 });
+      export async function handleJob(_, { shared }) {
+        if (++shared.jobs > 40) throw new Error("the connection was closed");
+        await pause(2);
+      }`,
+      ),
+    );
+    const run = stage.start(runtimes.binary, ["run", plugin, "--procs", "2", "--backoff", "100ms", "--json"]);
+    t.equal(await run.ended, 0, run.stderr);
+    t.match(ending(run), { done: 120, dead: 0 });
+    t.match(run.stderr, /A worker is replaced: .*: the connection was closed/);
+  },
+);
+
+row(
+  "A22a: 300 bad rows in a row are no outage: exactly these die, at nearly the speed of the handlers",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "hole.ts",
+      numbers(
+        1_000,
+        `
+      export async function handleJob(job) {
+        await pause(2);
+        if (job >= 400 && job < 700) throw new Error("the row is bad");
+      }`,
+      ),
+    );
+    const words = ["--procs", "2", "--concurrency", "4", "--backoff", "50ms", "--json"];
+    const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+    t.equal(await run.ended, 3, run.stderr);
+    t.match(ending(run), { done: 700, dead: 300 });
+    t.same(lettersOf(join(stage.folder, "hole.dead.ndjson")), range(400, 700));
+  },
+);
+
+row("A22a: 40 % bad rows end by themselves", async (t, stage) => {
+  const plugin = stage.write(
+    "mixed.ts",
+    numbers(
+      500,
+      `
+      export async function handleJob(job) {
+        await pause(5);
+        if (job % 5 < 2) throw new Error("the row is bad");
+      }`,
+    ),
+  );
+  const words = ["--procs", "2", "--concurrency", "4", "--backoff", "50ms", "--json"];
+  const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+  t.equal(await run.ended, 3, run.stderr);
+  t.match(ending(run), { done: 300, dead: 200 });
+  t.same(lettersOf(join(stage.folder, "mixed.dead.ndjson")), range(0, 500).filter((job) => job % 5 < 2));
+});
+
+row("A22a: a tail of bad rows ends after --max-outage, as dead letters", async (t, stage) => {
+  const plugin = stage.write(
+    "tail.ts",
+    numbers(
+      200,
+      `
+      export async function handleJob(job) {
+        await pause(2);
+        if (job >= 140) throw new Error("the row is bad");
+      }`,
+    ),
+  );
+  const words = ["--procs", "1", "--concurrency", "4", "--backoff", "50ms", "--max-outage", "5s", "--json"];
+  const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+  t.equal(await run.ended, 3, run.stderr);
+  t.match(ending(run), { done: 140, dead: 60 });
+  t.match(run.stderr, /Everything fails: the row is bad\. No job is charged/);
+});
+
+row(
+  "C21: a service that admits 100 calls a second is used at that, and no good row dies",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "limited.ts",
+      numbers(
+        700,
+        `
+      export const options = { procs: 1, concurrency: 40 };
+      let tokens = 100, atMs = Date.now(), calls = 0;
+      export async function handleJob(job) {
+        calls++;
+        const nowMs = Date.now();
+        tokens = Math.min(100, tokens + (nowMs - atMs) * 0.1);
+        atMs = nowMs;
+        if (job % 100 === 7) throw new Error("the row is bad");
+        if (tokens < 1) throw new Error("429");
+        tokens--;
+        await pause(50);
+      }
+      export const teardown = ({ log }) => log.info("calls", { calls });`,
+      ),
+    );
+    const run = stage.start(runtimes.binary, ["run", plugin, "--json"]);
+    t.equal(await run.ended, 3, run.stderr);
+    t.match(ending(run), { done: 693, dead: 7 });
+    t.same(lettersOf(join(stage.folder, "limited.dead.ndjson")), range(0, 7).map((i) => 100 * i + 7));
+    const calls = Number(/"calls":(\d+)/.exec(run.stderr)?.[1]);
+    t.ok(calls <= 3 * 700, `${calls} calls`);
+  },
+);
+
+row(
+  "everything fails for longer than --max-outage: stopped, saved, exit 7; the next start goes on",
+  async (t, stage) => {
+    const plugin = stage.write(
+      "down.ts",
+      `import { existsSync } from "node:fs";
+    ${
+        numbers(
+          3_000,
+          `
+        export async function handleJob(job, { args }) {
+          if (job > 50 && !existsSync(args.up)) throw new Error("the database is down");
+        }`,
+        )
+      }`,
+    );
+    const up = join(stage.folder, "up");
+    const words = [`up=${up}`, "--procs", "1", "--size", "500", "--max-outage", "2s", "--json"];
+    const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+    t.equal(await run.ended, 7, run.stderr);
+    t.match(run.stderr, /nothing succeeded for as long as --max-outage allows: the database is down/);
+    t.match(run.stderr, /Resume with: /);
+    t.match(ending(run), { dead: 0 });
+    stage.write("up", "");
+    const again = stage.start(runtimes.binary, ["run", plugin, ...words]);
+    t.equal(await again.ended, 0, again.stderr);
+    t.match(ending(again), { done: 3_000, dead: 0, stranded: 0 });
+  },
+);
