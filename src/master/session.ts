@@ -151,11 +151,12 @@ export class Session {
   }
 
   #answer(message: AnswerMessage, at: string): void {
-    if (message.number !== this.#answers + 1) {
+    // a number that was there before: the answer is given again, and is stale
+    if (message.number < 1 || message.number > this.#answers + 1) {
       return this.#offend(`numbered its answer ${message.number}, behind ${this.#answers}`);
     }
     if (namesTwice(message)) return this.#offend(`named a job twice in answer ${message.number}`);
-    this.#answers++;
+    this.#answers = Math.max(this.#answers, message.number);
     this.#tell({ kind: "answered", session: this.id, number: message.number, answer: message, at });
     this.#takeCredit(message.credit);
   }

@@ -85,13 +85,21 @@ t.test("ready joins; answers and credit follow", async (t) => {
 });
 
 t.test("answers are numbered 1, 2, 3", async (t) => {
-  for (const numbers of [[2], [0], [1, 1], [1, 3]]) {
+  for (const numbers of [[2], [0], [1, 3], [1, 1, 3]]) {
     const { closed, told, receive } = open();
     receive(ready);
     for (const number of numbers) receive({ ...answer, number });
     t.match(closed, [/it numbered its answer \d, behind \d/], numbers.join(" "));
     t.equal(told.length, numbers.length, "the core hears of those before only");
   }
+});
+
+t.test("an answer given again is stale, and no offence", async (t) => {
+  const { closed, told, receive } = open();
+  receive(ready);
+  for (const number of [1, 2, 2, 1, 3]) receive({ ...answer, number });
+  t.same(closed, []);
+  t.equal(told.filter(({ kind }) => kind === "answered").length, 5, "the core finds nothing in them");
 });
 
 t.test("an answer that names a job twice costs the session", async (t) => {
