@@ -9,6 +9,8 @@ import {
   outageProbes,
   probesMax,
   quietMs,
+  recoveryMin,
+  recoveryWeight,
   reserveGood,
   reserveMax,
   retestGap,
@@ -83,6 +85,8 @@ export class Failures {
   #areRowsBad = false;
   /** Jobs that had failed, and succeeded at another try since the last verdict. */
   #recovered = 0;
+  /** How many of the latest attempts of jobs that had failed before succeeded, as a share. */
+  #recovery = 0;
   #test = new Test(0, false);
   #testedFrom: "normal" | "opening" = "normal";
   /** On the patient clock: since when nothing succeeds; Infinity if something does. */
@@ -118,6 +122,7 @@ export class Failures {
     this.#failedSinceSuccess = 0;
     this.#window.succeeded(count);
     this.#recovered += recovered;
+    if (recovered > 0) this.#recovery += (1 - this.#recovery) * Math.min(1, recovered * recoveryWeight);
     if (this.mode === "opening") this.opening.succeeded(count, recovered, leasedMs, nowMs);
     if (this.mode !== "testing") return;
     this.#test.ended(probe, true, nowMs);
@@ -137,8 +142,10 @@ export class Failures {
     this.message = message;
     const isKnown = this.knownBad.has(seq);
     if (!isKnown) this.#failedSinceSuccess++;
-    // where the rows are bad, those that failed before do so again, and in the end there are no others
-    if (!isKnown && !(isRetry && this.#areRowsBad)) this.#window.failed(seq);
+    if (isRetry) this.#recovery *= 1 - recoveryWeight;
+    // bad rows fail again, and at the end there are no others: that is no sign of an outage
+    const tells = !isRetry || (this.#recovery >= recoveryMin && !this.#areRowsBad);
+    if (!isKnown && tells) this.#window.failed(seq);
     if (this.mode === "opening") return this.opening.failed(seq, isRetry, isKnown, leasedMs, nowMs);
     if (this.mode === "normal") return true;
     this.#test.ended(probe, false, nowMs);

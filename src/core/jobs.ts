@@ -239,7 +239,8 @@ export class Jobs {
 
   /** CONDEMNED, READY or DELAYED -> taken, to be leased: a job that failed, but none of `isBad`. `random` is in [0, 1). */
   takeFailed(random: number, isBad: (seq: number) => boolean): Piece | undefined {
-    const seqsOf = (line: Iterable<Piece>) => Array.from(line, ({ span }) => span.seq).filter((seq) => !isBad(seq));
+    const seqsOf = (line: Iterable<Piece>) =>
+      Array.from(line, ({ span }) => span.seq).filter((seq) => !isBad(seq));
     const condemned = seqsOf(this.condemned);
     const open = condemned.length > 0 ? condemned : [this.returned.due, this.retries].flatMap(seqsOf);
     const chosen = open[Math.floor(random * open.length)];

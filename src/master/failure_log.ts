@@ -65,7 +65,7 @@ function attemptLine(
   const next = isBuried
     ? "becomes a dead letter"
     : retryInMs === null
-    ? "is tried again later"
+    ? isCharged ? "has no attempts left" : "is tried again later"
     : `is tried again in ${formatDuration(retryInMs)}`;
   return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}, and ${next}`;
 }

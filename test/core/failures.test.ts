@@ -71,6 +71,18 @@ const rows: readonly Row[] = [
     callsMax: 1.01,
   },
   {
+    name: "10 % bad rows, all tried again at the end, are no outage",
+    plan: () => ({
+      jobs: 200,
+      slots: [2],
+      attempt: (_, __, job) => ({ ms: 0.1, ok: job % 10 !== 0 }),
+      settings: { ...quick, failuresMax: 2 },
+    }),
+    isBad: (job) => job % 10 === 0,
+    secondsMax: 1,
+    callsMax: 1.1,
+  },
+  {
     name: "40 % bad rows end at nearly the speed of the handlers",
     plan: () => ({
       jobs: 1_000,

@@ -159,7 +159,7 @@ t.test("a job that becomes a dead letter has a line at info; a flood of them has
 t.test("a failed attempt has a line at debug, with what becomes of its job", async (t) => {
   const { stderr } = ran(t, { "x.mjs": bad.replace("200", "10") }, run("x.mjs", "--log-level", "debug"));
   t.match(stderr, / DEBUG: Job 9 failed, 1 of 2, at \S+, and is tried again in \d+ms: row 10 is bad\n/);
-  t.match(stderr, / DEBUG: Job 9 failed, 2 of 2, at \S+, and becomes a dead letter: row 10 is bad\n/);
+  t.match(stderr, / DEBUG: Job 9 failed, 2 of 2, at \S+, and has no attempts left: row 10 is bad\n/);
 });
 
 t.test("--quiet says in one line that there are dead letters", async (t) => {
