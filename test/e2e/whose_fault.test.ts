@@ -30,7 +30,7 @@ for (const [what, good] of [["quick", 10], ["slow", 500]] as const) {
   row(
     `A23: a slave that fails everything beside a healthy one with ${what} jobs: nobody dies, and it is named`,
     async (t, stage) => {
-      const count = what === "quick" ? 800 : 24;
+      const count = what === "quick" ? 800 : 60;
       const plugin = stage.write(
         "mount.ts",
         numbers(
