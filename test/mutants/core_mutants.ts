@@ -1,5 +1,8 @@
 import { chaos, endToEnd, hanging, type Mutant, quickTest, simulation, test } from "./mutant.ts";
 
+/** Whose fault failures are: a world, and what becomes of the jobs in it. */
+const failuresTest = (world: string) => quickTest("core/failures", `${world}: exactly the bad rows die`);
+
 /** The core: leases, charges, resume. */
 export const coreMutants: readonly Mutant[] = [
   {
@@ -181,7 +184,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a retry goes to the slave at which the job failed, though another has credit",
     patches: [{
-      file: "src/core/sessions.ts",
+      file: "src/core/dispatch.ts",
       find:
         "    return this.#nowMs < avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;",
       replace: "    return session;",
@@ -249,10 +252,10 @@ export const coreMutants: readonly Mutant[] = [
     name: "an outage is charged to the jobs it hits",
     patches: [{
       file: "src/core/failures.ts",
-      find: "    return this.isEndgame;\n  }\n\n  get isNormal",
-      replace: "    return true;\n  }\n\n  get isNormal",
+      find: "    this.#test.ended(probe, false, nowMs);\n    return this.isEndgame;",
+      replace: "    this.#test.ended(probe, false, nowMs);\n    return true;",
     }],
-    checks: [quickTest("core/failures", "an outage where failed jobs come back at once")],
+    checks: [failuresTest("an outage where failed jobs come back at once")],
   },
   {
     name: "charges of an outage are not taken back",
@@ -261,7 +264,7 @@ export const coreMutants: readonly Mutant[] = [
       find: '        jobs.takeBack("all");\n',
       replace: "",
     }],
-    checks: [quickTest("core/failures", "a service that admits 50 calls a second")],
+    checks: [failuresTest("a service that admits 50 calls a second")],
   },
   {
     name: "load comes back at once",
@@ -270,7 +273,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "    this.#limit = 1;\n",
       replace: "    this.#limit = 1e9;\n",
     }],
-    checks: [quickTest("core/failures", "a service that admits 50 calls a second")],
+    checks: [failuresTest("a service that admits 50 calls a second")],
   },
   {
     name: "what fails under load is no reason to pace starts",
@@ -279,7 +282,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "    if (isCut) this.#cut(nowMs);",
       replace: "    if (isCut && nowMs < 0) this.#cut(nowMs);",
     }],
-    checks: [quickTest("core/failures", "a service that admits 50 calls a second")],
+    checks: [failuresTest("a service that admits 50 calls a second")],
   },
   {
     name: "while load comes back, every failure is charged",
@@ -288,7 +291,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "    return isClean && ok >= sampleAttempts && ok >",
       replace: "    return ok >= 0 || isClean && ok >= sampleAttempts && ok >",
     }],
-    checks: [quickTest("core/failures", "an outage that comes and goes every 2 s")],
+    checks: [failuresTest("an outage that comes and goes every 2 s")],
   },
   {
     name: "tests draw untried jobs from the front only",
@@ -297,7 +300,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "    const at = Math.floor(this.#parts.random() * count);",
       replace: "    const at = 0;",
     }],
-    checks: [quickTest("core/failures", "a hole larger than what is in flight, drawn past")],
+    checks: [failuresTest("a hole larger than what is in flight, drawn past")],
   },
   {
     name: "bad rows are not known after a verdict",
@@ -306,7 +309,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "failures.knownBad.add(span.seq);",
       replace: "void span;",
     }],
-    checks: [quickTest("core/failures", "a hole of 300 bad rows")],
+    checks: [failuresTest("a hole of 300 bad rows")],
   },
   {
     name: "no untried jobs are kept for a last test",
@@ -315,7 +318,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "    return Math.min(reserveMax,",
       replace: "    return 0 * Math.min(reserveMax,",
     }],
-    checks: [quickTest("core/failures", "90 % bad rows: nobody is quarantined")],
+    checks: [failuresTest("90 % bad rows: nobody is quarantined, all bad ones die")],
   },
   {
     name: "a slave that fails everything is not quarantined",
@@ -324,7 +327,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "      if (this.#isAlone(member)) return id;",
       replace: '      if (this.#isAlone(member) && id === "") return id;',
     }],
-    checks: [quickTest("core/failures", "a slave that fails at once beside a healthy one")],
+    checks: [failuresTest("a slave that fails at once beside a healthy one")],
   },
   {
     name: "what a slave in quarantine was charged for is not taken back",
@@ -333,7 +336,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "      jobs.takeBack(charges);\n      jobs.exonerate",
       replace: "      void charges;\n      jobs.exonerate",
     }],
-    checks: [quickTest("core/failures", "the same with one attempt a job")],
+    checks: [failuresTest("the same with one attempt a job")],
   },
   {
     name: "twenty failures in a row quarantine a slave",
@@ -342,7 +345,7 @@ export const coreMutants: readonly Mutant[] = [
       find: "chanceOf(bad, others.ok + others.bad, others.ok) <= sickChance",
       replace: "bad > 0",
     }],
-    checks: [quickTest("core/failures", "the same for four slaves")],
+    checks: [failuresTest("the same for four slaves")],
   },
   {
     name: "the last jobs, all failed, are never taken for bad",
@@ -351,16 +354,16 @@ export const coreMutants: readonly Mutant[] = [
       find: "    failures.isEndgame = true;\n",
       replace: "",
     }],
-    checks: [quickTest("core/failures", "a tail of bad rows ends after --max-outage")],
+    checks: [failuresTest("a tail of bad rows ends after --max-outage")],
   },
   {
     name: "a job whose attempts are spent is buried at once",
     patches: [{
       file: "src/core/answers.ts",
-      find: "    if (isCondemned && isSure) return",
-      replace: "    if (isCondemned) return",
+      find: "const isBuried = isSpentNow && isSure;",
+      replace: "const isBuried = isSpentNow;",
     }],
-    checks: [quickTest("core/failures", "an outage where failed jobs come back at once")],
+    checks: [failuresTest("an outage where failed jobs come back at once")],
   },
   {
     name: "a lost slave's job that ran alone is charged although the slave is back",
@@ -369,7 +372,10 @@ export const coreMutants: readonly Mutant[] = [
       find: "    this.#absences.delete(slaveId);\n    this.#judgeAtMs",
       replace: "    this.#judgeAtMs",
     }],
-    checks: [quickTest("core/failures", "a job that is lost with its slave's connection, alone there")],
+    checks: [quickTest(
+      "core/failures",
+      "a job that is lost with its slave's connection, alone there, is charged only if the slave stays away",
+    )],
   },
   {
     name: "a slave that left by itself is charged for the job that ran alone in it",
@@ -384,8 +390,9 @@ export const coreMutants: readonly Mutant[] = [
     name: "a slave gets more jobs than its credit",
     patches: [{
       file: "src/core/dispatch.ts",
-      find: "return Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));",
-      replace: "return Math.max(this.#fairShare, credit - held);",
+      find:
+        "const room = Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));",
+      replace: "const room = Math.max(this.#fairShare, credit - held);",
     }],
     checks: [
       test(

@@ -16,7 +16,7 @@ t.test("every mutant applies, has a name of its own, and breaks no types", async
   for (const { name, patches } of mutants) t.same(typeErrors.of(patches), [], name);
   t.equal(new Set(mutants.map(({ name }) => name)).size, mutants.length);
   t.not(
-    typeErrors.of([{ file: "mod.ts", find: "import { main }", replace: "import { nothing }" }]).length,
+    typeErrors.of([{ file: "mod.ts", find: "import { mainProcess }", replace: "import { nothing }" }]).length,
     0,
     "errors are seen",
   );

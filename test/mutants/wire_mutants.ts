@@ -164,8 +164,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a frame that stands still is waited for for ever",
     patches: [{
       file: "src/link/link.ts",
-      find: "if (nowMs >= frameEndsMs) this.#fail",
-      replace: "if (nowMs >= frameEndsMs + 1e9) this.#fail",
+      find: "if (nowMs >= frameEndsMs) void this.close",
+      replace: "if (nowMs >= frameEndsMs + 1e9) void this.close",
     }],
     checks: [
       test("link/link", "a frame that began and stands still ends after 30 s; bytes that trickle keep it"),
@@ -175,8 +175,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a reader that takes nothing is waited for for ever",
     patches: [{
       file: "src/link/link.ts",
-      find: "if (nowMs >= this.#outbox.progressedAtMs + writeStallMs) this.#fail",
-      replace: "if (nowMs >= this.#outbox.progressedAtMs + 1e9) this.#fail",
+      find: "if (nowMs >= writeEndsMs) this.#fail",
+      replace: "if (nowMs >= writeEndsMs + 1e9) this.#fail",
     }],
     checks: [
       test(
@@ -216,8 +216,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a bad message is skipped instead of costing its session",
     patches: [{
       file: "src/link/link.ts",
-      find: "      this.#fail(error instanceof Error ? error.message : String(error));",
-      replace: "      void error;",
+      find: "      if (this.#options.saysBye) void this.close(reason);\n      else this.#fail(reason);",
+      replace: "      void reason;",
     }],
     checks: [
       hanging(
@@ -229,8 +229,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "messages may come in any order",
     patches: [{
       file: "src/master/session.ts",
-      find: 'if ((message.kind === "ready") === this.hasJoined && message.kind !== "beat") {',
-      replace: 'if ((message.kind === "ready") === this.hasJoined && this.#at === "leaving") {',
+      find: 'if ((message.kind === "ready") === this.hasJoined && !isAnytime) {',
+      replace: 'if ((message.kind === "ready") === this.hasJoined && !isAnytime && this.#at === "leaving") {',
     }],
     checks: [test("master/session", "a message out of place costs the session")],
   },
