@@ -40,6 +40,8 @@ type Record = {
  */
 export class Health {
   #members = new Map<string, Record>();
+  /** Those that failed so much in a row that they may be sick; nearly always none. */
+  readonly #suspects = new Map<string, Record>();
   /** What was leased before tells nothing: much failed everywhere. */
   #sinceMs = -Infinity;
 
@@ -51,12 +53,13 @@ export class Health {
 
   /** It is gone. One that was quarantined is known again if it comes back. */
   leave(id: string): void {
-    if (!this.isQuarantined(id)) this.#members.delete(id);
+    if (!this.isQuarantined(id)) this.forget(id);
   }
 
   /** It is gone for good. */
   forget(id: string): void {
     this.#members.delete(id);
+    this.#suspects.delete(id);
   }
 
   has(id: string): boolean {
@@ -71,7 +74,10 @@ export class Health {
   succeeded(id: string, count: number, leasedMs: number): void {
     const member = this.#members.get(id);
     if (member === undefined) return;
-    member.streak = 0;
+    if (member.streak > 0) {
+      member.streak = 0;
+      this.#suspects.delete(id);
+    }
     if (member.charges.size > 0) member.charges.clear();
     if (leasedMs > member.lastGoodLeaseMs) member.lastGoodLeaseMs = leasedMs;
     const mark = 1 + Math.max(0, leasedMs);
@@ -90,6 +96,7 @@ export class Health {
       member.isOfSeveral = false;
     } else if (seq !== member.streakSeq) member.isOfSeveral = true;
     member.streak++;
+    if (member.streak >= healthAttempts && !member.isQuarantined) this.#suspects.set(id, member);
     member.message = message;
     note(member, -1 - Math.max(0, leasedMs));
   }
@@ -120,9 +127,9 @@ export class Health {
 
   /** A member that is to be quarantined now; null if there is none. */
   findSick(): string | null {
-    for (const [id, member] of this.#members) {
-      if (member.isQuarantined || member.streak < healthAttempts || !member.isOfSeveral) continue;
-      if (this.#isAlone(member)) return id;
+    if (this.#suspects.size === 0) return null;
+    for (const [id, member] of this.#suspects) {
+      if (member.isOfSeveral && this.#isAlone(member)) return id;
     }
     return null;
   }
@@ -131,6 +138,7 @@ export class Health {
   quarantine(id: string, nowMs: number): { charges: Charges; name: string; message: string } {
     const member = this.#members.get(id)!;
     member.isQuarantined = true;
+    this.#suspects.delete(id);
     member.nextProbeMs = nowMs;
     const { charges, name, message } = member;
     member.charges = new Map();

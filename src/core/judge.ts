@@ -101,7 +101,7 @@ export class Judge {
 
   #judgeSlaves(nowMs: number): void {
     const { health, sessions, jobs, failures, emit } = this.#parts;
-    for (const session of [...sessions.quarantined]) {
+    for (const session of sessions.quarantined.size > 0 ? [...sessions.quarantined] : []) {
       if (health.isQuarantined(session.slaveId)) continue;
       sessions.change(session, { mode: "open" });
       emit({ kind: "warn", message: `Slave ${printable(session.slaveName)} succeeds again` });
