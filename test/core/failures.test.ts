@@ -2,7 +2,7 @@ import t, { type Test } from "tap";
 import { lostSessionsMax } from "../../src/base/limits.ts";
 import { chanceOf } from "../../src/core/chance.ts";
 import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
-import { TestRun } from "./fixture.ts";
+import { seqsOf, TestRun } from "./fixture.ts";
 
 /** Whose fault failures are: each row is a world, and what must become of the jobs in it. */
 type Row = Readonly<{
@@ -377,6 +377,54 @@ t.test("one whose slave is gone meanwhile has another attempt", async (t) => {
   t.same(run.take("bury"), []);
   t.ok(run.pass(11_000).leases().length >= 0);
   t.match(run.status, { dead: 0 });
+});
+
+/** How many failures are charged, of all jobs together, as a state shows it. */
+function chargedIn({ state: { stranded } }: TestRun): number {
+  return stranded.reduce((sum, { history }) => sum + history.failures, 0);
+}
+
+t.test("nothing is charged in an outage, and what was before it was seen is taken back: a state shows none of it", async (t) => {
+  const run = new TestRun(null, { backoffMs: 0, failuresMax: 10 }).yield(200).join(1, 150);
+  const [lease] = run.leases();
+  for (let seq = 0; seq < 150; seq++) run.throw(lease!, "no", seq);
+  const before = chargedIn(run);
+  t.ok(before > 0 && before <= 100, `${before} before it is seen`);
+  let probes = run.leases();
+  for (let i = 0; i < 60; i++) {
+    t.ok(probes.length > 0, "a probe");
+    for (const probe of probes) run.throw(probe);
+    probes = run.pass(600).leases();
+  }
+  t.match(run.status.reason, /^failing/);
+  t.equal(chargedIn(run), before, "no more than before");
+  while (probes[0]!.parts[0]!.seq >= 150) {
+    for (const probe of probes) run.throw(probe);
+    probes = run.pass(600).leases();
+  }
+  run.done(probes[0]!);
+  t.equal(chargedIn(run), 0, "one that failed before succeeds");
+});
+
+t.test("what a slave was charged for before it was seen that it fails everything is taken back", async (t) => {
+  const run = new TestRun(null, { backoffMs: 60_000 }).join(1, 2).join(2, 2);
+  let before = 0;
+  let warnings: string[] = [];
+  for (let round = 0; round < 50 && warnings.length === 0; round++) {
+    before = Math.max(before, chargedIn(run));
+    run.yield(4).pass(10);
+    const effects = run.run.takeEffects();
+    warnings = effects.flatMap((effect) => effect.kind === "warn" ? [effect.message] : []);
+    if (warnings.length > 0) break;
+    for (const lease of effects.filter((effect) => effect.kind === "lease")) {
+      const [from, to] = seqsOf(lease);
+      if (lease.session === 1) run.done(lease);
+      else for (let seq = from!; seq < to!; seq++) run.throw(lease, "no", seq);
+    }
+  }
+  t.match(warnings, [/^Slave s2 fails everything: no/]);
+  t.ok(before >= 15, `${before} before`);
+  t.equal(chargedIn(run), 0);
 });
 
 t.test("what a slave excuses is not charged", async (t) => {
