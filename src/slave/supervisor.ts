@@ -2,6 +2,7 @@ import type { Ranges } from "../base/ranges.ts";
 import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { AwakeClock } from "../base/stall_watch.ts";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
@@ -59,6 +60,8 @@ export class Supervisor implements Slave {
   #procs = 0;
   /** The run this slave stays with. */
   #runId: string | null = null;
+  /** The arguments its workers were set up with. */
+  #args: Welcome["args"] = {};
   /** The latest life of its master that welcomed it. */
   #epoch = 0;
   /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
@@ -216,9 +219,17 @@ export class Supervisor implements Slave {
       this.#options.log("warn", `An earlier master of "${welcome.key}" answers still: it is left alone`);
       return void this.#uplink!.leave("a later master of this run welcomed this slave");
     }
+    if (this.#runId !== null && !isDeepStrictEqual(welcome.args, this.#args)) {
+      return void this.#end(
+        5,
+        `The master of "${welcome.key}" was started with other arguments (--force), and this slave's workers were set up ` +
+          "with the earlier ones: start it again to work with these",
+      );
+    }
     const refusal = this.#refusalOf(welcome);
     if (refusal !== null) return void this.#end(5, refusal);
     this.#runId = welcome.runId;
+    this.#args = welcome.args;
     this.#epoch = welcome.epoch;
     this.#workforce.abort(this.#holdings.welcome(welcome.runId));
     if (this.#stopping.why === "master") {

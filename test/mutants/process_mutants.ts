@@ -182,6 +182,17 @@ export const processMutants: readonly Mutant[] = [
     checks: [hanging(test("slave/reconnect", "a master of another run is left with 5"))],
   },
   {
+    name: "a slave works on with arguments of its first master",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "if (this.#runId !== null && !isDeepStrictEqual(welcome.args, this.#args)) {",
+      replace: 'if (this.#runId === "" && !isDeepStrictEqual(welcome.args, this.#args)) {',
+    }],
+    checks: [
+      hanging(test("slave/reconnect", "a master of the same run with other arguments is left with 5")),
+    ],
+  },
+  {
     name: "a slave goes back to an earlier master of its run",
     patches: [{
       file: "src/slave/supervisor.ts",

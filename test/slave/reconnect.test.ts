@@ -124,6 +124,21 @@ t.test("a master of another run is left with 5", async (t) => {
   await second.stop();
 });
 
+t.test("a master of the same run with other arguments is left with 5: workers have the first ones", async (t) => {
+  const first = await FakeMaster.start({ heartbeatMs: 300, args: { from: "a", to: "b" } });
+  const slave = slaveOf(first);
+  t.teardown(() => slave.kill());
+  await first.until(() => first.isReady);
+  await first.stop();
+  const same = await FakeMaster.start({ port: first.port, heartbeatMs: 300, args: { to: "b", from: "a" } });
+  await same.until(() => same.isReady);
+  await same.stop();
+  const other = await FakeMaster.start({ port: first.port, args: { from: "a", to: "c" } });
+  t.match(await slave.finished, { exitCode: 5, reason: /other arguments.*start it again/ });
+  t.same(other.said, [], "it is told nothing");
+  await other.stop();
+});
+
 t.test("an earlier master of the same run is left alone until a later one answers", async (t) => {
   const first = await FakeMaster.start({ heartbeatMs: 300, epoch: 2 });
   const slave = slaveOf(first);
