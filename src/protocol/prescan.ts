@@ -8,6 +8,8 @@ export type ScanLimits = Readonly<{
   depthMax?: number;
   /** Items in all. @default cborItemsMax */
   itemsMax?: number;
+  /** Text keys of a map. @default 32,768: what tells them apart must stay small where a stranger writes them. */
+  keysMax?: number;
 }>;
 
 /**
@@ -25,7 +27,7 @@ export function prescan(bytes: Uint8Array, limits: ScanLimits = {}): void {
     bytes.length,
     limits.depthMax ?? cborDepthMax,
     limits.itemsMax ?? cborItemsMax,
-    true,
+    limits.keysMax ?? messageKeysMax,
   );
   if (end !== bytes.length) throw refused(end, `${bytes.length - end} bytes behind the item`);
 }
@@ -67,7 +69,7 @@ const maps = new Int32Array(cborDepthMax + 1);
  * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
  * functions here. Of jobs it sees the most, and leaves texts and keys to who decodes them.
  *
- * @param isStrict Whether texts must be in UTF-8, and no key twice in a map.
+ * @param keysMax If there is such a limit, texts must be in UTF-8 too, and no key twice in a map.
  *
  * @throws {FrameError} if the item is not acceptable, or reaches beyond `end`.
  */
@@ -77,8 +79,9 @@ export function scanItem(
   end: number,
   levels: number,
   items: number,
-  isStrict = false,
+  keysMax = 0,
 ): number {
+  const isStrict = keysMax > 0;
   let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items, map = 0;
   if (isStrict) beginScan();
   for (;;) {
@@ -127,7 +130,7 @@ export function scanItem(
       kinds[depth++] = kind;
       left = inside;
       kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
-      map = isStrict && kind === inObject ? openMap(at, value) : 0;
+      map = isStrict && kind === inObject ? openMap(at, value, keysMax) : 0;
       want = any;
     } else {
       // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
@@ -144,7 +147,7 @@ function checkText(bytes: Uint8Array, at: number, length: number, map: number, d
 }
 
 /** The number of a map of so many text keys that begins. */
-function openMap(at: number, keys: number): number {
+function openMap(at: number, keys: number, keysMax: number): number {
   if (keys > keysMax) throw refused(at, `a map of more than ${keysMax} keys`);
   return ++mapCount;
 }
@@ -162,7 +165,7 @@ function isText(bytes: Uint8Array, at: number, length: number): boolean {
 }
 
 /** Most text keys in a map of a message; what tells them apart must stay small. */
-const keysMax = 1 << 15;
+const messageKeysMax = 1 << 15;
 
 // Which keys the open maps of a scan have: a hash table without chains, that is never cleared. What an entry says counts
 // while its map is open. Keys that find no place near their own, as a hostile map may have, are kept as strings.

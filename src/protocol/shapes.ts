@@ -45,6 +45,11 @@ export class Shape {
     return this.#next.get(key);
   }
 
+  /** Whether this is one of its keys. Asked before a key is added: so those of a shape need no look at any more. */
+  has(key: string): boolean {
+    return this.#before !== null && (this.key === key || this.#before.has(key));
+  }
+
   add(key: string): Shape {
     const shape = new Shape(this, key);
     this.#next.set(key, shape);

@@ -1,20 +1,48 @@
-import { Buffer } from "node:buffer";
+import { Buffer, isUtf8 } from "node:buffer";
 import { cborDepthMax, cborItemsMax } from "../base/limits.ts";
 import { dateOf, decode } from "./codec.ts";
-import { scanItem } from "./prescan.ts";
+import { FrameError } from "./frame_error.ts";
+import { prescan, scanItem } from "./prescan.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 
 /**
  * Decodes `count` jobs laid one behind the other, trusted or pre-scanned. Gives what `decode` gives of each.
  *
+ * @param onRefused Told of each job, by its place, with a text that is not in UTF-8, or with a key twice in a map; the
+ * others are decoded all the same. Without it such a job is an error.
+ *
  * @throws {Error} if there are not exactly `count`.
  */
-export function decodeJobs(bytes: Uint8Array, count: number): unknown[] {
+export function decodeJobs(
+  bytes: Uint8Array,
+  count: number,
+  onRefused: (index: number, error: FrameError) => void = (_, error) => {
+    throw error;
+  },
+): unknown[] {
   const reader = new ValueReader(bytes, jobShapes, false);
   const jobs = new Array<unknown>(count);
-  for (let index = 0; index < count; index++) jobs[index] = reader.next();
+  for (let index = 0; index < count; index++) {
+    const start = reader.at;
+    try {
+      jobs[index] = reader.next();
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      onRefused(index, faultOf(reader.skip(start)) ?? error);
+    }
+  }
   if (!reader.isAtEnd) throw new Error(`Cannot decode ${count} jobs: there are more bytes`);
   return jobs;
+}
+
+/** What is wrong with this one job, and where. */
+function faultOf(job: Uint8Array): FrameError | null {
+  try {
+    prescan(job, { keysMax: Infinity });
+    return null;
+  } catch (error) {
+    return error as FrameError;
+  }
 }
 
 /**
@@ -30,6 +58,9 @@ const jobShapes = new Shapes();
 /** For all messages of this process: some dozens, of a handful of keys. What else a peer sends is read key by key. */
 const messageShapes = new Shapes(1 << 15, "stop");
 
+/** Node's, Bun's and Deno's buffers have it: `toString("utf8")` without its detours, which cost more than a short text. */
+type Texts = Readonly<{ utf8Slice(from: number, to: number): string }>;
+
 /** Beyond so many keys an object is a table, and no two are alike. */
 const shapeKeysMax = 64;
 
@@ -39,7 +70,7 @@ const shapeKeysMax = 64;
  */
 class ValueReader {
   readonly #bytes: Uint8Array;
-  readonly #texts: Buffer;
+  readonly #texts: Texts;
   readonly #numbers: DataView;
   readonly #shapes: Shapes;
   /** Whether byte strings are views, rather than copies. */
@@ -53,10 +84,22 @@ class ValueReader {
     const { buffer, byteOffset, byteLength } = bytes;
     // Never a Buffer, for byte strings cut out of one would be Buffers too, and views.
     this.#bytes = new Uint8Array(buffer, byteOffset, byteLength);
-    this.#texts = Buffer.from(buffer, byteOffset, byteLength);
+    this.#texts = Buffer.from(buffer, byteOffset, byteLength) as unknown as Texts;
     this.#numbers = new DataView(buffer, byteOffset, byteLength);
     this.#shapes = shapes;
     this.#hasViews = hasViews;
+  }
+
+  /** Where the next value begins. */
+  get at(): number {
+    return this.#at;
+  }
+
+  /** Gives up the value that began at `start`, and returns its bytes: the next one is behind it. */
+  skip(start: number): Uint8Array {
+    this.#depth = 0;
+    this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax);
+    return this.#bytes.subarray(start, this.#at);
   }
 
   get isAtEnd(): boolean {
@@ -80,7 +123,7 @@ class ValueReader {
       case 2:
         return this.#byteString(value);
       case 3:
-        return this.#texts.toString("utf8", this.#at, this.#at += value);
+        return this.#text(value);
       case 4:
         return this.#array(value);
       case 5:
@@ -135,6 +178,16 @@ class ValueReader {
     return this.#hasViews ? this.#bytes.subarray(at, this.#at) : this.#bytes.slice(at, this.#at);
   }
 
+  /** Bytes that are no UTF-8 are decoded to U+FFFD, which is looked for at next to no cost where all is ASCII. */
+  #text(length: number): string {
+    const at = this.#at;
+    const text = this.#texts.utf8Slice(at, this.#at += length);
+    if (text.indexOf("\ufffd") >= 0 && !isUtf8(this.#bytes.subarray(at, this.#at))) {
+      throw new FrameError("Cannot decode a text that is not in UTF-8");
+    }
+    return text;
+  }
+
   #array(length: number): unknown[] {
     const items = new Array<unknown>(length);
     for (let index = 0; index < length; index++) items[index] = this.next();
@@ -166,7 +219,9 @@ class ValueReader {
       if (this.#passes(firstShapes[index]!.keyBytes)) return firstShapes[index]!;
     }
     const at = this.#at;
-    const next = this.#shapes.with(shape, this.next() as string);
+    const key = this.next() as string;
+    if (shape.after(key) === undefined && shape.has(key)) throw keyTwice();
+    const next = this.#shapes.with(shape, key);
     if (next === null) this.#at = at;
     return next;
   }
@@ -184,6 +239,7 @@ class ValueReader {
     const table = object as Record<string, unknown>;
     for (let index = 0; index < keys; index++) {
       const key = this.next() as string;
+      if (Object.hasOwn(table, key)) throw keyTwice();
       table[key] = this.next();
     }
     return table;
@@ -191,9 +247,13 @@ class ValueReader {
 
   /** An item that is none of the usual: a set, a map, a larger bigint. */
   #rare(start: number): unknown {
-    this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax);
+    this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax, Infinity);
     return decode(this.#bytes.subarray(start, this.#at));
   }
+}
+
+function keyTwice(): FrameError {
+  return new FrameError("Cannot decode a map that has a key twice");
 }
 
 /** A number in 16 bits, as IEEE 754 lays it out. */

@@ -178,10 +178,15 @@ export class Runner {
     const { notes } = this.#options;
     // what decoding takes is no job's time
     const startMs = slice.decode() ? this.#options.nowMs() : nowMs;
-    if (notes.coveredTo(slice.next) === slice.next) {
-      notes.cover(this.#running.ranges, slice.next, slice.end, startMs);
+    const end = slice.soundEnd;
+    if (slice.next === end) {
+      slice.refuseNext(startMs);
+    } else {
+      if (notes.coveredTo(slice.next) === slice.next) {
+        notes.cover(this.#running.ranges, slice.next, end, startMs);
+      }
+      this.#runTagged(slice, Math.min(notes.coveredTo(slice.next), end), startMs);
     }
-    this.#runTagged(slice, Math.min(notes.coveredTo(slice.next), slice.end), startMs);
     const endMs = this.#options.nowMs();
     const tookMs = endMs - this.#turnAtMs;
     if (tookMs >= turnMs || (tookMs >= shortTurnMs && slice.next === slice.end)) this.#isTurnOver = true;

@@ -40,6 +40,9 @@ export class SliceRun {
   #failed: Failure[] = [];
   #failureChars = 0;
   readonly #released = new RangeSet();
+  /** Jobs that cannot be run, in order of their seqs, and why not. */
+  readonly #refused: { seq: number; message: string }[] = [];
+  #refusedAt = 0;
 
   constructor(message: SliceMessage) {
     this.number = message.slice;
@@ -54,7 +57,12 @@ export class SliceRun {
   /** To be called before `jobs` is read: when the slice begins, not when it arrives. False if nothing was left to decode. */
   decode(): boolean {
     if (this.#bytes === null) return false;
-    this.#jobs = decodeJobs(this.#bytes, this.#count);
+    this.#jobs = decodeJobs(this.#bytes, this.#count, (index, { message }) => {
+      this.#refused.push({
+        seq: this.#seq + index,
+        message: `It was not run: its bytes break a rule of the protocol. ${message}`,
+      });
+    });
     this.#bytes = null;
     return true;
   }
@@ -62,6 +70,18 @@ export class SliceRun {
   /** The decoded jobs; the first is that of `seq`. */
   get jobs(): unknown[] {
     return this.#jobs;
+  }
+
+  /** One past the last job to begin before one that cannot be run. */
+  get soundEnd(): number {
+    return Math.min(this.end, this.#refused[this.#refusedAt]?.seq ?? Infinity);
+  }
+
+  /** The next job cannot be run: it is over, for no attempt at it can help. */
+  refuseNext(nowMs: number): void {
+    const { seq, message } = this.#refused[this.#refusedAt++]!;
+    this.next = seq + 1;
+    this.record(seq, { kind: "failed", how: "fatal", message, stack: "" }, 0, nowMs);
   }
 
   get seq(): number {

@@ -24,10 +24,10 @@ class Refusal extends Error {}
 /**
  * The items that lie one behind the other in `bytes`, `count` of them; null if they are not just that.
  *
- * @param isStrict Whether texts must be in UTF-8, and no text key twice in a map.
+ * @param keysMax If there is such a limit, texts must be in UTF-8 too, and no text key twice in a map.
  */
-export function readItems(bytes: Uint8Array, count: number, isStrict = false): readonly Reading[] | null {
-  const reader = new Reader(bytes, isStrict);
+export function readItems(bytes: Uint8Array, count: number, keysMax = 0): readonly Reading[] | null {
+  const reader = new Reader(bytes, keysMax);
   const readings: Reading[] = [];
   try {
     for (let index = 0; index < count; index++) readings.push(reader.one());
@@ -39,7 +39,7 @@ export function readItems(bytes: Uint8Array, count: number, isStrict = false): r
 }
 
 export function readItem(bytes: Uint8Array): Reading | null {
-  return readItems(bytes, 1, true)?.[0] ?? null;
+  return readItems(bytes, 1, 1 << 15)?.[0] ?? null;
 }
 
 function isUtf8(bytes: Uint8Array): boolean {
@@ -54,13 +54,13 @@ function isUtf8(bytes: Uint8Array): boolean {
 class Reader {
   at = 0;
   readonly #bytes: Uint8Array;
-  readonly #isStrict: boolean;
+  readonly #keysMax: number;
   #items = 0;
   #levels = 0;
 
-  constructor(bytes: Uint8Array, isStrict: boolean) {
+  constructor(bytes: Uint8Array, keysMax: number) {
     this.#bytes = bytes;
-    this.#isStrict = isStrict;
+    this.#keysMax = keysMax;
   }
 
   one(): Reading {
@@ -76,7 +76,7 @@ class Reader {
     this.#count();
     if (head.major === 2 || head.major === 3) head.content = this.#take(head.argument);
     if (isTextKey && text.decode(head.content) === "__proto__") throw new Refusal();
-    if (this.#isStrict && head.major === 3 && !isUtf8(head.content)) throw new Refusal();
+    if (this.#keysMax > 0 && head.major === 3 && !isUtf8(head.content)) throw new Refusal();
     if (head.major === 4 || head.major === 5) this.#fill(head, depth + 1, head.major === 5);
     if (head.major === 7) checkSimple(head);
     return head;
@@ -115,8 +115,8 @@ class Reader {
     for (let index = 0; index < Number(count); index++) {
       item.children.push(this.#item(depth, hasTextKeys && index % 2 === 0));
     }
-    if (!this.#isStrict || !hasTextKeys) return;
-    if (item.argument > 32_768n) throw new Refusal();
+    if (this.#keysMax === 0 || !hasTextKeys) return;
+    if (item.argument > this.#keysMax) throw new Refusal();
     const keys = item.children.filter((_, index) => index % 2 === 0).map(({ content }) =>
       text.decode(content)
     );

@@ -24,6 +24,14 @@ const stopped = test(
   "protocol/value_reader",
   "of the keys of messages only so many are kept, and what else comes is read all the same",
 );
+const badRefused = test(
+  "protocol/value_reader",
+  "a job with a text that is no UTF-8, or a key twice, is refused, and its neighbours are decoded",
+);
+const badBuried = test(
+  "worker/runner",
+  "a job whose bytes break a rule is buried without being run, and its neighbours run",
+);
 const copies = test("protocol/value_reader", "byte strings are copies");
 const refusedOnce = test(
   "protocol/job_encoder",
@@ -273,6 +281,39 @@ export const jobMutants: readonly Mutant[] = [
     "getFloat64(start + 1)",
     "getFloat64(start + 1, true)",
     numbersArrive,
+  ),
+  inReader(
+    "texts of jobs may be no UTF-8",
+    "&& !isUtf8(this.#bytes.subarray(at, this.#at))",
+    "&& this.#at < 0",
+    { ...badRefused, isQuick: true },
+  ),
+  inReader(
+    "a key that an object of a job has already is one more",
+    "if (shape.after(key) === undefined && shape.has(key)) throw keyTwice();",
+    "",
+    badRefused,
+  ),
+  inReader(
+    "a key that a table of a job has already takes its place",
+    "if (Object.hasOwn(table, key)) throw keyTwice();",
+    "",
+    badRefused,
+  ),
+  inReader(
+    "what is rare in a job may hold anything",
+    "cborItemsMax, Infinity);",
+    "cborItemsMax);",
+    badRefused,
+  ),
+  one(
+    "a job whose bytes break a rule is run",
+    {
+      file: "src/worker/slice_run.ts",
+      find: "return Math.min(this.end, this.#refused[this.#refusedAt]?.seq ?? Infinity);",
+      replace: "return this.end;",
+    },
+    badBuried,
   ),
   inWriter(
     "dates lose their milliseconds",

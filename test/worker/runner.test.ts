@@ -121,6 +121,44 @@ t.test("no job begins that is not noted, whether it waits or not", async (t) => 
   t.ok(b.notes.written < 200, `${b.notes.written} notes for 200 jobs`);
 });
 
+t.test("a job whose bytes break a rule is buried without being run, and its neighbours run", async (t) => {
+  for (
+    const [bad, concurrency] of [[[0], 1], [[4], 1], [[9], 3], [[0, 1, 4, 5, 9], 2], [
+      [...Array(10).keys()],
+      1,
+    ]] as const
+  ) {
+    const ran: number[] = [], unnoted: number[] = [];
+    const b = bench((seq) => {
+      ran.push(seq);
+      if (!b.notes.names(seq)) unnoted.push(seq);
+      return seq % 3 === 0 ? Promise.resolve(done) : done;
+    }, { concurrency });
+    const jobs = Array.from(
+      { length: 10 },
+      (_, at) => bad.includes(at as never) ? Uint8Array.of(0x61, 0xff) : encode({}),
+    );
+    b.runner.slice({
+      kind: "slice",
+      slice: 1,
+      seq: 20,
+      count: 10,
+      attempt: 1,
+      jobs: new Uint8Array(Buffer.concat(jobs)),
+    });
+    b.runner.slice(slice(2, 50, 3));
+    await b.until(() => b.ended() === 13);
+    const seqs = Array.from({ length: 10 }, (_, at) => 20 + at);
+    t.same([ran, unnoted], [[...seqs.filter((seq) => !bad.includes(seq - 20 as never)), 50, 51, 52], []]);
+    const failed = b.answers().flatMap((answer) => answer.failed);
+    t.same(failed.map(({ seq, how, stack }) => [seq - 20, how, stack]), bad.map((at) => [at, "fatal", ""]));
+    t.match(
+      failed[0]!.message,
+      /^It was not run: its bytes break a rule .*: at 1 there is a text that is not in UTF-8$/,
+    );
+  }
+});
+
 t.test("at most so many run at once, in order", async (t) => {
   let running = 0;
   let most = 0;

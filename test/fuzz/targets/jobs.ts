@@ -19,20 +19,30 @@ const shownChars = 200;
 
 export const jobs: Target = {
   name: "jobs",
-  // Only what refuses: jobs that pass are decoded by the worker that runs them, and are what the plugin yielded.
+  // Only what refuses a lease as a whole: the worker that runs its jobs decodes them, and refuses some by themselves.
   subject(input) {
     quietly(() => itemEnds(input.subarray(1), input[0] ?? 0));
   },
   check(input) {
     const count = input[0] ?? 0, bytes = input.subarray(1);
     const readings = readItems(bytes, count);
-    const lengths = readings?.map(({ item }) => writeItem(item).length) ?? [];
+    const items = readings?.map(({ item }) => writeItem(item)) ?? [];
+    const lengths = items.map(({ length }) => length);
     const isFine = readings !== null && lengths.every((length) => length <= jobBytesMax);
     const scanned = outcomeOf(() => itemEnds(bytes, count), FrameError);
     must("value" in scanned === isFine, `the pre-scan says ${"value" in scanned ? "yes" : "no"}`);
     if ("error" in scanned) return scanned.error.message;
     const values = readings!.map(({ item }) => valueOf(item));
-    must(sameValue(decodeJobs(bytes, count), values), "decodeJobs() gives other values");
+    const refused: number[] = [];
+    const decoded = decodeJobs(bytes, count, (index) => refused.push(index));
+    items.forEach((item, index) => {
+      const isSound = readItems(item, 1, Infinity) !== null;
+      must(
+        isSound !== refused.includes(index),
+        `decodeJobs() ${isSound ? "refuses" : "accepts"} job ${index}`,
+      );
+      must(!isSound || sameValue(decoded[index], values[index]), "decodeJobs() gives other values");
+    });
     let end = 0;
     lengths.forEach((length, index) =>
       must(scanned.value[index] === (end += length), `job ${index} ends elsewhere`)
