@@ -33,6 +33,8 @@ export const reserveGood = 12;
 export const reserveMax = 160;
 /** Attempts in a row that a slave, or a worker, must fail before it can be the reason. */
 export const healthAttempts = 20;
+/** So many are remembered of each: where most rows are bad, it takes more than those to tell a slave from chance. */
+export const healthMemory = 100;
 /** A slave is the reason once it would fail so much, and others so little, by chance in so few cases. */
 export const sickChance = 0.0005;
 /** Pause between two probes of a slave in quarantine. */

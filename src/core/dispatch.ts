@@ -53,7 +53,6 @@ export class Dispatch {
     this.#nowMs = nowMs;
     this.#budget = Infinity;
     this.#openReserved();
-    if (this.#sessions.quarantined.size > 0) this.#probeQuarantined();
     switch (this.#failures.mode) {
       case "normal":
         this.#leaseAll(comingJobs);
@@ -65,6 +64,8 @@ export class Dispatch {
         while (this.#probe());
         break;
     }
+    // after the others: the last jobs are not to wait for a slave that fails them slowly
+    if (this.#sessions.quarantined.size > 0) this.#probeQuarantined();
     return this.#leases > leasesBefore;
   }
 
@@ -280,10 +281,12 @@ export class Dispatch {
     for (const session of [...this.#sessions.quarantined]) {
       const { slaveId, held, credit } = session;
       if (held > 0 || credit === 0 || this.#nowMs < health.nextProbeMs(slaveId)) continue;
+      health.probed(slaveId, this.#nowMs);
+      // the others take the last ones sooner than it would fail them
+      if (this.#sessions.hasOther(slaveId) && this.#jobs.untried < this.#sessions.count) continue;
       const piece = this.#takeUntried() ?? returned.takeDue(() => true);
       if (piece === undefined) return;
       this.#leaseReturned(session, this.#terms(aloneOf(piece.history), "quarantine"), [piece]);
-      health.probed(slaveId, this.#nowMs);
     }
   }
 }

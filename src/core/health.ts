@@ -1,4 +1,4 @@
-import { healthAttempts, quarantineProbeMs, sickChance } from "../base/run_limits.ts";
+import { healthAttempts, healthMemory, quarantineProbeMs, sickChance } from "../base/run_limits.ts";
 import { chanceOf } from "./chance.ts";
 
 /** Charges to take back, by seq. */
@@ -81,7 +81,7 @@ export class Health {
     if (member.charges.size > 0) member.charges.clear();
     if (leasedMs > member.lastGoodLeaseMs) member.lastGoodLeaseMs = leasedMs;
     const mark = 1 + Math.max(0, leasedMs);
-    if (count >= healthAttempts) member.recent.fill(mark);
+    if (count >= healthMemory) member.recent.fill(mark);
     else for (let i = 0; i < count; i++) note(member, mark);
     member.isQuarantined = false;
   }
@@ -186,7 +186,7 @@ function newRecord(name: string): Record {
     streakFromMs: 0,
     streakSeq: -1,
     isOfSeveral: false,
-    recent: new Float64Array(healthAttempts).fill(NaN),
+    recent: new Float64Array(healthMemory).fill(NaN),
     next: 0,
     lastGoodLeaseMs: -Infinity,
     charges: new Map(),
@@ -198,7 +198,7 @@ function newRecord(name: string): Record {
 
 function note(member: Record, mark: number): void {
   member.recent[member.next] = mark;
-  member.next = (member.next + 1) % healthAttempts;
+  member.next = (member.next + 1) % healthMemory;
 }
 
 /** Of the attempts in a ring, those that were leased then or later. */

@@ -203,6 +203,27 @@ const rows: readonly Row[] = [
     check: fails("web3"),
   },
   {
+    name: "such a slave, and 70 % bad rows",
+    plan: () => ({
+      jobs: 1_500,
+      slots: [4, 4, 4],
+      attempt: (_, slave, job) => ({ ms: slave === 2 ? 1 : ms, ok: slave !== 2 && job % 10 >= 7 }),
+      settings: quick,
+    }),
+    isBad: (job) => job % 10 < 7,
+    secondsMax: 30,
+    check: fails("web3"),
+  },
+  {
+    name: "a slave whose jobs all time out keeps none of the last ones",
+    plan: () => ({
+      jobs: 3_000,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms, ok: true } : { ms: 1_100, ok: false },
+    }),
+    secondsMax: 1.3 * 15,
+  },
+  {
     name: "an outage of 12 s",
     plan: () => ({
       jobs: 3_000,
