@@ -344,8 +344,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "a slave that fails everything is not quarantined",
     patches: [{
       file: "src/core/health.ts",
-      find: "      if (this.#isAlone(member)) return id;",
-      replace: '      if (this.#isAlone(member) && id === "") return id;',
+      find: "if (member.isOfSeveral && this.#isAlone(member)) return id;",
+      replace: 'if (member.isOfSeveral && this.#isAlone(member) && id === "") return id;',
     }],
     checks: [failuresTest("a slave that fails at once beside a healthy one")],
   },
