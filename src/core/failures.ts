@@ -202,7 +202,7 @@ export class Failures {
   /** Nothing that could tell more about condemned jobs will come, or not soon. */
   isLastWord({ isIdle, isSourceDry, untried }: Surroundings, nowMs: number): boolean {
     if (!isIdle || untried > 0) return false;
-    if (this.mode === "normal") return isSourceDry || nowMs - this.#activeMs >= quietMs;
+    if (this.mode === "normal") return isSourceDry || nowMs >= this.#activeMs + quietMs;
     return this.mode === "opening" && isSourceDry && this.#failedSinceSuccess < tailAttempts;
   }
 
@@ -220,7 +220,7 @@ export class Failures {
   wakeMs({ condemned, probing }: Surroundings, nowMs: number): number {
     if (this.mode === "testing") return this.#test.wakeMs(probing, nowMs);
     if (this.mode === "opening") return this.opening.wakeMs(nowMs);
-    return condemned > 0 ? this.#activeMs + quietMs : Infinity;
+    return condemned > 0 ? after(this.#activeMs + quietMs, nowMs) : Infinity;
   }
 
   #mustTest(around: Surroundings): boolean {
@@ -373,9 +373,9 @@ class Test {
 
   /** Once what ran has ended, if that takes no longer than a second; then a probe at a time, more if they are slow. */
   mayBegin({ inFlight, probing }: Surroundings, nowMs: number): boolean {
-    this.#hasBegun ||= inFlight === probing || nowMs - this.#startMs >= testSettleMs;
+    this.#hasBegun ||= inFlight === probing || nowMs >= this.#startMs + testSettleMs;
     if (!this.#hasBegun || nowMs < this.#nextMs) return false;
-    return probing === 0 || (probing < probesMax && nowMs - this.#beganMs >= slowProbeMs);
+    return probing === 0 || (probing < probesMax && nowMs >= this.#beganMs + slowProbeMs);
   }
 
   /** By turns, but not in a fixed order: what is called may have a rhythm of its own. */
@@ -421,8 +421,14 @@ class Test {
   }
 
   wakeMs(probing: number, nowMs: number): number {
-    if (!this.#hasBegun) return this.#startMs + testSettleMs;
+    // later, only a slave with room can make it begin
+    if (!this.#hasBegun) return after(this.#startMs + testSettleMs, nowMs);
     if (probing > 0) return probing < probesMax ? Math.max(nowMs + 1, this.#beganMs + slowProbeMs) : Infinity;
-    return this.#nextMs > nowMs ? this.#nextMs : Infinity;
+    return after(this.#nextMs, nowMs);
   }
+}
+
+/** A time to wake at: none if it is past, since then nothing is waited for but an event. */
+function after(atMs: number, nowMs: number): number {
+  return atMs > nowMs ? atMs : Infinity;
 }

@@ -65,8 +65,8 @@ export class Judge {
     const forMs = patientMs - failures.failingSinceMs;
     const { hasSourceEnded, untried } = this.around;
     if (hasSourceEnded) this.#tryTheLast(untried, forMs);
-    if (!hasSourceEnded || untried > 0) return forMs >= this.#limits.maxOutageMs;
-    if (forMs < this.#limits.maxOutageAtEndMs) return false;
+    if (patientMs < this.outageEndsMs) return false;
+    if (!hasSourceEnded || untried > 0) return true;
     failures.isEndgame = true;
     this.#convict(jobs.condemned.take());
     return false;
@@ -79,11 +79,13 @@ export class Judge {
     this.#parts.failures.hurry(pauseMs >= (maxOutageMs === Infinity ? 200 : 20) ? pauseMs : Infinity);
   }
 
-  /** When `isOutageTooLong` may answer otherwise, on the patient clock. */
+  /** When an outage is too long, as things are, on the patient clock. */
   get outageEndsMs(): number {
     const { failures } = this.#parts;
     if (!failures.isOutage || failures.isEndgame) return Infinity;
-    return failures.failingSinceMs + Math.min(this.#limits.maxOutageMs, this.#limits.maxOutageAtEndMs);
+    const { hasSourceEnded, untried } = this.around;
+    const { maxOutageMs, maxOutageAtEndMs } = this.#limits;
+    return failures.failingSinceMs + (hasSourceEnded && untried === 0 ? maxOutageAtEndMs : maxOutageMs);
   }
 
   /** The slave says that a worker of its own was the reason why these jobs failed there. */

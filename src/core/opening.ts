@@ -195,7 +195,7 @@ export class Opening {
   }
 
   #step(nowMs: number): void {
-    if (nowMs - this.#stepAtMs < openingStepMs) return;
+    if (nowMs < this.#stepAtMs + openingStepMs) return; // as `wakeMs` adds it up
     this.#stepAtMs = nowMs;
     this.#unboundSteps = this.#isBinding ? 0 : this.#unboundSteps + 1;
     this.#isBinding = false;

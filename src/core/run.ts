@@ -310,7 +310,7 @@ export class Run {
       this.#graceEndsMs,
       this.#failures.wakeMs(this.#judge.around, nowMs),
       this.#dispatch.nextRunMs(nowMs),
-      this.#patience.realMs(this.#judge.outageEndsMs),
+      this.#mode === "running" ? this.#patience.realMs(this.#judge.outageEndsMs) : Infinity,
     );
   }
 

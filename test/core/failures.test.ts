@@ -400,6 +400,20 @@ t.test("one whose slave is gone meanwhile has another attempt", async (t) => {
   t.match(run.status, { dead: 0 });
 });
 
+t.test("whatever a test waits for, the run never asks to be woken in the past", async (t) => {
+  const run = new TestRun(null, { backoffMs: 0, maxOutageAtEndMs: 10_000 }).yield(200).join(1, 150);
+  const [lease] = run.leases();
+  for (let seq = 0; seq < 120; seq++) run.throw(lease!, "no", seq);
+  run.say({ kind: "credit", session: 1, credit: 0 }).pass(2_000);
+  t.ok(run.run.tick(run.nowMs) > run.nowMs, "no slave has room for a probe, and what runs takes long");
+  run.leave(1).join(2, 1);
+  for (let i = 0; i < 60; i++) for (const probe of run.pass(600).leases()) run.throw(probe);
+  t.match(run.status.reason, /^failing/);
+  t.ok(run.run.tick(run.nowMs) > run.nowMs, "an outage that would be too long if the source had ended");
+  run.leave(2).pass(2_000);
+  t.ok(run.run.tick(run.nowMs) > run.nowMs, "nobody is there");
+});
+
 /** How many failures are charged, of all jobs together, as a state shows it. */
 function chargedIn({ state: { stranded } }: TestRun): number {
   return stranded.reduce((sum, { history }) => sum + history.failures, 0);

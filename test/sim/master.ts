@@ -63,7 +63,7 @@ export class SimMaster {
       graceMs,
       reclaimMs: reclaims ? 3 * heartbeatMs : 0,
       timeoutMs: 0,
-      maxOutageMs: Infinity,
+      maxOutageMs: 120_000,
       maxOutageAtEndMs: 20_000,
       random: () => this.#world.random.fraction(),
       digest,
