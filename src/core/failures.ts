@@ -73,6 +73,8 @@ export class Failures {
   mode: "normal" | "testing" | "opening" = "normal";
   /** What the latest failure said. */
   message = "";
+  /** What failed before load came back: a bad row among what succeeds now is not why. */
+  messageBefore = "";
   readonly opening = new Opening();
   /** Jobs that a verdict called bad, by seq: their failures tell nothing about the world. */
   readonly knownBad = new Set<number>();
@@ -262,6 +264,7 @@ export class Failures {
     if (verdict !== null) this.#failedSinceSuccess = 0;
     if (verdict === "world") {
       this.mode = "opening";
+      this.messageBefore = this.message;
       this.opening.begin(nowMs);
       this.knownBad.clear();
       this.#gap = retestGap;

@@ -166,7 +166,7 @@ export class Judge {
     const { failures, emit } = this.#parts;
     if (failures.isOutage === this.#hasToldOutage) return;
     this.#hasToldOutage = failures.isOutage;
-    if (!failures.isOutage) return;
+    if (!failures.isOutage) return emit({ kind: "warn", message: "Jobs succeed again" });
     emit({
       kind: "warn",
       message:

@@ -55,11 +55,14 @@ export function paceOf(
   const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
   const message = failures.mode === "testing" ? failures.message : isSourceFailing ? source.message : null;
   const isOpening = failures.mode === "opening";
+  const pacePerSecond = isOpening ? failures.opening.pace : Infinity;
   return {
     isStopping,
     failing: message === null ? null : headline(message),
-    recovering: isOpening ? headline(failures.message) : null,
-    pacePerSecond: isOpening ? failures.opening.pace : Infinity,
+    recovering: isOpening
+      ? headline(Number.isFinite(pacePerSecond) ? failures.message : failures.messageBefore)
+      : null,
+    pacePerSecond,
     sick: [...health.sick()][0] ?? null,
     slaves: sessions.count,
     inFlight: jobs.leases.count,

@@ -372,6 +372,23 @@ t.test("while everything fails, probes come less and less often, of failed jobs 
   t.ok(again > 5 && again < late.length - 5, `${again} of them of jobs that had failed`);
 });
 
+t.test("the end of an outage is told, and what failed in it is the reason while load comes back", async (t) => {
+  const reasons = new Set<string>();
+  const result = play({
+    jobs: 5_000,
+    slots: [8],
+    attempt: (nowMs, _, job) => {
+      if (nowMs > 1_000 && nowMs < 13_000) return { ms, ok: false, message: "down" };
+      return { ms, ok: nowMs < 13_100 || job % 100 !== 7, message: "no such row" };
+    },
+    look: ({ reason }) => reasons.add(reason),
+  });
+  t.match(result.warnings, ["Everything fails: down.", /^Jobs succeed again$/]);
+  t.equal(result.warnings.length, 2);
+  t.ok(reasons.has("throttled: load comes back slowly after: down"));
+  t.notOk(reasons.has("throttled: load comes back slowly after: no such row"));
+});
+
 t.test("a due retry waits for a slave that has not failed it, within a bound", async (t) => {
   const run = new TestRun(null, { backoffMs: 0 }).yield(1).join(1, 1);
   run.throw(run.leases()[0]!);

@@ -5,7 +5,7 @@ import type { Effect, Outcome, RunSettings } from "../../src/core/types.ts";
 import { blockOf, numberOf, settings } from "./fixture.ts";
 
 /** How one attempt goes: it takes so long, and then succeeds, fails, or ends its worker. */
-export type Attempt = Readonly<{ ms: number; ok: boolean; crashes?: boolean }>;
+export type Attempt = Readonly<{ ms: number; ok: boolean; crashes?: boolean; message?: string }>;
 
 /** A fleet with made-up times. `attempt` is asked as an attempt begins. */
 export type FleetPlan = Readonly<{
@@ -19,6 +19,8 @@ export type FleetPlan = Readonly<{
   seed?: number;
   /** The end of patience, in seconds. @default 3,000 */
   limitS?: number;
+  /** Sees the status after each step. */
+  look?: (status: Readonly<{ reason: string }>) => void;
 }>;
 
 /** What became of it. */
@@ -89,7 +91,10 @@ class Fleet {
     }
     this.#turn();
     const limitMs = (this.#plan.limitS ?? 3_000) * 1_000;
-    while (this.#outcome === null && this.#nowMs < limitMs) this.#step();
+    while (this.#outcome === null && this.#nowMs < limitMs) {
+      this.#step();
+      this.#plan.look?.(this.#run.status(this.#nowMs));
+    }
     const { reason } = this.#run.status(this.#nowMs);
     return {
       seconds: Math.round(this.#nowMs / 10) / 100,
@@ -198,8 +203,9 @@ class Fleet {
     }
   }
 
-  #answer(slave: Slave, { lease, seq }: Job, { ok, ms, crashes }: Attempt): void {
-    const failure = { seq, how: "threw", message: `no ${slave.session}`, stack: "", durationMs: ms } as const;
+  #answer(slave: Slave, { lease, seq }: Job, { ok, ms, crashes, ...says }: Attempt): void {
+    const message = says.message ?? `no ${slave.session}`;
+    const failure = { seq, how: "threw", message, stack: "", durationMs: ms } as const;
     const isCrash = crashes === true;
     const answer = {
       lease: lease.lease,

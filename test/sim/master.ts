@@ -257,7 +257,11 @@ export class SimMaster {
         return this.#source.close();
       case "warn":
         if (effect.message.startsWith(brokenSource)) return;
-        if (/^(Slave .* (fails everything|succeeds again)|Everything fails)/.test(effect.message)) return;
+        if (
+          /^(Slave .* (fails everything|succeeds again)|Everything fails|Jobs succeed again$)/.test(
+            effect.message,
+          )
+        ) return;
         throw new Error(effect.message);
       case "end":
         this.#checks.ended(effect.outcome, this.run.status(this.#world.nowMs).stranded);
