@@ -33,8 +33,8 @@ async function killedAfterLetters(t: Parameters<typeof start>[0]): Promise<strin
   await slave.take("saved");
   copyFileSync(join(before, files[0]), join(after, files[0]));
   slave.link.send({ kind: "credit", credit: 5 });
-  slave.answer(await slave.lease(), { done: [], failed: [threw(4)], credit: 0 });
-  slave.answer(first, { done: [], failed: [threw(1)], credit: 0 });
+  slave.answer(await slave.lease(), { done: [], failed: [{ ...threw(4), how: "fatal" }], credit: 0 });
+  slave.answer(first, { done: [], failed: [{ ...threw(1), how: "fatal" }], credit: 0 });
   while (master.status().dead < 2) await new Promise((resolve) => setTimeout(resolve, 5));
   copyFileSync(join(before, files[1]), join(after, files[1]));
   // or it would still save into a folder that is being removed
