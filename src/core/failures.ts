@@ -78,6 +78,8 @@ export class Failures {
   readonly opening = new Opening();
   /** Jobs that a verdict called bad, by seq: their failures tell nothing about the world. */
   readonly knownBad = new Set<number>();
+  /** Jobs that another slave was given, for nothing succeeds at the one where they failed. */
+  readonly triedElsewhere = new Set<number>();
   readonly #window = new Window();
   /** No test before so many attempts have ended, unless more fail than at the last verdict. */
   #gateAt = 0;
@@ -162,6 +164,7 @@ export class Failures {
   /** The job is settled, or on its way to the dead letters. */
   forget(seq: number): void {
     this.knownBad.delete(seq);
+    this.triedElsewhere.delete(seq);
     this.opening.forget(seq);
   }
 

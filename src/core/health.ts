@@ -125,6 +125,22 @@ export class Health {
     return this.#members.get(id)?.lastGoodLeaseMs ?? -Infinity;
   }
 
+  /** Whether nothing succeeds at it, of several jobs or since it joined, while something does at another one. */
+  isInDoubt(id: string): boolean {
+    const member = this.#members.get(id);
+    if (member === undefined || member.streak === 0) return false;
+    if (!member.isOfSeveral && member.lastGoodLeaseMs !== -Infinity) return false;
+    for (const other of this.#members.values()) {
+      if (
+        other !== member && !other.isQuarantined && other.streak < healthAttempts &&
+        other.lastGoodLeaseMs !== -Infinity
+      ) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** A member that is to be quarantined now; null if there is none. */
   findSick(): string | null {
     if (this.#suspects.size === 0) return null;

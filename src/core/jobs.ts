@@ -335,7 +335,7 @@ export class Jobs {
   }
 
   /** CONDEMNED -> READY: the failure was not the job's own. */
-  acquit({ piece }: Sentence): void {
+  acquit(piece: Piece): void {
     this.returned.add(piece, true);
   }
 

@@ -1,3 +1,4 @@
+import { elsewhereMs } from "../base/run_limits.ts";
 import { printable } from "../base/printable.ts";
 import type { Sentence } from "./condemned.ts";
 import type { Failures, Surroundings } from "./failures.ts";
@@ -132,7 +133,10 @@ export class Judge {
 
   #judgeCondemned(nowMs: number): void {
     const { failures, health, jobs: { condemned } } = this.#parts;
-    if (failures.isLastWord(this.around, nowMs)) return this.#convict(condemned.take());
+    if (failures.isLastWord(this.around, nowMs)) {
+      this.#acquit(condemned.take((sentence) => this.#isForAnother(sentence)), nowMs + elsewhereMs);
+      return this.#convict(condemned.take());
+    }
     for (const id of condemned.slaves) {
       // its slave is gone, and can show no more whether it was well
       if (!health.has(id)) this.#acquit(condemned.takeOf(id));
@@ -158,8 +162,27 @@ export class Judge {
     }
   }
 
-  #acquit(sentences: readonly Sentence[]): void {
-    for (const sentence of sentences) this.#parts.jobs.acquit(sentence);
+  /** `untilMs`: how long another slave is waited for, if that is said. */
+  #acquit(sentences: readonly Sentence[], untilMs: number | null = null): void {
+    for (const { piece, slaveId } of sentences) {
+      this.#parts.jobs.acquit(untilMs === null ? piece : { ...piece, avoid: { slaveId, untilMs } });
+    }
+  }
+
+  /**
+   * It failed only at a slave that nothing succeeds at, in a run too small to judge that slave by: another one that is well
+   * has one attempt before it is buried.
+   */
+  #isForAnother({ piece, charged, slaveId }: Sentence): boolean {
+    const { failures, health, sessions } = this.#parts;
+    const { seq } = piece.span;
+    const { attempts } = charged;
+    if (failures.triedElsewhere.has(seq) || attempts.some(({ slave }) => slave !== attempts[0]!.slave)) {
+      return false;
+    }
+    if (!sessions.hasOther(slaveId) || !health.isInDoubt(slaveId)) return false;
+    failures.triedElsewhere.add(seq);
+    return true;
   }
 
   #tellOutage(): void {

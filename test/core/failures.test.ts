@@ -224,6 +224,27 @@ const rows: readonly Row[] = [
     secondsMax: 1.3 * 15,
   },
   {
+    name: "five jobs, one attempt each, and a slave that fails at once",
+    plan: () => ({
+      jobs: 5,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms: 300, ok: true } : { ms: 1, ok: false },
+      settings: { failuresMax: 1 },
+    }),
+    secondsMax: 2,
+  },
+  {
+    name: "60 jobs of a second, one attempt each, and a slave that fails at once",
+    plan: () => ({
+      jobs: 60,
+      slots: [2, 2],
+      attempt: (_, slave) => slave === 0 ? { ms: 1_000, ok: true } : { ms: 1, ok: false },
+      settings: { failuresMax: 1 },
+    }),
+    secondsMax: 1.3 * 30,
+    check: fails("web2"),
+  },
+  {
     name: "an outage of 12 s",
     plan: () => ({
       jobs: 3_000,
