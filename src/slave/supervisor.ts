@@ -222,7 +222,7 @@ export class Supervisor implements Slave {
     if (this.#runId !== null && !isDeepStrictEqual(welcome.args, this.#args)) {
       return void this.#end(
         5,
-        `The master of "${welcome.key}" was started with other arguments (--force), and this slave's workers were set up ` +
+        `The master of "${welcome.key}" was started with other arguments than before, and this slave's workers were set up ` +
           "with the earlier ones: start it again to work with these",
       );
     }

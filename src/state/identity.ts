@@ -19,16 +19,22 @@ export type Purpose = Omit<Identity, "runId">;
 /**
  * Whether the master may go on with the run that the state is of.
  *
- * @throws {StateError} showing both, if plugin, export or arguments differ and `force` is off.
+ * @throws {StateError} showing both, if plugin, export or arguments differ, something was handed out, and `force` is off.
  */
 export function checkIdentity(
   saved: Purpose,
   wanted: Purpose,
-  options: { force: boolean; path: string; log: Log },
+  options: { force: boolean; isUntouched: boolean; path: string; log: Log },
 ): void {
   const was = describe(saved), is = describe(wanted);
   if (was !== is) {
     const both = `it is of ${was}, and this is ${is}`;
+    if (options.isUntouched) {
+      return options.log(
+        "info",
+        `Nothing was handed out yet of "${options.path}": ${both}, as which it goes on`,
+      );
+    }
     if (!options.force) {
       throw new StateError(
         `Cannot resume from "${options.path}": ${both}. Start it as it was, give this run a --key of its own, start ` +

@@ -87,7 +87,11 @@ function tellAside({ state, dead }: Awaited<ReturnType<typeof setAside>>, log: L
 async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) {
   const { identity: purpose, force, log } = options;
   const loaded = await loadState(disk, files, log);
-  if (loaded !== null) checkIdentity(loaded.identity, purpose, { force, path: files.state, log });
+  if (loaded !== null) {
+    // such as a start whose arguments were mistyped
+    const isUntouched = loaded.from === "state" && loaded.state.final && loaded.state.handedOut === 0;
+    checkIdentity(loaded.identity, purpose, { force, isUntouched, path: files.state, log });
+  }
   const identity: Identity = { ...purpose, runId: loaded?.identity.runId ?? options.newRunId() };
   const epoch = (loaded?.epochSeen ?? 0) + 1;
   const seen = loaded?.from === "state" ? loaded.header : null;

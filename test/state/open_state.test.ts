@@ -261,6 +261,34 @@ t.test("D4: another plugin, export or arguments: refused, showing both, unless f
   t.equal((await readState(state)).identity.plugin, "users.ts", "from now on it is of that plugin");
 });
 
+t.test("D4: where nothing was handed out and its master ended well, other arguments are no other run", async (t) => {
+  const nothing = { ...stateOf(0), last: null, firstJobHash: null };
+  const mistyped = { ...purpose, args: { form: "2024" } };
+  for (
+    const { state, isTaken } of [
+      { state: nothing, isTaken: true },
+      { state: { ...nothing, final: false }, isTaken: false },
+      { state: stateOf(1), isTaken: false },
+    ]
+  ) {
+    const dir = folder(t);
+    const store = await open(dir, { identity: mistyped });
+    await store.save(state);
+    await store.close();
+    const { log, said } = listen();
+    const again = open(dir, { log });
+    if (!isTaken) {
+      await t.rejects(again, { name: "StateError", message: /form="2024".*--force/ });
+      continue;
+    }
+    const taken = await again;
+    t.match(said, [{ level: "info", message: /Nothing was handed out yet of .*form="2024"/ }]);
+    await taken.save(stateOf(1));
+    await taken.close();
+    t.same((await readState(join(dir, "posts.state"))).identity.args, purpose.args);
+  }
+});
+
 t.test("D4: the order of arguments does not matter; a changed plugin only warns", async (t) => {
   const { dir } = await earlier(t);
   const { log, said } = listen();
