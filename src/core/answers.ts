@@ -120,7 +120,7 @@ export class Answers {
     const mayCharge = this.#failures.failed(which, tried.message, nowMs);
     // a death is no sign of too much load
     const isCrash = tried.how === "crashed";
-    const isCharged = isCrash ? !this.#failures.isOutage : mayCharge;
+    const isCharged = (isCrash && this.#failures.mode !== "testing") || mayCharge;
     if (isCharged) this.#health.charged(slaveId, seq, isCrash ? "crashes" : "failures");
     // one that was condemned, and fails again in a test
     const isRetested = probe === "failed";

@@ -245,6 +245,27 @@ const rows: readonly Row[] = [
     check: fails("web2"),
   },
   {
+    name: "an outage of 12 s in which workers end themselves",
+    plan: () => ({
+      jobs: 3_000,
+      slots: [4, 4],
+      attempt: (nowMs) =>
+        nowMs < 2_000 || nowMs > 14_000 ? { ms, ok: true } : { ms: 50, ok: false, crashes: true },
+    }),
+    secondsMax: 25,
+  },
+  {
+    name: "a tail of rows that end their workers ends after --max-outage",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [4, 4],
+      attempt: (_, __, job) => job < 850 ? { ms, ok: true } : { ms: 50, ok: false, crashes: true },
+      settings: { ...quick, maxOutageAtEndMs: 10_000 },
+    }),
+    isBad: (job) => job >= 850,
+    secondsMax: 110,
+  },
+  {
     name: "an outage of 12 s",
     plan: () => ({
       jobs: 3_000,
