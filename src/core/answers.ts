@@ -66,7 +66,10 @@ export class Answers {
   }
 
   #succeed(count: number, recovered: readonly Piece[], lease: Lease, { slaveId, nowMs }: Witness): void {
-    for (const { span } of recovered) this.#failures.forget(span.seq);
+    for (const { span, avoid } of recovered) {
+      this.#failures.forget(span.seq);
+      if (avoid !== null && avoid.slaveId !== slaveId) this.#health.refuted(avoid.slaveId);
+    }
     const { probe, leasedMs } = lease;
     this.#health.succeeded(slaveId, count, leasedMs);
     this.#failures.succeeded(count, recovered.length, testKind(probe), leasedMs, nowMs);

@@ -283,7 +283,9 @@ export class Dispatch {
       if (held > 0 || credit === 0 || this.#nowMs < health.nextProbeMs(slaveId)) continue;
       health.probed(slaveId, this.#nowMs);
       // the others take the last ones sooner than it would fail them
-      if (this.#sessions.hasOther(slaveId) && this.#jobs.untried < this.#sessions.count) continue;
+      if (
+        this.#sessions.hasOther(slaveId) && this.#jobs.untried + returned.due.length < this.#sessions.count
+      ) continue;
       const piece = this.#takeUntried() ?? returned.takeDue(() => true);
       if (piece === undefined) return;
       this.#leaseReturned(session, this.#terms(aloneOf(piece.history), "quarantine"), [piece]);

@@ -14,6 +14,8 @@ type Record = {
   /** The job of the first of them, and whether there was another one. */
   streakSeq: number;
   isOfSeveral: boolean;
+  /** Of the jobs that failed here, those that others have done since the last success here. */
+  refuted: number;
   /** The latest attempts, in a ring: one more than when each was leased, negative if it failed; NaN where there is none. */
   recent: Float64Array;
   next: number;
@@ -22,6 +24,10 @@ type Record = {
   charges: Map<number, { failures: number; crashes: number }>;
   message: string;
   isQuarantined: boolean;
+  quarantinedMs: number;
+  /** It is clear that it is this member: not only that others did what it failed. */
+  isNamed: boolean;
+  isToTell: boolean;
   nextProbeMs: number;
 };
 
@@ -29,14 +35,15 @@ type Record = {
  * Tells which of several members that do the same work fails everything while others do not: slaves of a run, workers
  * of a slave. What such a member failed says nothing about the jobs.
  *
- *          20 attempts in a row failed, meanwhile others succeeded
+ *          20 attempts in a row failed, meanwhile others succeeded, or did 20 of those jobs
  *     HEALTHY -----------------------------------------------> QUARANTINED
  *        ^                      one success                         |
  *        '----------------------------------------------------------'
  *
  * - HEALTHY: also all who are not known yet.
  * - QUARANTINED: gets one probe a second, uncharged; its attempts count nowhere. What it was charged for since its last
- *   success is taken back.
+ *   success is taken back. Where others did its jobs, it may have met an outage that is over: it is named only once a
+ *   probe has failed.
  */
 export class Health {
   #members = new Map<string, Record>();
@@ -75,7 +82,7 @@ export class Health {
     const member = this.#members.get(id);
     if (member === undefined) return;
     if (member.streak > 0) {
-      member.streak = 0;
+      member.streak = member.refuted = 0;
       this.#suspects.delete(id);
     }
     if (member.charges.size > 0) member.charges.clear();
@@ -99,6 +106,7 @@ export class Health {
     if (member.streak >= healthAttempts && !member.isQuarantined) this.#suspects.set(id, member);
     member.message = message;
     note(member, -1 - Math.max(0, leasedMs));
+    if (member.isQuarantined && leasedMs >= member.quarantinedMs) this.#name(member);
   }
 
   /** What was charged for an attempt at this member: taken back if it turns out to fail everything. */
@@ -113,6 +121,13 @@ export class Health {
   /** Much failed everywhere until now: whoever is sick shows it anew. */
   startAnew(nowMs: number): void {
     this.#sinceMs = nowMs;
+    for (const member of this.#members.values()) member.refuted = 0;
+  }
+
+  /** Another member did a job that had failed at this one last. */
+  refuted(id: string): void {
+    const member = this.#members.get(id);
+    if (member !== undefined) member.refuted++;
   }
 
   /** Attempts in a row that failed there. */
@@ -145,7 +160,9 @@ export class Health {
   findSick(): string | null {
     if (this.#suspects.size === 0) return null;
     for (const [id, member] of this.#suspects) {
-      if (member.isOfSeveral && this.#isAlone(member)) return id;
+      if (!member.isOfSeveral) continue;
+      // one that failed all there was gets none of it again, and cannot show any more that it fails alone
+      if (this.#isAlone(member) || member.refuted >= healthAttempts) return id;
     }
     return null;
   }
@@ -153,12 +170,33 @@ export class Health {
   /** Returns what it was charged for since its last success, which is to be taken back, and why it is sick. */
   quarantine(id: string, nowMs: number): { charges: Charges; name: string; message: string } {
     const member = this.#members.get(id)!;
+    member.isNamed = false;
+    if (this.#isAlone(member)) this.#name(member);
     member.isQuarantined = true;
     this.#suspects.delete(id);
-    member.nextProbeMs = nowMs;
+    member.quarantinedMs = member.nextProbeMs = nowMs;
     const { charges, name, message } = member;
     member.charges = new Map();
     return { charges, name, message };
+  }
+
+  /** One to be told of, since it was found to fail everything; null if there is none. */
+  nextNamed(): { name: string; message: string } | null {
+    for (const member of this.#members.values()) {
+      if (!member.isToTell) continue;
+      member.isToTell = false;
+      return { name: member.name, message: member.message };
+    }
+    return null;
+  }
+
+  /** Whether it was told of in its last quarantine. */
+  wasNamed(id: string): boolean {
+    return this.#members.get(id)?.isNamed ?? false;
+  }
+
+  #name(member: Record): void {
+    if (!member.isNamed) member.isNamed = member.isToTell = true;
   }
 
   nextProbeMs(id: string): number {
@@ -172,8 +210,8 @@ export class Health {
 
   /** Those that are quarantined, and what each failed with last. */
   *sick(): IterableIterator<{ name: string; message: string }> {
-    for (const { isQuarantined, name, message } of this.#members.values()) {
-      if (isQuarantined) yield { name, message };
+    for (const { isQuarantined, isNamed, name, message } of this.#members.values()) {
+      if (isQuarantined && isNamed) yield { name, message };
     }
   }
 
@@ -202,12 +240,16 @@ function newRecord(name: string): Record {
     streakFromMs: 0,
     streakSeq: -1,
     isOfSeveral: false,
+    refuted: 0,
     recent: new Float64Array(healthMemory).fill(NaN),
     next: 0,
     lastGoodLeaseMs: -Infinity,
     charges: new Map(),
     message: "",
     isQuarantined: false,
+    quarantinedMs: Infinity,
+    isNamed: false,
+    isToTell: false,
     nextProbeMs: Infinity,
   };
 }

@@ -107,10 +107,12 @@ export class Judge {
     for (const session of sessions.quarantined.size > 0 ? [...sessions.quarantined] : []) {
       if (health.isQuarantined(session.slaveId)) continue;
       sessions.change(session, { mode: "open" });
-      emit({ kind: "warn", message: `Slave ${printable(session.slaveName)} succeeds again` });
+      if (health.wasNamed(session.slaveId)) {
+        emit({ kind: "warn", message: `Slave ${printable(session.slaveName)} succeeds again` });
+      }
     }
     for (let id = health.findSick(); id !== null; id = health.findSick()) {
-      const { charges, name, message } = health.quarantine(id, nowMs);
+      const { charges } = health.quarantine(id, nowMs);
       for (const session of sessions) {
         if (session.slaveId === id && session.mode !== "draining") {
           sessions.change(session, { mode: "quarantined" });
@@ -120,11 +122,13 @@ export class Judge {
       jobs.takeBack(charges);
       jobs.exonerate(id);
       failures.slaveWasIt();
+    }
+    for (let named = health.nextNamed(); named !== null; named = health.nextNamed()) {
       emit({
         kind: "warn",
         message:
-          `Slave ${printable(name)} fails everything: ${
-            printable(headline(message))
+          `Slave ${printable(named.name)} fails everything: ${
+            printable(headline(named.message))
           }. Others do not, so it ` +
           "gets a probe a second until one succeeds, and no job is charged for it",
       });

@@ -191,6 +191,30 @@ const rows: readonly Row[] = [
     check: fails("web4"),
   },
   {
+    name: "such a slave that failed all jobs before another joined",
+    plan: () => ({
+      jobs: 600,
+      slots: [2, 2],
+      ahead: 600,
+      joinMs: [0, 400],
+      attempt: (_, slave) => slave === 1 ? { ms, ok: true } : { ms: 0.1, ok: false },
+    }),
+    secondsMax: 1.3 * 3 + 2,
+    check: fails("web1"),
+  },
+  {
+    name: "an outage that hit all jobs at one slave before another joined",
+    plan: () => ({
+      jobs: 600,
+      slots: [2, 2],
+      ahead: 600,
+      joinMs: [0, 1_500],
+      attempt: (nowMs) => nowMs > 2_000 ? { ms, ok: true } : { ms: 0.1, ok: false },
+    }),
+    secondsMax: 10,
+    check: (t, { warnings }) => t.notMatch(warnings.join("\n"), "fails everything: no"),
+  },
+  {
     name: "such a slave, and 40 % bad rows",
     plan: () => ({
       jobs: 3_000,

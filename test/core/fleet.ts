@@ -14,6 +14,8 @@ export type FleetPlan = Readonly<{
   slots: readonly number[];
   /** Jobs that each slave holds besides. @default as many as its slots */
   ahead?: number;
+  /** When each slave joins, in ms. @default at once */
+  joinMs?: readonly number[];
   attempt: (nowMs: number, slave: number, job: number) => Attempt;
   settings?: Partial<RunSettings>;
   seed?: number;
@@ -82,12 +84,10 @@ class Fleet {
   }
 
   play(): FleetResult {
-    for (const slave of this.#slaves) {
-      const { session, slots } = slave;
-      const name = `web${session}`;
-      const credit = slots + (this.#plan.ahead ?? slots);
-      this.#apply({ kind: "joined", session, slaveId: name, slaveName: name, credit, held: [] });
-      this.#beat(slave);
+    for (const [index, slave] of this.#slaves.entries()) {
+      const joinMs = this.#plan.joinMs?.[index] ?? 0;
+      if (joinMs === 0) this.#join(slave);
+      else this.#at(joinMs, () => this.#join(slave));
     }
     this.#turn();
     const limitMs = (this.#plan.limitS ?? 3_000) * 1_000;
@@ -107,6 +107,14 @@ class Fleet {
       doneAt: this.#doneAt,
       reason,
     };
+  }
+
+  #join(slave: Slave): void {
+    const { session, slots } = slave;
+    const name = `web${session}`;
+    const credit = slots + (this.#plan.ahead ?? slots);
+    this.#apply({ kind: "joined", session, slaveId: name, slaveName: name, credit, held: [] });
+    this.#beat(slave);
   }
 
   #step(): void {

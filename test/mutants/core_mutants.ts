@@ -344,10 +344,19 @@ export const coreMutants: readonly Mutant[] = [
     name: "a slave that fails everything is not quarantined",
     patches: [{
       file: "src/core/health.ts",
-      find: "if (member.isOfSeveral && this.#isAlone(member)) return id;",
-      replace: 'if (member.isOfSeveral && this.#isAlone(member) && id === "") return id;',
+      find: "if (this.#isAlone(member) || member.refuted >= healthAttempts) return id;",
+      replace: "if (member.refuted < 0) return id;",
     }],
     checks: [failuresTest("a slave that fails at once beside a healthy one")],
+  },
+  {
+    name: "a slave that failed all jobs before others joined is not quarantined",
+    patches: [{
+      file: "src/core/health.ts",
+      find: " || member.refuted >= healthAttempts",
+      replace: "",
+    }],
+    checks: [failuresTest("such a slave that failed all jobs before another joined")],
   },
   {
     name: "what a slave in quarantine was charged for is not taken back",

@@ -11,7 +11,25 @@ const document = read("docs/reliability.md");
 /** The faults this program was built for. */
 const faults = Object.entries({ A: 22, B: 17, C: 18, D: 7, E: 9 }).flatMap(([table, rows]) =>
   Array.from({ length: rows }, (_, row) => `${table}${row + 1}`)
-).concat("B18", "B19", "B21", "A26", "A27", "A28", "A29", "A30", "C15a", "C22");
+).concat(
+  "B18",
+  "B19",
+  "B21",
+  "A22a",
+  "A23",
+  "A24",
+  "A25",
+  "A26",
+  "A27",
+  "A28",
+  "A29",
+  "A30",
+  "A31",
+  "A32",
+  "C15a",
+  "C21",
+  "C22",
+);
 
 type Row = { name: string; shownBy: string };
 
