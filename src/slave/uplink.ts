@@ -1,5 +1,6 @@
 import { ConnectError } from "../base/errors.ts";
 import { oldConnectionMs, silentHeartbeatsMax } from "../base/limits.ts";
+import { formatDuration } from "../base/duration.ts";
 import { silentWaitMs, since } from "../base/waits.ts";
 import type { Log } from "../base/log.ts";
 import { asClause } from "../base/printable.ts";
@@ -235,7 +236,11 @@ export class Uplink {
     this.#silentAtMs = null;
     if (this.#isOver) return;
     this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
-    this.#hooks.log("info", `The connection to the master ended: ${whyItEnded(reason)}; connecting again`);
+    const when = this.#isResting ? ` in ${formatDuration(restHeartbeats * this.#heartbeatMs)}` : "";
+    this.#hooks.log(
+      "info",
+      `The connection to the master ended: ${whyItEnded(reason)}; connecting again${when}`,
+    );
     this.#hasSaidSo = true;
     if (this.#attempt === null) this.#pause();
   }

@@ -53,6 +53,12 @@ const table: readonly (readonly [string[], number, { stdout?: RegExp; stderr?: R
   [["slave", "none.ts"], 5, {
     stderr: /taskmaster token --write taskmaster\.token\n {2}scp taskmaster taskmaster\.token web1:/,
   }],
+  [["token", "--write", "taskmaster.token"], 0, {
+    stderr: /\n {2}scp taskmaster taskmaster\.token web1:\n$/,
+  }],
+  [["token", "--write", "other.token"], 0, {
+    stderr: /\n {2}scp taskmaster web1:\n {2}scp other\.token web1:taskmaster\.token\n$/,
+  }],
   [["state", "none"], 6, { stderr: /there is no such file/ }],
 ];
 for (const [args, code, { stdout = /^$/, stderr = /^$/ }] of table) {

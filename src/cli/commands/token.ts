@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { UsageError } from "../../base/errors.ts";
 import type { Invocation } from "../invocation.ts";
 import { compiledBinary } from "../program.ts";
@@ -24,9 +24,13 @@ export async function token({ line, env, tokenText }: Invocation): Promise<numbe
     return 0;
   }
   await write(resolve(settings.write), found);
+  // It is found beside the binary by its name alone.
+  const name = "taskmaster.token";
+  const copies = basename(settings.write) === name
+    ? `  scp taskmaster ${settings.write} web1:\n`
+    : `  scp taskmaster web1:\n  scp ${settings.write} web1:${name}\n`;
   process.stderr.write(
-    `Token of ${found.from} written to ${settings.write}. Copy it beside the binary of each other machine:\n\n` +
-      `  scp taskmaster ${settings.write} web1:\n`,
+    `Token of ${found.from} written to ${settings.write}. Copy it beside the binary of each other machine:\n\n${copies}`,
   );
   return 0;
 }
