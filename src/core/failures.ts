@@ -98,6 +98,9 @@ export class Failures {
   /** Only failed jobs are left, and nothing succeeded for long: they are taken for bad, and charged. */
   isEndgame = false;
   #failedSinceSuccess = 0;
+  /** By seq: when the job failed first. And when the latest of the attempts that succeeded were leased. */
+  readonly #firstFailedMs = new Map<number, number>();
+  #lastGoodLeaseMs = -Infinity;
   /** When an attempt ended last. */
   #activeMs: number;
 
@@ -124,6 +127,7 @@ export class Failures {
   ): void {
     this.#activeMs = nowMs;
     this.#failedSinceSuccess = 0;
+    if (leasedMs > this.#lastGoodLeaseMs) this.#lastGoodLeaseMs = leasedMs;
     this.#window.succeeded(count);
     this.#recovered += recovered;
     if (recovered > 0) this.#recovery += (1 - this.#recovery) * Math.min(1, recovered * recoveryWeight);
@@ -147,8 +151,11 @@ export class Failures {
     const isKnown = this.knownBad.has(seq);
     if (!isKnown) this.#failedSinceSuccess++;
     if (isRetry) this.#recovery *= 1 - recoveryWeight;
-    // bad rows fail again, and at the end there are no others: that is no sign of an outage
-    const tells = !isRetry || (this.#recovery >= recoveryMin && !this.#areRowsBad);
+    // bad rows fail again, and at the end there are no others: no sign of an outage, if others succeeded in between
+    const firstMs = this.#firstFailedMs.get(seq);
+    if (firstMs === undefined) this.#firstFailedMs.set(seq, nowMs);
+    const tells = !isRetry || (this.#recovery >= recoveryMin && !this.#areRowsBad) ||
+      (firstMs !== undefined && this.#lastGoodLeaseMs < firstMs);
     if (!isKnown && tells) this.#window.failed(seq);
     if (this.mode === "opening") return this.opening.failed(seq, isRetry, isKnown, leasedMs, nowMs);
     if (this.mode === "normal") return true;
@@ -163,6 +170,7 @@ export class Failures {
 
   /** The job is settled, or on its way to the dead letters. */
   forget(seq: number): void {
+    if (this.#firstFailedMs.size > 0) this.#firstFailedMs.delete(seq);
     this.knownBad.delete(seq);
     this.triedElsewhere.delete(seq);
     this.opening.forget(seq);

@@ -329,6 +329,25 @@ const rows: readonly Row[] = [
     secondsMax: 70,
   },
   {
+    name: "an outage that begins ten jobs before the end",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (nowMs, _, job) => ({ ms, ok: job < 990 || nowMs > 61_000 }),
+    }),
+    secondsMax: 70,
+  },
+  {
+    name: "an outage that begins when the window holds twenty jobs",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      attempt: (nowMs) => ({ ms, ok: nowMs < 1_000 || nowMs > 61_000 }),
+      settings: { jobsMax: 20 },
+    }),
+    secondsMax: 70,
+  },
+  {
     name: "an outage, and 40 % bad rows",
     plan: () => ({
       jobs: 2_500,
