@@ -1,4 +1,4 @@
-import { includes, intersect, RangeSet, unite } from "../base/range_set.ts";
+import { includes, intersect, RangeSet, rangesOf, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Alone, Answer, Failure, LeaseName } from "./types.ts";
 
@@ -36,7 +36,7 @@ export class Outcomes {
   /** The jobs that ended here: all but the released, which the slave no longer has. */
   get seqs(): Ranges {
     let all = unite(this.done.ranges, this.skipped.ranges);
-    for (const { seq } of this.failed) all = unite(all, [seq, seq + 1]);
+    all = unite(all, rangesOf(this.failed.map(({ seq }) => seq)));
     for (const { own } of this.crashes) all = unite(all, own);
     return all;
   }
@@ -53,7 +53,7 @@ export class Outcomes {
     this.done.addAll(other.done.ranges);
     this.skipped.addAll(other.skipped.ranges);
     this.released.addAll(other.released.ranges);
-    this.failed.push(...other.failed);
+    this.failed = this.failed.concat(other.failed); // they may be more than the arguments of a call
     this.crashes.push(...other.crashes);
   }
 
@@ -68,22 +68,36 @@ export class Outcomes {
       .filter(({ own }) => own.length > 0);
   }
 
-  /** An answer names one death at most, so there may be several. */
+  /** There may be several: an answer names one death at most, and of the rest what a master takes in one message. */
   toAnswers(lease: LeaseName): Answer[] {
-    const [first, ...more] = this.crashes;
-    const answers: Answer[] = [{
+    const { crashes } = this;
+    const done = cut(this.done.ranges, boundsMax);
+    const skipped = cut(this.skipped.ranges, boundsMax);
+    const failed = cut(this.failed, failuresMax);
+    const released = cut(this.released.ranges, boundsMax);
+    const lists = [done, skipped, failed, released, crashes];
+    return Array.from({ length: Math.max(...lists.map(({ length }) => length)) }, (_, at) => ({
       lease,
-      done: this.done.ranges,
-      skipped: this.skipped.ranges,
-      failed: this.failed,
-      crash: first?.crash ?? null,
-      released: this.released.ranges,
-    }];
-    for (const { crash } of more) {
-      answers.push({ lease, done: [], skipped: [], failed: [], crash, released: [] });
-    }
-    return answers;
+      done: done[at] ?? [],
+      skipped: skipped[at] ?? [],
+      failed: failed[at] ?? [],
+      crash: crashes[at]?.crash ?? null,
+      released: released[at] ?? [],
+    }));
   }
+}
+
+/**
+ * In one answer: failures, and bounds of each kind of ranges. A failure is eleven items of CBOR, a bound one, and of all
+ * of them a master takes a million.
+ */
+const failuresMax = 20_000, boundsMax = 200_000;
+
+/** In pieces of at most `size`, which is even, so that no range is cut; one piece at least. */
+function cut<T>(list: readonly T[], size: number): (readonly T[])[] {
+  const pieces = [list.slice(0, size)];
+  for (let at = size; at < list.length; at += size) pieces.push(list.slice(at, at + size));
+  return pieces;
 }
 
 /**

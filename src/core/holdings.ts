@@ -1,4 +1,4 @@
-import { countOf, intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
+import { countOf, includes, intersect, RangeSet, rangesOf, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { HeldLease, type ReceivedLease } from "./held_lease.ts";
 import { HeldQueue } from "./held_queue.ts";
@@ -127,14 +127,24 @@ export class Holdings {
     return named;
   }
 
-  /** Of what `held` names, under leases of other masters: jobs that did not begin. `begun`: those that run in workers. */
-  untouched(masterId: string, begun: Ranges): readonly LeaseJobs[] {
-    return [...this.#leases.values()]
-      .filter(({ lease }) => lease.name.masterId !== masterId)
-      .map(({ lease, queued, running }) => {
-        return { lease: lease.name, jobs: unite(queued.ranges, subtract(running.ranges, begun)) };
-      })
-      .filter(({ jobs }) => jobs.length > 0);
+  /**
+   * Of what `held` named, under leases of other masters: jobs that did not begin, as far as there is room beside it.
+   *
+   * @param begun Jobs that run in workers.
+   */
+  untouched(masterId: string, begun: Ranges, named: readonly LeaseJobs[]): readonly LeaseJobs[] {
+    let items = named.reduce((sum, { jobs }) => sum + leaseItems + jobs.length, 0);
+    const untouched: LeaseJobs[] = [];
+    for (const { lease } of named) {
+      const held = lease.masterId === masterId ? undefined : this.#leases.get(keyOf(lease));
+      if (held === undefined) continue;
+      const jobs = unite(held.queued.ranges, subtract(held.running.ranges, begun));
+      if (jobs.length === 0) continue;
+      items += leaseItems + jobs.length;
+      if (items > heldItemsMax) break;
+      untouched.push({ lease, jobs });
+    }
+    return untouched;
   }
 
   /** The master's answer to `ready`: drops all but these jobs. Returns what to abort. */
@@ -206,9 +216,9 @@ export class Holdings {
     const { pending } = slice.held;
     pending.done.addAll(this.#end(slice, answer.done));
     pending.skipped.addAll(this.#end(slice, answer.skipped));
-    for (const failure of answer.failed) {
-      if (this.#end(slice, [failure.seq, failure.seq + 1]).length > 0) pending.failed.push(failure);
-    }
+    const failures = new Map(answer.failed.map((failure) => [failure.seq, failure]));
+    const failed = this.#end(slice, rangesOf(failures.keys()));
+    for (const failure of failures.values()) if (includes(failed, failure.seq)) pending.failed.push(failure);
     this.#handBack(slice, this.#end(slice, answer.released));
     if (slice.left.isEmpty) state.slices.delete(slice.number);
     this.#note(slice.held);
@@ -316,7 +326,8 @@ export class Holdings {
 
 /**
  * Items of a `ready`, and those of a lease in it beside its bounds: a master refuses a longer message, and would refuse
- * it again. Beyond them are only jobs that ended while no state was saved for long: those are run again if this master dies.
+ * it again. Beyond them are only jobs that ended while no state was saved for long: those are run again if this master
+ * dies; and what did not begin, which then counts as repeated.
  */
 const heldItemsMax = 900_000, leaseItems = 9;
 

@@ -107,7 +107,7 @@ export class Answers {
     this.#sayLate();
     this.#ended = 0;
     this.#failureChars = 0;
-    this.#unsent.push(...holdings.takeAnswers());
+    this.#unsent = this.#unsent.concat(holdings.takeAnswers());
     if (this.#unsent.length === 0) return;
     this.#sentAtMs = this.#options.nowMs();
     this.#saidCredit = this.#promise();

@@ -239,11 +239,12 @@ export class Supervisor implements Slave {
     const { args, runId, timeoutMs } = welcome;
     this.#workforce.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
     this.#notice = "";
+    const held = this.#holdings.held();
     this.#uplink!.send({
       kind: "ready",
       credit: this.#answers.readyCredit(),
-      held: this.#holdings.held(),
-      ...this.#untouched(welcome),
+      held,
+      ...this.#untouched(welcome, held),
     });
     if (this.#stopping.why === "signal") this.#uplink!.send({ kind: "leaving" });
     this.#tick();
@@ -276,9 +277,12 @@ export class Supervisor implements Slave {
   }
 
   /** What did not begin of the jobs that an earlier master leased, for a master that wants to know. */
-  #untouched({ features, masterId }: Welcome): { untouched?: readonly LeaseJobs[] } {
+  #untouched(
+    { features, masterId }: Welcome,
+    held: readonly LeaseJobs[],
+  ): { untouched?: readonly LeaseJobs[] } {
     if (!features.includes(untouchedFeature)) return {};
-    const untouched = this.#holdings.untouched(masterId, this.#workforce.running());
+    const untouched = this.#holdings.untouched(masterId, this.#workforce.running(), held);
     return untouched.length === 0 ? {} : { untouched };
   }
 

@@ -12,6 +12,8 @@ export type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 
 /** Text of failures in one answer, if they are several: failing jobs must not make a frame of megabytes. */
 const failureCharsMax = 256 << 10;
+/** What else a failure takes there, were its text empty. */
+const failureChars = 64;
 
 /**
  * One slice in a worker: which of its jobs have not begun, and how the others ended since the last answer.
@@ -183,7 +185,7 @@ function partsOf(failed: readonly Failure[]): Failure[][] {
   const parts: Failure[][] = [];
   let chars = Infinity;
   for (const failure of failed) {
-    const more = failure.message.length + failure.stack.length;
+    const more = failure.message.length + failure.stack.length + failureChars;
     if (chars + more > failureCharsMax) {
       parts.push([]);
       chars = 0;

@@ -1,6 +1,9 @@
 import t from "tap";
+import { countOf, rangesOf } from "../../src/base/range_set.ts";
 import { Holdings, type SliceAnswer } from "../../src/core/holdings.ts";
 import type { Alone } from "../../src/core/types.ts";
+import type { SlaveMessage } from "../../src/protocol/messages.ts";
+import { encodeMessage, parseSlaveMessage } from "../../src/protocol/parse.ts";
 import { blockOf, numberOf } from "./fixture.ts";
 
 const name = (number: number) => ({ masterId: "m1", number });
@@ -102,13 +105,13 @@ t.test("answers are said again in the next session, unless a durable state cover
   finish(holdings, 1, 1, { failed: [failure(2)] });
   t.same(holdings.welcome("run"), []);
   t.same(holdings.held(), [{ lease: name(1), jobs: [1, 4] }], "done, failed and running");
-  t.same(holdings.untouched("m2", [3, 4]), [], "all of them began");
+  t.same(holdings.untouched("m2", [3, 4], holdings.held()), [], "all of them began");
   t.same(
-    holdings.untouched("m2", []),
+    holdings.untouched("m2", [], holdings.held()),
     [{ lease: name(1), jobs: [3, 4] }],
     "one is at a worker, and did not begin",
   );
-  t.same(holdings.untouched("m1", []), [], "of a lease of this very master");
+  t.same(holdings.untouched("m1", [], holdings.held()), [], "of a lease of this very master");
   t.same(holdings.takeAnswers(), [], "not before the master said what it keeps");
   t.same(holdings.applyKeep([{ lease: name(1), jobs: [1, 4] }]), []);
   const [answer] = holdings.takeAnswers();
@@ -288,4 +291,56 @@ t.test("a master of another run: everything is dropped", async (t) => {
   holdings.applyKeep([]);
   t.same(holdings.takeAnswers(), []);
   t.ok(holdings.isIdle);
+});
+
+/** What the master makes of the answers, which must be messages that it takes. */
+function arrived(answers: ReturnType<Holdings["takeAnswers"]>) {
+  return answers.map(({ number, answer }) => {
+    const bytes = encodeMessage({ kind: "answer", number, credit: 0, ...answer });
+    return parseSlaveMessage(bytes.subarray(4)) as Extract<SlaveMessage, { kind: "answer" }>;
+  });
+}
+
+t.test("what ended in an outage is told in answers that a master takes, however much it is", async (t) => {
+  const holdings = welcomed();
+  const count = 200_000;
+  receive(holdings, 1, 0, count);
+  receive(holdings, 2, count, 4 * count);
+  holdings.give(1, count);
+  holdings.give(1, 4 * count);
+  const every = (step: number, from: number, to: number) =>
+    Array.from({ length: (to - from) / step }, (_, at) => from + at * step);
+  const odd = every(2, 1, count + 1);
+  finish(holdings, 1, 1, { done: rangesOf(every(2, 0, count)), failed: odd.map(failure) });
+  const [skipped, done] = [0, 2].map((at) => rangesOf(every(4, count + at, 5 * count + at)));
+  finish(holdings, 1, 2, { done: done!, skipped: skipped! });
+  holdings.welcome("run");
+  const held = holdings.held();
+  t.same(held.map(({ jobs }) => countOf(jobs)), [4 * count, count], "those that run first");
+  for (const round of ["at first", "in the next session"]) {
+    if (round !== "at first") holdings.welcome("run");
+    holdings.applyKeep(held);
+    const answers = arrived(holdings.takeAnswers());
+    t.same(answers.map(({ number }) => number), answers.map((_, at) => at + 1), "numbered");
+    const of = (lease: number) => answers.filter(({ lease: { number } }) => number === lease);
+    t.same(of(1).flatMap(({ failed }) => failed.map(({ seq }) => seq)), odd, `failures: ${round}`);
+    t.same([1, 2].map((lease) => of(lease).reduce((sum, answer) => sum + countOf(answer.done), 0)), [
+      count / 2,
+      count,
+    ]);
+    t.same(of(2).flatMap((answer) => answer.skipped), skipped);
+    t.same(holdings.takeAnswers(), [], "once");
+  }
+});
+
+t.test("what a slave holds is named in a message that a master takes, what did not begin as well", async (t) => {
+  const holdings = welcomed();
+  const count = 60_000;
+  for (let number = 1; number <= count; number++) receive(holdings, number, number, 1);
+  const held = holdings.held();
+  const untouched = holdings.untouched("m2", [], held);
+  const bytes = encodeMessage({ kind: "ready", credit: 1, held, untouched });
+  t.same(parseSlaveMessage(bytes.subarray(4)), { kind: "ready", credit: 1, held, untouched });
+  t.equal(held.length, count);
+  t.ok(untouched.length > 20_000 && untouched.length < count, `${untouched.length} of them are named so`);
 });

@@ -1,4 +1,4 @@
-import { chaos, endToEnd, hanging, type Mutant, quickTest, simulation, test } from "./mutant.ts";
+import { chaos, endToEnd, hanging, type Mutant, quickTest, simulation, test, throwing } from "./mutant.ts";
 
 /** Whose fault failures are: a world, and what becomes of the jobs in it. */
 const failuresTest = (world: string) => quickTest("core/failures", `${world}: exactly the bad rows die`);
@@ -162,6 +162,40 @@ export const coreMutants: readonly Mutant[] = [
       replace: "    return { lease: name, jobs };",
     }],
     checks: [simulation],
+  },
+  {
+    name: "all that ended in an outage is one answer, whatever a master takes",
+    patches: [{
+      file: "src/core/held_lease.ts",
+      find: "const failuresMax = 20_000,",
+      replace: "const failuresMax = 2_000_000,",
+    }],
+    checks: [
+      throwing(
+        test(
+          "core/holdings",
+          "what ended in an outage is told in answers that a master takes, however much it is",
+        ),
+        /more than 1000000 items/,
+      ),
+    ],
+  },
+  {
+    name: "what did not begin is named beside all that is held, whatever a master takes",
+    patches: [{
+      file: "src/core/holdings.ts",
+      find: "      if (items > heldItemsMax) break;\n      untouched.push",
+      replace: "      untouched.push",
+    }],
+    checks: [
+      throwing(
+        test(
+          "core/holdings",
+          "what a slave holds is named in a message that a master takes, what did not begin as well",
+        ),
+        /more than 1000000 items/,
+      ),
+    ],
   },
   {
     name: "a slave forgets answers that no durable state covers",
