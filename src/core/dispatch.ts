@@ -74,9 +74,9 @@ export class Dispatch {
     const { returned, fresh, retries } = this.#jobs;
     if (fresh.count + returned.count + retries.count + this.#jobs.condemned.count === 0) return Infinity;
     let nextMs = Infinity;
-    for (const { slaveId, held } of this.#sessions.quarantined) {
+    for (const { slaveId, held, credit } of this.#sessions.quarantined) {
       const probeMs = this.#parts.health.nextProbeMs(slaveId);
-      if (held === 0) nextMs = Math.min(nextMs, Math.max(probeMs, nowMs + 1));
+      if (held === 0 && credit > 0) nextMs = Math.min(nextMs, Math.max(probeMs, nowMs + 1));
     }
     if (returned.due.length > 0 && this.#failures.mode !== "testing" && this.#sessions.hungryCount > 0) {
       // only waiting for another slave keeps it

@@ -572,6 +572,23 @@ t.test("what a slave excuses is not charged", async (t) => {
   t.same(run.state.stranded.map(({ history }) => history.failures), [0, 1]);
 });
 
+t.test("nothing turns while a slave in quarantine has no room for its probe", async (t) => {
+  const run = new TestRun(null, { backoffMs: 60_000 }).yield(500).join(1, 5).join(2, 5);
+  for (let round = 0; round < 20; round++) {
+    for (const lease of run.pass(10).leases()) {
+      if (lease.session === 1) run.done(lease);
+      else {for (let seq = lease.parts[0]!.seq; seq < lease.parts.at(-1)!.end; seq++) {
+          run.throw(lease, "no", seq);
+        }}
+    }
+  }
+  t.match(run.status, { sick: [{ name: "s2" }] });
+  run.say({ kind: "credit", session: 2, credit: 0 }).say({ kind: "credit", session: 1, credit: 0 });
+  run.pass(2_000);
+  const inMs = run.run.tick(run.nowMs) - run.nowMs;
+  t.ok(inMs > 100, `woken after ${inMs} ms`);
+});
+
 t.test("fatal jobs neither make an outage nor wait for its end", async (t) => {
   const run = new TestRun().yield(150).join(1, 150);
   const [lease] = run.leases();
