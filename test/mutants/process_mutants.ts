@@ -375,7 +375,7 @@ export const processMutants: readonly Mutant[] = [
     patches: [{
       file: "src/worker/runner.ts",
       find:
-        "    if (notes.coveredTo(slice.next) === slice.next) {\n      notes.cover(this.#running.ranges, slice.next, slice.end, startMs);\n    }\n",
+        "      if (notes.coveredTo(slice.next) === slice.next) {\n        notes.cover(this.#running.ranges, slice.next, end, startMs);\n      }\n",
       replace: "    void startMs;\n",
     }],
     checks: [hanging(test("worker/runner", "no job begins that is not noted, whether it waits or not"))],
