@@ -309,9 +309,10 @@ export class Failures {
   }
 
   /** A slave turned out to be the reason: what was counted says nothing. */
-  slaveWasIt(): void {
-    if (this.mode === "testing") this.#goOn(0);
-    else this.#window.clear();
+  slaveWasIt(nowMs: number): void {
+    if (this.mode === "testing") return this.#goOn(0);
+    this.#window.clear();
+    if (this.mode === "opening") this.opening.relax(nowMs);
   }
 }
 

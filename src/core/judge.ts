@@ -90,8 +90,9 @@ export class Judge {
   }
 
   /** The slave says that a worker of its own was the reason why these jobs failed there. */
-  excuse(slaveId: string, seqs: Ranges): void {
-    const { jobs } = this.#parts;
+  excuse(slaveId: string, seqs: Ranges, nowMs: number): void {
+    const { jobs, failures } = this.#parts;
+    if (failures.mode === "opening") failures.opening.relax(nowMs);
     const isMeant = ({ span, avoid }: { span: { seq: number }; avoid: { slaveId: string } | null }) =>
       avoid?.slaveId === slaveId && includes(seqs, span.seq);
     this.#acquit(jobs.condemned.take(({ piece }) => isMeant(piece)));
@@ -121,7 +122,7 @@ export class Judge {
       this.#acquit(jobs.condemned.takeOf(id));
       jobs.takeBack(charges);
       jobs.exonerate(id);
-      failures.slaveWasIt();
+      failures.slaveWasIt(nowMs);
     }
     for (let named = health.nextNamed(); named !== null; named = health.nextNamed()) {
       emit({

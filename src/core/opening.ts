@@ -85,6 +85,13 @@ export class Opening {
     this.#marks.clear();
   }
 
+  /** What failed was no matter of load: starts are not paced for it. */
+  relax(nowMs: number): void {
+    this.goOn(nowMs);
+    this.pace = Infinity;
+    this.#tokens = Infinity;
+  }
+
   /** Nothing succeeded for a while, but that was the jobs' doing. */
   goOn(nowMs: number): void {
     this.#stepAtMs = this.#tokensAtMs = this.#fromMs = nowMs;

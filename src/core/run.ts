@@ -229,7 +229,7 @@ export class Run {
         return this.#slaves.answered(session, event, nowMs);
       case "excused":
         this.#saves.version++;
-        return this.#judge.excuse(session.slaveId, event.jobs);
+        return this.#judge.excuse(session.slaveId, event.jobs, nowMs);
       case "leaving":
         return this.#slaves.leaving(session);
       case "left":
