@@ -8,11 +8,11 @@ const largeStateBytes = 8 << 20;
 const largeShareMax = 0.1;
 /**
  * What `auto` keeps to: the share of this thread that goes into saving, and of the time, so that a slow disk is not kept
- * busy; and the interval in ms. How long a save takes is not all the disk's doing: its dozen calls wait for their turn
+ * busy, nor a core that workers need; and the interval in ms. How long a save takes is not all the disk's doing: its dozen calls wait for their turn
  * on a busy thread.
  */
 const threadShareMax = 0.02;
-const timeShareMax = 0.25;
+const timeShareMax = 0.05;
 /** The share of the time where a save takes so long that it would be under way all the time. */
 const slowShareMax = 0.5;
 const autoMinMs = 50;
@@ -50,7 +50,7 @@ export type CheckpointsOptions = Readonly<{
  * again; the run goes on meanwhile, and the last good file stays.
  *
  * `auto`: as often as it costs little. Between 50 ms and 1 s after the beginning of the last save, such that saving takes
- * at most 2 % of this thread, and a save is under way at most a quarter of the time; half of it where one takes longer
+ * at most 2 % of this thread, and a save is under way at most a twentieth of the time; half of it where one takes longer
  * than a quarter of a second.
  *
  *            tick, due and dirty            saved, failed

@@ -287,7 +287,7 @@ const rows: readonly Row[] = [
       settings: { ...quick, maxOutageAtEndMs: 10_000 },
     }),
     isBad: (job) => job >= 850,
-    secondsMax: 110,
+    secondsMax: 160,
   },
   {
     name: "an outage of 12 s",
