@@ -53,7 +53,10 @@ export class Answers {
     const recovered: Piece[] = [];
     const settled = this.#jobs.settle(lease, answer.done, "done", recovered) +
       this.#jobs.settle(lease, answer.skipped, "skipped", recovered);
-    if (settled > 0) this.#succeed(settled, recovered, lease, by);
+    if (settled > 0) {
+      const lastSeq = Math.max(answer.done.at(-1) ?? 0, answer.skipped.at(-1) ?? 0) - 1;
+      this.#succeed(settled, recovered, lastSeq, lease, by);
+    }
     for (const failure of answer.failed) this.#fail(lease, failure, by);
     if (answer.crash !== null) this.#crash(lease, answer.crash, by);
     this.#jobs.handBack(this.#jobs.leases.take(lease, answer.released));
@@ -65,14 +68,20 @@ export class Answers {
     this.#chargeCrash(piece, null, "the slave's connection closed while the job ran there alone", by);
   }
 
-  #succeed(count: number, recovered: readonly Piece[], lease: Lease, { slaveId, nowMs }: Witness): void {
+  #succeed(
+    count: number,
+    recovered: readonly Piece[],
+    lastSeq: number,
+    lease: Lease,
+    { slaveId, nowMs }: Witness,
+  ): void {
     for (const { span, avoid } of recovered) {
       this.#failures.forget(span.seq);
       if (avoid !== null && avoid.slaveId !== slaveId) this.#health.refuted(avoid.slaveId);
     }
     const { probe, leasedMs } = lease;
     this.#health.succeeded(slaveId, count, leasedMs);
-    this.#failures.succeeded(count, recovered.length, testKind(probe), leasedMs, nowMs);
+    this.#failures.succeeded(count, recovered.length, lastSeq, testKind(probe), leasedMs, nowMs);
   }
 
   #fail(lease: Lease, failure: Failure, by: Witness): void {

@@ -98,9 +98,11 @@ export class Failures {
   /** Only failed jobs are left, and nothing succeeded for long: they are taken for bad, and charged. */
   isEndgame = false;
   #failedSinceSuccess = 0;
-  /** By seq: when the job failed first. And when the latest of the attempts that succeeded were leased. */
+  /** By seq: when the job failed first; -Infinity if a job behind it succeeded then. */
   readonly #firstFailedMs = new Map<number, number>();
-  #lastGoodLeaseMs = -Infinity;
+  /** When something succeeded last, and the last job of it. */
+  #lastGoodMs = -Infinity;
+  #lastGoodSeq = -1;
   /** When an attempt ended last. */
   #activeMs: number;
 
@@ -121,13 +123,15 @@ export class Failures {
   succeeded(
     count: number,
     recovered: number,
+    lastSeq: number,
     probe: ProbeKind | null,
     leasedMs: number,
     nowMs: number,
   ): void {
     this.#activeMs = nowMs;
     this.#failedSinceSuccess = 0;
-    if (leasedMs > this.#lastGoodLeaseMs) this.#lastGoodLeaseMs = leasedMs;
+    this.#lastGoodSeq = this.#lastGoodMs === nowMs ? Math.max(this.#lastGoodSeq, lastSeq) : lastSeq;
+    this.#lastGoodMs = nowMs;
     this.#window.succeeded(count);
     this.#recovered += recovered;
     if (recovered > 0) this.#recovery += (1 - this.#recovery) * Math.min(1, recovered * recoveryWeight);
@@ -153,9 +157,11 @@ export class Failures {
     if (isRetry) this.#recovery *= 1 - recoveryWeight;
     // bad rows fail again, and at the end there are no others: no sign of an outage, if others succeeded in between
     const firstMs = this.#firstFailedMs.get(seq);
-    if (firstMs === undefined) this.#firstFailedMs.set(seq, nowMs);
+    // said in one answer: the jobs behind it ended after it, about
+    const isAmid = this.#lastGoodMs === nowMs && this.#lastGoodSeq > seq;
+    if (firstMs === undefined) this.#firstFailedMs.set(seq, isAmid ? -Infinity : nowMs);
     const tells = !isRetry || (this.#recovery >= recoveryMin && !this.#areRowsBad) ||
-      (firstMs !== undefined && this.#lastGoodLeaseMs < firstMs);
+      (firstMs !== undefined && this.#lastGoodMs <= firstMs);
     if (!isKnown && tells) this.#window.failed(seq);
     if (this.mode === "opening") return this.opening.failed(seq, isRetry, isKnown, leasedMs, nowMs);
     if (this.mode === "normal") return true;
