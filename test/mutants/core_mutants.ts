@@ -85,8 +85,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "all that a slave holds counts as begun",
     patches: [{
       file: "src/core/holdings.ts",
-      find: "jobs: unite(queued.ranges, subtract(running.ranges, begun))",
-      replace: "jobs: subtract(unite(queued.ranges, running.ranges), unite(queued.ranges, running.ranges))",
+      find: "const jobs = unite(held.queued.ranges, subtract(held.running.ranges, begun));",
+      replace: "const jobs = subtract(subtract(held.queued.ranges, held.queued.ranges), begun);",
     }],
     checks: [
       quickTest(
