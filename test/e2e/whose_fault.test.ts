@@ -61,9 +61,10 @@ for (const [what, good] of [["quick", 10], ["slow", 500]] as const) {
 
 row("A24: one worker of a slave fails everything: it is replaced, and nobody dies", async (t, stage) => {
   const flag = join(stage.folder, "broken");
+  const isGoing = join(stage.folder, "going");
   const plugin = stage.write(
     "one.ts",
-    `import { openSync } from "node:fs";
+    `import { existsSync, openSync, writeFileSync } from "node:fs";
     ${
       numbers(
         600,
@@ -77,8 +78,11 @@ row("A24: one worker of a slave fails everything: it is replaced, and nobody die
           }
         }
         export async function handleJob(_, { shared }) {
+          // before the other worker does anything, all that ends fails, and that is an outage
+          while (shared.isBroken && !existsSync(${JSON.stringify(isGoing)})) await pause(5);
           if (shared.isBroken) throw new Error("the connection broke");
           await pause(5);
+          if (!existsSync(${JSON.stringify(isGoing)})) writeFileSync(${JSON.stringify(isGoing)}, "");
         }`,
       )
     }`,
