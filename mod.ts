@@ -1,5 +1,6 @@
 import { realpathSync } from "node:fs";
 import { mainProcess } from "./src/cli/main.ts";
+import { useImportMap } from "./src/plugin/module_files.ts";
 
 export * from "./src/base/errors.ts";
 export type { Address } from "./src/base/address.ts";
@@ -46,6 +47,8 @@ const nodeMajorMin = 24;
 function isTooOld({ bun, deno, node }: NodeJS.ProcessVersions): boolean {
   return bun === undefined && deno === undefined && Number.parseInt(node) < nodeMajorMin;
 }
+
+if (process.versions.deno !== undefined) useImportMap((specifier) => import.meta.resolve(specifier));
 
 if (isProgram()) {
   if (isTooOld(process.versions)) {

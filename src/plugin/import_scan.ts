@@ -2,8 +2,9 @@
  * Finds the imports in the text of a module, TypeScript or JavaScript, as every runtime does in its own way: the same
  * text gives the same list under all of them, and no parser is loaded for it at each start of a worker.
  *
- * Static imports and re-exports count, and `import()` and `require()` of a literal; what TypeScript erases as a whole
- * (`import type`, `export type`) does not. A specifier that is computed is not seen.
+ * Static imports and re-exports count, and what `import()`, `require()` and `new Worker()` are given as a literal: also
+ * one of several (`a ? "./x.ts" : "./y.ts"`), and inside of `new URL("./x.ts", import.meta.url)`. What TypeScript
+ * erases as a whole (`import type`, `export type`) does not. A specifier that is computed is not seen.
  *
  * This reads tokens, not grammar. Where it cannot tell a regular expression from a division, or meets the text of JSX,
  * a token that its line does not end is taken for a single character: a mistake ends with its line.
@@ -11,13 +12,25 @@
 export function scanImports(text: string): string[] {
   const found = new Set<string>();
   const tokens = new Tokens(text);
+  const requires = requiresIn(text);
   let before: Token = start;
   for (let token = tokens.next(); token !== null; before = token, token = tokens.next()) {
-    if (token.kind !== "word" || before.text === "." || before.text === "?.") continue;
-    const specifier = readers.get(token.text)?.(tokens);
-    if (specifier !== undefined) found.add(specifier);
+    if (token.kind !== "word") continue;
+    const isOwn = before.text !== "." && before.text !== "?.";
+    const read = requires.has(token.text) && isOwn ? required : readers.get(token.text);
+    if (read === undefined || (!isOwn && read !== requiredBy)) continue;
+    for (const specifier of tokens.ahead(read)) found.add(specifier);
   }
   return [...found];
+}
+
+/** What a module calls `require`: also its names for what `createRequire` gave it. */
+function requiresIn(text: string): ReadonlySet<string> {
+  const names = new Set(["require"]);
+  if (!text.includes("createRequire")) return names;
+  const given = /([\w$]+)\s*(?::[^=;\n]*)?=\s*(?:[\w$]+\s*\.\s*)?createRequire\s*\(/g;
+  for (const [, name] of text.matchAll(given)) names.add(name!);
+  return names;
 }
 
 /** Whether there is a decorator in the text of a module. */
@@ -34,68 +47,111 @@ type Token = Readonly<{ kind: "word" | "mark" | "string" | "template" | "regex";
 
 const start: Token = { kind: "mark", text: ";" };
 
-/** Each looks ahead and leaves the place where it is, so that nothing within the clause is passed over. */
-const readers: ReadonlyMap<string, (tokens: Tokens) => string | undefined> = new Map([
-  ["import", (tokens: Tokens) => tokens.ahead(importedBy)],
-  ["export", (tokens: Tokens) => tokens.ahead(exportedFrom)],
-  ["require", (tokens: Tokens) => tokens.ahead((next) => next()?.text === "(" ? literal(next) : undefined)],
+type Next = () => Token | null;
+/** Reads on behind a word, and gives the specifiers found there. */
+type Reader = (next: Next) => readonly string[];
+
+const none: readonly string[] = [];
+
+const readers: ReadonlyMap<string, Reader> = new Map([
+  ["import", importedBy],
+  ["export", exportedFrom],
+  ["createRequire", requiredBy],
+  ["Worker", required],
 ]);
 
-type Next = () => Token | null;
-
 /** Behind `import`. */
-function importedBy(next: Next): string | undefined {
+function importedBy(next: Next): readonly string[] {
   const first = next();
-  if (first === null) return undefined;
-  if (first.kind === "string") return first.text;
-  if (first.text === "(") return literal(next);
+  if (first === null) return none;
+  if (first.kind === "string") return [first.text];
+  if (first.text === "(") return literals(next);
   if (first.text === ".") return phased(next);
   if (first.text !== "type") return behindFrom(first, next);
   const second = next();
   // `import type from "x"` and `import type, { a } from "x"` import a value of that name.
   if (second?.text === ",") return behindFrom(second, next);
-  if (second?.text !== "from") return undefined;
+  if (second?.text !== "from") return none;
   const third = next();
-  return third?.kind === "string" ? third.text : undefined;
+  return third?.kind === "string" ? [third.text] : none;
 }
 
-/** Behind `import.`: `import.source("x")`, `import.defer("x")`; `import.meta` names no module. */
-function phased(next: Next): string | undefined {
+/** Behind `import.`: `source("x")`, `defer("x")`, Bun's `meta.require("x")`; else `import.meta` names no module. */
+function phased(next: Next): readonly string[] {
   const phase = next()?.text;
-  if (phase !== "source" && phase !== "defer") return undefined;
-  return next()?.text === "(" ? literal(next) : undefined;
+  if (phase === "meta") return next()?.text === "." && next()?.text === "require" ? required(next) : none;
+  return phase === "source" || phase === "defer" ? required(next) : none;
 }
 
 /** Behind `export`. */
-function exportedFrom(next: Next): string | undefined {
+function exportedFrom(next: Next): readonly string[] {
   const first = next();
-  return first?.text === "*" || first?.text === "{" ? behindFrom(first, next) : undefined;
+  return first?.text === "*" || first?.text === "{" ? behindFrom(first, next) : none;
 }
 
-/** Behind an opening bracket: the literal that is the first argument. */
-function literal(next: Next): string | undefined {
-  const argument = next();
-  if (argument?.kind !== "string" && argument?.kind !== "template") return undefined;
-  const after = next()?.text;
-  return after === ")" || after === "," ? argument.text : undefined;
+/** Behind a function that takes a specifier. */
+function required(next: Next): readonly string[] {
+  return next()?.text === "(" ? literals(next) : none;
 }
+
+/** Behind `createRequire`: what is required at once, as by `createRequire(import.meta.url)("x")`. */
+function requiredBy(next: Next): readonly string[] {
+  if (next()?.text !== "(") return none;
+  for (let depth = 1; depth > 0;) {
+    const token = next();
+    if (token === null || token.text === ";") return none;
+    if (token.kind === "mark") depth += token.text === "(" ? 1 : token.text === ")" ? -1 : 0;
+  }
+  return required(next);
+}
+
+/** What a literal stands behind, and in front of, that is an argument as it is, or one of several that may be. */
+const marksBeforeLiteral = new Set(["(", "?", ":", "|", "&"]);
+const textsBehindLiteral = new Set([")", ",", ":", "as", "satisfies"]);
+/** More of an argument is not read: it is a function that is written there. */
+const argumentTokensMax = 200;
+
+/** Behind an opening bracket: the literals that the first argument may be, or is made from by a function. */
+function literals(next: Next): readonly string[] {
+  const found: string[] = [];
+  let before = "(", depth = 0, token = next();
+  for (let count = 0; token !== null && count < argumentTokensMax; count++) {
+    const { kind, text } = token;
+    const behind = next();
+    const isLiteral = kind === "string" || kind === "template";
+    if (isLiteral && marksBeforeLiteral.has(before) && textsBehindLiteral.has(behind?.text ?? "")) {
+      found.push(text);
+    } else if (kind === "mark") {
+      if (text === "(") depth++;
+      else if ((text === ")" && depth-- === 0) || (text === "," && depth === 0) || endsArgument.has(text)) {
+        break;
+      }
+    }
+    before = kind === "mark" ? text : "";
+    token = behind;
+  }
+  return found;
+}
+
+/** Behind these, what comes is no specifier: a function, an object, a template with substitutions. */
+const endsArgument = new Set(["{", "${", ";"]);
 
 /** The string behind the `from` that ends the clause which `first` begins. */
-function behindFrom(first: Token, next: Next): string | undefined {
+function behindFrom(first: Token, next: Next): readonly string[] {
   let isInBraces = false;
   for (let token: Token | null = first; token !== null; token = next()) {
     if (token.text === "{" || token.text === "}") isInBraces = token.text === "{";
-    else if (token.kind === "mark" && token.text !== "," && token.text !== "*") return undefined;
+    else if (token.kind === "mark" && token.text !== "," && token.text !== "*") return none;
     if (isInBraces || token.text !== "from" || token.kind !== "word") continue;
     const source = next();
-    if (source?.kind === "string") return source.text;
+    if (source?.kind === "string") return [source.text];
     // `import from from "x"`, and nothing else, may go on.
-    if (source === null || source.text !== "from") return undefined;
+    if (source === null || source.text !== "from") return none;
     token = source;
     const last = next();
-    return last?.kind === "string" ? last.text : undefined;
+    return last?.kind === "string" ? [last.text] : none;
   }
-  return undefined;
+  return none;
 }
 
 /** After these words, and after the bracket behind them that closes, a slash begins a regular expression. */

@@ -6,8 +6,13 @@ import { bestPattern, pathsFor, tsconfigFor } from "./tsconfig.ts";
 /** A file of a plugin. `name` is the same wherever the plugin lies; its relative imports are named from it. */
 export type ModuleFile = Readonly<{ path: string; name: string }>;
 
-/** What an import stands for: files to read, and texts that stand for what is not read, as `postgres@3.4.5`. */
-export type Imported = Readonly<{ files: readonly ModuleFile[]; texts: readonly string[] }>;
+/**
+ * What an import stands for: files to read; packages, which count by name and version; and texts that stand for what
+ * is found nowhere.
+ */
+export type Imported = Readonly<
+  { files: readonly ModuleFile[]; packages: readonly Package[]; texts: readonly string[] }
+>;
 
 /**
  * What `specifier`, in `importer`, leads to. Runtimes differ in which files they try (Bun finds `./x` and `./x.js` as
@@ -17,13 +22,14 @@ export type Imported = Readonly<{ files: readonly ModuleFile[]; texts: readonly 
 export function findImported(specifier: string, importer: ModuleFile): Imported {
   if (/^\.{0,2}\//.test(specifier) || /^\.{1,2}$/.test(specifier)) return pathImport(specifier, importer);
   if (specifier.startsWith("file:")) return absoluteImport(specifier);
-  if (specifier.startsWith("#")) return ownImport(specifier, importer);
+  if (specifier.startsWith("#")) {
+    return joined({ ...nothing, files: mapImport(specifier) }, ownImport(specifier, importer));
+  }
   if (isBuiltin(specifier)) return nothing;
   const files = tsconfigImport(specifier, importer);
-  // A runtime that reads no tsconfig.json takes the package.
-  const inPackage = packageImport(specifier, importer);
-  if (files.length > 0 && !inPackage.isFound) return { files, texts: [] };
-  return { files: [...files, ...inPackage.files], texts: inPackage.texts };
+  const mapped = mapImport(specifier).filter(({ path }) => files.every((file) => file.path !== path));
+  // A runtime that reads no tsconfig.json, or no import map, takes the package.
+  return joined({ ...nothing, files: [...files, ...mapped] }, packageImport(specifier, importer));
 }
 
 /** Whether a module of this name may have imports of its own. */
@@ -31,7 +37,13 @@ export function isCode(path: string): boolean {
   return /\.[cm]?[jt]sx?$/.test(path);
 }
 
-const nothing: Imported = { files: [], texts: [] };
+const nothing: Imported = { files: [], packages: [], texts: [] };
+
+/** Both. A text stands only for what is found neither here nor there. */
+function joined(one: Imported, other: Imported): Imported {
+  const files = [...one.files, ...other.files], packages = [...one.packages, ...other.packages];
+  return { files, packages, texts: files.length + packages.length > 0 ? [] : [...one.texts, ...other.texts] };
+}
 
 function pathImport(specifier: string, importer: ModuleFile): Imported {
   const isAbsolute = specifier.startsWith("/");
@@ -39,7 +51,7 @@ function pathImport(specifier: string, importer: ModuleFile): Imported {
   const nameFolder = isAbsolute ? "/" : posix.dirname(importer.name);
   for (const written of spellings(specifier)) {
     const files = filesAt(resolve(folder, written), posix.join(nameFolder, written));
-    if (files.length > 0) return { files, texts: [] };
+    if (files.length > 0) return { ...nothing, files };
   }
   return nothing;
 }
@@ -61,7 +73,7 @@ function decoded(path: string): string {
 function absoluteImport(url: string): Imported {
   try {
     const path = fileURLToPath(url);
-    return { files: filesAt(path, path.split(sep).join("/")), texts: [] };
+    return { ...nothing, files: filesAt(path, path.split(sep).join("/")) };
   } catch {
     return nothing;
   }
@@ -110,40 +122,56 @@ function filesOfFolder(path: string, name: string): ModuleFile[] {
 /** `#name`, which the package.json of the importer's own package explains. */
 function ownImport(specifier: string, importer: ModuleFile): Imported {
   const own = ownPackage(importer);
-  if (own === null) return { files: [], texts: [specifier] };
-  const found = targetsFor(own.json.imports, specifier).map((target) =>
+  if (own === null) return { ...nothing, texts: [specifier] };
+  return targetsFor(own.json.imports, specifier).map((target) =>
     target.startsWith("./")
-      ? { files: filesAt(join(own.path, target), posix.join(own.name, target)), texts: [] }
+      ? { ...nothing, files: filesAt(join(own.path, target), posix.join(own.name, target)) }
       : isBuiltin(target)
       ? nothing
       : packageImport(target, importer)
-  );
-  return { files: found.flatMap(({ files }) => files), texts: found.flatMap(({ texts }) => texts) };
+  ).reduce(joined, nothing);
 }
 
 /**
- * A package counts by name and version. One that lies outside of any `node_modules` (a workspace, a linked folder) is
- * edited in place, so its files are followed too. What is found nowhere counts as it is written: `jsr:`, `https:`,
- * a name in an import map.
+ * A package counts by name and version. The files are followed of one that has no version, and of one that lies outside
+ * of any `node_modules` (a workspace, a linked folder), for it is edited in place. What is found nowhere counts as it is
+ * written: `jsr:`, `https:`.
  */
-function packageImport(specifier: string, importer: ModuleFile): Imported & { isFound: boolean } {
+function packageImport(specifier: string, importer: ModuleFile): Imported {
   const bare = specifier.replace(/^npm:\/?/, "");
   const parts = /^((?:@[^/]+\/)?[^@/:][^@/:]*)(?:@[^/]*)?(\/.*)?$/.exec(bare);
-  if (parts === null) return { files: [], texts: [specifier], isFound: false };
+  if (parts === null) return { ...nothing, texts: [specifier] };
   const [, name, rest = ""] = parts;
   const found = installedPackage(name!, dirname(importer.path)) ?? ownPackage(importer, name);
-  if (found === null) return { files: [], texts: [specifier], isFound: false };
+  if (found === null) return { ...nothing, texts: [specifier] };
   const { json, path } = found;
-  const texts = [`${json.name ?? name}@${json.version ?? ""}`];
-  if (specifier !== bare) texts.push(specifier);
-  if (path.split(sep).includes("node_modules")) return { files: [], texts, isFound: true };
+  const packages = [found];
+  if (path.split(sep).includes("node_modules") && hasVersion(found)) return { ...nothing, packages };
   const subpath = `.${rest}`;
   const targets = json.exports === undefined ? [subpath] : targetsFor(json.exports, subpath);
-  return {
-    files: targets.flatMap((target) => filesAt(join(path, target), posix.join(found.name, target))),
-    texts,
-    isFound: true,
-  };
+  const files = targets.flatMap((target) => filesAt(join(path, target), posix.join(found.name, target)));
+  return { files, packages, texts: [] };
+}
+
+let resolveByMap: ((specifier: string) => string) | null = null;
+
+/** Says how this runtime resolves by its import map, if it has one: `import.meta.resolve` is not for compiled code. */
+export function useImportMap(resolve: (specifier: string) => string): void {
+  resolveByMap = resolve;
+}
+
+/**
+ * By an import map. The file is named by what is imported, for the map may lie elsewhere than the plugin. Maps to
+ * packages and to other machines add nothing to what is written.
+ */
+function mapImport(specifier: string): ModuleFile[] {
+  if (resolveByMap === null) return [];
+  try {
+    const path = fileURLToPath(resolveByMap(specifier));
+    return path.split(sep).includes("node_modules") ? [] : filesAt(path, posix.join("map:", specifier));
+  } catch {
+    return []; // No file, or no such name.
+  }
 }
 
 /** By the `paths` and `baseUrl` of a tsconfig.json, which Bun reads, and the compiled binary. */
@@ -160,17 +188,53 @@ function tsconfigImport(specifier: string, importer: ModuleFile): ModuleFile[] {
 }
 
 type PackageJson = Readonly<
-  Partial<Record<"name" | "version" | "main" | "module" | "exports" | "imports", unknown>>
+  Partial<
+    Record<
+      | "name"
+      | "version"
+      | "main"
+      | "module"
+      | "exports"
+      | "imports"
+      | "dependencies"
+      | "optionalDependencies"
+      | "peerDependencies",
+      unknown
+    >
+  >
 >;
-/** `path`: of its real folder. */
-type Package = Readonly<{ path: string; name: string; json: PackageJson }>;
+/** `path`: of its real folder. `name`: what its files are named from. */
+export type Package = Readonly<{ path: string; name: string; json: PackageJson }>;
 
-/** Found as Node finds it: in the `node_modules` of a folder or of one above it. */
+/** `postgres@3.4.5`; nothing behind the `@` if it has no version. */
+export function packageLine({ json, name }: Package): string {
+  return `${json.name ?? name.replace(/^npm:/, "")}@${json.version ?? ""}`;
+}
+
+/**
+ * What a package imports in turn, as far as it is installed. Not what is optional: it depends on the machine.
+ */
+export function dependenciesOf({ path, json }: Package): Package[] {
+  const names = Object.keys({ ...asMap(json.peerDependencies), ...asMap(json.dependencies) });
+  const optional = asMap(json.optionalDependencies);
+  return names.filter((name) => !(name in optional)).flatMap((name) => installedPackage(name, path) ?? []);
+}
+
+function hasVersion({ json: { version } }: Package): boolean {
+  return typeof version === "string" && version !== "";
+}
+
+/**
+ * Found as Node finds it: in the `node_modules` of a folder or of one above it. It may lack a package.json, and be a
+ * single file.
+ */
 function installedPackage(name: string, folder: string): Package | null {
   for (let at = folder;; at = dirname(at)) {
     const path = join(at, "node_modules", name);
-    const json = readPackage(path);
-    if (json !== null) return { path: realpathSync(path), name: `npm:${name}`, json };
+    const json = readPackage(path) ?? (isFolder(path) || filesAt(path, name).length > 0 ? {} : null);
+    if (json !== null) {
+      return { path: isFile(path) || isFolder(path) ? realpathSync(path) : path, name: `npm:${name}`, json };
+    }
     if (dirname(at) === at) return null;
   }
 }
@@ -201,7 +265,7 @@ function readPackage(folder: string): PackageJson | null {
  * depends on the runtime.
  */
 function targetsFor(map: unknown, key: string): string[] {
-  const entries = isMap(map) ? Object.entries(map) : [];
+  const entries = Object.entries(asMap(map));
   if (!entries.some(([name]) => /^[.#]/.test(name))) return key === "." ? targetsIn(map, "") : [];
   const found = bestPattern(entries.map(([name]) => name), key);
   return found === null ? [] : targetsIn(Object.fromEntries(entries)[found.pattern], found.star);
@@ -214,6 +278,10 @@ function targetsIn(value: unknown, star: string): string[] {
   return Object.entries(value).flatMap(([condition, target]) =>
     condition === "types" ? [] : targetsIn(target, star)
   );
+}
+
+function asMap(value: unknown): Record<string, unknown> {
+  return isMap(value) ? value : {};
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -3,7 +3,14 @@ import { readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { PluginError } from "../base/errors.ts";
 import { hasDecorators, scanImports } from "./import_scan.ts";
-import { findImported, isCode, type ModuleFile } from "./module_files.ts";
+import {
+  dependenciesOf,
+  findImported,
+  isCode,
+  type ModuleFile,
+  type Package,
+  packageLine,
+} from "./module_files.ts";
 import { tsconfigFor } from "./tsconfig.ts";
 
 /** Most files that a plugin may import, and most bytes of them: every worker reads them all when it starts. */
@@ -26,7 +33,8 @@ export type PluginCode = Readonly<{
 
 /**
  * Reads the plugin and all files reached from it by imports, and hashes them: SHA-256 over the sorted lines of
- * `<SHA-256 in hex>  <path from the plugin's folder>` of each file, and `<name>@<version>` of each npm package.
+ * `<SHA-256 in hex>  <path from the plugin's folder>` of each file, and `<name>@<version>` of each npm package and of
+ * those that it depends on.
  * Imports that are computed at run time are not seen.
  *
  * @param path Absolute.
@@ -57,6 +65,8 @@ class CodeReader {
   /** Files by real path, with what tells a change. Each is read once, though a link may give it a second name. */
   readonly #read = new Map<string, Readonly<{ mark: string; hex: string }>>();
   readonly #waiting: ModuleFile[] = [];
+  /** Real folders of packages that count. */
+  readonly #packages = new Set<string>();
   #bytes = 0;
 
   constructor(plugin: string) {
@@ -96,9 +106,20 @@ class CodeReader {
 
   #follow(text: string, file: ModuleFile): void {
     for (const specifier of scanImports(text)) {
-      const { files, texts } = findImported(specifier, file);
+      const { files, packages, texts } = findImported(specifier, file);
       for (const text of texts) this.lines.add(text);
+      this.#addPackages(packages);
       this.#waiting.push(...files);
+    }
+  }
+
+  #addPackages(packages: readonly Package[]): void {
+    const waiting = [...packages];
+    for (let found = waiting.pop(); found !== undefined; found = waiting.pop()) {
+      if (this.#packages.has(found.path)) continue;
+      this.#packages.add(found.path);
+      this.lines.add(packageLine(found));
+      waiting.push(...dependenciesOf(found));
     }
   }
 

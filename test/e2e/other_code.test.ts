@@ -26,7 +26,8 @@ function write(stage: Stage, name: string, text: string): string {
   return path;
 }
 
-const mark = (name: string) => `(id) => require("node:fs").appendFileSync("${name}", id + " ")`;
+const mark = (name: string) =>
+  `(id) => process.getBuiltinModule("node:fs").appendFileSync("${name}", id + " ")`;
 
 async function refused(t: Test, slave: Program, ...words: readonly RegExp[]): Promise<void> {
   t.equal(await slave.ended, 5, slave.stderr);
@@ -216,4 +217,28 @@ row("C22: all runtimes come to the same hash, wherever the folder lies", async (
     }
   }
   t.equal(new Set(hashes.values()).size, 1, JSON.stringify([...hashes]));
+});
+
+row("C22: what Deno's import map leads to counts", async (t, stage) => {
+  const map = (folder: string) => join(stage.folder, folder, "map.json");
+  const [deno, run, ...rest] = runtimes.deno;
+  const mapped = (folder: string) => [deno!, run!, `--import-map=${map(folder)}`, ...rest];
+  for (const [folder, how] of [["new", mark("done")], ["old", mark("wrong")]] as const) {
+    write(stage, `${folder}/lib/helper.ts`, `export const work = ${how};`);
+    write(
+      stage,
+      `${folder}/mapped.ts`,
+      'import { work } from "@/helper.ts"; export const getJobs = () => [1, 2, 3]; export const handleJob = (id) => work(id);',
+    );
+    write(stage, `${folder}/map.json`, '{ "imports": { "@/": "./lib/" } }');
+  }
+  cpSync(join(stage.folder, "new"), join(stage.folder, "far", "away"), { recursive: true });
+  const plugin = (folder: string) => join(stage.folder, folder, "mapped.ts");
+  const master = stage.masterOf(plugin("new"), [], 0, mapped("new"));
+  const port = await portOf(master);
+  await refused(t, stage.hand(port, [], plugin("old"), mapped("old")), /mapped\.ts/, /--any-plugin/);
+  t.notOk(stage.has("wrong"));
+  stage.hand(port, [], plugin("far/away"), mapped("far/away"));
+  t.equal(await master.ended, 0, master.stderr);
+  t.ok(stage.has("done"));
 });

@@ -34,8 +34,8 @@ export class Stage extends Scenario {
   }
 
   /** A master of a plugin that the scenario wrote. */
-  masterOf(plugin: string, words: readonly string[] = [], port = 0): Program {
-    return this.start(runtimes.binary, [...this.#masterWords(plugin, port), ...words]);
+  masterOf(plugin: string, words: readonly string[] = [], port = 0, command = runtimes.binary): Program {
+    return this.start(command, [...this.#masterWords(plugin, port), ...words]);
   }
 
   #masterWords(plugin: string, port: number): string[] {
@@ -52,9 +52,14 @@ export class Stage extends Scenario {
   }
 
   /** A slave with one worker, unless it is told otherwise. */
-  hand(port: number, words: readonly string[] = [], plugin = this.plugin): Program {
+  hand(
+    port: number,
+    words: readonly string[] = [],
+    plugin = this.plugin,
+    command = runtimes.binary,
+  ): Program {
     const procs = words.includes("--procs") ? [] : ["--procs", "1"];
-    return this.start(runtimes.binary, ["slave", plugin, "--host", `127.0.0.1:${port}`, ...procs, ...words]);
+    return this.start(command, ["slave", plugin, "--host", `127.0.0.1:${port}`, ...procs, ...words]);
   }
 
   /** Writes a plugin into the scenario's folder; returns its path. */

@@ -101,10 +101,33 @@ export const processMutants: readonly Mutant[] = [
     name: "packages do not count",
     patches: [{
       file: "src/plugin/plugin_code.ts",
-      find: "for (const text of texts) this.lines.add(text);",
-      replace: "void texts;",
+      find: "      this.lines.add(packageLine(found));\n",
+      replace: "",
     }],
     checks: [quickTest("plugin/plugin_code", "each of them changes the hash, and nothing else does")],
+  },
+  {
+    name: "what a package depends on does not count",
+    patches: [{
+      file: "src/plugin/plugin_code.ts",
+      find: "      waiting.push(...dependenciesOf(found));\n",
+      replace: "",
+    }],
+    checks: [
+      quickTest(
+        "plugin/plugin_code",
+        "where there is no file of just that name, all that a runtime may take count",
+      ),
+    ],
+  },
+  {
+    name: "what Deno's import map leads to does not count",
+    patches: [{
+      file: "mod.ts",
+      find: "useImportMap((specifier) => import.meta.resolve(specifier))",
+      replace: "useImportMap((specifier) => specifier)",
+    }],
+    checks: [test("e2e/other_code", "C22: what Deno's import map leads to counts")],
   },
   {
     name: "a worker runs a plugin that was edited",

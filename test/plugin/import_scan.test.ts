@@ -25,6 +25,19 @@ t.test("imports are found in all their forms", async (t) => {
     ['await import("./a.ts"); import(/* here */ `./b.ts`, { with: {} })', ["./a.ts", "./b.ts"]],
     ['const a = require("./a.cjs"), { b } = require ( "./b.cjs" )', ["./a.cjs", "./b.cjs"]],
     ['import a = require("./a.ts");', ["./a.ts"]],
+    ['await import("./a.ts" as string); import(("./b.ts")); import("./c.ts" satisfies T)', [
+      "./a.ts",
+      "./b.ts",
+      "./c.ts",
+    ]],
+    ['import(x ? "./a.ts" : (y ?? "./b.ts")); require(z || "./c.cjs")', ["./a.ts", "./b.ts", "./c.cjs"]],
+    ['import(new URL("./a.ts", import.meta.url).href); new Worker(new URL("./b.ts", import.meta.url))', [
+      "./a.ts",
+      "./b.ts",
+    ]],
+    ['createRequire(import.meta.url)("./a.cjs"); m.createRequire(f(x))("./b.cjs")', ["./a.cjs", "./b.cjs"]],
+    ['const load: NodeRequire = createRequire(import.meta.url), a = load("./a.cjs")', ["./a.cjs"]],
+    ['import.meta.require("./a.cjs")', ["./a.cjs"]],
     ['import "./\\x61\\u002e\\u{74}s"; import "./b\\\r\n.ts"', ["./a.ts", "./b.ts"]],
     ['#!/usr/bin/env bun import "./no.ts"\nimport "./a.ts"', ["./a.ts"]],
     ['\uFEFFimport "./a.ts"', ["./a.ts"]],
@@ -45,6 +58,8 @@ t.test("what only looks like an import is none", async (t) => {
     "/import '.\\/a.ts'/.test(x); x = a / 'import(' / 2",
     'loader.import("./a.ts"); x?.require("./b.ts"); import.meta.resolve("./c.ts")',
     'import(path); import("./a" + ".ts"); import(`./${name}.ts`); require(name)',
+    'import(x === "./a.ts" ? y : z); import("./a.ts".trim()); import(join(x, "./b.ts"))',
+    'load("./a.cjs"); require(function () { return "./b.ts"; }); createRequire(url); f("./c.ts")',
     'export const from = "./a.ts"; export default "./b.ts"; export { from };',
     'export { a }; const from = "./a.ts"',
     "const o = { import: 1, require: 2, from: './a.ts' }",
@@ -120,17 +135,37 @@ function* sourcesIn(folder: string): Generator<string> {
   }
 }
 
+const choosing: ReadonlySet<ts.SyntaxKind> = new Set([
+  ts.SyntaxKind.BarBarToken,
+  ts.SyntaxKind.AmpersandAmpersandToken,
+  ts.SyntaxKind.QuestionQuestionToken,
+]);
+
 function importsOf(file: string, text: string): string[] {
   const found = new Set<string>();
   const add = (node: ts.Node | undefined): void => {
     if (node !== undefined && ts.isStringLiteralLike(node)) found.add(node.text);
   };
+  /** The literals that an argument may be, or is made from by a function. */
+  const given = (node: ts.Node | undefined): void => {
+    if (node === undefined) return;
+    if (ts.isStringLiteralLike(node)) add(node);
+    else if (ts.isConditionalExpression(node)) [node.whenTrue, node.whenFalse].forEach(given);
+    else if (ts.isBinaryExpression(node) && choosing.has(node.operatorToken.kind)) given(node.right);
+    else if (ts.isCallExpression(node) || ts.isNewExpression(node)) given(node.arguments?.[0]);
+    else if (ts.isPropertyAccessExpression(node) && !ts.isStringLiteralLike(node.expression)) {
+      given(node.expression);
+    } else if (ts.isParenthesizedExpression(node) || ts.isAsExpression(node)) given(node.expression);
+  };
+  const names = new Set(["require"]);
   const visit = (node: ts.Node): void => {
+    if (ts.isVariableDeclaration(node) && isCreateRequire(node.initializer)) names.add(nameOf(node.name)!);
     if (ts.isImportDeclaration(node) && !node.importClause?.isTypeOnly) add(node.moduleSpecifier);
     else if (ts.isExportDeclaration(node) && !node.isTypeOnly) add(node.moduleSpecifier);
     else if (ts.isExternalModuleReference(node)) add(node.expression);
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal);
-    else if (ts.isCallExpression(node) && isImporting(node.expression)) add(node.arguments[0]);
+    else if (ts.isCallExpression(node) && isImporting(node.expression, names)) given(node.arguments[0]);
+    else if (ts.isNewExpression(node) && nameOf(node.expression) === "Worker") given(node.arguments?.[0]);
     ts.forEachChild(node, visit);
   };
   const kind = /\.[cm]?js$/.test(file)
@@ -142,7 +177,17 @@ function importsOf(file: string, text: string): string[] {
   return [...found].sort();
 }
 
-function isImporting(callee: ts.Expression): boolean {
-  return callee.kind === ts.SyntaxKind.ImportKeyword ||
-    (ts.isIdentifier(callee) && callee.text === "require");
+function isImporting(callee: ts.Expression, names: ReadonlySet<string>): boolean {
+  return callee.kind === ts.SyntaxKind.ImportKeyword || names.has(nameOf(callee) ?? "") ||
+    isCreateRequire(callee);
+}
+
+function isCreateRequire(node: ts.Expression | undefined): boolean {
+  if (node === undefined || !ts.isCallExpression(node)) return false;
+  const { expression } = node;
+  return nameOf(ts.isPropertyAccessExpression(expression) ? expression.name : expression) === "createRequire";
+}
+
+function nameOf(node: ts.Node): string | undefined {
+  return ts.isIdentifier(node) ? node.text : undefined;
 }

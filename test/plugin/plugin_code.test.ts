@@ -142,10 +142,28 @@ t.test("where there is no file of just that name, all that a runtime may take co
       "x.ts": "",
       "node_modules/x/package.json": '{ "version": "1" }',
     }, ["x.ts", "x@1"]],
-    ["npm:pg@^8/lib", { "node_modules/pg/package.json": '{ "version": "8.1.0" }' }, [
-      "npm:pg@^8/lib",
-      "pg@8.1.0",
+    ["npm:pg@^8/lib", { "node_modules/pg/package.json": '{ "version": "8.1.0" }' }, ["pg@8.1.0"]],
+    ["npm:pg@^8/lib", {}, ["npm:pg@^8/lib"]],
+    ["x", { "node_modules/x/index.js": 'import "./y.js"', "node_modules/x/y.js": "" }, [
+      "npm:x/index.js",
+      "npm:x/y.js",
+      "x@",
     ]],
+    ["x", { "node_modules/x/package.json": '{ "main": "m.js" }', "node_modules/x/m.js": "" }, [
+      "npm:x/m.js",
+      "x@",
+    ]],
+    ["x/y.js", { "node_modules/x/y.js": "", "node_modules/x/z.js": "" }, ["npm:x/y.js", "x@"]],
+    ["x.js", { "node_modules/x.js": "" }, ["npm:x.js", "x.js@"]],
+    ["x", {
+      "node_modules/x/package.json":
+        '{ "version": "1", "dependencies": { "a": "*", "os": "*", "gone": "*" }, "optionalDependencies": { "os": "*" } }',
+      "node_modules/x/node_modules/a/package.json":
+        '{ "version": "2", "dependencies": { "x": "*" }, "peerDependencies": { "b": "*" } }',
+      "node_modules/a/package.json": '{ "version": "1" }',
+      "node_modules/b/package.json": '{ "version": "3" }',
+      "node_modules/os/package.json": '{ "version": "4" }',
+    }, ["a@2", "b@3", "x@1"]],
     ["jsr:@std/csv", {}, ["jsr:@std/csv"]],
     ["https://esm.sh/x", {}, ["https://esm.sh/x"]],
     ["mapped", {}, ["mapped"]],
