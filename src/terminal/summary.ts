@@ -175,7 +175,7 @@ type Counted = Pick<
   "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
 >;
 
-const killed = "a master was killed: what it did since its last save is not known";
+const killed = "a master was killed, or an older state was taken: what was done since its save is not known";
 
 /**
  * What became of the jobs, over all starts: two lines. `handedOut` counts a job again that a source yielded again. `unknown`:
@@ -186,11 +186,11 @@ export function countLines(counted: Counted, stranded: number, unknown = killed)
   const jobs = handedOutAgain === 0
     ? ""
     : ` (as far as is known ${handedOut - handedOutAgain} different jobs: getJobs started over)`;
-  const least = repeatedAtLeast ? "at least " : "";
+  const count = !repeatedAtLeast ? `${repeated}` : repeated === 0 ? "none known" : `at least ${repeated}`;
   const why = repeatedAtLeast ? ` (${unknown})` : "";
   return [
     `  Handed out: ${handedOut} = ${done} done + ${skipped} skipped + ${dead} dead + ${stranded} stranded${jobs}`,
-    `  Repeated: ${least}${repeated}${why}`,
+    `  Repeated: ${count}${why}`,
   ];
 }
 

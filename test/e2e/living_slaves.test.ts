@@ -254,14 +254,14 @@ row("Repeated says no more than ran again, where nobody lived to tell", async (t
   t.match(await stage.state(), { final: false, repeatedAtLeast: true }, "its master may have done more");
   const shown = stage.start(runtimes.binary, ["state", "scripted", "--state-dir", stage.folder]);
   t.equal(await shown.ended, 0, shown.stderr);
-  t.match(shown.stdout, /Repeated: at least 0 \(what its master did since this save is not known here\)/);
+  t.match(shown.stdout, /Repeated: none known \(what its master did since this save is not known here\)/);
   stage.open("a");
   const second = stage.scripted(script, heartbeat);
   stage.hand(await portOf(second), ["--procs", "2"]);
   t.equal(await second.ended, 0, second.stderr);
   t.match(ending(second), { handedOut: 100, done: 100, repeatedAtLeast: true });
   t.ok(Number(ending(second).repeated) <= stage.records().repeated, "the slave held more than it had begun");
-  t.match(second.stderr, /Repeated: at least \d/);
+  t.match(second.stderr, /Repeated: (?:none known|at least \d+) \(/);
   t.match(await stage.state(), { final: true, repeatedAtLeast: true });
 });
 

@@ -35,8 +35,12 @@ t.test("summaryLines() says where more may have run again, and what a source tha
   const lines = (more: Partial<Ending>) => summaryLines({ ...ending, ...more }).slice(1, 3);
   t.same(lines({ repeatedAtLeast: true }), [
     "  Handed out: 10 = 10 done + 0 skipped + 0 dead + 0 stranded",
-    "  Repeated: at least 2 (a master was killed: what it did since its last save is not known)",
+    "  Repeated: at least 2 (a master was killed, or an older state was taken: what was done since its save is not known)",
   ]);
+  t.match(
+    lines({ repeatedAtLeast: true, repeated: 0 })[1],
+    /^ {2}Repeated: none known \(a master was killed, /,
+  );
   t.same(lines({ handedOutAgain: 2 }), [
     "  Handed out: 10 = 10 done + 0 skipped + 0 dead + 0 stranded (as far as is known 8 different jobs: getJobs started " +
     "over)",
