@@ -9,9 +9,10 @@ export type StopSignal = keyof typeof stopSignals;
 export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined): number {
   if (result.error !== undefined) return result.error instanceof TaskmasterError ? result.error.exitCode : 1;
   if (!result.savedFinally) return 6;
-  if (result.isCutOff && signal !== undefined) return stopSignals[signal];
+  if (result.finishFault?.kind === "cut off" && signal !== undefined) return stopSignals[signal];
   switch (result.outcome.kind) {
     case "complete":
+      if (result.finishFault !== null) return 1;
       return result.status.dead > 0 || result.late.count > 0 ? 3 : 0;
     case "stopped":
       return signal === undefined ? 1 : stopSignals[signal];

@@ -68,7 +68,7 @@ export class MasterEvents {
   }
 
   ended(
-    { outcome, status, late, elapsedMs, savedFinally, error, statePath, deadPath }: MasterResult,
+    { outcome, status, late, elapsedMs, savedFinally, error, finishFault, statePath, deadPath }: MasterResult,
     exitCode: number,
   ): void {
     const { failures, handedOut, handedOutAgain, done, skipped, dead, stranded } = status;
@@ -92,6 +92,7 @@ export class MasterEvents {
       late: late.errors,
       statePath,
       deadPath,
+      ...(finishFault === null ? {} : { onFinish: finishFault }),
       ...(error === undefined ? {} : { error: error.message }),
     });
   }

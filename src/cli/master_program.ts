@@ -141,7 +141,7 @@ export class MasterProgram {
       late: { count: this.master.status().lateErrors, errors: [] },
       elapsedMs: this.master.status().elapsedMs,
       savedFinally: this.master.standing().isSaved,
-      isCutOff: false,
+      finishFault: null,
       error: new Error(earlyEndSentence(end)),
       statePath: this.master.statePath,
       deadPath: "",
@@ -163,12 +163,6 @@ export class MasterProgram {
     this.#over(exitCode);
     this.terminal.close();
     this.#showEnd(result);
-    if (result.isCutOff) {
-      this.terminal.log(
-        "warn",
-        "What onFinish had to do is not done: the same command, once more, calls it again",
-      );
-    }
     this.#events.ended(result, exitCode);
     return exitCode;
   }
@@ -219,13 +213,14 @@ export class MasterProgram {
     if (!this.#settings.quiet) return summaryLines(ending).forEach((line) => this.terminal.say(line));
     // What is not as it should be is told to whoever wants to hear of nothing else.
     const isAsked = result.outcome.kind === "stopped" && this.#failure === undefined;
-    const isMild = (isAsked || result.outcome.kind === "complete") && result.savedFinally;
+    const isMild = (isAsked || result.outcome.kind === "complete") && result.savedFinally &&
+      result.finishFault === null;
     const level = isMild ? "warn" : "error";
     for (const line of quietLines(ending)) this.terminal.log(level, line);
   }
 
   #ending(result: MasterResult): Ending {
-    const { outcome, status, late, elapsedMs, savedFinally, error, deadPath } = result;
+    const { outcome, status, late, elapsedMs, savedFinally, error, finishFault, deadPath } = result;
     const fault = faultOf(result);
     const isUnsaved = !savedFinally && fault === undefined;
     return {
@@ -234,6 +229,7 @@ export class MasterProgram {
       elapsedMs,
       saveError: isUnsaved ? error?.message ?? "it was not written" : undefined,
       fault: fault?.message,
+      finishFault,
       late,
       stoppedBy: this.#stoppedBy,
       deadPath,

@@ -2,9 +2,10 @@ import type { Log } from "../base/log.ts";
 import type { Waits } from "../base/waits.ts";
 import type { RunStatus } from "../core/types.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
-import { describeThrown } from "../plugin/describe_error.ts";
+import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { pluginLog } from "../plugin/plugin_log.ts";
 import type { Summary } from "../plugin/types.ts";
+import type { FinishFault } from "./types.ts";
 
 /** What `onFinish` is told of the run. */
 export function toSummary(
@@ -18,19 +19,19 @@ export function toSummary(
 
 /**
  * Calls the plugin's `onFinish`, if it has one, and waits for it until `hurry` is aborted; its `ctx.signal` is that
- * signal. What it throws is logged and changes nothing: the run has ended as it has, and its state says so. Returns
- * whether it ended, or there was none to call.
+ * signal. What it throws is logged and returned: the run has ended as it has, and its state says so, but what the
+ * plugin had to do then is not done. Null if it ended well, or there was none to call.
  */
 export async function callOnFinish(
   { plugin }: LoadedPlugin,
   summary: Summary,
   parts: Readonly<{ args: Readonly<Record<string, string>>; log: Log; hurry: AbortSignal; waits: Waits }>,
-): Promise<boolean> {
-  if (plugin.onFinish === undefined) return true;
+): Promise<FinishFault | null> {
+  if (plugin.onFinish === undefined) return null;
   const { args, log, hurry } = parts;
   if (hurry.aborted) {
     log("warn", "onFinish of the plugin is not called: the stop cannot wait for it");
-    return false;
+    return cutOff;
   }
   const over = parts.waits.begin(
     "onFinish runs",
@@ -42,16 +43,18 @@ export async function callOnFinish(
       Promise.resolve(finished).then(() => true),
       aborted(hurry).then(() => false),
     ]);
-    if (hasEnded) return true;
+    if (hasEnded) return null;
     log("warn", "onFinish of the plugin has not ended: it is left behind");
-    return false;
+    return cutOff;
   } catch (error) {
-    log("error", describeThrown("onFinish of the plugin threw; the run itself is not affected", error));
-    return true;
+    log("error", describeThrown("onFinish of the plugin threw", error));
+    return { kind: "threw", message: describeError(error).message };
   } finally {
     over();
   }
 }
+
+const cutOff: FinishFault = { kind: "cut off" };
 
 /** Resolves once `signal` is aborted. */
 export function aborted(signal: AbortSignal): Promise<void> {

@@ -24,6 +24,7 @@ import { Saving } from "./saving.ts";
 import { Sessions } from "./sessions.ts";
 import { Timer } from "./timer.ts";
 import type {
+  FinishFault,
   LateErrors,
   Master,
   MasterEvent,
@@ -74,7 +75,7 @@ export class RunningMaster implements Master {
   #hasToldOfSource = false;
   /** When the grace of a stop ends. */
   #graceEndsMs = Infinity;
-  #isCutOff = false;
+  #finishFault: FinishFault | null = null;
   #listener: Listener | null = null;
   #isStopping = false;
   /** How it ends, once that has begun. */
@@ -241,7 +242,7 @@ export class RunningMaster implements Master {
     const isComplete = outcome.kind === "complete" && error === null;
     await this.#close(isComplete, async () => {
       await Promise.race([sourceClosed, aborted(this.#hurry.signal), this.#graceOver()]);
-      if (fault === undefined) this.#isCutOff = !await this.#callOnFinish(isComplete);
+      if (fault === undefined) this.#finishFault = await this.#callOnFinish(isComplete);
     });
     this.#emit({ kind: "ended", outcome });
     return this.#toResult(outcome, error);
@@ -263,7 +264,7 @@ export class RunningMaster implements Master {
     return (this.#endedMs ?? monotonicMs()) - this.#startedMs;
   }
 
-  #callOnFinish(isComplete: boolean): Promise<boolean> {
+  #callOnFinish(isComplete: boolean): Promise<FinishFault | null> {
     const { plugin, args, log } = this.#options;
     // After a stop it may still take what is left of the grace, or long enough for a few writes.
     if (this.#isStopping) this.#hurryIn(Math.max(finishMsMin, this.#graceEndsMs - monotonicMs()));
@@ -282,7 +283,7 @@ export class RunningMaster implements Master {
       late: this.#late,
       elapsedMs: this.#elapsedMs,
       savedFinally: error === null,
-      isCutOff: this.#isCutOff,
+      finishFault: this.#finishFault,
       ...(error === null ? {} : { error: error instanceof Error ? error : new Error(String(error)) }),
       statePath: this.statePath,
       deadPath: this.#store.deadPath,

@@ -99,11 +99,14 @@ export type MasterResult = Readonly<{
   savedFinally: boolean;
   /** What ended the run, unless it is `outcome`: a fault of the program, a state that could not be saved or was taken over. */
   error?: Error;
-  /** Whether a stop cut off what the plugin still did once its run had ended: `onFinish`. */
-  isCutOff: boolean;
+  /** Why `onFinish` did not do what it had to once the run had ended; null if it did, or there is none. */
+  finishFault: FinishFault | null;
   statePath: string;
   deadPath: string;
 }>;
+
+/** A stop cut `onFinish` off, or it threw. */
+export type FinishFault = Readonly<{ kind: "cut off" }> | Readonly<{ kind: "threw"; message: string }>;
 
 /** What happens at a master, as it happens: for `--json` and the like. A listener must not throw. */
 export type MasterEvent =

@@ -14,6 +14,8 @@ export type Ending = Readonly<{
   saveError: string | undefined;
   /** Set if the program itself was at fault: nothing was saved since, on purpose. */
   fault: string | undefined;
+  /** Why `onFinish` did not do what it had to; null if it did, or there is none. */
+  finishFault: Readonly<{ kind: "cut off" }> | Readonly<{ kind: "threw"; message: string }> | null;
   /** What stopped the run, unless it was a signal; a clause. */
   stoppedBy?: string | undefined;
   handedOut: number;
@@ -64,6 +66,7 @@ export function summaryLines(ending: Ending): string[] {
     ...sick(ending),
     ...failures(ending),
     ...late(ending),
+    ...unfinished(ending),
     ...nextStep(ending),
   ];
 }
@@ -77,7 +80,13 @@ export function quietLines(ending: Ending): string[] {
   const found = faultsOfJobs(ending);
   const next = nextStep(ending);
   if (next.length > 0) {
-    return [headline(ending), ...detail(ending), ...found.map((fault) => `There are ${fault}`), ...next];
+    return [
+      headline(ending),
+      ...detail(ending),
+      ...found.map((fault) => `There are ${fault}`),
+      ...unfinished(ending),
+      ...next,
+    ];
   }
   if (outcome.kind === "complete" && outcome.ignoredLast) return [headline(ending)];
   return found.length > 0 ? [`Finished, with ${found.join(", and ")}`] : [];
@@ -130,7 +139,7 @@ function detail({ outcome, saveError, fault }: Ending): string[] {
   return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
 }
 
-function headline({ outcome, dead, late, saveError, fault, stoppedBy }: Ending): string {
+function headline({ outcome, dead, late, finishFault, saveError, fault, stoppedBy }: Ending): string {
   if (fault !== undefined) {
     return `Ended by a fault of the program, as of the last save: ${printable(fault.split("\n")[0]!, 1_000)}`;
   }
@@ -150,13 +159,17 @@ function headline({ outcome, dead, late, saveError, fault, stoppedBy }: Ending):
       if (outcome.ignoredLast) {
         return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";
       }
-      return dead === 0 && late.count === 0 ? "Finished: every job is handled." : `Finished, with ${
-        [
-          ...dead > 0 ? [plural(dead, "dead letter")] : [],
-          ...late.count > 0 ? [`${plural(late.count, "error")} after the end of jobs`] : [],
-        ].join(", and ")
-      }.`;
+      return `${complete(dead, late.count)}${finishFault === null ? "" : ", but onFinish failed"}.`;
   }
+}
+
+function complete(dead: number, late: number): string {
+  if (dead === 0 && late === 0) return "Finished: every job is handled";
+  const found = [
+    ...dead > 0 ? [plural(dead, "dead letter")] : [],
+    ...late > 0 ? [`${plural(late, "error")} after the end of jobs`] : [],
+  ];
+  return `Finished, with ${found.join(", and ")}`;
 }
 
 function counts(ending: Ending): string[] {
@@ -247,9 +260,26 @@ function groupLine({ message, count, differ }: Group): string {
   return `${count} x ${printable(message)}${differ ? " (and with other numbers)" : ""}`;
 }
 
-function nextStep({ outcome, saveError, fault, resumeCommand }: Ending): string[] {
-  if (outcome.kind === "complete" && saveError === undefined && fault === undefined) return [];
-  return [`Resume with: ${resumeCommand}`];
+/** The run has ended as it has, but for what the plugin had to do then. */
+function unfinished({ finishFault }: Ending): string[] {
+  if (finishFault === null) return [];
+  const why = finishFault.kind === "threw"
+    ? `threw: ${printable(finishFault.message, 1_000)}`
+    : "was cut off";
+  return [`What onFinish had to do is not done, for it ${why}. The next start calls it again at its end.`];
+}
+
+function nextStep(ending: Ending): string[] {
+  const { finishFault, resumeCommand } = ending;
+  if (!isAllDone(ending)) return [`Resume with: ${resumeCommand}`];
+  if (finishFault === null) return [];
+  return [
+    `The run itself is complete and saved: no job runs again. Call onFinish again with: ${resumeCommand}`,
+  ];
+}
+
+function isAllDone({ outcome, saveError, fault }: Ending): boolean {
+  return outcome.kind === "complete" && saveError === undefined && fault === undefined;
 }
 
 function plural(count: number, noun: string): string {

@@ -26,6 +26,7 @@ const complete: Outcome = { kind: "complete", ignoredLast: false };
 const stopped: Outcome = { kind: "stopped" };
 
 const none = { count: 0, errors: [] };
+const threw = { kind: "threw", message: "no mail" } as const;
 
 function result(outcome: Outcome, more: Partial<MasterResult> = {}): MasterResult {
   return {
@@ -34,7 +35,7 @@ function result(outcome: Outcome, more: Partial<MasterResult> = {}): MasterResul
     late: none,
     elapsedMs: 1,
     savedFinally: true,
-    isCutOff: false,
+    finishFault: null,
     statePath: "",
     deadPath: "",
     ...more,
@@ -46,6 +47,15 @@ const table: readonly (readonly [string, MasterResult, StopSignal | undefined, n
   ["complete, although a signal came last", result(complete), "SIGINT", 0],
   ["complete with dead letters", result(complete, { status: { ...status, dead: 1 } }), undefined, 3],
   ["complete with late errors", result(complete, { late: { count: 1, errors: [] } }), undefined, 3],
+  ["complete, and onFinish threw", result(complete, { finishFault: threw }), undefined, 1],
+  [
+    "complete with dead letters, and onFinish threw",
+    result(complete, { status: { ...status, dead: 1 }, finishFault: threw }),
+    undefined,
+    1,
+  ],
+  ["complete, and onFinish cut off", result(complete, { finishFault: { kind: "cut off" } }), "SIGINT", 130],
+  ["stopped by SIGTERM, and onFinish threw", result(stopped, { finishFault: threw }), "SIGTERM", 143],
   ["stopped by Ctrl-C", result(stopped), "SIGINT", 130],
   ["stopped by SIGTERM", result(stopped), "SIGTERM", 143],
   ["stopped by a terminal that closed", result(stopped), "SIGHUP", 143],

@@ -103,6 +103,35 @@ for (const [where, text] of Object.entries(inTheRun)) {
   );
 }
 
+for (
+  const [what, text] of Object.entries({
+    throws: "onFinish() { throw new TypeError('no mail'); }",
+    rejects: "async onFinish() { await 1; throw new TypeError('no mail'); }",
+    "rejects with nothing": "onFinish() { return Promise.reject(); }",
+  })
+) {
+  row(`A29: an onFinish that ${what}: exit code 1, and the next start calls it again`, async (t, stage) => {
+    const plugin = (finish: string) =>
+      `export default { getJobs: () => [1, 2, 3], handleJob() { console.log("a job"); }, cursor: (job) => job,
+  ${finish} };`;
+    const run = start(stage, plugin(text));
+    t.equal(await run.ended, 1, run.stderr);
+    t.match(run.stderr, /Finished: every job is handled, but onFinish failed\./);
+    t.match(run.stderr, /What onFinish had to do is not done, for it threw: .*(no mail|undefined)/);
+    t.match(
+      run.stderr,
+      /complete and saved: no job runs again\. Call onFinish again with: .*run .*plugin\.ts/,
+    );
+    const [ended] = await events(run, "ended");
+    t.match(ended, { exitCode: 1, savedFinally: true, done: 3, onFinish: { kind: "threw" } });
+    t.match(await stage.state("plugin"), { done: 3 });
+    const again = start(stage, plugin("onFinish({ done }) { console.log(`told of ${done}`); }"));
+    t.equal(await again.ended, 0, again.stderr);
+    t.match(again.stderr, /told of 3/);
+    t.notMatch(again.stderr, /a job/, "no job runs again");
+  });
+}
+
 row("A29: process.exit(0) in onFinish: exit code 1, and the run is told to be complete", async (t, stage) => {
   const text = `${jobs}\nexport function onFinish() {\n  process.exit(0); ${here}\n}`;
   const run = start(stage, text);

@@ -256,7 +256,7 @@ t.test("run takes a free port if its own is in use; a master does not", async (t
   await t.rejects(start(t, { getJobs: () => ids(9) }, { port, key: "third" }), { name: "ConnectError" });
 });
 
-t.test("onFinish is told once; what it throws changes nothing", async (t) => {
+t.test("onFinish is told once; what it throws is told, and the run is as complete as it is", async (t) => {
   const told: unknown[] = [];
   const { master, join, logged } = await start(t, {
     getJobs: () => ids(2),
@@ -266,7 +266,12 @@ t.test("onFinish is told once; what it throws changes nothing", async (t) => {
     },
   });
   await (await join()).work();
-  t.match(await master.finished, { outcome: { kind: "complete" }, error: undefined });
+  t.match(await master.finished, {
+    outcome: { kind: "complete" },
+    savedFinally: true,
+    finishFault: { kind: "threw", message: "report failed" },
+    error: undefined,
+  });
   t.match(told, [{ complete: true, done: 2, handedOut: 2, stranded: 0 }]);
   t.equal(told.length, 1);
   t.ok(logged.some((line) => /report failed/.test(line)));

@@ -16,6 +16,7 @@ const ending: Ending = {
   settledNow: 8,
   elapsedMs: 4_000,
   late: { count: 0, errors: [] },
+  finishFault: null,
   sick: [],
   failures: [],
   deadPath: "/d/posts.dead.ndjson",
@@ -46,6 +47,27 @@ t.test("summaryLines() says where more may have run again, and what a source tha
     "over)",
     "  Repeated: 2",
   ]);
+});
+
+t.test("summaryLines() says of an onFinish that failed what is done, and what to do", async (t) => {
+  const finishFault = { kind: "threw", message: "no mail\u001b[2J" } as const;
+  const lines = summaryLines({ ...ending, finishFault });
+  t.equal(lines[0], "Finished: every job is handled, but onFinish failed.");
+  const last = [
+    "What onFinish had to do is not done, for it threw: no mail\\e[2J. The next start calls it again at its end.",
+    "The run itself is complete and saved: no job runs again. Call onFinish again with: taskmaster master posts.ts",
+  ];
+  t.same(lines.slice(4), last);
+  t.same(quietLines({ ...ending, finishFault }), [lines[0], ...last], "also where no summary is shown");
+  const stopped = summaryLines({ ...ending, outcome: { kind: "stopped" }, finishFault: { kind: "cut off" } });
+  t.same(stopped.slice(4), [
+    "What onFinish had to do is not done, for it was cut off. The next start calls it again at its end.",
+    "Resume with: taskmaster master posts.ts",
+  ]);
+  t.equal(
+    summaryLines({ ...ending, dead: 1, finishFault })[0],
+    "Finished, with 1 dead letter, but onFinish failed.",
+  );
 });
 
 t.test("summaryLines() groups failures, most frequent first, and says where the letters are", async (t) => {
