@@ -11,6 +11,7 @@ import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
 import { describeThrown } from "../plugin/describe_error.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
+import { FatalCall } from "../plugin/source_fault.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
 import { Progress } from "../terminal/progress.ts";
@@ -125,6 +126,8 @@ export class MasterProgram {
 
   /** A fault that nobody waits for, such as a rejected promise of the plugin: the run ends, but it is saved. */
   #astray(error: unknown): undefined {
+    // The source fails for it already.
+    if (error instanceof FatalCall) return;
     const isFirst = this.#failure === undefined;
     this.terminal.log(
       isFirst ? "error" : "debug",

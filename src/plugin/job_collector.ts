@@ -1,6 +1,7 @@
 import type { Block, Unsendable } from "../base/job_span.ts";
 import { JobEncoder, JobValueError } from "../protocol/job_encoder.ts";
 import { describeError } from "./describe_error.ts";
+import { isThenable } from "./jobs_iterator.ts";
 import type { Plugin } from "./types.ts";
 
 /** A yielded value that cannot be sent, or whose cursor cannot. `message` goes on behind "job 17, ". */
@@ -51,7 +52,7 @@ export class JobCollector {
       this.#cursors.append(callCursor(job, this.#cursor));
     } catch (error) {
       this.#jobs.drop(length);
-      throw badValue(error, "whose cursor ");
+      throw badCursor(error, "whose cursor ");
     }
     return length;
   }
@@ -83,8 +84,8 @@ export class JobCollector {
       return new BadRow({ cursor, path: describeError(path).message, reason, dataFault });
     } catch (second) {
       if (!(second instanceof JobValueError)) return second;
-      const { message } = badValue(second, "and whose cursor ") as BadJob;
-      return new BadJob(`${(fault as BadJob).message}, ${message}: the run cannot go on behind it.`);
+      const { message } = badCursor(second, "and whose cursor ") as BadJob;
+      return new BadJob(`${(fault as BadJob).message}, ${message}`);
     }
   }
 }
@@ -105,28 +106,41 @@ function callCursor(job: unknown, cursorOf: NonNullable<Plugin["cursor"]>): unkn
   }
   if (cursor === undefined) {
     throw new BadJob(
-      "of which cursor(job) returned undefined: it must return what `last` will be. Is a `return` missing?",
+      "of which cursor(job) returned undefined: it must return what `last` will be (a `return` may be missing)",
     );
   }
-  if (typeof (cursor as { then?: unknown } | null)?.then === "function") {
+  if (isThenable(cursor)) {
     throw new BadJob(
-      "of which cursor(job) returned a promise: it must be synchronous. Is it an `async` function?",
+      "of which cursor(job) returned a promise: it must be synchronous, and no `async` function",
     );
   }
   return cursor;
 }
 
+/** The run cannot go on behind a job whose cursor cannot be kept. */
+function badCursor(error: unknown, whose: string): unknown {
+  if (!(error instanceof JobValueError)) return error;
+  return new BadJob(
+    `${
+      (badValue(error, whose) as BadJob).message
+    }. The run cannot go on behind it: let cursor(job) return what can be kept, such as an id`,
+  );
+}
+
 function badValue(error: unknown, whose: string): unknown {
   if (!(error instanceof JobValueError)) return error;
-  const { path, reason, notRun } = error;
-  const hint = notRun === undefined ? "" : forgotten[notRun];
+  const { path, reason, source } = error;
+  const hint = source === undefined ? "" : instead[source];
   return new BadJob(`${whose}cannot be sent: at ${path} there is ${reason}${hint}`);
 }
 
-/** What is missing where a job holds what has the data, and not the data. */
-const forgotten = {
+/** What to do where a job holds what has the data, or stands for it, and not the data. */
+const instead = {
   promise: ": an `await` is missing",
   query: ", a query that was not run: a `for await` over its rows is missing, or an `await`",
   stream: ": a `for await` over it is missing",
   iterator: ": a `yield*` is missing",
+  memory: ": a `Uint8Array` of its bytes can be sent, or an array of its numbers",
+  record: ": a plain object of its fields can be sent, such as `{ ...row }`",
+  instance: ": plain data that stands for it can be sent, such as its id or its text",
 };

@@ -17,7 +17,11 @@ export function isAsyncIterable(jobs: unknown): boolean {
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return isObject(value) && typeof (value as { then?: unknown }).then === "function";
+  try {
+    return isObject(value) && typeof (value as { then?: unknown }).then === "function";
+  } catch {
+    return false; // A getter that throws, a proxy: whoever needs the value finds it so.
+  }
 }
 
 /**
@@ -26,7 +30,8 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
  * @throws {SourceFault} (fatal) if it is none of what it may be; and whatever the plugin's own code throws.
  */
 export function openJobs(jobs: unknown): JobsIterator {
-  if (!isObject(jobs)) throw refused(jobs);
+  // What holds a string would be iterated by its letters.
+  if (!isObject(jobs) || jobs instanceof String) throw refused(jobs);
   const openAsync = (jobs as Members)[Symbol.asyncIterator] ?? null;
   const open = openAsync ?? (jobs as Members)[Symbol.iterator] ?? null;
   if (open === null) throw refused(jobs);
@@ -57,9 +62,9 @@ export function isLast(step: unknown): boolean {
   }
   const { done } = step as { done?: unknown };
   if (!done) return false;
-  if (done === true || !(typeof done === "function" || isThenable(done))) return true;
+  if (typeof done === "boolean" || typeof done === "number") return true;
   throw new SourceFault(
-    `${broken}: next() answered an object whose \`done\` is ${kindOf(done)}, which always counts as true. ` +
+    `${broken}: next() answered an object whose \`done\` is ${kindOf(done)}, which counts as true. ` +
       `${resultWanted}.`,
     true,
   );
@@ -176,7 +181,8 @@ function noIterator(name: string, iterator: unknown, next: unknown): SourceFault
 }
 
 function refused(jobs: unknown): SourceFault {
-  const not = typeof jobs === "object" && jobs !== null ? " that is not iterable" : "";
+  const isNotIterable = typeof jobs === "object" && jobs !== null && !(jobs instanceof String);
+  const not = isNotIterable ? " that is not iterable" : "";
   return new SourceFault(`getJobs returned ${kindOf(jobs)}${not}: ${wanted}.${advice(jobs)}`, true);
 }
 
@@ -184,6 +190,14 @@ function refused(jobs: unknown): SourceFault {
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
+  try {
+    return kindOfObject(value);
+  } catch {
+    return "an object that cannot be read"; // A proxy, most likely.
+  }
+}
+
+function kindOfObject(value: object): string {
   if (Array.isArray(value)) return "an array";
   if (isThenable(value)) return "a promise";
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
@@ -197,7 +211,9 @@ function advice(jobs: unknown): string {
     return " Write `function*` or `async function*` if it yields, or `return` the jobs.";
   }
   if (typeof jobs === "function") return " If that is a generator function, call it.";
-  if (typeof jobs === "string") return " Return `[job]` if the string is the one job.";
+  if (typeof jobs === "string" || jobs instanceof String) {
+    return " Return `[job]` if the string is the one job.";
+  }
   const { next, rows, length, on } = (jobs ?? {}) as Readonly<Record<string, unknown>>;
   if (typeof next === "function") {
     return " It has `next()`: give it `[Symbol.asyncIterator]() { return this; }`.";

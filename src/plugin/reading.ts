@@ -15,7 +15,7 @@ import {
 } from "./jobs_iterator.ts";
 import { equalCursors, Neighbours } from "./neighbours.ts";
 import { pluginLog } from "./plugin_log.ts";
-import { SourceFault, thrown } from "./source_fault.ts";
+import { FatalCall, SourceFault, thrown } from "./source_fault.ts";
 import type { SourceHooks, SourceParts } from "./source_hooks.ts";
 import { nextTurn, Turn } from "./turn.ts";
 import type { Plugin, SourceContext } from "./types.ts";
@@ -141,10 +141,14 @@ export class Reading {
 
   /** `ctx.fatal`. It holds from the next microtask on, even if the plugin catches what this throws, and goes on. */
   #giveUp(reason: unknown): never {
-    const { message } = describeError(reason);
+    const message = reason === undefined ? "it gave no reason" : describeError(reason).message;
+    if (this.#isOver && this.#verdict === undefined) {
+      this.#hooks.log("warn", `ctx.fatal came when getJobs had ended, and changes nothing: ${message}`);
+      throw new Error(`ctx.fatal: ${message}`);
+    }
     const verdict = this.#verdict ??= new SourceFault(`getJobs called ctx.fatal: ${message}`, true);
     queueMicrotask(() => this.#fail(verdict));
-    throw new Error(`ctx.fatal: ${message}`);
+    throw new FatalCall(`ctx.fatal: ${message}`);
   }
 
   async #read(jobs: JobsIterator): Promise<void> {

@@ -39,7 +39,7 @@ export function pickPlugin(
   for (const name of functionNames) {
     const value = members[name];
     if (value === undefined) continue;
-    if (typeof value !== "function") {
+    if (typeof value !== "function" || isClass(value)) {
       throw wrong(path, `\`${name}\` is ${kindOf(value)}, not a function`, members);
     }
     plugin[name] = value;
@@ -149,9 +149,16 @@ function listOf(members: Members): string {
   return names.length > 0 ? `Found: ${names.join(", ")}.` : "It exports nothing.";
 }
 
+/** Which only `new` may call. */
+// deno-lint-ignore ban-types
+function isClass(value: Function): boolean {
+  return /^class\b/.test(Function.prototype.toString.call(value));
+}
+
 function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   if (typeof value === "object") return "an object";
+  if (typeof value === "function" && isClass(value)) return "a class";
   return typeof value === "undefined" ? "undefined" : `a ${typeof value}`;
 }

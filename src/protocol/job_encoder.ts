@@ -94,5 +94,8 @@ function refusal(value: unknown, error: unknown): JobValueError {
     return new JobValueError(tooLong("$", `a value of ${reason} encoded, more than ${jobBytesMax}`));
   }
   const limit = /more than \d+ items$/.exec(reason)?.[0];
-  return new JobValueError({ path: "$", reason, dataFault: reason === overlong ? overlong : limit ?? null });
+  if (reason === overlong || limit !== undefined) {
+    return new JobValueError({ path: "$", reason, dataFault: limit ?? overlong });
+  }
+  return new JobValueError({ path: "$", reason: `a value that cannot be read: ${reason}`, dataFault: null });
 }

@@ -11,12 +11,15 @@ export type Fault = Readonly<{
    * the program, which yields what is no data: all its jobs may be so.
    */
   dataFault: string | null;
-  /** What has the data, and was not asked for it. */
-  notRun?: NotRun | undefined;
+  /** What it is that has the data, or stands for it, where that tells what to yield instead. */
+  source?: DataSource | undefined;
 }>;
 
-/** A promise; what runs when it is waited for; what is iterated, waiting for each part (a stream) or not. */
-export type NotRun = "promise" | "query" | "stream" | "iterator";
+/**
+ * A promise; what runs when it is waited for; what is iterated, waiting for each part (a stream) or not; memory that is no
+ * Uint8Array; an instance of a class with fields; any other instance.
+ */
+export type DataSource = "promise" | "query" | "stream" | "iterator" | "memory" | "record" | "instance";
 
 /** What is wrong with a job whose parts are fine, but too many to write them all only to count them. */
 export const overlong = `a value of more than ${jobBytesMax} bytes encoded`;
@@ -43,8 +46,7 @@ export function findFault(job: unknown): Fault | undefined {
     return walk.faultIn(job, "$", []) ?? walk.inData;
   } catch (error) {
     if (error instanceof Enough) return walk.inData;
-    const message = error instanceof Error ? error.message : "it threw";
-    return { path: "$", reason: `a value that cannot be read: ${message}`, dataFault: null };
+    return { path: walk.at, reason: `a value that cannot be read: ${messageOf(error)}`, dataFault: null };
   }
 }
 
@@ -54,11 +56,14 @@ class Enough extends Error {}
 class Walk {
   /** The first fault of the data. */
   inData: Fault | undefined = undefined;
+  /** What is being read: where it is, if a getter or a trap throws. */
+  at = "$";
   /** What the parts to come may take; each takes at least a byte, and one for each of its characters. */
   #bytesLeft = jobBytesMax;
 
   /** Returns the first fault of the program. */
   faultIn(value: unknown, path: string, around: readonly object[]): Fault | undefined {
+    this.at = path;
     switch (typeof value) {
       case "function":
         return ofProgram(path, "a function");
@@ -95,7 +100,9 @@ class Walk {
   }
 
   #inBytes(bytes: Uint8Array, path: string): Fault | undefined {
-    if (!isBytes(Object.getPrototypeOf(bytes))) return ofProgram(path, classOf(bytes));
+    if (!isBytes(Object.getPrototypeOf(bytes))) {
+      return { ...ofProgram(path, classOf(bytes)), source: "memory" };
+    }
     if (bytes.length > jobBytesMax) return this.#note(path, `${bytes.length} bytes, ${overAlone}`, overlong);
     return this.#spend(bytes.length);
   }
@@ -113,7 +120,7 @@ class Walk {
     const isPlain = prototype === Object.prototype || prototype === null;
     const isCollection = Array.isArray(value) || prototype === Map.prototype || prototype === Set.prototype;
     if (!isPlain && !isCollection || isPlain && isThenable(value)) {
-      return { ...ofProgram(path, classOf(value)), notRun: notRun(value) };
+      return { ...ofProgram(path, classOf(value)), source: sourceOf(value) };
     }
     if (inside.length > cborDepthMax) {
       return this.#note(path, `nesting of more than ${cborDepthMax} levels`);
@@ -146,7 +153,15 @@ class Walk {
     );
     if (symbol) return ofProgram(path, "a property named by a symbol");
     return this.#first(Object.keys(value).entries(), () => `${path}<key>`, inside) ??
-      this.#first(Object.entries(value), (key) => `${path}${property(String(key))}`, inside);
+      this.#first(this.#fields(value, path), (key) => `${path}${property(String(key))}`, inside);
+  }
+
+  /** Each is read only when its turn comes. */
+  *#fields(value: object, path: string): Generator<readonly [string, unknown]> {
+    for (const key of Object.keys(value)) {
+      this.at = `${path}${property(key)}`;
+      yield [key, (value as Record<string, unknown>)[key]];
+    }
   }
 
   #first(
@@ -189,12 +204,15 @@ function ofProgram(path: string, reason: string): Fault {
 
 function classOf(value: object): string {
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
+  if (Object.getPrototypeOf(value) === Object.prototype) return "an object with a method `then`";
+  // Made by `Object.create`, or a plain one of another realm, as those of `node:vm` are.
+  if (name === "Object") return "an object with a prototype of its own";
   if (typeof name === "string" && name !== "") return `an instance of ${name}`;
   const tag = (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
   return typeof tag === "string" && tag !== "" ? `an instance of ${tag}` : "an instance of a class";
 }
 
-function notRun(value: object): NotRun | undefined {
+function sourceOf(value: object): DataSource {
   if (Object.getPrototypeOf(value) === Promise.prototype) return "promise";
   if (isThenable(value) || isMethod(value, "execute") || isMethod(value, "toSQL")) return "query";
   const { [Symbol.asyncIterator]: iterateLater, [Symbol.iterator]: iterate } = value as Record<
@@ -202,7 +220,23 @@ function notRun(value: object): NotRun | undefined {
     unknown
   >;
   if (typeof iterateLater === "function") return "stream";
-  return typeof iterate === "function" && isMethod(value, "next") ? "iterator" : undefined;
+  if (typeof iterate === "function" && isMethod(value, "next")) return "iterator";
+  if (ArrayBuffer.isView(value) || isBuffer(value)) return "memory";
+  return Object.keys(value).length > 0 ? "record" : "instance";
+}
+
+function isBuffer(value: object): boolean {
+  return value instanceof ArrayBuffer ||
+    (typeof SharedArrayBuffer !== "undefined" && value instanceof SharedArrayBuffer);
+}
+
+/** Of whatever was thrown. */
+function messageOf(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : `${String(error)} was thrown`;
+  } catch {
+    return "it threw";
+  }
 }
 
 function isThenable(value: object): boolean {

@@ -1,4 +1,4 @@
-import type { Fault, NotRun } from "./job_fault.ts";
+import type { DataSource, Fault } from "./job_fault.ts";
 
 /**
  * A yielded value that would not arrive as it was sent. The message names the place inside the job and the
@@ -12,14 +12,14 @@ export class JobValueError extends TypeError {
   /** As in `Fault`. */
   readonly dataFault: string | null;
   /** As in `Fault`. */
-  readonly notRun: NotRun | undefined;
+  readonly source: DataSource | undefined;
 
   constructor(fault: Fault) {
     super(`Cannot send this job: at ${fault.path} there is ${fault.reason}`);
     this.path = fault.path;
     this.reason = fault.reason;
     this.dataFault = fault.dataFault;
-    this.notRun = fault.notRun;
+    this.source = fault.source;
   }
 
   override get name(): string {

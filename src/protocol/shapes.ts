@@ -2,6 +2,8 @@ import { textItem } from "./heads.ts";
 
 /** So many objects of a shape come before it gets a function of its own. */
 const usesMin = 16;
+/** Of the objects of a shape so many are searched at first, then one in so many. */
+const searchedFirst = 16, searchedEach = 32;
 /** What the shapes kept may take. Objects with keys of their own each would fill the memory. */
 const shapeCharsMax = 1 << 20;
 /** What one takes beside its key. */
@@ -22,6 +24,8 @@ export class Shape {
   readonly key: string;
   readonly #before: Shape | null;
   readonly #next = new Map<string, Shape>();
+  /** Objects of this shape that were written. */
+  #written = 0;
   #uses = 0;
   #make: Make | null = null;
 
@@ -38,6 +42,12 @@ export class Shape {
     const object: Record<string, unknown> = {};
     this.#keys.forEach((key, index) => object[key] = values[from + index]);
     return object;
+  }
+
+  /** An object of this shape was written: whether to look for keys that are symbols, which costs as much as to write it. */
+  isToBeSearched(): boolean {
+    const written = ++this.#written;
+    return written <= searchedFirst || written % searchedEach === 0;
   }
 
   /** The shape with this key behind the others; undefined if there was none yet. */

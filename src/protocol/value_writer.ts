@@ -107,6 +107,7 @@ export class ValueWriter {
       if (!this.#value(object[key], depth)) return false;
       count++;
     }
+    if (shape.isToBeSearched() && Object.getOwnPropertySymbols(object).length > 0) return false;
     if (count < 24) this.bytes[at] = 0xa0 | count;
     else this.#widenHead(at, count);
     return (this.#itemsLeft -= 2 * count) >= 0;

@@ -348,6 +348,15 @@ export const jobMutants: readonly Mutant[] = [
       /Cannot/,
     ),
   ),
+  inShapes(
+    "keys that are symbols are lost without a word",
+    "return written <= searchedFirst ||",
+    "return",
+    test(
+      "protocol/job_encoder",
+      "a key that is a symbol is found in the first objects of a shape, and soon where more of them have one",
+    ),
+  ),
   one(
     "a fault of the data hides one of the program",
     {

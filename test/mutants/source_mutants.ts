@@ -31,7 +31,13 @@ const inTurn = test(
 
 /** The source: its iterator, what it may say of itself, and rows that cannot be sent. */
 export const sourceMutants: readonly Mutant[] = [
-  inFile("jobs_iterator", "whatever is true ends the source", "if (done === true ||", "if (done ||", broken),
+  inFile(
+    "jobs_iterator",
+    "whatever is true ends the source",
+    'if (typeof done === "boolean" ||',
+    "if (done ||",
+    broken,
+  ),
   inFile(
     "jobs_iterator",
     "an answer without a value is a job",
@@ -52,6 +58,13 @@ export const sourceMutants: readonly Mutant[] = [
     "if (!yielded && holdsJobs(value)) {",
     "if (!yielded && holdsJobs(value) && isThenable(value)) {",
     test("plugin/jobs_iterator", "what an iterator ends with is no job, and that is said"),
+  ),
+  inFile(
+    "reading",
+    "a call of ctx.fatal that comes too late is not told",
+    "if (this.#isOver && this.#verdict === undefined) {",
+    "if (this.#isOver && this.#isAsking) {",
+    test("plugin/jobs_iterator", "ctx.fatal without a reason says so; one that comes too late is told"),
   ),
   inFile(
     "reading",
@@ -171,6 +184,15 @@ export const sourceMutants: readonly Mutant[] = [
         "that of a row that could not be sent is taken back once its seq is settled by a job",
       ),
     ],
+  },
+  {
+    name: "an onFinish that threw is a success",
+    patches: [{
+      file: "src/cli/exit_code.ts",
+      find: "      if (result.finishFault !== null) return 1;\n",
+      replace: "",
+    }],
+    checks: [quickTest("cli/exit_code", "exitCodeOf() a run that is complete, and onFinish threw")],
   },
 ];
 

@@ -4,6 +4,11 @@ import { Readable } from "node:stream";
 import t from "tap";
 import { type AnyPlugin, type Failed, read, Taker } from "./taker.ts";
 
+const revoked = (): unknown => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+};
 const wait = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const sync = (iterator: object): unknown => ({ [Symbol.iterator]: () => iterator });
 const async = (iterator: object): unknown => ({ [Symbol.asyncIterator]: () => iterator });
@@ -47,7 +52,7 @@ t.test("what for await takes is taken, value for value", async (t) => {
     }),
     "an async iterator that answers at once": () => async(answers(...two)),
     "an async iterator with a sync one behind it": () => async([1, 2].values()),
-    "done as it is": () => async(answers({ value: 1 }, { value: 2, done: 0 }, { value: 3, done: "no" })),
+    "done as it is": () => async(answers({ value: 1 }, { value: 2, done: 0 }, { value: 3, done: 1 })),
     "undefined": () => sync(answers({ done: false }, { value: undefined })),
     "what comes after done": () => sync(answers(two[0], { value: 9, done: true }, two[1])),
     "a result that is a function": () => sync(answers(Object.assign(() => {}, { value: 4, done: false }))),
@@ -99,9 +104,15 @@ t.test("what breaks the protocol is a fatal fault that says what is expected; jo
     [sync(answers(one, Promise.resolve(one))), "next() answered a promise, where a result belongs"],
     [
       sync(answers(one, { value: 2, done: Promise.resolve(false) })),
-      "whose `done` is a promise, which always",
+      "whose `done` is a promise, which counts as true",
     ],
-    [async(answers(one, { value: 2, done: () => false })), "whose `done` is a function, which always counts"],
+    [
+      async(answers(one, { value: 2, done: () => false })),
+      "whose `done` is a function, which counts as true",
+    ],
+    [sync(answers(one, { value: 2, done: "false" })), "whose `done` is a string, which counts as true"],
+    [async(answers(one, { value: 2, done: {} })), "whose `done` is an object, which counts as true"],
+    [sync(answers(one, { value: 2, done: revoked() })), "whose `done` is an object that cannot be read"],
   ];
   for (const [jobs, words] of table) {
     const [taken, over] = await read(getting(jobs));
@@ -193,6 +204,8 @@ t.test("what the iterator's own code throws may pass, wherever it throws", async
     const [, over] = await read(getting(jobs));
     t.match(over, { fatal: false, message: /^getJobs threw: TypeError: connection lost\n/ }, name);
   }
+  const [, over] = await read(getting(revoked()));
+  t.match(over, { message: /^getJobs threw: TypeError: [^\n]*$/ }, "where this program reads helps nobody");
 });
 
 t.test("a query that is iterable and a promise of all its rows is iterated", async (t) => {
@@ -275,6 +288,57 @@ t.test("a rejected promise of a sync iterator lets it clean up; the ones before 
   t.same(jobs, [1, 2]);
   t.match(over, { fatal: false, message: /^getJobs threw: no page/ });
   t.ok(isReturned);
+});
+
+t.test("a job, or its cursor, that cannot even be asked whether it is a promise is a job that cannot be sent", async (t) => {
+  const odd: Readonly<Record<string, () => unknown>> = {
+    "a proxy that was revoked": revoked,
+    "a getter named then": () => ({
+      get then() {
+        throw new Error("not now");
+      },
+    }),
+  };
+  for (const [name, make] of Object.entries(odd)) {
+    for (const open of [sync, async]) {
+      const [jobs, over] = await read(getting(open(answers({ value: 1 }, { value: make() }, { value: 2 }))));
+      t.same(jobs, [1], `${name}: what was yielded before is kept`);
+      t.match(over, {
+        fatal: true,
+        message: /^getJobs yielded job 1, which cannot be sent: at \$.* cannot be read/,
+      });
+    }
+    const [jobs, over] = await read({
+      getJobs: () => [1, 2] as never,
+      cursor: (job: number) => job === 2 ? make() : job,
+    });
+    t.same(jobs, [1], name);
+    t.match(over, {
+      fatal: true,
+      message: /job 1, whose cursor cannot be sent: .* let cursor\(job\) return/,
+    });
+  }
+});
+
+t.test("what stands for the data is named with what can be sent in its place", async (t) => {
+  class Row {
+    id = 1;
+  }
+  const table: readonly [unknown, RegExp][] = [
+    [new Row(), /an instance of Row: a plain object of its fields can be sent, such as `\{ \.\.\.row \}`$/],
+    [/x/, /an instance of RegExp: plain data that stands for it can be sent/],
+    [
+      new Float64Array(2),
+      /an instance of Float64Array: a `Uint8Array` of its bytes can be sent, or an array/,
+    ],
+    [new DataView(new ArrayBuffer(2)), /an instance of DataView: a `Uint8Array`/],
+    [new SharedArrayBuffer(2), /an instance of SharedArrayBuffer: a `Uint8Array`/],
+    [new (class Chunk extends Uint8Array {})(2), /an instance of Chunk: a `Uint8Array`/],
+    [[Promise.resolve(1)], /at \$\[0\] there is an instance of Promise: an `await` is missing$/],
+  ];
+  for (const [job, words] of table) {
+    t.match((await read(getting(sync(answers({ value: job })))))[1], { fatal: true, message: words });
+  }
 });
 
 t.test("cursor is called with what a promise resolves to", async (t) => {
@@ -369,4 +433,21 @@ t.test("after ctx.fatal the iterator cleans up, and its signal is aborted", asyn
   await taker.source.close();
   t.same(steps, ["closed"]);
   t.same(taker.warnings, []);
+});
+
+t.test("ctx.fatal without a reason says so; one that comes too late is told", async (t) => {
+  let late: (reason: string) => never = () => {
+    throw new Error("was not called");
+  };
+  const [jobs, over, taker] = await read({
+    getJobs: (_last, { fatal }) => {
+      late = fatal;
+      return [1] as never;
+    },
+  });
+  t.same([jobs, over, taker.warnings], [[1], "ended", []]);
+  t.throws(() => late("no file="), { message: "ctx.fatal: no file=" });
+  t.match(taker.warnings, [/^ctx\.fatal came when getJobs had ended, and changes nothing: no file=$/]);
+  const [, failed] = await read({ getJobs: (_last, { fatal }) => (fatal as () => never)() });
+  t.match(failed, { fatal: true, message: "getJobs called ctx.fatal: it gave no reason" });
 });

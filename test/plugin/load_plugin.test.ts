@@ -155,6 +155,7 @@ t.test("pickPlugin() says what was found instead", (t) => {
       "`getJobs` is a string, not a function. Found: getJobs (a string).",
     ],
     [{ handleJob: [] }, "slave", undefined, "`handleJob` is an array, not a function. "],
+    [{ getJobs: class Rows {} }, "master", undefined, "`getJobs` is a class, not a function. "],
     [{ getJobs, cursor: 5 }, "master", undefined, "`cursor` is a number, not a function. "],
     [{ getJobs, setup: null }, "master", undefined, "`setup` is null, not a function. "],
     [

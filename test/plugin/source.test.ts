@@ -44,6 +44,7 @@ t.test("getJobs may return an array, an iterable, an async iterable, or a promis
 t.test("anything else that getJobs returns is refused in words", async (t) => {
   const table: readonly [unknown, string][] = [
     ["abc", "getJobs returned a string: it must return an array"],
+    [Object("abc"), "getJobs returned an instance of String: it must return an array"],
     [7, "getJobs returned a number"],
     [{}, "getJobs returned an object that is not iterable"],
     [{ next() {} }, "It has `next()`"],
@@ -463,7 +464,10 @@ t.test("a job that was not waited for, or not iterated, is refused with what is 
       [new Query(() => {})],
       /at \$\[0\] there is an instance of Query, a query that was not run: a `for await`/,
     ],
-    [{ rows: { then: () => {} } }, /at \$\.rows there is an instance of Object, a query that was not run/],
+    [
+      { rows: { then: () => {} } },
+      /at \$\.rows there is an object with a method `then`, a query that was not run/,
+    ],
     [
       { q: new Builder() },
       /at \$\.q there is an instance of Builder, a query that was not run: a `for await`/,

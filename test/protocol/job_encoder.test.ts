@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { runInNewContext } from "node:vm";
 import t from "tap";
 import { decode } from "../../src/protocol/codec.ts";
 import { JobEncoder, JobValueError } from "../../src/protocol/job_encoder.ts";
@@ -52,6 +53,16 @@ const sameArraysOften = (levels: number): unknown => {
   for (let level = 1; level < levels; level++) value = Array(10).fill(value);
   return value;
 };
+const revoked = (): unknown => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+};
+const givenAway = (): unknown => {
+  const bytes = new Uint8Array(8);
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  return bytes;
+};
 const ofOddPrototype: unknown = Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true } });
 
 /** So many milliseconds behind that date, seconds as a float are off by one. */
@@ -76,7 +87,7 @@ const ofProgram: readonly Refused[] = [
   ["a Date of a subclass", new (class Day extends Date {})(), "$", /instance of Day/],
   ["a Map of a subclass", new (class Table extends Map {})(), "$", /instance of Table/],
   ["a Set of a subclass", new (class Group extends Set {})(), "$", /instance of Group/],
-  ["an odd prototype", { odd: ofOddPrototype }, "$.odd", /instance/],
+  ["an odd prototype", { odd: ofOddPrototype }, "$.odd", /an object with a prototype of its own/],
   ["a cycle", cycle, "$.inside.back", /cycle/],
   ["a key that is a symbol", { [Symbol("x")]: 1 }, "$", /symbol/],
   [
@@ -86,9 +97,25 @@ const ofProgram: readonly Refused[] = [
         throw new Error("no name");
       },
     },
-    "$",
-    /no name/,
+    "$.name",
+    /cannot be read: no name/,
   ],
+  [
+    "a getter that throws no error, far inside",
+    {
+      rows: [{
+        get id(): string {
+          throw null;
+        },
+      }],
+    },
+    "$.rows[0].id",
+    /cannot be read: null was thrown/,
+  ],
+  ["a proxy that was revoked", { rows: [1, revoked()] }, "$.rows[1]", /cannot be read/],
+  ["what only claims to be a Map", { table: Object.create(Map.prototype) }, "$.table", /cannot be read/],
+  ["bytes whose memory was given away", givenAway(), "$", /cannot be read/],
+  ["an object of another realm", [runInNewContext("({ id: 1 })")], "$[0]", /a prototype of its own/],
   [
     "a function behind half a surrogate pair, and behind too many levels",
     ["\ud800", nested(40), () => 1],
@@ -148,6 +175,24 @@ t.test("what would not arrive as it was sent is refused, with its path", async (
       `${what} left no trace`,
     );
   }
+});
+
+t.test("a key that is a symbol is found in the first objects of a shape, and soon where more of them have one", async (t) => {
+  const encoder = new JobEncoder();
+  const untilRefused = (job: unknown): number => {
+    for (let count = 0; count < 1_000; count++) {
+      try {
+        encoder.append(job);
+      } catch (error) {
+        t.match(error, { reason: /named by a symbol/, dataFault: null });
+        return count;
+      }
+    }
+    return Infinity;
+  };
+  for (let id = 0; id < 500; id++) encoder.append({ id, tags: [] });
+  t.equal(untilRefused({ id: 1, more: { [Symbol("x")]: 1 } }), 0, "of no shape that was written before");
+  t.ok(untilRefused({ id: 1, tags: [], [Symbol("x")]: 1 }) <= 32, "of one that was written often");
 });
 
 t.test("a fault of the data is told from one of the program, and has a name without its own figures", async (t) => {
