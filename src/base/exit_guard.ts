@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
 import { constants, devNull } from "node:os";
+import { holdNextTick } from "./clock.ts";
 
 /** What ends the process although the program has not ended. */
 export type EarlyEnd = Readonly<{
@@ -30,6 +31,7 @@ const real = pick(exits, ["exit", "reallyExit", "abort", "kill", "_kill", "execv
 const realDeno = deno && { exit: deno.exit, kill: deno.kill };
 const remove = { off: process.off, removeListener: process.removeListener };
 const removeAll = process.removeAllListeners;
+const setCapture = process.setUncaughtExceptionCaptureCallback;
 const write = writeSync;
 
 /** Signals that end no process by themselves. */
@@ -41,12 +43,15 @@ const signalNames = new Map(Object.entries(constants.signals).map(([name, number
 
 let lastWord: LastWord | null = null;
 let goesOn: () => boolean = () => false;
+let letGoOfNextTick = () => {};
 /** What the program exits with, once it has ended. */
 let endCode: number | null = null;
 /** What the process exits with, once it does. */
 let leaveCode: number | null = null;
 /** Listeners of this program that nobody may take away. */
 const kept: [event: string, listener: Listener][] = [];
+/** Those of the runtime itself: without them, Node hears no signal. */
+let runtimes: [event: string, listener: Listener][] = [];
 
 /**
  * From now on the process exits with 0 only if `endProcess` says so. Whatever else ends it, such as `process.exit()` in
@@ -66,6 +71,8 @@ export function guardExits(word: LastWord, options: GuardOptions = { signals: "s
   replaceExits();
   if (options.signals === "seen") replaceSignals();
   replaceRemovals();
+  replaceCapture();
+  letGoOfNextTick = holdNextTick();
   keepListener("beforeExit", onEmpty);
   keepListener("exit", onExit);
 }
@@ -94,6 +101,8 @@ export function releaseExits(): void {
   Object.assign(process, real);
   if (deno !== undefined) Object.assign(deno, realDeno);
   for (const name of ["off", "removeListener", "removeAllListeners"]) Reflect.deleteProperty(process, name);
+  process.setUncaughtExceptionCaptureCallback = setCapture;
+  letGoOfNextTick();
   for (const [event, listener] of kept.splice(0)) process.off(event, listener);
 }
 
@@ -168,6 +177,9 @@ function replaceSignals(): void {
 }
 
 function replaceRemovals(): void {
+  runtimes = ["newListener", "removeListener"].flatMap((event) =>
+    process.rawListeners(event as "exit").map((listener): [string, Listener] => [event, listener as Listener])
+  );
   for (const name of ["off", "removeListener"] as const) {
     process[name] = function (this: NodeJS.Process, ...args: Parameters<typeof process.off>) {
       remove[name].apply(this, args);
@@ -180,9 +192,19 @@ function replaceRemovals(): void {
   } as typeof process.removeAllListeners;
 }
 
+/** The one that captures uncaught exceptions keeps them from all listeners: it becomes a listener like any other. */
+function replaceCapture(): void {
+  let captures: ((error: Error) => void) | null = null;
+  process.setUncaughtExceptionCaptureCallback = (callback) => {
+    if (captures !== null) process.off("uncaughtException", captures);
+    captures = callback;
+    if (callback !== null) process.on("uncaughtException", callback);
+  };
+}
+
 /** Listeners that a plugin took away are there again. */
 function restored(of: NodeJS.Process): NodeJS.Process {
-  for (const [event, listener] of kept) {
+  for (const [event, listener] of [...runtimes, ...kept]) {
     if (!of.listeners(event as "exit").includes(listener)) of.prependListener(event as "exit", listener);
   }
   return of;

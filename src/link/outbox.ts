@@ -88,7 +88,13 @@ export class Outbox {
     const piece = this.#next(Math.min(this.#waitingBytes, this.#pieceBytes));
     this.#writingBytes = piece.length;
     this.#beganAtMs = this.#nowMs();
-    this.#socket.write(piece, () => this.#written());
+    try {
+      this.#socket.write(piece, () => this.#written());
+    } catch (error) {
+      // A plugin changed what the runtime's sockets are made of. Nothing would be said any more, and nobody would know.
+      this.#socket.destroy();
+      throw error;
+    }
   }
 
   #written(): void {

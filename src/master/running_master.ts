@@ -326,7 +326,7 @@ export class RunningMaster implements Master {
     }));
     if (this.#late.count === 0 && named.length > 0) {
       const { seq, message } = named[0]!;
-      const whose = seq === null ? "of a job that had ended" : `of job ${seq}, which had ended`;
+      const whose = seq === null ? "after the end of jobs" : `of job ${seq}, which had ended`;
       this.#options.log("warn", `Slave '${slave}': an error ${whose}, as of a forgotten await: ${message}`);
     }
     this.#late = { count: this.#late.count + count, errors: [...this.#late.errors, ...named] };

@@ -9,6 +9,8 @@ type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 export interface SeatProcess {
   readonly pid: number;
   readonly isCongested: boolean;
+  /** It can note what it begins. */
+  readonly hasNotes: boolean;
   send(message: SupervisorMessage): void;
   kill(): void;
   readNote(): StartNote | null;

@@ -50,12 +50,12 @@ export type WorkerHooks = Readonly<{
  */
 export class WorkerProcess {
   readonly id: number;
+  readonly hasNotes: boolean;
   readonly secret = randomBytes(18).toString("base64url");
   readonly #child: ChildProcess;
   readonly #hooks: WorkerHooks;
   readonly #notePath: string | null;
   readonly #lastPath: string | null;
-  readonly #hasNotes: boolean;
   #noteFd = -1;
   #link: WorkerLink | null = null;
   #isLinkClosed = false;
@@ -82,7 +82,7 @@ export class WorkerProcess {
     this.dead = new Promise((resolve) => this.#resolveDead = resolve);
     this.#notePath = door.path(id, "note");
     this.#lastPath = door.path(id, "last");
-    this.#hasNotes = this.#notePath !== null;
+    this.hasNotes = this.#notePath !== null;
     if (this.#notePath !== null) {
       writeFileSync(this.#notePath, new Uint8Array(noteFileBytes), { mode: 0o600 });
       this.#noteFd = openSync(this.#notePath, "r");
@@ -186,7 +186,7 @@ export class WorkerProcess {
     const note = this.readNote();
     if (this.#noteFd >= 0) closeSync(this.#noteFd);
     this.#noteFd = -1;
-    this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.#hasNotes });
+    this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.hasNotes });
     this.#resolveDead();
   }
 

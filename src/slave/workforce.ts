@@ -1,7 +1,8 @@
 import { elapsed, setImmediate } from "../base/clock.ts";
 import { printable } from "../base/printable.ts";
-import { countOf, rangesOf, unite } from "../base/range_set.ts";
+import { countOf, intersect, rangesOf, unite } from "../base/range_set.ts";
 import { invariant } from "../base/errors.ts";
+import type { StartNote } from "../base/start_note.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import { Health } from "../core/health.ts";
@@ -25,6 +26,10 @@ const failedProbesMax = 3;
 /** While nothing succeeds, workers are replaced less and less often. */
 const replaceMsMin = 1_000;
 const replaceMsMax = 60_000;
+/** A worker that has jobs and runs none of them for so long will never do. */
+const idleMs = 10_000;
+const idleReason =
+  "it was given jobs, and has begun none for 10 s, as if a handler had changed built-in objects";
 /** Failed jobs whose worker is remembered. */
 const failedJobsMax = 1_000;
 
@@ -367,10 +372,25 @@ export class Workforce {
   }
 
   #judge(seat: Seat, nowMs: number): void {
-    const verdict = this.#overseer.judge(seat, this.#setup?.timeoutMs ?? 0, nowMs);
+    const verdict = this.#overseer.judge(seat, this.#setup?.timeoutMs ?? 0, nowMs) ??
+      this.#judgeIdle(seat, nowMs);
     if (verdict === null) return;
     seat.verdict = verdict;
     seat.process.kill();
+  }
+
+  /** Whether there is a timeout or not: a worker that runs nothing of what it has cannot end it. */
+  #judgeIdle(seat: Seat, nowMs: number): Seat["verdict"] {
+    if (seat.held === 0 || seat.verdict !== null || nowMs - seat.movedAtMs < idleMs) return null;
+    const unanswered = this.#holdings.unanswered(seat.id);
+    const noted = this.#noted(seat.process.readNote(), seat.process.hasNotes);
+    if (unanswered.some((jobs) => intersect(noted, jobs).length > 0)) return null;
+    return { timedOut: [], suspects: this.#unexplained.explain([], unanswered), reason: idleReason };
+  }
+
+  /** What may run in a worker that left this note; anything, if it could leave none. */
+  #noted(note: StartNote | null, hasNotes: boolean): Ranges {
+    return hasNotes ? suspectsOf(note, this.#concurrency) : allJobs;
   }
 
   /** Its process is gone and all it said was heard: who is to blame, and what goes back to the queue. */
@@ -381,7 +401,7 @@ export class Workforce {
     const reason = seat.lastSentence ?? death.reason;
     if (seat.verdict !== null) this.#execute(seat, seat.verdict);
     else {
-      const noted = death.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs;
+      const noted = this.#noted(death.note, death.hasNotes);
       const suspects = this.#unexplained.explain(noted, this.#holdings.unanswered(seat.id));
       this.#holdings.crashed(seat.id, suspects, reason);
     }

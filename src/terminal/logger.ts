@@ -1,6 +1,6 @@
 import pino from "pino";
 import { prettyFactory } from "pino-pretty";
-import { isoTime } from "../base/clock.ts";
+import { isoTime, timeOfDay } from "../base/clock.ts";
 import type { Log, LogLevel } from "../base/log.ts";
 import { printableFields, printableLines } from "./log_fields.ts";
 
@@ -22,7 +22,8 @@ export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
   const pretty = prettyFactory({
     colorize: colours,
     singleLine: true,
-    translateTime: "SYS:HH:MM:ss",
+    // its own clock is the plugin's
+    customPrettifiers: { time: () => `[${timeOfDay()}]` },
     customColors: "info:blue",
     // an error is text like any other by now
     errorLikeObjectKeys: [],

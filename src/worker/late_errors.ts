@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate } from "../base/clock.ts";
+import { errorMessageCharsMax } from "../base/limits.ts";
 import { lateErrorsMax } from "../base/wire_limits.ts";
 import type { LateError } from "../protocol/messages.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
@@ -40,7 +41,9 @@ export class LateErrors {
 
   add(seq: number | null, message: string): void {
     if (this.#count++ === 0) setImmediate(() => this.flush());
-    if (this.#errors.length < lateErrorsMax) this.#errors.push({ seq, message });
+    if (this.#errors.length < lateErrorsMax) {
+      this.#errors.push({ seq, message: message.slice(0, errorMessageCharsMax) });
+    }
   }
 
   /** Says what is not said yet, at once. */

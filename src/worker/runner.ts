@@ -44,6 +44,8 @@ export type RunnerOptions = Readonly<{
   /** Longest one attempt may take; 0 if there is no such limit. */
   timeoutMs: number;
   say: (message: WorkerMessage) => void;
+  /** Something threw that is no handler's: this runner is of no use any more. */
+  onFault: (error: unknown) => void;
   /** Whether something that was said has not left this process yet. */
   hasUnsent: () => boolean;
   nowMs: () => number;
@@ -76,9 +78,9 @@ export class Runner {
   #busyAtMs = -1;
   /** Said in this turn, or since the socket took all there was: perhaps not yet written to it. */
   #said: WorkerMessage[] = [];
-  readonly #answerAlarm = new Alarm(() => this.#answer(false));
-  readonly #settleAlarm = new Alarm(() => this.#settle());
-  readonly #timeoutAlarm = new Alarm(() => this.#expire());
+  readonly #answerAlarm = new Alarm(() => this.#step(() => this.#answer(false)));
+  readonly #settleAlarm = new Alarm(() => this.#step(() => this.#settle()));
+  readonly #timeoutAlarm = new Alarm(() => this.#step(() => this.#expire()));
   #onIdle: (() => void) | null = null;
 
   constructor(options: RunnerOptions) {
@@ -249,12 +251,25 @@ export class Runner {
 
   #ended(job: RunningJob, result: Result): void {
     const { slice, seq } = job;
-    const nowMs = this.#options.nowMs();
-    slice.running--;
-    const wasOverdue = this.#running.remove(seq);
-    this.#record(slice, seq, result, this.#awake(nowMs) - job.startedMs, nowMs);
-    if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
-    this.#pump(nowMs);
+    try {
+      const nowMs = this.#options.nowMs();
+      slice.running--;
+      const wasOverdue = this.#running.remove(seq);
+      this.#record(slice, seq, result, this.#awake(nowMs) - job.startedMs, nowMs);
+      if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
+      this.#pump(nowMs);
+    } catch (error) {
+      this.#options.onFault(error);
+    }
+  }
+
+  /** What the event loop calls. */
+  #step(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#options.onFault(error);
+    }
   }
 
   #record(slice: SliceRun, seq: number, result: Result, durationMs: number, nowMs: number): void {
@@ -270,7 +285,7 @@ export class Runner {
     if (this.#turnAtMs >= 0) return;
     this.#turnAtMs = nowMs;
     this.#isTurnOver = false;
-    setImmediate(() => this.#endTurn());
+    setImmediate(() => this.#step(() => this.#endTurn()));
   }
 
   #endTurn(): void {
@@ -279,7 +294,7 @@ export class Runner {
     if (!this.#options.hasUnsent()) this.#said = [];
     this.#answer(false);
     // the answers leave in a microtask, and must not wait for what begins now
-    if (mustGoOn) queueMicrotask(() => this.#pump(this.#options.nowMs()));
+    if (mustGoOn) queueMicrotask(() => this.#step(() => this.#pump(this.#options.nowMs())));
     else if (this.#running.size > 0 && !this.#options.notes.isExact) {
       const nowMs = this.#options.nowMs();
       this.#settleAlarm.setBy(nowMs + settleMs, nowMs);

@@ -65,6 +65,7 @@ export class WorkerSession {
   /** An error of nobody known came while these ran. */
   #doubt: { jobs: readonly RunningJob[]; what: string; error: unknown; timer: NodeJS.Timeout } | null = null;
   #isQuitting = false;
+  #isTearingDown = false;
   #isLeaving = false;
   /** Nothing but what the plugin left behind keeps the process. */
   #isLetGo = false;
@@ -95,9 +96,12 @@ export class WorkerSession {
   endedEarly({ how, where, code = 1 }: EarlyEnd): number {
     if (this.#isLetGo && how === "an empty event loop") return 0;
     const at = where === undefined ? "" : ` at ${where}`;
-    // Nobody asks any more how this worker ends.
+    // Nobody asks any more how this worker ends, but what teardown had to do may not be done.
     if (this.#isLeaving) {
       writeNow(2, `taskmaster: the plugin ended worker ${process.pid} as it left: ${how}${at}\n`);
+      if (this.#isTearingDown) this.#late.add(null, `teardown ended the process by ${how}${at}`);
+      this.#writeLast(() => []);
+      return code;
     }
     const isEmpty = how === "an empty event loop";
     const message = isEmpty ? "the worker had nothing left to wait for" : `handler exited (${code})${at}`;
@@ -110,6 +114,14 @@ export class WorkerSession {
   }
 
   receive(message: SupervisorMessage): void {
+    try {
+      this.#obey(message);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  #obey(message: SupervisorMessage): void {
     switch (message.kind) {
       case "load":
         return void this.#attempt(() => this.#load(message));
@@ -155,6 +167,7 @@ export class WorkerSession {
       concurrency,
       timeoutMs,
       say: send,
+      onFault: (error) => this.#fault(error),
       hasUnsent,
       nowMs,
     });
@@ -181,11 +194,14 @@ export class WorkerSession {
     await this.#runner?.whenIdle();
     this.#isLeaving = true;
     this.#endDoubt();
+    this.#isTearingDown = true;
     try {
       await this.#handler?.teardown();
     } catch (error) {
       this.#options.log("error", describeThrown("teardown failed", error));
+      this.#late.add(null, `teardown failed: ${describeError(error).message}`);
     }
+    this.#isTearingDown = false;
     this.#waitForRest(waitMs);
   }
 
@@ -283,28 +299,40 @@ export class WorkerSession {
     else this.#broken(doubt.what, doubt.error, suspects);
   }
 
-  /** Nothing can be relied on any more: the supervisor is told who is to blame, or suspect. */
-  #broken(what: string, error: unknown, culprits: Ranges): void {
-    this.#options.log("error", describeThrown(`${what} outside of a job`, error));
+  /** What failed is this program's own code: no job would end any more. Who made it fail is among those that run, if anybody. */
+  #fault(error: unknown): void {
+    this.#broken("the worker itself failed, as if a handler had changed built-in objects", error, undefined);
+  }
+
+  /**
+   * Nothing can be relied on any more: the supervisor is told who is to blame, or suspect; all that runs if that is not
+   * known.
+   */
+  #broken(what: string, error: unknown, culprits: Ranges | undefined): void {
     this.#culprits = culprits;
-    this.#lastWords({ kind: "broken", message: `${what}: ${describeError(error).message}` });
-    endProcess(brokenExitCode);
+    try {
+      this.#options.log("error", describeThrown(`${what} outside of a job`, error));
+      this.#lastWords({ kind: "broken", message: `${what}: ${describeError(error).message}` });
+    } finally {
+      endProcess(brokenExitCode);
+    }
   }
 
   /** Called while the process exits, whoever asked for it: only what is synchronous gets done. */
   #lastWords(...more: WorkerMessage[]): void {
-    const { lastPath } = this.#options;
-    if (this.#isLeaving || lastPath === undefined) return;
+    if (this.#isLeaving) return;
     this.#isLeaving = true;
+    this.#writeLast(() => [...this.#runner?.lastWords(this.#culprits) ?? [], ...more]);
+  }
+
+  /** Leaves behind what the supervisor may not have heard: these messages, and errors that are not said yet. */
+  #writeLast(words: () => readonly WorkerMessage[]): void {
+    const { lastPath } = this.#options;
+    if (lastPath === undefined) return;
     try {
       const late = this.#late.take();
-      const said = [
-        ...this.#runner?.lastWords(this.#culprits) ?? [],
-        ...late === null ? [] : [late],
-        ...more,
-      ];
-      const words = said.map(encodeMessage);
-      if (words.length > 0) writeFileSync(lastPath, Buffer.concat(words), { mode: 0o600 });
+      const said = [...words(), ...late === null ? [] : [late]].map(encodeMessage);
+      if (said.length > 0) writeFileSync(lastPath, Buffer.concat(said), { mode: 0o600 });
     } catch {
       // The folder is gone, or the disk full: what was not heard runs again.
     }

@@ -20,6 +20,20 @@ t.test("clocks, timers and chance go on, whatever a plugin puts in their place",
   t.ok(clock.random() < 1);
 });
 
+t.test("holdNextTick() keeps what the runtime calls by name, until it is let go", async (t) => {
+  const { nextTick } = process;
+  const letGo = clock.holdNextTick();
+  t.teardown(letGo);
+  process.nextTick = () => t.fail("the fake one is called");
+  t.equal(process.nextTick, nextTick);
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  letGo();
+  const fake = () => {};
+  process.nextTick = fake;
+  t.equal(process.nextTick, fake);
+  process.nextTick = nextTick;
+});
+
 t.test("elapsed() makes of any difference of times a duration that others accept", async (t) => {
   t.same([1.5, 0, -1, NaN, Infinity, -Infinity].map(clock.elapsed), [1.5, 0, 0, 0, 0, 0]);
 });

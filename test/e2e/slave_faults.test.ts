@@ -366,6 +366,7 @@ row(
       performance.now = () => 0;
       Date.now = () => 0;
       for (const name of ["setTimeout", "setInterval", "setImmediate", "queueMicrotask"]) globalThis[name] = () => 0;
+      process.nextTick = () => {};
     }
     export function* getJobs() {
       fake();
@@ -380,6 +381,49 @@ row(
     t.notMatch(master.stderr, /WARN/);
   },
 );
+
+const broken: Readonly<Record<string, readonly [change: string, word: RegExp]>> = {
+  "what runs jobs": [
+    `(await import("node:async_hooks")).AsyncLocalStorage.prototype.enterWith = () => { throw new Error("no"); };`,
+    /A worker is replaced: the worker itself failed, as if a handler had changed built-in objects: no/,
+  ],
+  "what sends": [
+    `(await import("node:net")).default.Socket.prototype.write = () => { throw new Error("no"); };`,
+    /A worker is replaced: its connection to the supervisor ended while it ran/,
+  ],
+  "what hears": [
+    `(await import("node:events")).EventEmitter.prototype.emit = () => { throw new Error("no"); };`,
+    /A worker is replaced: it was given jobs, and has begun none for 10 s/,
+  ],
+};
+
+for (const [what, [change, words]] of Object.entries(broken)) {
+  row(`A27: a handler that breaks ${what} in its worker: that is replaced`, async (t, stage) => {
+    const plugin = stage.write(
+      "broken.ts",
+      `import { existsSync, writeFileSync } from "node:fs";
+export const getJobs = () => Array.from({ length: 300 }, (_, id) => id);
+export async function handleJob(id) {
+  if (id !== 50 || existsSync("${stage.folder}/once")) return;
+  writeFileSync("${stage.folder}/once", "");
+  ${change}
+}`,
+    );
+    const run = stage.start(runtimes.binary, [
+      "run",
+      plugin,
+      "--host",
+      "127.0.0.1:0",
+      "--procs",
+      "1",
+      "--json",
+    ]);
+    const code = await run.ended;
+    t.ok(code === 0 || code === 3, `${code} ${run.stderr}`);
+    t.match(run.stderr, words);
+    t.match(ending(run), { done: 300, dead: 0 });
+  });
+}
 
 /** Stops all processes of a stage, as a machine that sleeps does, for so long. */
 async function sleepAll(stage: Stage, ms: number): Promise<void> {

@@ -162,7 +162,14 @@ t.test("while an overdue job has the slave for itself, no other worker is given 
       ends: new Uint32Array([1]),
     });
   const seats = [1, 2].map((id) => {
-    const process = { pid: id, isCongested: false, send: () => {}, kill: () => {}, readNote: () => null };
+    const process = {
+      pid: id,
+      isCongested: false,
+      hasNotes: true,
+      send() {},
+      kill() {},
+      readNote: () => null,
+    };
     const seat = new Seat(id, process, 0);
     seat.state = "ready";
     return seat;

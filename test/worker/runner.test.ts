@@ -53,6 +53,7 @@ type Bench = {
   runner: Runner;
   notes: MemoryNotes;
   said: WorkerMessage[];
+  faults: unknown[];
   answers: () => Answer[];
   ended: () => number;
   until: (test: () => boolean) => Promise<void>;
@@ -70,6 +71,7 @@ function bench(
   } = {},
 ): Bench {
   const said: WorkerMessage[] = [];
+  const faults: unknown[] = [];
   const notes = new MemoryNotes(ahead);
   const watch = makeWatch();
   const runner = new Runner({
@@ -80,6 +82,7 @@ function bench(
     concurrency,
     timeoutMs,
     say: (message) => said.push(message),
+    onFault: (error) => faults.push(error),
     hasUnsent,
     nowMs,
   });
@@ -88,6 +91,7 @@ function bench(
     runner,
     notes,
     said,
+    faults,
     answers,
     watch,
     ended: () => answers().reduce((sum, { done, failed }) => sum + countOf(done) + failed.length, 0),
@@ -472,4 +476,31 @@ t.test("a timeout does not count the time in which the process stood still", asy
   t.equal(signals[0]!.why, "timed out", "55 ms are too long");
   end(done);
   await b.until(() => b.ended() === 1);
+});
+
+t.test("what fails outside of handlers is told at once, wherever it does", async (t) => {
+  const stops = ["said", "ended later", "noted"] as const;
+  for (const [at, what] of stops.entries()) {
+    const { runner, notes, faults, until } = bench(
+      () =>
+        at === 1
+          ? new Promise((resolve) => setTimeout(() => resolve({ kind: "done" }), 5))
+          : { kind: "done" },
+    );
+    const fault = new Error(what);
+    const fail = () => {
+      throw fault;
+    };
+    if (at === 2) {
+      notes.cover = fail;
+      t.throws(() => runner.slice(slice(1, 0, 3)), fault, "who called hears it");
+      continue;
+    }
+    runner.slice(slice(1, 0, 3));
+    notes.rest = fail;
+    notes.settle = fail;
+    if (at === 1) notes.cover = fail;
+    await until(() => faults.length > 0);
+    t.equal(faults[0], fault, what);
+  }
 });
