@@ -14,6 +14,8 @@ export type LocalSlaveOptions = Readonly<{
   onHopeless: (exitCode: number) => void;
   /** It is started; it should join soon. */
   onStart: () => void;
+  /** Whether the run is over, or stops: then a slave that ended is missed no more. */
+  isEnding: () => boolean;
   log: Log;
 }>;
 
@@ -38,11 +40,11 @@ const misleading: readonly string[] = [
 const hopelessCodes: readonly number[] = [2, 4, 5];
 
 /**
- * The slave process of `taskmaster run`, started anew when it dies. It has a process group of its own: Ctrl-C reaches
+ * The slave process of `taskmaster run`, started anew when it ends before the run does. It has a process group of its own: Ctrl-C reaches
  * the master alone, which drains it. It ends itself when its master's process is gone.
  *
- *     RUNNING -- it died --> PAUSING -- 1 s --> RUNNING
- *        '--------- end() ------'--------------------------> ENDED
+ *     RUNNING -- it ended --> PAUSING -- 1 s --> RUNNING
+ *        '-- the run ends -------'-------------------------> ENDED
  */
 export class LocalSlave {
   readonly #options: LocalSlaveOptions;
@@ -106,14 +108,14 @@ export class LocalSlave {
     resolve();
     if (this.#child === null) return;
     this.#child = null;
-    if (this.#isEnding || code === 0) return;
+    if (this.#isEnding || this.#options.isEnding()) return;
     if (code !== null && hopelessCodes.includes(code)) return this.#options.onHopeless(code);
-    this.#restartLater(how);
+    this.#restartLater(code === 0 ? "it was told to leave: a signal reached it alone" : how);
   }
 
   #restartLater(how: string): void {
     this.#options.log("warn", `This machine's slave ended (${how}); starting another one`);
-    this.#restart = setTimeout(() => this.#start(), restartMs);
+    this.#restart = setTimeout(() => this.#options.isEnding() || this.#start(), restartMs);
   }
 
   /** Resolves when it has exited, or after this time. */

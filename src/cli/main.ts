@@ -68,7 +68,10 @@ function refuseRecursion(generation: Generation, argv: readonly string[]): void 
   if (generation === "first") {
     throw new UsageError("`taskmaster worker` is for slaves: they start it. Use `taskmaster slave`.");
   }
-  throw new Error(`Cannot run: started as a ${generation}, with the words ${JSON.stringify(argv)}`);
+  throw new UsageError(
+    `Cannot run: started as a ${generation} of another process, with the words ${JSON.stringify(argv)}. ` +
+      "TASKMASTER_GENERATION in the environment says so, which is for these alone: unset it.",
+  );
 }
 
 /** Of a command that has nothing more to say. */

@@ -104,6 +104,12 @@ export class MasterProgram {
     this.#greet();
   }
 
+  /** The run has ended, or was told to. */
+  get isEnding(): boolean {
+    return this.#signal !== undefined || this.#failure !== undefined ||
+      this.master.standing().outcome !== null;
+  }
+
   /** This machine's slave was started, and should join soon. */
   awaitSlave(): void {
     this.#slaveIsThere();

@@ -8,6 +8,7 @@ t.test("a slave whose start throws is one that ended: another one is started", a
     tokenText: "x".repeat(40),
     onLine: () => {},
     onStart: () => {},
+    isEnding: () => false,
     onHopeless: (exitCode) => t.fail(`exit code ${exitCode}`),
     log: (level, message) => void lines.push(`${level}: ${message}`),
   });

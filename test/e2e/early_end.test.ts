@@ -159,6 +159,59 @@ row(
   },
 );
 
+for (
+  const [what, body] of Object.entries({
+    exits: `process.exit(0); ${here}`,
+    throws: `throw new Error("no flush"); ${here}`,
+  })
+) {
+  row(`A29: a teardown that ${what} is an error after the end of jobs: exit code 3`, async (t, stage) => {
+    const run = start(stage, `${jobs}\nexport async function teardown() {\n  ${body}\n}`);
+    t.equal(await run.ended, 3, run.stderr);
+    t.match(
+      run.stderr,
+      what === "exits" ? /teardown ended the process by process\.exit\(0\) at/ : /no flush/,
+    );
+    t.match(events(run, "ended")[0], { exitCode: 3, done: 3, dead: 0, lateErrors: 1 });
+  });
+}
+
+row("A29: who captures uncaught exceptions does not keep them from the program", async (t, stage) => {
+  const text = slowly(`process.setUncaughtExceptionCaptureCallback(() => console.log("captured"));
+setTimeout(() => { throw new Error("lost"); }, 200);`);
+  const run = start(stage, text);
+  t.equal(await run.ended, 1, run.stderr);
+  t.match(run.stderr, /captured/);
+  t.match(run.stderr, /nobody caught what was thrown: lost/);
+});
+
+row(
+  "A29: the slave of a run that a signal ended alone, with exit code 0, is started anew",
+  async (t, stage) => {
+    const run = start(
+      stage,
+      `import { existsSync, readFileSync, writeFileSync } from "node:fs";
+const once = "${stage.folder}/once";
+const isThere = () => {
+  try { return process.kill(Number(readFileSync(once)), 0); } catch (error) { return error.code !== "ESRCH"; }
+};
+export async function* getJobs() {
+  yield* [1, 2];
+  while (isThere()) await new Promise((go) => setTimeout(go, 20));
+  yield 3;
+}
+export function handleJob(job) {
+  if (job !== 2 || existsSync(once)) return;
+  writeFileSync(once, String(process.ppid));
+  process.kill(process.ppid, "SIGTERM");
+}`,
+    );
+    t.equal(await run.ended, 0, run.stderr);
+    t.match(run.stderr, /This machine's slave ended \(it was told to leave: .*\); starting another one/);
+    t.match(events(run, "ended")[0], { done: 3 });
+  },
+);
+
 row("A29: at a slave, the supervisor names where the plugin ended its worker", async (t, stage) => {
   const master = stage.scripted("3*ok");
   const port = (await master.printed(/127\.0\.0\.1:(\d+)/))[1];
@@ -184,7 +237,7 @@ row("A29: at a slave, the supervisor names where the plugin ended its worker", a
   master.signal("SIGKILL");
 });
 
-for (const name of ["bun", "deno"] as const) {
+for (const name of ["bun", "deno", "node"] as const) {
   row(`A29: the same in ${name}`, async (t, stage) => {
     const exits =
       `export function getJobs() {\n  process.exit(0); ${here}\n}\nexport function handleJob() {}`;
@@ -194,6 +247,10 @@ for (const name of ["bun", "deno"] as const) {
     t.notMatch(run.stderr, /threw/, "and nothing goes on behind it");
     const waits = start(stage, `${never}\n${jobs}`, runtimes[name]);
     t.equal(await waits.ended, 1, waits.stderr);
+    const text = slowly("setTimeout(() => (process.removeAllListeners(), process.kill(process.pid)), 200);");
+    const stopped = start(stage, text, runtimes[name]);
+    t.equal(await stopped.ended, 143, stopped.stderr);
+    t.match(stopped.stderr, /Stopped and saved/, "signals are heard, though all listeners were taken away");
     // Deno ends by itself once no timer is left, and names the place.
     t.match(waits.stderr, name === "deno" ? /Top-level await promise never resolved/ : /nothing was left/);
   });

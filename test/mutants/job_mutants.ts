@@ -366,6 +366,34 @@ export const jobMutants: readonly Mutant[] = [
     },
     refusedOnce,
   ),
+  {
+    name: "a run stands still once its slave was told to leave by a signal",
+    patches: [{
+      file: "src/cli/local_slave.ts",
+      find: "if (this.#isEnding || this.#options.isEnding()) return;",
+      replace: "if (this.#isEnding || this.#options.isEnding() || code === 0) return;",
+    }],
+    checks: [
+      hanging(test(
+        "e2e/early_end",
+        "A29: the slave of a run that a signal ended alone, with exit code 0, is started anew",
+      )),
+    ],
+  },
+  {
+    name: "a worker that hears nothing any more keeps its jobs",
+    patches: [{
+      file: "src/slave/workforce.ts",
+      find: "nowMs - seat.movedAtMs < idleMs) return null;",
+      replace: "idleMs > 0) return null;",
+    }],
+    checks: [
+      hanging(test(
+        "e2e/slave_faults",
+        "A27: a handler that breaks what hears in its worker: that is replaced",
+      )),
+    ],
+  },
 ];
 
 function inWriter(name: string, find: string, replace: string, check: Check): Mutant {

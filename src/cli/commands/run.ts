@@ -14,6 +14,7 @@ export async function run(invocation: Invocation): Promise<number> {
     tokenText: program.tokenText!, // `run` has no --insecure
     onLine: (line) => program.terminal.relay(line),
     onStart: () => program.awaitSlave(),
+    isEnding: () => program.isEnding,
     onHopeless: (exitCode) =>
       program.fail(exitCode, `this machine's slave cannot run, as it said above (exit code ${exitCode})`),
     log: program.terminal.log,
