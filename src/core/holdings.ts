@@ -245,20 +245,27 @@ export class Holdings {
 
   /**
    * A worker's process died, for `reason`; `suspects` may have been running. They are named to the master, all of
-   * them in the answer of each of their leases; what had not begun is queued again.
+   * them in the answer of each of their leases; the others are queued again.
+   *
+   * @param ended Of the others: those that had ended, and were not answered.
+   * @returns how many of these are queued again.
    */
-  crashed(worker: number, suspects: Ranges, reason: string): void {
+  crashed(worker: number, suspects: Ranges, reason: string, ended: Ranges = []): number {
     const state = this.#worker(worker);
     this.#workers.delete(worker);
     const slices = [...state.slices.values()];
     const atWorker = slices.reduce<Ranges>((all, { left }) => unite(all, left.ranges), []);
     const crash = { suspects: intersect(suspects, atWorker), reason };
+    let again = 0;
     for (const slice of slices) {
       const own = this.#end(slice, crash.suspects);
       if (own.length > 0) slice.held.pending.crashed(crash, own);
-      this.#handBack(slice, this.#end(slice, slice.left.ranges));
+      const back = this.#end(slice, slice.left.ranges);
+      again += countOf(intersect(back, ended));
+      this.#handBack(slice, back);
       this.#note(slice.held);
     }
+    return again;
   }
 
   /** Hands back what is at no worker, and later what workers have now and do not begin. What comes later is kept. */

@@ -230,6 +230,10 @@ export class Run {
       case "excused":
         this.#saves.version++;
         return this.#judge.excuse(session.slaveId, event.jobs, nowMs);
+      case "again":
+        this.#saves.version++;
+        this.#jobs.counters.repeated += event.count;
+        return;
       case "leaving":
         return this.#slaves.leaving(session);
       case "left":
@@ -346,5 +350,5 @@ export class Run {
 
 type SessionEvent = Extract<
   RunEvent,
-  { kind: "heard" | "credit" | "answered" | "excused" | "leaving" | "left" }
+  { kind: "heard" | "credit" | "answered" | "excused" | "again" | "leaving" | "left" }
 >;

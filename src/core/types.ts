@@ -144,6 +144,8 @@ export type RunEvent =
   | Readonly<{ kind: "answered"; session: SessionId; number: number; answer: Answer; at: string }>
   /** The failures that the slave said last of these jobs were its worker's doing. */
   | Readonly<{ kind: "excused"; session: SessionId; jobs: Ranges }>
+  /** So many jobs that had ended there are run again there. */
+  | Readonly<{ kind: "again"; session: SessionId; count: number }>
   /** The slave drains: it takes nothing new. */
   | Readonly<{ kind: "leaving"; session: SessionId }>
   /** `at` is the wall clock in ISO 8601: a job that ran alone there may be charged. */

@@ -86,6 +86,8 @@ export class Session {
         return;
       case "excused":
         return this.#tell({ kind: "excused", session: this.id, jobs: message.jobs });
+      case "again":
+        return this.#tell({ kind: "again", session: this.id, count: message.count });
       case "late":
       case "bye":
       case "beat":

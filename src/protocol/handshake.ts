@@ -10,13 +10,15 @@ import { FrameError } from "./frame_error.ts";
 export const protocolVersion = 2;
 /** `ready` says which jobs did not begin. */
 export const untouchedFeature = "untouched";
+/** `again` says how many jobs run once more at their slave. */
+export const againFeature = "again";
 /**
  * What this side understands beyond version 2, named in AUTH's info and WELCOME's body. A message, or a field, of a
  * feature is sent only to a peer that named it. So a later release adds to the wire without raising the version.
  *
  * `goodbye`: a slave that is dismissed ends the connection by itself, once all it has to say of its workers is said.
  */
-export const features: readonly string[] = ["goodbye", untouchedFeature];
+export const features: readonly string[] = ["goodbye", untouchedFeature, againFeature];
 /** Bytes of each side's nonce, and of a MAC. */
 export const nonceBytes = 32, macBytes = 32;
 /** Bytes before what differs: magic (10), type (1), flags (1), version (2), length of the rest (4). */

@@ -53,6 +53,11 @@ export type SlaveMessage =
   | Readonly<{ kind: "excused"; jobs: Ranges }>
   /** Errors that came after their job was acked, since the `late` before: `count` in all, some of them named. */
   | Readonly<{ kind: "late"; errors: readonly LateError[]; count: number }>
+  /**
+   * So many jobs had ended in a worker that died before it said how, and are run again here; to a master that named this
+   * feature.
+   */
+  | Readonly<{ kind: "again"; count: number }>
   /** What this slave waits for, for people; empty once it waits no more. */
   | Readonly<{ kind: "notice"; text: string }>
   /** Takes nothing new from now on; closes when what runs has ended. */

@@ -113,6 +113,7 @@ const slaveMessages: Table<SlaveMessage> = {
   },
   excused: { jobs: ranges },
   late: { errors: list(lateError, lateErrorsMax), count: number },
+  again: { count: whole(1, creditMax) },
   notice: { text: remark },
   leaving: {},
   bye: { reason: remark },

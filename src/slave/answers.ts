@@ -1,6 +1,6 @@
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { messageJobs } from "../base/run_limits.ts";
-import { lateErrorsMax } from "../base/wire_limits.ts";
+import { creditMax, lateErrorsMax } from "../base/wire_limits.ts";
 import type { Holdings } from "../core/holdings.ts";
 import type { Answer } from "../core/types.ts";
 import type { LateError, SlaveMessage } from "../protocol/messages.ts";
@@ -25,6 +25,8 @@ export type AnswersOptions = Readonly<{
   holdings: Holdings;
   /** Whether the master takes messages now. */
   canSend: () => boolean;
+  /** Whether the master named the feature `again`. */
+  knowsAgain: () => boolean;
   credit: () => number;
   /** Whether a worker has nothing to do. */
   isHungry: () => boolean;
@@ -47,6 +49,8 @@ export class Answers {
   #unsent: ReturnType<Holdings["takeAnswers"]> = [];
   /** Errors that came after the end of their jobs, not said yet; some of them named. */
   #late: { errors: LateError[]; count: number } = { errors: [], count: 0 };
+  /** Jobs that run again here, not said yet. */
+  #again = 0;
   /** The most credit said in this session. */
   mostCredit = 0;
 
@@ -69,6 +73,19 @@ export class Answers {
     this.#late.errors.push(...errors.slice(0, lateErrorsMax - this.#late.errors.length));
     this.#late.count += count;
     this.#sayLate();
+  }
+
+  /** So many jobs that had ended here run again here. It waits for a master, like what is late. */
+  again(count: number): void {
+    this.#again += count;
+    this.#sayAgain();
+  }
+
+  #sayAgain(): void {
+    const { canSend, knowsAgain, send } = this.#options;
+    if (this.#again === 0 || !canSend()) return;
+    if (knowsAgain()) send({ kind: "again", count: Math.min(this.#again, creditMax) });
+    this.#again = 0;
   }
 
   #sayLate(): void {
@@ -105,6 +122,7 @@ export class Answers {
     this.stop();
     if (!canSend()) return;
     this.#sayLate();
+    this.#sayAgain();
     this.#ended = 0;
     this.#failureChars = 0;
     this.#unsent = this.#unsent.concat(holdings.takeAnswers());

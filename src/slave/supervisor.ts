@@ -8,7 +8,7 @@ import { DeadBuffers } from "../base/dead_buffers.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { headline } from "../core/headline.ts";
 import { Holdings } from "../core/holdings.ts";
-import { untouchedFeature } from "../protocol/handshake.ts";
+import { againFeature, untouchedFeature } from "../protocol/handshake.ts";
 import type { LeaseJobs, LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
 import { Answers } from "./answers.ts";
@@ -92,6 +92,7 @@ export class Supervisor implements Slave {
     this.#answers = new Answers({
       holdings: this.#holdings,
       canSend: () => this.#isKept && this.#uplink?.isOpen === true && !this.#uplink.isCongested,
+      knowsAgain: () => this.#uplink?.welcome?.features.includes(againFeature) === true,
       credit: () => this.#credit,
       isHungry: () => this.#workforce.isHungry,
       nowMs: options.nowMs,
@@ -166,6 +167,7 @@ export class Supervisor implements Slave {
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
       onLate: (errors, count) => this.#answers.late(errors, count),
+      onAgain: (count) => this.#answers.again(count),
       onExcused: (jobs) => this.#onExcused(jobs),
       quitMs: () => ({ limitMs: this.#teardownMs, waitMs: Math.min(restMs, this.#graceMs) }),
       onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),

@@ -1,4 +1,4 @@
-import { intersect, RangeSet, unite } from "../base/range_set.ts";
+import { intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { StartNote } from "../base/start_note.ts";
 
@@ -12,6 +12,28 @@ export function suspectsOf(note: StartNote | null, concurrency: number): Ranges 
   if (concurrency === 1) return onStack;
   const before = note.onStack >= from && note.onStack < to ? [from, note.onStack + 1] : onStack;
   return unite(note.running, before);
+}
+
+/**
+ * Jobs that had ended in a worker that died before it said how: it begins jobs in order, so they are those before what
+ * its note names. They are run again.
+ *
+ * @param unanswered Jobs of its slices, in the order in which it got them.
+ */
+export function endedOf(
+  note: StartNote | null,
+  concurrency: number,
+  suspects: Ranges,
+  unanswered: readonly Ranges[],
+): Ranges {
+  if (note === null) return [];
+  const [from, to] = note.ahead;
+  const next = concurrency === 1 && note.onStack !== null ? note.onStack : from;
+  const named = unite(note.running, [next, Math.max(to, next + 1)]);
+  const at = unanswered.findLastIndex((jobs) => intersect(named, jobs).length > 0);
+  if (at < 0) return [];
+  const before = unanswered.slice(0, at).reduce<Ranges>(unite, []);
+  return subtract(unite(before, intersect(unanswered[at]!, [0, next])), suspects);
 }
 
 /** Most ranges of jobs remembered; beyond it all are forgotten. */

@@ -16,7 +16,7 @@ import { numbersOf, Overseer } from "./overseer.ts";
 import { PluginGate } from "./plugin_gate.ts";
 import type { Seat } from "./seat.ts";
 import type { Command } from "./self.ts";
-import { suspectsOf, UnexplainedDeaths } from "./suspects.ts";
+import { endedOf, suspectsOf, UnexplainedDeaths } from "./suspects.ts";
 import type { Death } from "./worker_process.ts";
 
 /** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
@@ -45,6 +45,8 @@ export type WorkforceHooks = Readonly<{
   onLoaded: (loaded: Loaded, runtime: string) => void;
   /** Errors came after the end of their jobs: `count` in all, some of them named. */
   onLate: (errors: readonly LateError[], count: number) => void;
+  /** So many jobs had ended in a worker that died before it said how, and are run again. */
+  onAgain: (count: number) => void;
   /** The latest failures of these jobs were their worker's doing. */
   onExcused: (jobs: Ranges) => void;
   /** How long a worker may take to tear down, and then to end. */
@@ -399,12 +401,13 @@ export class Workforce {
     this.#health.forget(String(seat.id));
     this.#runtimes.delete(seat);
     const reason = seat.lastSentence ?? death.reason;
-    if (seat.verdict !== null) this.#execute(seat, seat.verdict);
-    else {
-      const noted = this.#noted(death.note, death.hasNotes);
-      const suspects = this.#unexplained.explain(noted, this.#holdings.unanswered(seat.id));
-      this.#holdings.crashed(seat.id, suspects, reason);
-    }
+    if (seat.verdict !== null) this.#failTimedOut(seat, seat.verdict);
+    const unanswered = this.#holdings.unanswered(seat.id);
+    const noted = this.#noted(death.note, death.hasNotes);
+    const suspects = seat.verdict?.suspects ?? this.#unexplained.explain(noted, unanswered);
+    const ended = endedOf(death.note, this.#concurrency, unite(noted, suspects), unanswered);
+    const again = this.#holdings.crashed(seat.id, suspects, seat.verdict?.reason ?? reason, ended);
+    if (again > 0) this.#hooks.onAgain(again);
     if (this.#isOver || seat.isChanged) return;
     const sentence = this.#gate.died(seat, reason);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
@@ -423,7 +426,7 @@ export class Workforce {
   }
 
   /** It was killed by its supervisor, which knows why. */
-  #execute(seat: Seat, verdict: NonNullable<Seat["verdict"]>): void {
+  #failTimedOut(seat: Seat, verdict: NonNullable<Seat["verdict"]>): void {
     for (const seq of numbersOf(verdict.timedOut)) {
       const durationMs = elapsed(this.#hooks.nowMs() - seat.movedAtMs);
       const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
@@ -431,7 +434,6 @@ export class Workforce {
       this.#holdings.finish(seat.id, { slice, done: [], skipped: [], failed: [failure], released: [] });
       this.counts.failed++;
     }
-    this.#holdings.crashed(seat.id, verdict.suspects, verdict.reason);
   }
 }
 

@@ -201,3 +201,9 @@ t.test("settling needs no fresh jobs, no order, and no whole lease", async (t) =
   t.equal(run.status.inFlight, 0);
   t.equal(settings.jobsMax, run.run.demand().jobs);
 });
+
+t.test("what a slave says it runs again counts as repeated", async (t) => {
+  const run = new TestRun(null, {}).yield(2).join(1, 2);
+  run.say({ kind: "again", session: 1, count: 7 });
+  t.equal(run.state.repeated, 7);
+});

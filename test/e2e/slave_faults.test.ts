@@ -180,6 +180,30 @@ row("A10: process.exit() in a handler ends its worker only", async (t, stage) =>
   t.same(stage.records().lost(221), [20]);
 });
 
+row("A killed worker: Repeated says what ran again, also what had ended there unheard", async (t, stage) => {
+  const plugin = stage.write(
+    "killed.mts",
+    `import { appendFileSync, existsSync, writeFileSync } from "node:fs";
+     export const getJobs = () => [...Array(1_000).keys()];
+     export function handleJob(id) {
+       appendFileSync("ran", id + " ");
+       if (id % 200 === 150 && !existsSync("killed" + id)) {
+         writeFileSync("killed" + id, "");
+         process.kill(process.pid, "SIGKILL");
+       }
+       for (const end = performance.now() + 0.5; performance.now() < end;);
+     }`,
+  );
+  const master = stage.masterOf(plugin);
+  stage.hand(await portOf(master), [], plugin);
+  t.equal(await master.ended, 0, master.stderr);
+  const ran = stage.read("ran").toString().trim().split(" ");
+  const again = ran.length - 1_000;
+  t.equal(new Set(ran).size, 1_000);
+  t.ok(again > 5, `${again} ran again, five of them for they had killed it`);
+  t.match(ending(master), { handedOut: 1_000, done: 1_000, repeated: again - 5 });
+});
+
 row("A13: a handler that changes its job, or returns what nobody can send", async (t, stage) => {
   const master = stage.scripted("mutate,huge,function,5*ok", ["--attempts", "2", "--backoff", "1ms"]);
   stage.hand(await portOf(master));

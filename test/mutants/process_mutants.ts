@@ -89,6 +89,20 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "what ended in a dead worker runs again uncounted",
+    patches: [{
+      file: "src/slave/workforce.ts",
+      find: "    if (again > 0) this.#hooks.onAgain(again);\n",
+      replace: "    void again;\n",
+    }],
+    checks: [
+      test(
+        "e2e/slave_faults",
+        "A killed worker: Repeated says what ran again, also what had ended there unheard",
+      ),
+    ],
+  },
+  {
     name: "imported files do not count",
     patches: [{
       file: "src/plugin/plugin_code.ts",

@@ -196,6 +196,7 @@ export class SimMaster {
         session.isLeaving = true;
         return this.apply({ kind: "leaving", session: id });
       case "excused":
+      case "again":
       case "late":
       case "notice":
       case "bye":

@@ -16,7 +16,7 @@ import {
   Speed,
   workerRoom,
 } from "../../src/slave/speed.ts";
-import { deathReason, suspectsOf, UnexplainedDeaths } from "../../src/slave/suspects.ts";
+import { deathReason, endedOf, suspectsOf, UnexplainedDeaths } from "../../src/slave/suspects.ts";
 
 t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
   const longest = new Pauses(() => 1);
@@ -119,6 +119,20 @@ t.test("suspects are what a note says may have run", async (t) => {
   t.same(suspectsOf(note([3, 4], [9, 12], 10), 4), [3, 4, 9, 11], "those behind it have not begun");
 });
 
+t.test("who had ended in a worker that died: what it had begun before what its note names", async (t) => {
+  const note = (running: number[], ahead: [number, number], onStack: number | null) =>
+    ({ number: 1, running, ahead, onStack }) as const;
+  const ended = (n: ReturnType<typeof note> | null, concurrency: number, unanswered: number[][]) =>
+    endedOf(n, concurrency, suspectsOf(n, concurrency), unanswered);
+  t.same(ended(null, 1, [[0, 9]]), []);
+  t.same(ended(note([], [5, 6], null), 1, [[2, 20]]), [2, 5], "those after it have not begun");
+  t.same(ended(note([], [5, 9], 7), 1, [[2, 20]]), [2, 7], "the one on the stack");
+  t.same(ended(note([3, 4], [7, 9], null), 4, [[2, 20]]), [2, 3, 4, 7], "one still runs");
+  t.same(ended(note([], [5, 6], null), 1, [[90, 99], [2, 20], [40, 50]]), [2, 5, 90, 99], "slice by slice");
+  t.same(ended(note([8, 9], [10, 10], null), 4, [[2, 10], [40, 50]]), [2, 8, 9, 10], "nothing was to begin");
+  t.same(ended(note([], [30, 31], null), 1, [[40, 50]]), [], "all that it names was answered");
+});
+
 t.test("notes are read as they were written; a record of another note is old", async (t) => {
   const file = new Uint8Array(noteFileBytes);
   t.equal(readNote(file), null, "an empty file");
@@ -203,6 +217,7 @@ t.test("answers go out while the connection takes them, the rest once it has dra
   const answers = new Answers({
     holdings: { jobs: 0, takeAnswers: () => given.shift()! } as unknown as Holdings,
     canSend: () => sent.length < room,
+    knowsAgain: () => true,
     credit: () => 5,
     isHungry: () => false,
     nowMs: () => 0,
@@ -225,6 +240,7 @@ t.test("credit is said without an answer where it matters: a worker has nothing 
   const answers = new Answers({
     holdings: { jobs: 0, takeAnswers: () => [] } as unknown as Holdings,
     canSend: () => true,
+    knowsAgain: () => true,
     credit: () => credit,
     isHungry: () => isHungry,
     nowMs: () => 0,

@@ -40,6 +40,7 @@ t.test("every message, field and limit stands in the document", async (t) => {
     "credit",
     "answer",
     "excused",
+    "again",
     "late",
     "notice",
     "leaving",

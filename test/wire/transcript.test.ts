@@ -23,6 +23,7 @@ const answer: SlaveMessage = {
 
 const asides: readonly SlaveMessage[] = [
   { kind: "excused", jobs: [0, 2] },
+  { kind: "again", count: 2 },
   { kind: "late", errors: [{ seq: 1, message: "\u202eno" }, { seq: null, message: "" }], count: 9 },
   { kind: "notice", text: "worker 123 is in setup since 12 s" },
   { kind: "notice", text: "" },

@@ -39,6 +39,7 @@ const slaveMessages: readonly SlaveMessage[] = [
     released: [],
   },
   { kind: "excused", jobs: [4, 6] },
+  { kind: "again", count: 3 },
   { kind: "late", errors: [{ seq: 4, message: "no" }, { seq: null, message: "" }], count: 3 },
   { kind: "notice", text: "worker 7 is in setup since 12 s" },
   { kind: "leaving" },
