@@ -1,6 +1,7 @@
 import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { ConnectError } from "../base/errors.ts";
 import { handshakeBytesMax } from "../base/limits.ts";
 import { printable } from "../base/printable.ts";
@@ -21,14 +22,17 @@ import { encodeMessage, parseIntroduction, parseMasterMessage } from "../protoco
 import { FrameError } from "../protocol/frame_error.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
-import { askStranger } from "./stranger.ts";
+import { askStranger, StrangerError } from "./stranger.ts";
 import type { TlsClient } from "./tls_client.ts";
 import { hopelessTlsFault } from "./tls_fault.ts";
 
 export { RefusedError } from "./slave_handshake.ts";
 
-/** A master greets at once, as a rule; what has said nothing for so long is asked what it is, which takes 1.4 s at most. */
-const silentMs = 3_000;
+/**
+ * A master greets at once, as a rule; what has said nothing for so long is asked what it is, which takes 1.2 s, or twice
+ * that. Longer than a TLS master takes to say so to a slave without.
+ */
+const silentMs = 2_500;
 /** What is left of AUTH for its info: beside its head stand a nonce, a MAC and the role, which is one byte. */
 const infoBytesMax = handshakeBytesMax - headerBytes - nonceBytes - macBytes - 1;
 
@@ -58,115 +62,205 @@ export type DialOptions = Readonly<{
 export function dial(options: DialOptions): Promise<Joined> {
   const where = `${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`;
   if (options.signal.aborted) return Promise.reject(abandoned(where));
-  return new Promise((resolve, reject) => converse(options, where, resolve, reject));
+  return new Promise((resolve, reject) => new Dialing(options, where, resolve, reject).begin());
 }
 
 type Joined = { link: SlaveLink; welcome: Welcome };
 
-function converse(
-  options: DialOptions,
-  where: string,
-  resolve: (joined: Joined) => void,
-  reject: (error: unknown) => void,
-): void {
-  const { host, port, tls } = options;
-  const info = toInfo(options.intro, where);
-  let handshake = tls ? null : begin();
-  const secured = tls?.connect(host, port);
-  const socket = secured ?? connect({ host, port, noDelay: true });
-  const onLate = () => {
-    const missing = handshake === null ? "TLS" : "welcome";
-    fail(new Error(`Cannot join ${where}: no ${missing} within ${dialMs / 1000} s`));
-  };
-  let timer = setTimeout(onLate, dialMs);
-  const onAbort = () => fail(abandoned(where));
-  const onData = (chunk: Uint8Array) => attempt(() => advance(chunk));
-  const onEnd = () => fail(new Error(`Cannot join ${where}: the connection ended before the welcome`));
-  const onError = (error: Error) => fail(connectionFault(where, error, tls !== undefined));
+/**
+ * One attempt.
+ *
+ *                 bytes                       welcome
+ *     UNHEARD ------------> HEARD ------------------------> joined
+ *        |  '-- 2.5 s: what is there is asked --> named: failed
+ *        '-- ended, or no TLS: asked ------------------> failed
+ */
+class Dialing {
+  readonly #options: DialOptions;
+  readonly #where: string;
+  readonly #resolve: (joined: Joined) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #secret: Secret;
+  readonly #info: Uint8Array;
+  readonly #secured: TLSSocket | undefined;
+  readonly #socket: Socket;
+  /** Null until TLS is trusted. */
+  #handshake: SlaveHandshake | null = null;
+  #isHeard = false;
+  #isOver = false;
+  #hasSaidSilent = false;
+  /** What the other side seems to be, once that is asked. */
+  #asked: Promise<string | null> | null = null;
+  #lateTimer: NodeJS.Timeout;
+  #silentTimer: NodeJS.Timeout;
+  readonly #onAbort = () => this.#fail(abandoned(this.#where));
+  readonly #onData = (chunk: Uint8Array) => this.#attempt(() => this.#advance(chunk));
+  readonly #onEnd = () => this.#ended();
+  readonly #onError = (error: Error) => this.#broken(error);
 
-  function begin(certificateHash?: Uint8Array): SlaveHandshake {
-    const secret = new Secret(options.token);
-    const { role } = options;
-    return new SlaveHandshake({ where, secret, role, nonce: randomBytes(nonceBytes), info, certificateHash });
+  constructor(
+    options: DialOptions,
+    where: string,
+    resolve: (joined: Joined) => void,
+    reject: (error: unknown) => void,
+  ) {
+    const { host, port, tls } = options;
+    this.#options = options;
+    this.#where = where;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#info = toInfo(options.intro, where);
+    this.#secret = new Secret(options.token);
+    this.#secured = tls?.connect(host, port);
+    this.#socket = this.#secured ?? connect({ host, port, noDelay: true });
+    this.#lateTimer = setTimeout(() => this.#late(), dialMs);
+    this.#silentTimer = setTimeout(() => void this.#silent(), silentMs);
   }
-  function detach(): void {
-    clearTimeout(timer);
-    stopWatch();
-    options.signal.removeEventListener("abort", onAbort);
-    socket.off("data", onData).off("end", onEnd).off("close", onEnd);
+
+  begin(): void {
+    if (!this.#secured) this.#greet();
+    this.#secured?.once("secureConnect", () => this.#attempt(() => this.#trust()));
+    this.#options.signal.addEventListener("abort", this.#onAbort, { once: true });
+    const socket = this.#socket;
+    socket.on("data", this.#onData).on("end", this.#onEnd).on("close", this.#onEnd).on(
+      "error",
+      this.#onError,
+    );
   }
-  function fail(error: unknown): void {
-    detach();
-    socket.destroy();
-    reject(error);
+
+  #greet(certificateHash?: Uint8Array): void {
+    const { role } = this.#options;
+    this.#handshake = new SlaveHandshake({
+      where: this.#where,
+      secret: this.#secret,
+      role,
+      nonce: randomBytes(nonceBytes),
+      info: this.#info,
+      certificateHash,
+    });
   }
-  function attempt(step: () => void): void {
+
+  #trust(): void {
+    const { tls, host } = this.#options;
+    this.#secured!.setNoDelay(true);
+    const judged = tls!.judge(this.#secured!, host);
+    if ("fault" in judged) throw refused(this.#where, judged.fault);
+    this.#greet(judged.hash);
+    clearTimeout(this.#lateTimer);
+    this.#lateTimer = setTimeout(() => this.#late(), dialMs);
+  }
+
+  #advance(chunk: Uint8Array): void {
+    if (this.#handshake === null) return;
+    this.#isHeard = true;
+    clearTimeout(this.#silentTimer);
+    this.#silentTimer = setTimeout(() => void this.#silent(), silentMs);
+    const next = this.#handshake.push(chunk);
+    if (next.send) this.#socket.write(next.send);
+    if (!next.welcome) return;
+    this.#detach();
+    this.#socket.off("error", this.#onError);
+    const link = slaveLink(this.#socket, this.#options, next.welcome, next.rest);
+    this.#resolve({ link, welcome: next.welcome });
+  }
+
+  #attempt(step: () => void): void {
     try {
       step();
     } catch (error) {
       // The master's log is to say which side is wrong.
       if (error instanceof RefusedError && error.cause instanceof FrameError) {
-        socket.write(handshake?.isProved ? goodbye(error.message) : encodeRefusal(refusalOf(error.cause)));
+        const isProved = this.#handshake?.isProved;
+        this.#socket.write(isProved ? goodbye(error.message) : encodeRefusal(refusalOf(error.cause)));
       }
-      fail(error);
+      this.#fail(error);
     }
   }
-  function trust(): void {
-    secured!.setNoDelay(true);
-    const judged = tls!.judge(secured!, host);
-    if ("fault" in judged) throw refused(where, judged.fault);
-    handshake = begin(judged.hash);
-    clearTimeout(timer);
-    timer = setTimeout(onLate, dialMs);
-  }
-  function advance(chunk: Uint8Array): void {
-    if (handshake === null) return;
-    const next = handshake.push(chunk);
-    if (next.send) socket.write(next.send);
-    if (!next.welcome) return;
-    detach();
-    socket.off("error", onError);
-    resolve({ link: slaveLink(socket, options, next.welcome, next.rest), welcome: next.welcome });
-  }
-  const stopWatch = watchSilence(socket, options, where, fail);
-  options.signal.addEventListener("abort", onAbort, { once: true });
-  secured?.once("secureConnect", () => attempt(trust));
-  socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError);
-}
 
-/**
- * Asks what is there if nothing comes for some seconds, and gives up if it is no master. Returns how to stop that.
- */
-function watchSilence(
-  socket: Socket,
-  { host, port, tls, onSilent }: DialOptions,
-  where: string,
-  giveUp: (error: Error) => void,
-): () => void {
-  let isOver = false;
-  const timer = setTimeout(() => void ask(), silentMs);
-  const stop = () => {
-    isOver = true;
-    clearTimeout(timer);
-  };
-  async function ask(): Promise<void> {
-    if (socket.connecting) return;
-    const what = tls === undefined ? await askStranger(host, port) : null;
-    if (isOver) return;
-    if (what !== null) {
-      return giveUp(
-        new Error(`Cannot join ${where}: what answers there ${what}, and is no taskmaster master`),
-      );
-    }
-    onSilent?.(
-      `${where} accepts connections, and has said nothing for ${
-        silentMs / 1_000
-      } s: a master that is busy, or ` +
-        "something else (an HTTP server, a database)? Waiting for it",
+  #late(): void {
+    const missing = this.#socket.connecting ? "connection" : this.#handshake === null ? "TLS" : "welcome";
+    this.#fail(new Error(`Cannot join ${this.#where}: no ${missing} within ${dialMs / 1000} s`));
+  }
+
+  /** Nothing came for some seconds. */
+  async #silent(): Promise<void> {
+    const { connecting } = this.#socket;
+    if (!connecting && !this.#isHeard && await this.#ask() !== null) return;
+    if (this.#isOver || this.#hasSaidSilent) return;
+    this.#hasSaidSilent = true;
+    const waitedMs = `${silentMs / 1_000} s`;
+    this.#options.onSilent?.(
+      connecting
+        ? `${this.#where} has not answered for ${waitedMs}: is that machine off, or its address another one, or does ` +
+          "something on the way drop what is sent there? Waiting for it"
+        : this.#isHeard
+        ? `${this.#where} began to greet, and has said nothing more for ${waitedMs}: a master that is stopped or busy, ` +
+          "or a network that fails? Waiting for it"
+        : `${this.#where} accepts connections, and has said nothing for ${waitedMs}: a master that is stopped or busy, ` +
+          "or something else that waits to be spoken to? Waiting for it",
     );
   }
-  socket.once("data", stop);
-  return stop;
+
+  #ended(): void {
+    this.#socket.destroy();
+    const error = new Error(
+      this.#isHeard
+        ? `Cannot join ${this.#where}: the connection ended before the welcome`
+        : `Cannot join ${this.#where}: it ended the connection before it said anything, as a master does only while it has as many as it takes`,
+    );
+    if (this.#isHeard) this.#fail(error);
+    else void this.#failNamed(error);
+  }
+
+  #broken(error: NodeJS.ErrnoException): void {
+    const fault = connectionFault(this.#where, error, this.#secured !== undefined);
+    const isUnheard = !this.#isHeard && !this.#socket.connecting && !nothingToAsk.has(error.code ?? "");
+    if (isUnheard) void this.#failNamed(fault);
+    else this.#fail(fault);
+  }
+
+  /** Whoever hung up, or speaks no TLS, may be told by other questions. */
+  async #failNamed(error: Error): Promise<void> {
+    this.#socket.off("end", this.#onEnd).off("close", this.#onEnd);
+    if (await this.#ask() === null) this.#fail(error);
+  }
+
+  /** What the other side seems to be; if that is known the attempt has failed with it. */
+  async #ask(): Promise<string | null> {
+    const { host, port, tls } = this.#options;
+    const openTls = tls && this.#handshake ? () => openTrusted(tls, host, port) : undefined;
+    this.#asked ??= askStranger({ host, port, speaksTls: tls !== undefined, openTls });
+    const what = await this.#asked;
+    if (what !== null) {
+      this.#fail(
+        new StrangerError(
+          `Cannot join ${this.#where}: what answers there ${what}, and is no taskmaster master`,
+        ),
+      );
+    }
+    return what;
+  }
+
+  #fail(error: unknown): void {
+    this.#detach();
+    this.#socket.destroy();
+    this.#reject(error);
+  }
+
+  #detach(): void {
+    this.#isOver = true;
+    clearTimeout(this.#lateTimer);
+    clearTimeout(this.#silentTimer);
+    this.#options.signal.removeEventListener("abort", this.#onAbort);
+    this.#socket.off("data", this.#onData).off("end", this.#onEnd).off("close", this.#onEnd);
+  }
+}
+
+/** As any other connection with TLS: nothing is sent on it unless its certificate is trusted. */
+function openTrusted(tls: TlsClient, host: string, port: number): TLSSocket {
+  const socket = tls.connect(host, port);
+  socket.once("secureConnect", () => "fault" in tls.judge(socket, host) && socket.destroy());
+  return socket;
 }
 
 function refusalOf(error: FrameError): RefusalCode {
@@ -195,6 +289,21 @@ const inWords: Readonly<Record<string, string>> = {
   ENETUNREACH: "there is no network that leads there",
   ETIMEDOUT: "no answer came",
 };
+
+/** Nobody is there who could be asked; or it speaks TLS, and only a certificate is wrong. */
+const nothingToAsk = new Set([
+  "ERR_SSL_BAD_SIGNATURE",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
+  "ERR_SSL_TLSV1_ALERT_CERTIFICATE_REQUIRED",
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT",
+  "EADDRNOTAVAIL",
+]);
 
 function refused(where: string, why: string, cause?: unknown): RefusedError {
   return new RefusedError(`Cannot join the master at ${where}: ${why}`, { cause });

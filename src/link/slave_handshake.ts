@@ -19,7 +19,7 @@ import {
 } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { parseWelcome } from "../protocol/parse.ts";
-import { serverOf, strangerOf } from "./stranger.ts";
+import { isGreeting, serverOf, StrangerError, strangerOf } from "./stranger.ts";
 
 /** The master refused, or did not prove the token, and would do so again. */
 export class RefusedError extends ConnectError {
@@ -103,19 +103,20 @@ export class SlaveHandshake {
       return read;
     } catch (error) {
       if (error instanceof OtherVersionError) throw this.#refused(otherVersion(error.version), error);
-      const stranger = strangerOf(bytes);
-      if (stranger === "TLS" && !this.#attempt.certificateHash) {
+      if (isGreeting(bytes) || this.#proof) {
+        throw this.#failed("its greeting is not what the protocol allows", error);
+      }
+      if (strangerOf(bytes) === "TLS" && !this.#attempt.certificateHash) {
         throw this.#refused(
           "it speaks TLS; start this slave with the line that the master printed, or with --tls-pin or --tls",
           error,
         );
       }
-      throw this.#failed(
-        `what answers there ${
-          serverOf(bytes) ?? (stranger ? `speaks ${stranger}` : "speaks another protocol")
-        }, ` +
-          "and is no taskmaster master",
-        error,
+      throw new StrangerError(
+        `Cannot join ${this.#attempt.where}: what answers there ${
+          serverOf(bytes)
+        }, and is no taskmaster master`,
+        { cause: error },
       );
     }
   }

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { printable } from "../base/printable.ts";
 
@@ -22,46 +23,125 @@ export function isGreeting(bytes: Uint8Array): boolean {
   return String.fromCharCode(...bytes.subarray(0, 10)) === "taskmaster";
 }
 
+/** What answers is no master. It may be one later, if the other program had its port. */
+export class StrangerError extends Error {
+  override readonly name = "StrangerError";
+}
+
 /** What PostgreSQL is asked before TLS; it answers with one letter, and others wait for more, or hang up. */
 const sslRequest = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47);
-/** A server of lines answers these with an error, as HTTP and Redis do. */
-const emptyLines = Buffer.from("\r\n\r\n");
-/** After so long without an answer the lines follow, and after so long nothing is expected any more. */
-const linesAfterMs = 400, answerMs = 1_400;
+/** As long as what an HTTP/2 client says first, for such a server waits for all of it. */
+const lines = Buffer.from("HELP what answers here?\r\n\r\n");
+/** After so long without an answer nothing is expected any more. */
+const answerMs = 1_200;
+
+/** Its first bytes; or that it ended the connection, or cannot be reached; or that it goes on waiting. */
+type Answer = Uint8Array | "over" | "silent";
+
+type Whom = Readonly<{
+  host: string;
+  port: number;
+  /** Whether TLS was spoken to it, and how to open another connection with TLS if it is trusted. */
+  speaksTls: boolean;
+  openTls?: (() => TLSSocket) | undefined;
+}>;
 
 /**
- * What a server that waits for its client to speak seems to be, as the end of "what answers there ..."; null if that cannot
- * be told, or it is a master that was only slow. Asks by a connection of its own, with bytes that a master drops without a word.
+ * What a server seems to be that says nothing, or hangs up, as the end of "what answers there ..."; null if that cannot
+ * be told, or it is a master that was only slow. Asks by connections of its own, by each one thing, with bytes that a
+ * master drops without a word.
  */
-export function askStranger(host: string, port: number): Promise<string | null> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port, noDelay: true });
-    const timers = [
-      setTimeout(() => socket.write(emptyLines), linesAfterMs),
-      setTimeout(() => settle(null), answerMs),
-    ];
-    function settle(what: string | null): void {
-      for (const timer of timers) clearTimeout(timer);
-      socket.destroy();
-      resolve(what);
-    }
-    socket.on("connect", () => socket.write(sslRequest));
-    socket.on("data", (bytes: Uint8Array) => settle(isGreeting(bytes) ? null : serverOf(bytes) ?? null));
-    socket.on("error", () => settle(null)).on("close", () => settle(null));
+export async function askStranger({ host, port, speaksTls, openTls }: Whom): Promise<string | null> {
+  const open = () => connect({ host, port, noDelay: true });
+  const asked = [sslRequest, lines].map(async (question) => {
+    const answer = await ask(open(), "connect", question);
+    // Where TLS is spoken this says nothing new, of a master neither.
+    return speaksTls && typeof answer !== "string" && strangerOf(answer) === "TLS" ? "over" : answer;
+  });
+  if (openTls) asked.push(ask(openTls(), "secureConnect", lines));
+  const said = await firstBytes(asked);
+  if (said !== null) return isGreeting(said) ? null : serverOf(said);
+  // Whoever hangs up on all that is no TLS may be waiting for that. A master is not asked this: it would log it.
+  const hangsUp = (await Promise.all(asked)).every((answer) => answer === "over");
+  return !speaksTls && hangsUp && await answersTls(host, port) ? "speaks TLS" : null;
+}
+
+/** What came first of all answers; null if nothing came. */
+async function firstBytes(asked: readonly Promise<Answer>[]): Promise<Uint8Array | null> {
+  return await new Promise((resolve) => {
+    for (const one of asked) void one.then((answer) => typeof answer !== "string" && resolve(answer));
+    void Promise.all(asked).then(() => resolve(null));
   });
 }
 
-/** What a server's first bytes say that it is, as the end of "what answers there ..."; undefined if nothing known. */
-export function serverOf(bytes: Uint8Array): string | undefined {
+function ask(socket: Socket, ready: "connect" | "secureConnect", question: Uint8Array): Promise<Answer> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => settle("silent"), answerMs);
+    function settle(answer: Answer): void {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    }
+    socket.once(ready, () => socket.write(question)).once("data", settle);
+    socket.on("error", () => settle("over")).on("close", () => settle("over")).on(
+      "end",
+      () => settle("over"),
+    );
+  });
+}
+
+function answersTls(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectTls({ host, port, rejectUnauthorized: false });
+    const timer = setTimeout(() => settle(false), answerMs);
+    function settle(speaks: boolean): void {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(speaks);
+    }
+    socket.once("secureConnect", () => settle(true));
+    socket.on("error", () => settle(false)).on("close", () => settle(false));
+  });
+}
+
+/** What a server's first bytes say that it is, as the end of "what answers there ...". */
+export function serverOf(bytes: Uint8Array): string {
   const begin = Buffer.from(bytes.subarray(0, 200)).toString("latin1");
   const [line = ""] = begin.split(/[\r\n]/);
-  if (/^HTTP\/|^\s*<(!doctype|html)/i.test(begin)) return "is an HTTP server";
-  if (/^SSH-/.test(begin)) return `is an SSH server (${printable(line, 60)})`;
-  if (/^220[ -]/.test(begin)) return `is a mail or FTP server (${printable(line, 60)})`;
-  if (/^-ERR |^\+OK/.test(begin)) return "is a Redis or POP3 server";
-  if (begin === "N" || begin === "S") return "is a PostgreSQL server";
-  if (bytes[1] === 0 && bytes[2] === 0 && bytes[3] === 0 && bytes[4] === 10) return "is a MySQL server";
-  if (begin.startsWith(String.fromCharCode(...sslRequest))) return "sends back what it is sent";
   if (bytes[0] === 0x15 && bytes[1] === 3) return "speaks TLS";
-  return undefined;
+  if (begin.startsWith(String.fromCharCode(...sslRequest)) || begin.startsWith(String(lines).slice(0, 8))) {
+    return "sends back what it is sent";
+  }
+  if (isHttp2Settings(bytes)) return "is an HTTP/2 server";
+  if (isMysql(bytes)) return "is a MySQL server";
+  const known = banners.find(([beginning]) => beginning.test(begin));
+  if (known) return `is ${known[1]}${known[2] ? ` (${printable(line, 60)})` : ""}`;
+  return `speaks another protocol (it began with "${printable(line || begin, 60)}")`;
+}
+
+/** How servers begin that answer in text, and whether their first line tells people more. */
+const banners: readonly (readonly [RegExp, string, boolean])[] = [
+  [/^HTTP\/|^\s*<(!doctype|html)/i, "an HTTP server", false],
+  [/^SSH-/, "an SSH server", true],
+  [/^[245]\d\d[ -]/, "a mail or FTP server", true],
+  [/^\* (OK|BYE|PREAUTH)\b/, "an IMAP server", true],
+  [/^-(ERR|NOAUTH|DENIED|LOADING|MISCONF)\b/, "a Redis server", false],
+  [/^\+OK/, "a POP3 server", true],
+  [/^ERROR\r?\n/, "a memcached server", false],
+  [/^[NS]$/, "a PostgreSQL server", false],
+  [/^RFB \d/, "a VNC server", true],
+  [/^AMQP/, "an AMQP server", false],
+  [/^INFO \{/, "a NATS server", false],
+  [/^\xff[\xfb-\xfe]/, "a Telnet server", false],
+];
+
+/** Its first frame is SETTINGS: three bytes of length, the type, flags, and stream 0. */
+function isHttp2Settings(bytes: Uint8Array): boolean {
+  return bytes.length >= 9 && bytes[0] === 0 && bytes[3] === 4 &&
+    bytes.subarray(5, 9).every((byte) => byte === 0);
+}
+
+/** A packet of up to 1,023 bytes, the first one, that greets (version 10) or refuses (255). */
+function isMysql(bytes: Uint8Array): boolean {
+  return bytes[1]! < 4 && bytes[2] === 0 && bytes[3] === 0 && (bytes[4] === 10 || bytes[4] === 255);
 }

@@ -5,6 +5,7 @@ import { silentWaitMs, since } from "../base/waits.ts";
 import type { Log } from "../base/log.ts";
 import { asClause } from "../base/printable.ts";
 import type { SlaveLink } from "../link/link.ts";
+import { StrangerError } from "../link/stranger.ts";
 import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { Pauses } from "./reconnect.ts";
 
@@ -14,6 +15,8 @@ const heartbeatMsDefault = 5_000;
 const restHeartbeats = 2;
 /** After this process itself was late by more, the master is not judged until it could be heard. */
 const lagMsMax = 1_000;
+/** While there is no connection, so many reasons for it are told; a server that says another thing each time must not fill the log. */
+const reasonsSaidMax = 5;
 
 export type UplinkHooks = Readonly<{
   /** Connects and proves the token; rejects with a `ConnectError` if trying again cannot help. */
@@ -62,7 +65,8 @@ export class Uplink {
   #silentAtMs: number | null = null;
   #quietSinceMs = 0;
   #tickedAtMs = Infinity;
-  #hasSaidSo = false;
+  /** Why there was no connection, as far as it was said since the last one; more than a few reasons are not told apart. */
+  readonly #said = new Set<string>();
   /** Since when there is no connection; null while there is one, and before the first attempt failed. */
   #failingSinceMs: number | null = null;
   #hasWarned = false;
@@ -189,11 +193,15 @@ export class Uplink {
         since(`There is no connection to the master (${message})`, this.#failingSinceMs, nowMs),
       );
     } else {
-      const level = this.#hasSaidSo ? "debug" : "info";
+      const level = this.#isSaid(message) ? "debug" : error instanceof StrangerError ? "warn" : "info";
       this.#hooks.log(level, `${message}; trying again until there is a master`);
     }
-    this.#hasSaidSo = true;
+    this.#said.add(message);
     this.#pause();
+  }
+
+  #isSaid(message: string): boolean {
+    return this.#said.has(message) || this.#said.size >= reasonsSaidMax;
   }
 
   #pause(): void {
@@ -218,7 +226,7 @@ export class Uplink {
     this.#welcomedAtMs = this.#hooks.nowMs();
     this.#quietSinceMs = this.#welcomedAtMs;
     this.#silentAtMs = null;
-    this.#hasSaidSo = false;
+    this.#said.clear();
     this.#failingSinceMs = null;
     this.#hasWarned = false;
     link.onHeard = () => this.#heard();
@@ -241,7 +249,6 @@ export class Uplink {
       "info",
       `The connection to the master ended: ${whyItEnded(reason)}; connecting again${when}`,
     );
-    this.#hasSaidSo = true;
     if (this.#attempt === null) this.#pause();
   }
 

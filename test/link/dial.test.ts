@@ -1,5 +1,6 @@
 import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import t from "tap";
 import { RefusedError } from "../../src/link/dial.ts";
 import {
@@ -13,6 +14,7 @@ import {
 } from "../../src/protocol/handshake.ts";
 import { encode } from "../../src/protocol/codec.ts";
 import { parseSlaveMessage } from "../../src/protocol/parse.ts";
+import { pair } from "../certificates/certificates.ts";
 import { introduction, welcome } from "../protocol/samples.ts";
 import { openHouse, token } from "./harness.ts";
 
@@ -217,7 +219,9 @@ t.test("what is no master at all is named, and may be tried again, unless it spe
     other.close();
   }
   const mute = await impostor((socket) => socket.end());
-  await t.rejects(house.dial({ port: mute.port }), { message: /ended before the welcome/ });
+  await t.rejects(house.dial({ port: mute.port }), {
+    message: /ended the connection before it said anything/,
+  });
   mute.close();
   await t.rejects(house.dial({ port: mute.port }), { message: /ECONNREFUSED/ });
   await house.close();
@@ -264,7 +268,9 @@ function deferred() {
   return { promise, resolve };
 }
 
-/** Servers that wait for their client to speak, and what the slave says of them. */
+const http2Settings = Uint8Array.of(0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 128);
+
+/** Servers that wait for their client to speak, or greet in their own way, and what the slave says of them. */
 const silentServers: readonly (readonly [string, (socket: Socket) => void, RegExp])[] = [
   [
     "HTTP",
@@ -285,7 +291,26 @@ const silentServers: readonly (readonly [string, (socket: Socket) => void, RegEx
   ],
   ["SSH", (socket) => socket.write("SSH-2.0-OpenSSH_9.6\r\n"), /is an SSH server \(SSH-2.0-OpenSSH_9.6\)/],
   ["SMTP", (socket) => socket.write("220 mail.example.com ESMTP\r\n"), /is a mail or FTP server/],
-  ["one that hangs up", (socket) => socket.end(), /ended before the welcome/],
+  [
+    "IMAP",
+    (socket) => socket.write("* OK Dovecot ready.\r\n"),
+    /is an IMAP server \(\* OK Dovecot ready\.\)/,
+  ],
+  ["HTTP/2", (socket) => socket.once("data", () => socket.write(http2Settings)), /is an HTTP\/2 server/],
+  // It reads bytes before the line as a command of its own, and answers nothing to them.
+  [
+    "Redis",
+    (socket) =>
+      socket.on("data", (bytes) => bytes[0]! > 32 && socket.write("-ERR unknown command 'HELP'\r\n")),
+    /is a Redis server/,
+  ],
+  [
+    "memcached",
+    (socket) => socket.on("data", (bytes) => bytes.includes(10) && socket.write("ERROR\r\n")),
+    /is a memcached server/,
+  ],
+  ["what nobody knows", (socket) => socket.write("READY?\n"), /another protocol \(it began with "READY\?"\)/],
+  ["one that hangs up", (socket) => socket.end(), /ended the connection before it said anything/],
 ];
 
 t.test("what is no master is named within 5 s", async (t) => {
@@ -311,13 +336,45 @@ t.test("a port that says nothing is told of within 5 s, and waited for, as it ma
   });
   t.match(
     said,
-    /accepts connections, and has said nothing for 3 s: a master that is busy, or something else/,
+    /accepts connections, and has said nothing for 2.5 s: a master that is stopped or busy, or something else/,
   );
   t.ok(performance.now() - startMs < 5_000);
   t.notOk(held[0]!.destroyed, "it is still waited for");
   abort.abort();
   for (const socket of held) socket.destroy();
   close();
+  await house.close();
+});
+
+t.test("one that begins to greet and stops is told of too, and waited for", async (t) => {
+  const house = await openHouse();
+  for (const greeting of [encodeHello(new Uint8Array(32), secret), Buffer.from("taskmaster")]) {
+    const held: Socket[] = [];
+    const { port, close } = await impostor((socket) => held.push(socket) && socket.write(greeting));
+    const abort = new AbortController();
+    const said = await new Promise<string>((resolve) => {
+      house.dial({ port, signal: abort.signal, onSilent: resolve }).catch(() => {});
+    });
+    t.match(said, /began to greet, and has said nothing more for 2.5 s/);
+    t.equal(held.length, 1, "nothing else is asked");
+    abort.abort();
+    for (const socket of held) socket.destroy();
+    close();
+  }
+  await house.close();
+});
+
+t.test("what hangs up on all but TLS is named, and a master is not asked that", async (t) => {
+  const house = await openHouse();
+  const server = createTlsServer({ ...pair("stranger") }, (socket) => socket.on("error", () => {}));
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await t.rejects(house.dial({ port }), {
+    name: "StrangerError",
+    message: /speaks TLS, and is no taskmaster master/,
+  });
+  server.close();
   await house.close();
 });
 

@@ -40,6 +40,60 @@ function assertLines(lines: readonly string[], patterns: readonly RegExp[]): voi
 }
 
 export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
+  "what is no master is named, whether it speaks TLS or not, and its certificate is trusted": async () => {
+    const house = await openHouse(token, pair("master"));
+    const http = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    const cases: readonly (readonly [Server, RegExp])[] = [
+      [
+        createServer((socket) => socket.on("error", () => {}).once("data", () => socket.end(http))),
+        /an HTTP server/,
+      ],
+      [
+        createTlsServer(pair("master"), (socket) => {
+          socket.on("error", () => {}).once("data", () => socket.end(http));
+        }),
+        /an HTTP server/,
+      ],
+      // It hangs up on TLS that it did not ask for.
+      [
+        createServer((socket) =>
+          socket.on("error", () => {}).once(
+            "data",
+            (bytes) => bytes[7] === 47 ? socket.write("S") : socket.destroy(),
+          )
+        ),
+        /a PostgreSQL server/,
+      ],
+      // It waits for the end of a line.
+      [
+        createServer((socket) => {
+          socket.on("error", () => {}).on(
+            "data",
+            (bytes) => bytes[0] === 72 && socket.write("-ERR unknown command\r\n"),
+          );
+        }),
+        /a Redis server/,
+      ],
+      [createServer((socket) => socket.on("error", () => {}).pipe(socket)), /sends back what it is sent/],
+      [
+        createServer((socket) => socket.on("error", () => {}).resume().write("SSH-2.0-x\r\n")),
+        /an SSH server \(SSH-2.0-x\)/,
+      ],
+    ];
+    await Promise.all(cases.map(async ([server, words]) => {
+      const port = await listening(server);
+      const startMs = performance.now();
+      await assert.rejects(house.dial({ port, tls: client(byCa) }), {
+        name: "StrangerError",
+        message: words,
+      });
+      assert.ok(performance.now() - startMs < 5_000);
+      server.close();
+    }));
+    assert.deepEqual(house.logs, [], "a master was not asked anything");
+    await house.close();
+  },
+
   "a slave joins by the CA and the name, or by the pin whatever CA, name and dates": async () => {
     const cases: readonly (readonly [Name, SlaveTls])[] = [
       ["master", byCa],
@@ -124,7 +178,7 @@ export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
       forged.close();
       const real = forgedServer(pem("master"), pair("master").key);
       await assert.rejects(house.dial({ port: await listening(real), tls: client(tls) }), {
-        name: "Error",
+        name: "StrangerError",
         message: /no taskmaster master/,
       }, "with the key its TLS is in order");
       real.close();
