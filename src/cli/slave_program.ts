@@ -1,3 +1,4 @@
+import { isLoopback } from "../base/address.ts";
 import { monotonicMs } from "../base/clock.ts";
 import { resolve } from "node:path";
 import type { Log } from "../base/log.ts";
@@ -19,6 +20,9 @@ import { onSignals } from "./signals.ts";
 import { slaveTls, trustInWords } from "./tls/tls_settings.ts";
 import { resolveToken } from "./token/token.ts";
 import { tokenBytes } from "./token/token_text.ts";
+
+/** The first master on a machine makes the token, and may have been started together with this slave. */
+const tokenWaitMs = 5_000;
 
 /** A slave that runs for a person: with its progress line and its signals. */
 export class SlaveProgram {
@@ -66,15 +70,16 @@ export class SlaveProgram {
     const settings = settle(line, env);
     const chosen = given(line, env);
     const terminal = openTerminal(settings, env);
+    const address = settings.host ?? hostDefault("slave");
     const token = settings.insecure ? undefined : await resolveToken({
       file: settings["token-file"],
       text: tokenText,
       env,
       binary: compiledBinary(),
       mayCreate: false,
+      waitMs: isLoopback(address.host) ? tokenWaitMs : 0,
     });
     const tls = await slaveTls(settings, env);
-    const address = settings.host ?? hostDefault("slave");
     // Of a run, the master has said so.
     if (!isChild) {
       for (const sentence of oddVariables(env)) terminal.log("warn", sentence);

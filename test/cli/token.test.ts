@@ -94,6 +94,17 @@ t.test("resolveToken() goes by its order, and never past the first that is there
   });
 });
 
+t.test("resolveToken() waits for a master that makes one, and says what to do if none does", async (t) => {
+  const folder = t.testdir({});
+  const waiting = resolveToken(sources(folder, { waitMs: 20_000 }));
+  const { text } = await resolveToken(sources(folder, { mayCreate: true }));
+  t.equal((await waiting).text, text);
+  await t.rejects(resolveToken(sources(join(folder, "other"), { waitMs: 1 })), {
+    name: "ConnectError",
+    message: /^This user has no token.*Start the master first/,
+  });
+});
+
 t.test("resolveToken() makes the user's own only if it may", async (t) => {
   const folder = t.testdir({});
   await t.rejects(resolveToken(sources(folder)), {

@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { ConnectError } from "../../base/errors.ts";
+import { monotonicMs, setTimeout } from "../../base/clock.ts";
 import { createTokenFile, readTokenFile } from "./token_file.ts";
 import { makeTokenText, tokenFault } from "./token_text.ts";
 
@@ -14,6 +15,8 @@ export type TokenSources = Readonly<{
   binary: string | undefined;
   /** Make the user's own if there is none. */
   mayCreate: boolean;
+  /** Where a master of this user may be about to make it: how long to wait for that. @default 0 */
+  waitMs?: number;
 }>;
 
 /** A token, and where it came from, in words for a person. */
@@ -30,13 +33,20 @@ export async function resolveToken(sources: TokenSources): Promise<Token> {
   if (file !== undefined) return await required(file, env);
   if (text !== undefined && text.trim() !== "") return judged(text.trim(), "TASKMASTER_TOKEN");
   const beside = binary === undefined ? undefined : join(dirname(binary), "taskmaster.token");
-  for (const path of [beside, ownTokenPath(env)]) {
-    const found = path === undefined ? undefined : await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
-    if (found !== undefined) return judged(found, path!);
+  const waitMs = sources.waitMs ?? 0;
+  for (const untilMs = monotonicMs() + waitMs;;) {
+    for (const path of [beside, ownTokenPath(env)]) {
+      const found = path === undefined ? undefined : await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
+      if (found !== undefined) return judged(found, path!);
+    }
+    if (sources.mayCreate) return await create(ownTokenPath(env), env);
+    if (monotonicMs() >= untilMs) throw new ConnectError(waitMs > 0 ? noTokenHere : noToken);
+    await new Promise((resolve) => setTimeout(resolve, lookMs));
   }
-  if (!sources.mayCreate) throw new ConnectError(noToken);
-  return await create(ownTokenPath(env), env);
 }
+
+/** How often it is looked for while it is waited for. */
+const lookMs = 100;
 
 async function required(path: string, env: TokenSources["env"]): Promise<Token> {
   const text = await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
@@ -66,6 +76,11 @@ function judged(text: string, from: string): Token {
   if (fault === undefined) return { text, from, isNew: false };
   throw new ConnectError(`The token in ${from} ${fault}. \`taskmaster token\` makes a good one.`);
 }
+
+const noTokenHere =
+  "This user has no token, and no master on this machine has made one meanwhile. Start the master first (`taskmaster " +
+  "master plugin.ts`): it makes one. A master of another user, or on another machine, has a token of its own: name its file " +
+  "with --token-file, and the machine with --host.";
 
 const noToken = `This machine has no token, so no master would let it in. On the master's machine run
 
