@@ -144,7 +144,7 @@ const supervisorMessages: Table<SupervisorMessage> = {
   slice: { slice: counted, seq: number, count: jobCount, attempt: counted, jobs: bytes() },
   withdraw: {},
   abort: { jobs: ranges, why: oneOf("lost", "stop") },
-  quit: { waitMs: duration },
+  quit: { waitMs: duration, isSick: boolean },
 };
 
 const workerMessages: Table<WorkerMessage> = {
@@ -164,6 +164,7 @@ const workerMessages: Table<WorkerMessage> = {
   overdue: { jobs: ranges },
   late: { errors: list(lateError, lateErrorsMax), count: number },
   resting: {},
+  over: {},
   broken: { message: text(sentenceCharsMax) },
   beat: {},
 };

@@ -23,8 +23,11 @@ export type SupervisorMessage =
   | Readonly<{ kind: "withdraw" }>
   /** Fire the signal of these jobs: their lease is lost, or the grace of a stop ended. */
   | Readonly<{ kind: "abort"; jobs: Ranges; why: "lost" | "stop" }>
-  /** Finish what runs, call `teardown`, wait at most `waitMs` for what goes on all the same, exit 0. */
-  | Readonly<{ kind: "quit"; waitMs: number }>;
+  /**
+   * Finish what runs, call `teardown`, wait at most `waitMs` for what goes on all the same, exit 0. Where it `isSick`, as
+   * what `setup` opened may be broken, `teardown` may well fail.
+   */
+  | Readonly<{ kind: "quit"; waitMs: number; isSick: boolean }>;
 
 /** What a worker says to its supervisor. */
 export type WorkerMessage =
@@ -57,6 +60,8 @@ export type WorkerMessage =
   | Readonly<{ kind: "late"; errors: readonly LateError[]; count: number }>
   /** `teardown` ended: the worker only waits for what goes on all the same. */
   | Readonly<{ kind: "resting" }>
+  /** All of that has ended, or is told to be cut off: the process ends next. */
+  | Readonly<{ kind: "over" }>
   /** Something threw outside of any job; the worker is about to exit. */
   | Readonly<{ kind: "broken"; message: string }>
   | Readonly<{ kind: "beat" }>;

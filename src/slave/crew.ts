@@ -14,6 +14,8 @@ const pauseMsMax = 30_000;
 const firstPauseMs = 250;
 /** How long a worker that is not ready may take to leave. */
 const unreadyMs = 1_000;
+/** Past the time that it may rest, a worker has this long to say that it is still busy, and to end. */
+const busyMs = 1_000;
 /** A process that came in by the door must say who it is within this long. */
 const helloMs = 10_000;
 
@@ -24,6 +26,8 @@ export type CrewHooks = Readonly<{
   onHello: (seat: Seat, runtime: string) => void;
   onMessage: (seat: Seat, message: WorkerMessage) => void;
   onDied: (seat: Seat, death: Death) => void;
+  /** It ended by itself, as it was to, but before what its jobs had begun could. */
+  onCutShort: (seat: Seat, reason: string) => void;
   nowMs: () => number;
   log: Log;
 }>;
@@ -38,7 +42,8 @@ export class Crew {
   #isMoving = false;
   readonly #seats = new Map<number, Seat>();
   readonly #processes = new Map<number, WorkerProcess>();
-  readonly #resting = new Set<number>();
+  /** Until when a worker whose `teardown` ended may go on. */
+  readonly #resting = new Map<number, ReturnType<typeof setTimeout>>();
   #started = 0;
   #wanted = 0;
   /** Deaths in a row of workers that had not ended a job, or were not even started. */
@@ -90,17 +95,14 @@ export class Crew {
   async quit(limitMs: number, waitMs: number): Promise<void> {
     this.#isOver = true;
     const unready = this.seats.filter(({ state }) => state !== "ready");
-    for (const seat of this.seats) {
-      seat.process.send({ kind: "quit", waitMs: Math.floor(waitMs) });
-      seat.enter("leaving", this.#hooks.nowMs());
-    }
+    for (const seat of this.seats) this.#dismiss(seat, waitMs);
     // Who has loaded or prepared nothing yet has nothing to tear down.
     const unreadyTimer = setTimeout(
       () => unready.forEach(({ process }) => process.kill()),
       Math.min(unreadyMs, limitMs),
     );
     const timer = setTimeout(() => this.#cutOff(limitMs), limitMs);
-    const restTimer = setTimeout(() => this.kill(), limitMs + waitMs);
+    const restTimer = setTimeout(() => this.kill(), limitMs + waitMs + busyMs);
     for (const process of this.#processes.values()) {
       if (!process.isConnected) process.kill();
     }
@@ -117,15 +119,31 @@ export class Crew {
   retire(seat: Seat, limitMs: number, waitMs: number): void {
     const process = this.#processes.get(seat.id);
     if (process === undefined || !this.#seats.delete(seat.id)) return;
-    process.send({ kind: "quit", waitMs: Math.floor(waitMs) });
-    const timer = setTimeout(() => process.kill(), limitMs + waitMs);
+    this.#dismiss(seat, waitMs);
+    const timer = setTimeout(() => process.kill(), limitMs + waitMs + busyMs);
     void process.dead.then(() => clearTimeout(timer));
     this.#fill();
   }
 
-  /** Its `teardown` ended: it only waits for what goes on all the same. */
+  #dismiss(seat: Seat, waitMs: number): void {
+    seat.process.send({ kind: "quit", waitMs: Math.floor(waitMs), isSick: seat.sickness !== null });
+    seat.mayRest = seat.state === "ready";
+    seat.restMs = waitMs;
+    seat.enter("leaving", this.#hooks.nowMs());
+  }
+
+  /**
+   * Its `teardown` ended: it only waits for what goes on all the same, and says when that takes too long, unless its event
+   * loop stands still.
+   */
   rests(seat: Seat): void {
-    this.#resting.add(seat.id);
+    const end = () => {
+      const { pid } = seat.process;
+      const what = "is still busy, and its event loop stands still: something that a handler left behind";
+      this.#hooks.log("warn", `Worker ${pid} ${what}. It is killed`);
+      seat.process.kill();
+    };
+    this.#resting.set(seat.id, setTimeout(end, seat.restMs + busyMs));
   }
 
   /** Ends those whose `teardown` goes on, and says so. */
@@ -197,7 +215,9 @@ export class Crew {
 
   #died(seat: Seat, death: Death): void {
     this.#processes.delete(seat.id);
+    clearTimeout(this.#resting.get(seat.id));
     this.#resting.delete(seat.id);
+    if (seat.mayRest && !death.isKilled) this.#hooks.onCutShort(seat, death.reason);
     // It was replaced when it retired.
     if (!this.#seats.delete(seat.id)) return;
     if (seat.hasAnswered || seat.verdict !== null) this.#earlyDeaths = 0;

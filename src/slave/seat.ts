@@ -32,6 +32,10 @@ export class Seat {
   readonly process: SeatProcess;
   readonly speed = new Speed();
   state: "starting" | "loaded" | "preparing" | "ready" | "leaving" = "starting";
+  /** It was told to end when it was ready: whether what its jobs had begun may still go on in it. */
+  mayRest = false;
+  /** For how long, in milliseconds. */
+  restMs = 0;
   /** Since when it is in this state, and whether it was logged that this takes long. */
   sinceMs: number;
   isTold = false;

@@ -30,8 +30,15 @@ export interface WorkerLink {
   onClose: (reason: string) => void;
 }
 
-/** `hasNotes`: it could note what it began, so a null note means that nothing began. */
-export type Death = Readonly<{ reason: string; note: StartNote | null; hasNotes: boolean }>;
+/**
+ * `hasNotes`: it could note what it began, so a null note means that nothing began. `isKilled`: its supervisor ended it.
+ */
+export type Death = Readonly<{
+  reason: string;
+  note: StartNote | null;
+  hasNotes: boolean;
+  isKilled: boolean;
+}>;
 
 export type WorkerHooks = Readonly<{
   onMessage: (message: WorkerMessage) => void;
@@ -64,6 +71,7 @@ export class WorkerProcess {
   /** It is killed because its connection ended. */
   #isUseless = false;
   #exit: string | null = null;
+  #isKilled = false;
   #isDead = false;
   /** Resolves when it is dead. */
   readonly dead: Promise<void>;
@@ -154,6 +162,7 @@ export class WorkerProcess {
   /** With all that its handlers started, unless that has left its process group. */
   kill(): void {
     if (this.#exit !== null) return;
+    this.#isKilled = true;
     try {
       // There is a group of that number only if the worker leads it.
       if (this.pid > 0) process.kill(-this.pid, "SIGKILL");
@@ -186,7 +195,8 @@ export class WorkerProcess {
     const note = this.readNote();
     if (this.#noteFd >= 0) closeSync(this.#noteFd);
     this.#noteFd = -1;
-    this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.hasNotes });
+    const isKilled = this.#isKilled;
+    this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.hasNotes, isKilled });
     this.#resolveDead();
   }
 

@@ -113,6 +113,7 @@ export class Workforce {
       onHello: (seat, runtime) => this.#onHello(seat, runtime),
       onMessage: (seat, message) => this.#onMessage(seat, message),
       onDied: (seat, death) => this.#onDied(seat, death),
+      onCutShort: (seat, reason) => this.#onCutShort(seat, reason),
       nowMs,
       log,
     });
@@ -259,6 +260,9 @@ export class Workforce {
         return;
       case "resting":
         return this.#crew?.rests(seat);
+      case "over":
+        seat.mayRest = false;
+        return;
       case "late":
         return this.#hooks.onLate(message.errors, message.count);
       case "overdue":
@@ -415,6 +419,14 @@ export class Workforce {
     this.feed();
     this.#hooks.onProgress(seat.held, 0);
     this.#hooks.onCapacity();
+  }
+
+  /** What was cut off with it is nobody's to tell, but that it was. */
+  #onCutShort(seat: Seat, reason: string): void {
+    const why = seat.lastSentence ?? reason;
+    const message = `a worker ended before what its jobs had begun and not awaited: ${why}`;
+    this.#hooks.log("warn", `Worker ${seat.process.pid} ended as it was to, but early: ${why}`);
+    this.#hooks.onLate([{ seq: null, message }], 1);
   }
 
   #tell(seat: Seat, reason: string): void {

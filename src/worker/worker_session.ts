@@ -96,17 +96,29 @@ export class WorkerSession {
   endedEarly({ how, where, code = 1 }: EarlyEnd): number {
     if (this.#isLetGo && how === "an empty event loop") return 0;
     const at = where === undefined ? "" : ` at ${where}`;
-    // Nobody asks any more how this worker ends, but what teardown had to do may not be done.
     if (this.#isLeaving) {
       writeNow(2, `taskmaster: the plugin ended worker ${process.pid} as it left: ${how}${at}\n`);
-      if (this.#isTearingDown) this.#late.add(null, `teardown ended the process by ${how}${at}`);
-      this.#writeLast(() => []);
+      const what = this.#isTearingDown ? "teardown ended the process by " : "";
+      const message = `${what}${how}${at}`.slice(0, sentenceCharsMax);
+      this.#writeLast(() => [{ kind: "broken", message }]);
       return code;
     }
     const isEmpty = how === "an empty event loop";
     const message = isEmpty ? "the worker had nothing left to wait for" : `handler exited (${code})${at}`;
+    this.#blame(`${how}${at}`);
     this.#lastWords({ kind: "broken", message: message.slice(0, sentenceCharsMax) });
     return code;
+  }
+
+  /** Whose code ends the process, if that is known: a job that runs, or one that had ended and that nobody waits for. */
+  #blame(how: string): void {
+    const runner = this.#runner, owner = this.#tags.current;
+    if (runner === null || owner === null) return;
+    if (runner.running.some(({ seq }) => seq === owner)) this.#culprits = [owner, owner + 1];
+    else {
+      this.#culprits = [];
+      if (!runner.hasFailed(owner)) this.#late.add(owner, how);
+    }
   }
 
   hello(secret: string): void {
@@ -134,7 +146,7 @@ export class WorkerSession {
       case "abort":
         return this.#runner?.abort(message.jobs, message.why);
       case "quit":
-        return void this.#quit(message.waitMs);
+        return void this.#quit(message);
     }
   }
 
@@ -188,7 +200,7 @@ export class WorkerSession {
     }
   }
 
-  async #quit(waitMs: number): Promise<void> {
+  async #quit({ waitMs, isSick }: Extract<SupervisorMessage, { kind: "quit" }>): Promise<void> {
     if (this.#isQuitting || this.#isLeaving) return;
     this.#isQuitting = true;
     await this.#runner?.whenIdle();
@@ -199,7 +211,8 @@ export class WorkerSession {
       await this.#handler?.teardown();
     } catch (error) {
       this.#options.log("error", describeThrown("teardown failed", error));
-      this.#late.add(null, `teardown failed: ${describeError(error).message}`);
+      // What it had to write, of jobs that were acked, may not be written.
+      if (!isSick) this.#late.add(null, `teardown failed: ${describeError(error).message}`);
     }
     this.#isTearingDown = false;
     this.#waitForRest(waitMs);
@@ -222,8 +235,7 @@ export class WorkerSession {
         "warn",
         `Worker ${pid} is still busy: a forgotten await, or an open connection. It ends all the same`,
       );
-      this.#late.flush();
-      this.#leave(0);
+      this.#endRest();
     }, waitMs).unref();
   }
 
@@ -233,9 +245,15 @@ export class WorkerSession {
     if (this.#timesEmpty === 1) setImmediate(() => {});
     if (this.#timesEmpty !== 2) return this.#timesEmpty === 1;
     this.#options.keep();
-    this.#late.flush();
-    this.#leave(0);
+    this.#endRest();
     return true;
+  }
+
+  /** What ends the process from now on cuts nothing off. */
+  #endRest(): void {
+    this.#late.flush();
+    this.#options.send({ kind: "over" });
+    this.#leave(0);
   }
 
   #leave(exitCode: number): void {

@@ -29,7 +29,7 @@ t.test("supervisor and worker speak over a Unix socket; only the worker beats", 
   supervisor.onMessage = (message) => {
     kinds.push(message.kind);
     if (message.kind === "hello") supervisor.send({ kind: "withdraw" });
-    if (message.kind === "beat") supervisor.send({ kind: "quit", waitMs: 5_000 });
+    if (message.kind === "beat") supervisor.send({ kind: "quit", waitMs: 5_000, isSick: false });
   };
   t.equal(await done, "quit");
   t.same(kinds, ["hello", "beat"]);

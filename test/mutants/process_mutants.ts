@@ -334,6 +334,28 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "a worker that is ended early as it leaves is a success",
+    patches: [{
+      file: "src/slave/crew.ts",
+      find: "if (seat.mayRest && !death.isKilled)",
+      replace: "if (seat.mayRest && death.isKilled)",
+    }],
+    checks: [
+      test("e2e/left_running", "A26: a worker that is killed while others' work goes on is no success"),
+    ],
+  },
+  {
+    name: "a teardown that throws is a success",
+    patches: [{
+      file: "src/worker/worker_session.ts",
+      find: "if (!isSick) this.#late.add(",
+      replace: "if (isSick) this.#late.add(",
+    }],
+    checks: [
+      test("e2e/left_running", "A26: a teardown that throws is no success, for it may have had to write"),
+    ],
+  },
+  {
     name: "a master leaves before its slaves have said goodbye",
     patches: [{
       file: "src/master/sessions.ts",

@@ -63,7 +63,7 @@ export const sourceMutants: readonly Mutant[] = [
     "reading",
     "a call of ctx.fatal that comes too late is not told",
     "if (this.#isOver && this.#verdict === undefined) {",
-    "if (this.#isOver && this.#isAsking) {",
+    "if (this.#isOver && this.#verdict !== undefined) {",
     test("plugin/jobs_iterator", "ctx.fatal without a reason says so; one that comes too late is told"),
   ),
   inFile(

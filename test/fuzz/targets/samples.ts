@@ -71,7 +71,7 @@ const supervisorMessages: readonly SupervisorMessage[] = [
   { kind: "slice", slice: 1, seq: 0, count: 3, attempt: 1, jobs: threeJobs },
   { kind: "withdraw" },
   { kind: "abort", jobs: [1, 2], why: "lost" },
-  { kind: "quit", waitMs: 5_000 },
+  { kind: "quit", waitMs: 5_000, isSick: false },
 ];
 
 const workerMessages: readonly WorkerMessage[] = [
