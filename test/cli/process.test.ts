@@ -50,7 +50,7 @@ const table: readonly (readonly [string[], number, { stdout?: RegExp; stderr?: R
   [["slave", "x.ts", "a=1"], 2, { stderr: /given to the master/ }],
   [["worker"], 2, { stderr: /taskmaster slave/ }],
   [["run", "none.ts"], 4, { stderr: /there is no file/ }],
-  [["slave", "none.ts"], 5, {
+  [["slave", "none.ts", "--host", "10.0.0.5"], 5, {
     stderr: /taskmaster token --write taskmaster\.token\n {2}scp taskmaster taskmaster\.token web1:/,
   }],
   [["token", "--write", "taskmaster.token"], 0, {
