@@ -51,6 +51,12 @@ export class LeaseTable {
     return [...this.#ofSession.get(session) ?? []];
   }
 
+  /** The one that the session has had for longest. */
+  oldestOf(session: SessionId): Lease | undefined {
+    for (const lease of this.#ofSession.get(session) ?? []) return lease;
+    return undefined;
+  }
+
   /** How many jobs the session holds. */
   heldBy(session: SessionId): number {
     let count = 0;

@@ -1,3 +1,4 @@
+import type { Lease } from "./lease_table.ts";
 import type { SessionId } from "./types.ts";
 
 /**
@@ -23,8 +24,8 @@ export type Session = {
   mode: "open" | "reserved" | "quarantined" | "draining";
   /** On the patient clock. */
   heardMs: number;
-  /** On the patient clock: when it last said how jobs ended, or was given some while it had none. */
-  movedMs: number;
+  /** The oldest lease that it has not answered in full, as it was seen last, and since when on the patient clock. */
+  front: Readonly<{ lease: Lease | undefined; count: number; sinceMs: number }>;
   /** Number of the latest answer, and of the latest one known to be covered by a durable state. */
   answered: number;
   covered: number;
@@ -61,7 +62,7 @@ export class Sessions {
       held: 0,
       mode: "open",
       heardMs,
-      movedMs: heardMs,
+      front: { lease: undefined, count: 0, sinceMs: heardMs },
       answered: 0,
       covered: 0,
     };

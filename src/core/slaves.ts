@@ -17,8 +17,10 @@ type Answered = Extract<RunEvent, { kind: "answered" }>;
 /** A slave whose connection closed while a job ran there alone. On the patient clock: until when it may come back. */
 type Absence = Readonly<{ slaveName: string; untilMs: number; at: string }>;
 
-/** Of a slave that says nothing of its jobs for two of its timeouts and so much more, nothing is to be expected. */
+/** Of a slave that says nothing of its oldest jobs for two of its timeouts and so much more, nothing is to be expected. */
 const stuckMs = 10_000;
+/** The slowest link on which a slave is of use: what it was sent may take so long to arrive. */
+const slowLinkBytesPerMs = 10;
 
 /** What becomes of leases when slaves come, answer, fall silent and go. */
 export class Slaves {
@@ -29,7 +31,7 @@ export class Slaves {
   readonly #silenceMs: number;
   /** So long without a byte, a beat is overdue. */
   readonly #quietMs: number;
-  /** So long without an answer of a slave that has jobs, though each may take but `--timeout`: it is stuck. */
+  /** So long without an answer of a slave for its oldest lease, though each job may take but `--timeout`: it is stuck. */
   readonly #stuckMs: number;
   readonly #health: Health;
   readonly #absences = new Map<string, Absence>();
@@ -144,7 +146,6 @@ export class Slaves {
     const before = lease.count;
     const { slaveId, slaveName } = session;
     this.#answers.apply(lease, answer, { slaveId, slaveName, nowMs, at });
-    if (lease.count < before) session.movedMs = this.#patience.time(nowMs);
     const wasAlone = lease.alone === "in slave" && lease.count === 0;
     const held = session.held - (before - lease.count);
     this.#sessions.change(
@@ -191,18 +192,36 @@ export class Slaves {
     }
   }
 
-  /** Ends sessions that beat, but say nothing of their jobs although no attempt may take so long. Returns how many. */
+  /**
+   * Ends sessions that beat, but say nothing of their oldest lease although no attempt may take so long: jobs are begun in
+   * the order in which they came, so whatever else is answered does not excuse that. Returns how many.
+   */
   endStuck(nowMs: number): number {
     if (this.#stuckMs === Infinity || !this.#patience.mayJudge(nowMs)) return 0;
     const time = this.#patience.time(nowMs);
     let count = 0;
     for (const session of [...this.#sessions]) {
-      if (session.held === 0) session.movedMs = time;
-      if (time - session.movedMs < this.#stuckMs) continue;
-      this.#end(session, "stuck");
-      count++;
+      const lease = this.#jobs.leases.oldestOf(session.id);
+      const { front } = session;
+      if (lease === undefined || lease !== front.lease || lease.count !== front.count) {
+        session.front = { lease, count: lease?.count ?? 0, sinceMs: time };
+      } else if (
+        time - front.sinceMs >= this.#stuckMs && time - front.sinceMs >= this.#stuckMs + this.#linkMs(session)
+      ) {
+        this.#end(session, "stuck");
+        count++;
+      }
     }
     return count;
+  }
+
+  /** How long what the session holds may be on its way to the slave. */
+  #linkMs({ id }: Session): number {
+    let bytes = 0;
+    for (const { pieces } of this.#jobs.leases.ofSession(id)) {
+      for (const { span } of pieces) bytes += span.bytes.length;
+    }
+    return bytes / slowLinkBytesPerMs;
   }
 
   /** Ends a session from our side: nobody is charged for that. */

@@ -184,7 +184,7 @@ export class Sessions {
 
 /** What the slave did. */
 const endReasons: Readonly<Record<SessionEnd, string>> = {
-  stuck: "beats, but says nothing of its jobs, though none may take so long (--timeout)",
+  stuck: "beats, but says nothing of its oldest jobs, though none may take so long (--timeout)",
   closed: "closed its connection",
   silent: "was silent for too long",
   drained: "has drained",

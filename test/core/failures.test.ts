@@ -640,6 +640,40 @@ t.test("a slave that beats and says nothing of its jobs, though none may take so
   t.same(patient.pass(600_000).take("close"), [], "without --timeout a job may take for ever");
 });
 
+t.test("a slave that answers for others and never for one job loses it: jobs are begun in the order they came", async (t) => {
+  const run = new TestRun(null, { timeoutMs: 10_000 }).yield(1).join(1, 3);
+  const [kept] = run.leases();
+  const closes = [];
+  for (let ms = 0, earlier = run.yield(1).leases(); ms < 50_000; ms += 1_000) {
+    const later = run.yield(1).leases();
+    t.equal(later.length, 1, "it is given the next one all the time");
+    closes.push(...run.pass(1_000).take("close"));
+    if (closes.length > 0) break;
+    for (const lease of earlier) run.done(lease);
+    earlier = later;
+  }
+  t.ok(run.nowMs >= 40_000);
+  t.match(closes, [{ session: kept!.session, how: "stuck" }]);
+});
+
+t.test("a slave that gets on with its oldest lease, or whose link is slow, is not taken for stuck", async (t) => {
+  const steady = new TestRun(null, { timeoutMs: 10_000 }).yield(20).join(1, 20);
+  const [lease] = steady.leases();
+  for (let seq = 0; seq < 20; seq++) {
+    t.same(steady.pass(10_000).take("close"), [], `job ${seq} of one lease`);
+    steady.done(lease!, [seq, seq + 1]);
+  }
+  const inOrder = new TestRun(null, { timeoutMs: 10_000 }).yield(1).join(1, 20).yield(1).yield(1);
+  for (const next of inOrder.leases()) {
+    t.same(inOrder.pass(40_000).take("close"), []);
+    inOrder.done(next);
+  }
+  const slow = new TestRun(null, { timeoutMs: 10_000, bytesMax: 4 << 20 }).yield(1, 1 << 20).join(1, 1);
+  slow.leases();
+  t.same(slow.pass(140_000).take("close"), [], "1 MiB takes 105 s at 10 KB/s");
+  t.match(slow.pass(20_000).take("close"), [{ how: "stuck" }]);
+});
+
 t.test("chanceOf counts the ways in which all successes are among the others", async (t) => {
   t.equal(chanceOf(3, 3, 3), 1 / 20);
   t.equal(chanceOf(3, 3, 0), 1);

@@ -23,6 +23,30 @@ export const coreMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "a slave is stuck only if it answers for no job at all",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "const lease = this.#jobs.leases.oldestOf(session.id);",
+      replace: "const lease = this.#jobs.leases.ofSession(session.id).at(-1);",
+    }],
+    checks: [test(
+      "core/failures",
+      "a slave that answers for others and never for one job loses it: jobs are begun in the order they came",
+    )],
+  },
+  {
+    name: "a slave is stuck while its jobs are on their way over a slow link",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find: "return bytes / slowLinkBytesPerMs;",
+      replace: "return bytes / slowLinkBytesPerMs / 1e9;",
+    }],
+    checks: [test(
+      "core/failures",
+      "a slave that gets on with its oldest lease, or whose link is slow, is not taken for stuck",
+    )],
+  },
+  {
     name: "an answer is applied without a look at whose lease it is",
     patches: [{
       file: "src/core/slaves.ts",
