@@ -32,7 +32,9 @@ export class Patience {
 
   /** When the patient clock will show `time`, and judging is allowed: in real time. */
   realMs(time: number): number {
-    return Math.max(time + this.#lagMs, this.#judgeFromMs);
+    const realMs = time + this.#lagMs;
+    // sums of fractions are rounded: woken a hair too early, the master would turn until the clock moves
+    return Math.max(this.time(realMs) < time ? realMs + 1 : realMs, this.#judgeFromMs);
   }
 
   mayJudge(nowMs: number): boolean {
