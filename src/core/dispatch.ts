@@ -36,6 +36,8 @@ export class Dispatch {
   #budget = Infinity;
   /** While load comes back, at most one start in three is of a job that failed. */
   #starts = 0;
+  /** Failed jobs that the test at hand was made with. */
+  readonly #probed = new Set<number>();
   /** Sessions with credit, as this leasing began; and what each would hold, were all jobs shared out evenly. */
   #lineLength = 1;
   #fairShare = 1;
@@ -53,6 +55,7 @@ export class Dispatch {
     this.#nowMs = nowMs;
     this.#budget = Infinity;
     this.#openReserved();
+    if (this.#probed.size > 0 && this.#failures.mode !== "testing") this.#probed.clear();
     switch (this.#failures.mode) {
       case "normal":
         this.#leaseAll(comingJobs);
@@ -79,9 +82,9 @@ export class Dispatch {
       if (held === 0 && credit > 0) nextMs = Math.min(nextMs, Math.max(probeMs, nowMs + 1));
     }
     if (returned.due.length > 0 && this.#failures.mode !== "testing" && this.#sessions.hungryCount > 0) {
-      // only waiting for another slave keeps it
+      // those that wait for another slave; what else keeps one ends with an event, or is woken for where it is decided
       for (const { avoid } of returned.due) {
-        nextMs = Math.min(nextMs, Math.max(nowMs + 1, avoid?.untilMs ?? nowMs + 1));
+        if (avoid !== null && avoid.untilMs > nowMs) nextMs = Math.min(nextMs, avoid.untilMs);
       }
     }
     return nextMs;
@@ -127,7 +130,9 @@ export class Dispatch {
   /** Where many fail, the last untried jobs are kept for a test, as long as there are others. */
   get #mayLeaseUntried(): boolean {
     if (!this.#parts.around.isReserveKept) return true;
-    const { leases, retries, condemned, returnedFailed } = this.#jobs;
+    const { leases, retries, condemned, returnedFailed, fresh } = this.#jobs;
+    // they are not the last: what is behind a row that cannot be sent comes only after them
+    if (fresh.total > fresh.count) return true;
     return leases.count + retries.count + condemned.count + returnedFailed === 0;
   }
 
@@ -259,8 +264,17 @@ export class Dispatch {
     return true;
   }
 
+  /** Each job once, then each again: what one bad row says ten times says nothing of the others. */
   #takeFailed(): Piece | undefined {
-    return this.#jobs.takeFailed(this.#parts.random(), (seq) => this.#failures.isKnownBad(seq));
+    const random = this.#parts.random();
+    const isLeftOut = (seq: number) => this.#failures.isKnownBad(seq) || this.#probed.has(seq);
+    let piece = this.#jobs.takeFailed(random, isLeftOut);
+    if (piece === undefined && this.#probed.size > 0) {
+      this.#probed.clear();
+      piece = this.#jobs.takeFailed(random, isLeftOut);
+    }
+    if (piece !== undefined) this.#probed.add(piece.span.seq);
+    return piece;
   }
 
   /** Drawn from all there are, since those at the front may all be bad. */

@@ -237,13 +237,18 @@ export class Jobs {
     return count;
   }
 
-  /** CONDEMNED, READY or DELAYED -> taken, to be leased: a job that failed, but none of `isBad`. `random` is in [0, 1). */
-  takeFailed(random: number, isBad: (seq: number) => boolean): Piece | undefined {
+  /**
+   * CONDEMNED, READY or DELAYED -> taken, to be leased: a job that failed, but none of `isLeftOut`. Half of them are condemned
+   * ones, as long as there are such: they are at stake, but likelier bad than the others. `random` is in [0, 1).
+   */
+  takeFailed(random: number, isLeftOut: (seq: number) => boolean): Piece | undefined {
     const seqsOf = (line: Iterable<Piece>) =>
-      Array.from(line, ({ span }) => span.seq).filter((seq) => !isBad(seq));
+      Array.from(line, ({ span }) => span.seq).filter((seq) => !isLeftOut(seq));
     const condemned = seqsOf(this.condemned);
-    const open = condemned.length > 0 ? condemned : [this.returned.due, this.retries].flatMap(seqsOf);
-    const chosen = open[Math.floor(random * open.length)];
+    const others = [this.returned.due, this.retries].flatMap(seqsOf);
+    const isBoth = condemned.length > 0 && others.length > 0;
+    const open = isBoth ? (random < 0.5 ? condemned : others) : [...condemned, ...others];
+    const chosen = open[Math.floor((isBoth ? 2 * random % 1 : random) * open.length)];
     if (chosen === undefined) return undefined;
     const isMeant = ({ span }: Piece) => span.seq === chosen;
     return this.condemned.take(({ piece }) => isMeant(piece))[0]?.piece ??

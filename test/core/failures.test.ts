@@ -94,6 +94,18 @@ const rows: readonly Row[] = [
     secondsMax: 4,
   },
   {
+    name: "the same, with one before the last ones that cannot be sent",
+    plan: () => ({
+      jobs: 1_000,
+      rowBefore: 950,
+      slots: [8],
+      attempt: (_, __, job) => ({ ms, ok: job % 5 >= 2 }),
+      settings: quick,
+    }),
+    isBad: (job) => job % 5 < 2,
+    secondsMax: 4.5,
+  },
+  {
     name: "90 % bad rows: nobody is quarantined, all bad ones die",
     plan: () => ({
       jobs: 1_000,
@@ -397,7 +409,23 @@ const rows: readonly Row[] = [
     secondsMax: 20 / 0.85,
     callsMax: 1.2,
   },
-  { name: "one that admits 5 a second", plan: limited(5, 200, [40]), secondsMax: 40 / 0.6, callsMax: 3 },
+  {
+    name: "one that admits 5 a second",
+    plan: limited(5, 200, [40]),
+    secondsMax: 40 / 0.6,
+    callsMax: 3,
+    check: (t, { turns, seconds }) => t.ok(turns < 30 * seconds, `${turns} turns: none without a reason`),
+  },
+  {
+    name:
+      "one that admits 50, and three bad rows, which are condemned first: alone they say nothing of the others",
+    plan: () => ({
+      ...limited(50, 500, [4, 4], (job) => job < 3)(),
+      settings: { jobsMax: 100, backoffMs: 50 },
+    }),
+    isBad: (job) => job < 3,
+    secondsMax: 25,
+  },
   { name: "one that admits ten calls at once", plan: crowded, secondsMax: 10 / 0.6, callsMax: 1.2 },
   {
     name: "one that admits 100, and 30 % bad rows",

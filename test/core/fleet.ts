@@ -10,6 +10,8 @@ export type Attempt = Readonly<{ ms: number; ok: boolean; crashes?: boolean; mes
 /** A fleet with made-up times. `attempt` is asked as an attempt begins. */
 export type FleetPlan = Readonly<{
   jobs: number;
+  /** Before this one comes a row that cannot be sent. @default none */
+  rowBefore?: number;
   /** Attempts at once, of each slave. */
   slots: readonly number[];
   /** Jobs that each slave holds besides. @default as many as its slots */
@@ -37,6 +39,8 @@ export type FleetResult = Readonly<{
   /** When jobs were done, in seconds, ascending. */
   doneAt: readonly number[];
   reason: string;
+  /** How often the master had a look at what there is to do. */
+  turns: number;
 }>;
 
 type Lease = Extract<Effect, { kind: "lease" }>;
@@ -44,6 +48,7 @@ type Job = { lease: Lease; seq: number; id: number };
 type Slave = { session: number; slots: number; running: number; queue: Job[]; answers: number };
 type Event = { atMs: number; number: number; run: () => void };
 
+const row = { cursor: new Uint8Array([0]), path: "job", reason: "odd", dataFault: "odd" };
 /** A way of a message. */
 const latencyMs = 0.2;
 
@@ -68,6 +73,7 @@ class Fleet {
   readonly #warnings: string[] = [];
   #outcome: Outcome | null = null;
   #turnAtMs = -1;
+  #turns = 0;
 
   constructor(plan: FleetPlan) {
     this.#plan = plan;
@@ -106,6 +112,7 @@ class Fleet {
       warnings: this.#warnings,
       doneAt: this.#doneAt,
       reason,
+      turns: this.#turns,
     };
   }
 
@@ -147,6 +154,7 @@ class Fleet {
 
   #turn(): void {
     this.#turnAtMs = -1;
+    this.#turns++;
     for (;;) {
       this.#wakeMs = Math.max(this.#run.tick(this.#nowMs), this.#nowMs + 0.01);
       this.#pull();
@@ -157,9 +165,12 @@ class Fleet {
   }
 
   #pull(): void {
-    const left = this.#plan.jobs - this.#yielded;
-    const count = Math.min(left, this.#run.demand().jobs);
+    const { jobs, rowBefore = jobs } = this.#plan;
+    const left = jobs - this.#yielded;
+    const untilRow = this.#yielded < rowBefore ? rowBefore - this.#yielded : left;
+    const count = Math.min(untilRow, this.#run.demand().jobs);
     if (count > 0) {
+      if (this.#yielded === rowBefore) this.#run.apply({ kind: "unsendable", row }, this.#nowMs);
       const block = blockOf(this.#yielded, count);
       this.#yielded += count;
       this.#run.apply({ kind: "yielded", block, moreAtHand: left > count }, this.#nowMs);
@@ -173,7 +184,7 @@ class Fleet {
         return this.#at(this.#nowMs + latencyMs, () => this.#receive(effect));
       case "bury": {
         const seqs = effect.letters.flatMap(({ seq }) => [seq, seq + 1]);
-        this.#dead.push(...effect.letters.map(({ job }) => numberOf(job!)));
+        this.#dead.push(...effect.letters.flatMap(({ job }) => job === null ? [] : [numberOf(job)]));
         return this.#at(this.#nowMs + 5, () => {
           for (let i = 0; i < seqs.length; i += 2) {
             this.#apply({ kind: "buried", seqs: [seqs[i]!, seqs[i + 1]!] });
