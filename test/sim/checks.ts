@@ -10,6 +10,9 @@ import type {
 } from "../../src/core/types.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { silentHeartbeatsMax } from "../../src/base/limits.ts";
+import { failureWindow } from "../../src/base/run_limits.ts";
+import type { Ranges } from "../../src/base/ranges.ts";
+import { countOf } from "../../src/base/range_set.ts";
 import { idOfCursor, idOfJob } from "./wire.ts";
 
 /** An invariant does not hold. */
@@ -29,6 +32,14 @@ type Record = { begun: number; threw: number; deaths: number; isHandled: boolean
 export class Checks {
   /** Whether the job of this number cannot be sent. */
   readonly #isRow: (id: number) => boolean;
+  /** Whether its handler never fails by itself. */
+  readonly #isGood: (id: number) => boolean;
+  /** Most good jobs that may become dead letters for what the world did. */
+  readonly #burnedMax: number;
+  #burned = 0;
+  /** Of the master that lives now: jobs that succeeded, or failed for the first time. They fill its window of attempts. */
+  #told = 0;
+  readonly #failed = new Set<number>();
   /** All of these, below the second. */
   readonly #rows: number[] = [];
   #rowsTo = 0;
@@ -38,13 +49,20 @@ export class Checks {
   /** Which session each leased job is at, as the master's effects say. */
   readonly #leasedTo = new Map<number, Right>();
   #durable: RunState | null = null;
+  readonly #turns = { atMs: 0, count: 0 };
   /** Every job that was ever leased, in the life of any master. */
   readonly #everLeased = new Set<number>();
   /** How many second runs the faults so far may have caused. */
   #repeatsAllowed = 0;
 
-  constructor(isRow: (id: number) => boolean) {
+  constructor(
+    { isRow, isGood, burnedMax }: Readonly<
+      { isRow: (id: number) => boolean; isGood: (id: number) => boolean; burnedMax: number }
+    >,
+  ) {
     this.#isRow = isRow;
+    this.#isGood = isGood;
+    this.#burnedMax = burnedMax;
   }
 
   record(id: number): Record {
@@ -88,6 +106,15 @@ export class Checks {
     if (right?.session === session && right.lease === leaseKey(name)) this.#leasedTo.delete(seq);
   }
 
+  /** The master hears how attempts ended. */
+  told(succeeded: readonly Ranges[], failed: Iterable<number>): void {
+    for (const ranges of succeeded) this.#told += countOf(ranges);
+    for (const seq of failed) {
+      if (!this.#failed.has(seq)) this.#told++;
+      this.#failed.add(seq);
+    }
+  }
+
   isLeasedTo(session: SessionId, name: LeaseName): boolean {
     for (const right of this.#leasedTo.values()) {
       if (right.session === session && right.lease === leaseKey(name)) return true;
@@ -106,6 +133,14 @@ export class Checks {
     return rights.length;
   }
 
+  /** I12: at one instant a master does what there is to do, and does not turn. */
+  turned(nowMs: number): void {
+    const turns = this.#turns;
+    turns.count = turns.atMs === nowMs ? turns.count + 1 : 0;
+    turns.atMs = nowMs;
+    check(turns.count < 1_000, "I12", () => `the master turns for ever at ${nowMs} ms`);
+  }
+
   /** C8: nobody is given up whose bytes were waiting in the master's socket. */
   silent(session: SessionId, forMs: number): void {
     const limitMs = silentHeartbeatsMax * heartbeatMs;
@@ -118,6 +153,8 @@ export class Checks {
     const before = this.#durable ?? { handedOut: 0, done: 0, skipped: 0, dead: 0 };
     this.allowRepeats(this.#leasedTo.size + handedOut - before.handedOut + settled - settledOf(before));
     this.#leasedTo.clear();
+    this.#told = 0;
+    this.#failed.clear();
   }
 
   /** I8 */
@@ -178,6 +215,18 @@ export class Checks {
     );
     const crashes = history.crashes + history.crashesInCompany;
     check(crashes <= deaths, "I11", () => `job ${id} is charged ${crashes} crashes of ${deaths}`);
+  }
+
+  /**
+   * I14: the master has found a job to be bad. Whatever the world does, no good one is among them: once a whole window of
+   * attempts can tell, before which each job fails as often as it may.
+   */
+  condemned({ seq, job, history }: DeadLetter): void {
+    if (job === null || !this.#isGood(seq) || history.crashes > 0 || this.#told < failureWindow) return;
+    this.#burned++;
+    check(this.#burned <= this.#burnedMax, "I14", () => {
+      return `job ${seq} is good, but dies of the world's ${history.failures} failures, the ${this.#burned}th one`;
+    });
   }
 
   /** A dead letter became durable. */

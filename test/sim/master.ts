@@ -64,7 +64,7 @@ export class SimMaster {
       reclaimMs: reclaims ? 3 * heartbeatMs : 0,
       timeoutMs: 0,
       maxOutageMs: 120_000,
-      maxOutageAtEndMs: 20_000,
+      maxOutageAtEndMs: 40_000,
       random: () => this.#world.random.fraction(),
       digest,
     };
@@ -147,6 +147,7 @@ export class SimMaster {
   }
 
   #tick(): void {
+    this.#checks.turned(this.#world.nowMs);
     if (this.#world.nowMs >= this.#wakeMs) this.#turn();
   }
 
@@ -219,6 +220,7 @@ export class SimMaster {
     this.heard.push({ session: id, number, answer });
     this.#world.trace.note("answer", id, lease.number, ...done);
     const failures = rangesOf(failed.map(({ seq }) => seq));
+    this.#checks.told([done, skipped], failed.map(({ seq }) => seq));
     for (const ranges of [done, skipped, released, failures, crash?.suspects ?? []]) {
       for (let i = 0; i < ranges.length; i += 2) {
         for (let seq = ranges[i]!; seq < ranges[i + 1]!; seq++) this.#checks.unleased(id, lease, seq);
@@ -308,6 +310,7 @@ export class SimMaster {
 
   #bury({ letters }: Extract<Effect, { kind: "bury" }>): void {
     this.#burying++;
+    for (const letter of letters) this.#checks.condemned(letter);
     this.#disk.bury(this.process, letters, () => {
       this.#burying--;
       this.apply({ kind: "buried", seqs: rangesOf(letters.map(({ seq }) => seq)) });

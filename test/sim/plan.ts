@@ -25,7 +25,8 @@ export function planOf(seed: number) {
   const often = (most: number) => (isQuiet || random.perMille(400) ? 0 : random.int(1, most));
   // Of a generator of its own: what older seeds play stays the same.
   const rows = new Random(seed ^ 0xbad);
-  return {
+  const world = isQuiet ? well : worldOf(new Random(seed ^ 0xace));
+  const plan = {
     isQuiet,
     jobs: hasOutage || random.perMille(120) ? random.int(120, 300) : random.int(0, 90),
     /** Whether the source reads `last` as inclusive. */
@@ -79,12 +80,57 @@ export function planOf(seed: number) {
     /** For so long of each ten seconds all handlers throw. */
     outageMs: hasOutage ? random.int(500, 8_000) : 0,
   };
+  return { ...plan, ...world };
 }
+
+/** Whose fault failures are, beside outages: nearly always nobody's. */
+const well = {
+  /** Until the faults end, all handlers of this slave throw; 0 for none. */
+  sickSlave: 0,
+  /** Until the faults end, a service admits so many calls a second, whoever makes them; 0 for any number. */
+  admitsPerSecond: 0,
+  /** All of these, below the second, are bad. */
+  hole: [0, 0] as readonly [number, number],
+};
+
+/** What only a whole window of attempts can tell needs more jobs than that, and as many at once. */
+function worldOf(random: Random) {
+  if (!random.perMille(200)) return well;
+  const world = { ...well, jobs: random.int(200, 400), jobsMax: 100, bytesMax: 1_000_000 };
+  const from = random.int(0, 150);
+  return random.pick([
+    { ...world, sickSlave: random.int(1, 3) },
+    {
+      ...world,
+      admitsPerSecond: random.pick([20, 50]),
+      // all at once are far too many for it, and one at a time is not
+      slaves: random.int(2, 4),
+      workers: 3,
+      concurrency: 3,
+      jobMs: 20,
+      latencyMs: 20,
+      // what is tried again at once is spent before a hundred attempts can have ended
+      backoffMs: 1_000,
+    },
+    { ...world, hole: [from, from + random.int(5, 90)] as const },
+  ]);
+}
+
+/** Most good jobs that may die of what the world does. */
+export function burnedMaxOf({ jobsMax, bytesMax, admitsPerSecond }: Plan): number {
+  // there is never a window of attempts
+  if (jobsMax < 40 || bytesMax < 100_000) return Infinity;
+  // where less than a quarter fails there is no test, and chance may have the same job thrice
+  return admitsPerSecond > 0 ? 4 : 0;
+}
+
+/** Jobs whose handlers always succeed, unless the world is against it. */
+export const neverFails: ReadonlySet<Behaviour> = new Set(["good", "slow", "skips"]);
 
 export function behaviourOf(plan: Plan, seed: number, id: number): Behaviour {
   const random = new Random(Math.imul(seed, 31) + id);
   for (const [behaviour, rate] of Object.entries(plan.behaviours)) {
     if (random.perMille(rate)) return behaviour as Behaviour;
   }
-  return "good";
+  return id >= plan.hole[0] && id < plan.hole[1] ? "bad" : "good";
 }

@@ -4,7 +4,7 @@ import { Disk } from "./disk.ts";
 import { injectFault } from "./faults.ts";
 import { type End, Link } from "./link.ts";
 import { SimMaster } from "./master.ts";
-import { type Behaviour, behaviourOf, type Plan, planOf } from "./plan.ts";
+import { type Behaviour, behaviourOf, burnedMaxOf, neverFails, type Plan, planOf } from "./plan.ts";
 import { SimSlave, type SlaveLink, type Surroundings } from "./slave.ts";
 import type { ToMaster, ToSlave } from "./wire.ts";
 import { World } from "./world.ts";
@@ -22,6 +22,8 @@ export class Simulation implements Surroundings {
   master: SimMaster | null = null;
   slaves: SimSlave[] = [];
   links: SlaveLink[] = [];
+  /** Of the service: how many calls it would admit at once, as of then. */
+  readonly #calls = { left: 0, atMs: 0 };
   #masters = 0;
   #slavesMade = 0;
   #events = 0;
@@ -31,7 +33,11 @@ export class Simulation implements Surroundings {
     this.seed = seed;
     this.plan = planOf(seed);
     this.world = new World(seed, keepsLines);
-    this.checks = new Checks((id) => this.plan.hasCursors && this.behaviourOf(id) === "unsendable");
+    this.checks = new Checks({
+      isRow: (id) => this.plan.hasCursors && this.behaviourOf(id) === "unsendable",
+      isGood: (id) => neverFails.has(this.behaviourOf(id)),
+      burnedMax: burnedMaxOf(this.plan),
+    });
     this.disk = new Disk(this.plan, this.checks);
   }
 
@@ -47,9 +53,23 @@ export class Simulation implements Surroundings {
     return { hash: this.world.trace.hash, events: this.#events };
   }
 
-  get isOutage(): boolean {
-    const { faultsEndMs, outageMs } = this.plan;
-    return this.world.nowMs < faultsEndMs && this.world.nowMs % 10_000 < outageMs;
+  refuses(slave: number): boolean {
+    const { nowMs } = this.world;
+    const { faultsEndMs, outageMs, sickSlave } = this.plan;
+    if (nowMs >= faultsEndMs) return false;
+    return nowMs % 10_000 < outageMs || slave === sickSlave || !this.#admits(nowMs);
+  }
+
+  /** Takes one of the calls that the service admits. */
+  #admits(nowMs: number): boolean {
+    const { admitsPerSecond } = this.plan;
+    if (admitsPerSecond === 0) return true;
+    const calls = this.#calls;
+    calls.left = Math.min(admitsPerSecond, calls.left + (nowMs - calls.atMs) / 1_000 * admitsPerSecond);
+    calls.atMs = nowMs;
+    if (calls.left < 1) return false;
+    calls.left--;
+    return true;
   }
 
   behaviourOf(id: number): Behaviour {

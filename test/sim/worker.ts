@@ -103,7 +103,7 @@ export class SimWorker {
     this.#running.delete(job);
     around.world.trace.note("end", this.#slave.number, job.seq);
     if (job.isAborted) this.#answer(job, { released: [job.seq, job.seq + 1] });
-    else if (around.isOutage || around.fails(job.id)) {
+    else if (around.refuses(this.#slave.number) || around.fails(job.id)) {
       this.#fail(job, behaviour === "fatal" ? "fatal" : "threw");
     } else this.#handled(job, behaviour === "skips" ? "skipped" : "done");
     this.#beginNext();
