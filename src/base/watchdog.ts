@@ -26,6 +26,8 @@ const loopSlots = {
   doing: 1,
   /** How long a stop may take, in milliseconds. */
   graceMs: 2,
+  /** Number of the signal that was heard and asks for a stop; 0 until one does. */
+  asked: 3,
 } as const;
 
 const doings = ["its top level", "getJobs, cursor, onFinish, or a timer of its own"] as const;
@@ -87,9 +89,10 @@ export function startWatchdog(options: WatchdogOptions): void {
  * thread has the system forget each listener once its signal came (SA_RESETHAND, by Bun's FFI, on Linux): a second signal
  * then ends the process at once, and the thread sees that a first one came, and sends the second when the grace is over.
  * What was saved stands. Once the loop turns again, all is as before; who handles a signal listens anew (`renewListener`).
+ * Of a signal that was heard before the loop stood still, the thread is told: it ends the process in every runtime.
  */
 export class LoopWatch {
-  readonly #watch = new Float64Array(new SharedArrayBuffer(8 * 3));
+  readonly #watch = new Float64Array(new SharedArrayBuffer(8 * Object.keys(loopSlots).length));
 
   readonly #options: Readonly<{ isJson: boolean; isTerminal: boolean }>;
 
@@ -106,6 +109,11 @@ export class LoopWatch {
     this.#watch[loopSlots.doing] = 1;
     this.#watch[loopSlots.graceMs] = graceMs;
     if (process.versions.deno !== undefined) this.#start();
+  }
+
+  /** This signal was heard, and stops the run: should the loop stand still from now on, it is for the grace at most. */
+  stopping(signal: number): void {
+    this.#watch[loopSlots.asked] = signal;
   }
 
   #start(): void {
@@ -154,10 +162,10 @@ function checkParent() {
   try { process.kill(-process.pid, "SIGKILL"); } catch {}
   process.kill(process.pid, "SIGKILL");
 }
-const tickMs = 500, stillMs = 1000, tellMs = 10000;
+const tickMs = 500, stillMs = 1000, tellMs = 10000, leastMs = 5000;
 const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 const resetHand = 0x80000000, flagsAt = 136;
-let turns = -1, still = 0, isTold = false, isForgetful = false, libc, asked;
+let turns = -1, still = 0, isTold = false, isForgetful = false, isEnding = false, libc, asked;
 function watchLoop({ watch }) {
   const now = watch[loopSlots.turns];
   if (now !== turns) {
@@ -176,7 +184,20 @@ function watchLoop({ watch }) {
       ") does not give control back. Nothing is handed out or saved meanwhile; what was saved stands. " +
       (isForgetful ? "A signal ends the wait" : "SIGKILL ends it"));
   }
-  if (isForgetful) obey(watch[loopSlots.graceMs]);
+  const graceMs = watch[loopSlots.graceMs], heard = watch[loopSlots.asked];
+  // Our own last steps may take a moment, however short the grace.
+  if (heard !== 0 && still >= Math.max(graceMs, leastMs)) return end(nameOf(heard));
+  if (isForgetful) obey(graceMs);
+}
+function nameOf(number) {
+  return Object.keys(signals).find((name) => signals[name] === number);
+}
+function end(name) {
+  const why = "the plugin did not give control back within the grace: the process ends. What was saved stands";
+  if (!isEnding) say(name + " came, and " + why);
+  isEnding = true;
+  // It may take two: by the first one the system forgets the listener.
+  process.kill(process.pid, isForgetful ? name : "SIGKILL");
 }
 // A signal whose listener is forgotten came, and nobody has handled it.
 function obey(graceMs) {
@@ -184,9 +205,7 @@ function obey(graceMs) {
   const came = Object.keys(signals).find((name) => listened.has(name) && !(caught >> BigInt(signals[name] - 1) & 1n));
   if (came === undefined) return;
   asked = asked ?? { sinceMs: still };
-  if (still - asked.sinceMs < graceMs) return;
-  say(came + " came, and the plugin did not give control back within the grace: the process ends. What was saved stands");
-  process.kill(process.pid, came);
+  if (still - asked.sinceMs >= graceMs) end(came);
 }
 const listened = new Set();
 function setForgetful(isOn) {

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { monotonicMs, wallMs } from "../base/clock.ts";
 import { TaskmasterError } from "../base/errors.ts";
 import { dateFault, readCertificate } from "../link/certificate.ts";
@@ -72,6 +73,7 @@ export class MasterProgram {
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
   readonly #waits: Waits;
+  readonly #loop: LoopWatch;
   /** This machine's slave is there, or needed no more. */
   #slaveIsThere = () => {};
   #signal: StopSignal | undefined;
@@ -89,6 +91,7 @@ export class MasterProgram {
     this.#invocation = parts.invocation;
     this.#events = parts.events;
     this.#waits = parts.waits;
+    this.#loop = parts.loop;
     this.#greet = greet;
     this.#progress = this.#startProgress();
     parts.invocation.faults.handleBy((error) => this.#astray(error));
@@ -202,6 +205,7 @@ export class MasterProgram {
 
   #stop(signal: StopSignal, count: number): void {
     this.#signal ??= signal;
+    this.#loop.stopping(constants.signals[signal]);
     if (count === 1) this.terminal.say(this.#stopLine());
     else this.#companion?.hurried();
     this.master.stop();
@@ -264,6 +268,7 @@ type Prepared = Readonly<{
   plugin: LoadedPlugin;
   settings: Settings;
   waits: Waits;
+  loop: LoopWatch;
 }>;
 
 /**
@@ -350,6 +355,7 @@ async function prepare(
     plugin,
     settings,
     waits,
+    loop,
   };
 }
 

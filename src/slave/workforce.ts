@@ -206,7 +206,7 @@ export class Workforce {
     this.#crew?.want(0);
     for (const seat of this.seats) {
       if (seat.held === 0) continue;
-      seat.verdict = { timedOut: [], suspects: [], reason: "stopped" };
+      seat.verdict = { timedOut: [], suspects: [], reason: stoppedReason };
       seat.process.kill();
     }
   }
@@ -431,6 +431,10 @@ export class Workforce {
 
   #tell(seat: Seat, reason: string): void {
     this.counts.crashes++;
+    if (reason === stoppedReason) {
+      const what = "A worker is ended by force, for the grace is over: what ran in it runs again";
+      return this.#hooks.log("warn", what, { pid: seat.process.pid });
+    }
     const what = seat.state === "ready"
       ? "A worker is replaced"
       : "A worker did not come up and is started again";
@@ -449,4 +453,5 @@ export class Workforce {
   }
 }
 
+const stoppedReason = "stopped";
 const allJobs: Ranges = [0, Number.MAX_SAFE_INTEGER];

@@ -187,6 +187,29 @@ row("A28: an onFinish that loops is named, and one SIGTERM ends it within the gr
   t.match(await stage.state("plugin"), { done: 3 }, "the run is saved");
 }, canForget);
 
+for (const name of ["binary", "node", "deno"] as const) {
+  row(
+    `A28: an iterator that loops in return(), in ${name}: the stop that called it is bounded`,
+    async (t, stage) => {
+      const path = stage.write(
+        "plugin.ts",
+        `export const getJobs = () => ({ [Symbol.asyncIterator]: () => ({
+  next: () => new Promise(() => {}),
+  return() { for (;;); },
+}) });
+export function handleJob() {}`,
+      );
+      const words = ["run", path, "--host", "127.0.0.1:0", "--procs", "1", "--grace", `${graceMs}ms`];
+      const run = stage.start(runtimes[name], words);
+      await run.printed(/joined/);
+      const { code, ms } = await stopped(run);
+      t.equal(code, name === "binary" ? "SIGTERM" : "SIGKILL", run.stderr);
+      t.ok(ms < graceMs + slackMs, `${ms}`);
+      t.match(run.stderr, /SIGTERM came, and the plugin did not give control back within the grace/);
+    },
+  );
+}
+
 row("A28: a getJobs that loops: the second SIGINT ends it at once, whatever the grace", async (t, stage) => {
   const run = start(
     stage,
