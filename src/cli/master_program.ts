@@ -54,8 +54,8 @@ const endings = {
 
 /** What lives and ends with a master. */
 export type Companion = Readonly<{
-  /** The master ended; `isComplete` if it dismissed its slaves. Awaited. */
-  ended: (isComplete: boolean) => Promise<void>;
+  /** The master ended; `isDismissed` if it said so to its slaves, which then leave. Awaited. */
+  ended: (isDismissed: boolean) => Promise<void>;
   /** Nothing is to be waited for any more. */
   hurried: () => void;
 }>;
@@ -76,6 +76,7 @@ export class MasterProgram {
   readonly #loop: LoopWatch;
   /** This machine's slave is there, or needed no more. */
   #slaveIsThere = () => {};
+  #hasJoined = false;
   #signal: StopSignal | undefined;
   #result: MasterResult | undefined;
   #failure: number | undefined;
@@ -116,11 +117,13 @@ export class MasterProgram {
   /** This machine's slave was started, and should join soon. */
   awaitSlave(): void {
     this.#slaveIsThere();
+    this.#hasJoined = false;
     const hint = "Its own lines say why; --log-level debug says more";
     this.#slaveIsThere = this.#waits.begin("this machine's slave has not joined", hint);
   }
 
   joined(): void {
+    this.#hasJoined = true;
     this.#slaveIsThere();
   }
 
@@ -170,7 +173,9 @@ export class MasterProgram {
     this.#result = result;
     this.#slaveIsThere();
     this.#progress.stop();
-    await companion?.ended(result.outcome.kind === "complete" && result.error === undefined);
+    const isComplete = result.outcome.kind === "complete" && result.error === undefined;
+    // Who was still to join heard nothing of the end.
+    await companion?.ended(isComplete && this.#hasJoined);
     const exitCode = this.#failure ?? exitCodeOf(result, this.#signal);
     this.#over(exitCode);
     this.terminal.close();

@@ -418,6 +418,20 @@ row(
   },
 );
 
+row("J4: a run of nothing else ends although its slave has not joined yet", async (t, stage) => {
+  const plugin = stage.write(
+    "row.mjs",
+    "export const getJobs = () => [{ id: 1, name: 'x\\ud800' }];\nexport const cursor = ({ id }) => id;\n" +
+      "await new Promise((resolve) => setTimeout(resolve, process.argv.includes('run') ? 0 : 1_000));\n" +
+      "export function handleJob() {}\n",
+  );
+  const startedMs = Date.now();
+  const run = stage.start(runtimes.binary, ["run", plugin, "--host", "127.0.0.1:0", "--procs", "1"]);
+  t.equal(await run.ended, 3, run.stderr);
+  t.ok(Date.now() - startedMs < 8_000, "nobody that was dismissed is waited for: nobody was");
+  t.match(run.stderr, /1 dead \+ 0 stranded/);
+});
+
 row(
   "J4: rows with a fault of their data are set aside one by one; the master killed at them loses none",
   async (t, stage) => {
