@@ -67,7 +67,14 @@ function attemptLine(
     : retryInMs === null
     ? isCharged ? "has no attempts left" : "is tried again later"
     : `is tried again in ${formatDuration(retryInMs)}`;
-  return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}, and ${next}`;
+  return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}${placeOf(attempt)}, and ${next}`;
+}
+
+/** Where a fault of the code lies, whose message does not tell: ` (plugin.ts:12:7)`. */
+function placeOf({ message, stack }: FailedAttempt["attempt"]): string {
+  if (!/^(?:Type|Reference|Range|Syntax)Error\b/.test(message)) return "";
+  const [, place] = /\n\s*at (?!.*\b(?:node|bun|ext):).*?([^/\\(\s]+:\d+:\d+)\)?(?:\n|$)/.exec(stack) ?? [];
+  return place === undefined ? "" : ` (${printable(place, 100)})`;
 }
 
 function faultOf({ path, reason }: Unsendable): string {
@@ -86,7 +93,9 @@ function howOf({ failures, crashes, attempts }: DeadLetter["history"]): string {
     : counts.length === 0
     ? ""
     : ` after ${counts.join(" and ")}`;
-  const at = last === undefined || last.slave === "" ? "" : `, the last at ${printable(last.slave, 60)}`;
+  const at = last === undefined || last.slave === ""
+    ? ""
+    : `, the last at ${printable(last.slave, 60)}${placeOf(last)}`;
   return `${after}${last?.how === "fatal" ? at.replace("the last at", "at") : at}`;
 }
 

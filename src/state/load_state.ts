@@ -66,7 +66,7 @@ function costOf({ state, savedAtMs }: ReadState, lost: DamagedState | null): str
     isoTime(savedAtMs)
   }, ${until}, and knows of ${handedOut} jobs handed out, ${settled} of them ` +
     `settled${more}. What was done since then is done once more, and how much that is is not known: "Repeated" says ` +
-    `"at least" from now on`;
+    `so from now on`;
 }
 
 type DamagedState = Readonly<{

@@ -47,6 +47,17 @@ const letters: readonly (readonly [Partial<History>, string])[] = [
     { failures: 1, attempts: [{ ...attempt, how: "fatal", message: "gone" }] },
     "Job 7 is a dead letter, by ctx.fatal, at web3: gone",
   ],
+  [
+    {
+      attempts: [{
+        ...attempt,
+        message: "TypeError: x is no function",
+        stack: "TypeError: x is no function\n    at JSON.parse (<anonymous>)\n    at f (node:fs:1:2)\n" +
+          "    at work (/jobs/my plugin.ts:12:7)\n    at /jobs/b.ts:1:1",
+      }],
+    },
+    "Job 7 is a dead letter after 3 failures, the last at web3 (plugin.ts:12:7): TypeError: x is no function",
+  ],
   [{ failures: 0, attempts: [] }, "Job 7 is a dead letter"],
   [
     { attempts: [{ ...attempt, slave: "\u001b[2J", message: "\u001b[2J" }] },
