@@ -14,3 +14,5 @@ export const workerVariables = {
 
 /** What a worker exits with whose connection to the supervisor is gone: only a handler, or a frame refused, ends it. */
 export const cutOffExitCode = 71;
+/** What it exits with when something threw outside of any job. It says what, if it still can. */
+export const brokenExitCode = 70;

@@ -1,5 +1,6 @@
 import { intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
+import { brokenExitCode } from "../base/worker_variables.ts";
 import type { StartNote } from "../base/start_note.ts";
 
 /** Jobs that may have been running when the worker that left this note died. */
@@ -64,5 +65,10 @@ export class UnexplainedDeaths {
 
 /** How a process died, in words. */
 export function deathReason(code: number | null, signal: string | null): string {
-  return signal === null ? `handler exited (${code})` : `killed by ${signal}`;
+  if (signal !== null) return `killed by ${signal}`;
+  // A worker that fails says why: unless that failed too.
+  const more = code === brokenExitCode
+    ? ", or changed built-in objects, such as Array.prototype, so that the worker itself failed"
+    : "";
+  return `handler exited (${code})${more}`;
 }

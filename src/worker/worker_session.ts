@@ -4,7 +4,7 @@ import { askWhenEmpty, type EarlyEnd, endProcess, keepListener, writeNow } from 
 import { PluginError } from "../base/errors.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
-import { cutOffExitCode } from "../base/worker_variables.ts";
+import { brokenExitCode, cutOffExitCode } from "../base/worker_variables.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
 import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { Handler } from "../plugin/invoke.ts";
@@ -16,8 +16,6 @@ import { type Notes, Runner } from "./runner.ts";
 import type { RunningJob } from "./running_jobs.ts";
 import { noNotes, StartNotes } from "./start_notes.ts";
 
-/** What a worker exits with when something threw outside of any job. */
-const brokenExitCode = 70;
 /** An error of nobody known: who runs as long as this behind it may be stuck for it. */
 const doubtMs = 2_000;
 /** Late errors that are logged, of one worker; all are counted. */
