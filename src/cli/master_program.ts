@@ -7,10 +7,10 @@ import { changeLastWord, type EarlyEnd, holdStandardFiles } from "../base/exit_g
 import { LoopWatch } from "../base/watchdog.ts";
 import { Waits } from "../base/waits.ts";
 import { formatDuration } from "../base/duration.ts";
-import type { Master, MasterResult, MasterStatus } from "../master/types.ts";
+import type { FinishFault, Master, MasterResult, MasterStatus } from "../master/types.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/reachable.ts";
-import { describeThrown } from "../plugin/describe_error.ts";
+import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
 import { FatalCall } from "../plugin/source_fault.ts";
 import { EventWriter } from "../terminal/events.ts";
@@ -73,6 +73,9 @@ export class MasterProgram {
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
   readonly #waits: Waits;
+  readonly #hasOnFinish: boolean;
+  /** What it left behind threw. */
+  #finishFault: FinishFault | null = null;
   readonly #loop: LoopWatch;
   /** This machine's slave is there, or needed no more. */
   #slaveIsThere = () => {};
@@ -92,6 +95,7 @@ export class MasterProgram {
     this.#invocation = parts.invocation;
     this.#events = parts.events;
     this.#waits = parts.waits;
+    this.#hasOnFinish = parts.plugin.plugin.onFinish !== undefined;
     this.#loop = parts.loop;
     this.#greet = greet;
     this.#progress = this.#startProgress();
@@ -141,10 +145,15 @@ export class MasterProgram {
     // The source fails for it already.
     if (error instanceof FatalCall) return;
     const isFirst = this.#failure === undefined;
-    this.terminal.log(
-      isFirst ? "error" : "debug",
-      describeThrown("Stopping, since nobody caught what was thrown", error),
-    );
+    const isOver = this.master.standing().outcome !== null;
+    const what = isOver
+      ? "Nobody caught what was thrown after the end of the run"
+      : "Stopping, since nobody caught what was thrown";
+    this.terminal.log(isFirst ? "error" : "debug", describeThrown(what, error));
+    // What else of the plugin runs then?
+    if (isOver && this.#hasOnFinish) {
+      this.#finishFault = { kind: "threw", message: describeError(error).message };
+    }
     this.fail(1, "nobody caught what was thrown, as said above");
   }
 
@@ -169,7 +178,8 @@ export class MasterProgram {
   /** Waits for the end, says how it was, and resolves with the exit code. */
   async finish(companion?: Companion): Promise<number> {
     this.#companion = companion;
-    const result = await this.master.finished;
+    const ended = await this.master.finished;
+    const result = { ...ended, finishFault: ended.finishFault ?? this.#finishFault };
     this.#result = result;
     this.#slaveIsThere();
     this.#progress.stop();

@@ -108,6 +108,7 @@ for (
     throws: "onFinish() { throw new TypeError('no mail'); }",
     rejects: "async onFinish() { await 1; throw new TypeError('no mail'); }",
     "rejects with nothing": "onFinish() { return Promise.reject(); }",
+    "rejects unheard": "onFinish() { (async () => { throw new TypeError('no mail'); })(); }",
   })
 ) {
   row(`A29: an onFinish that ${what}: exit code 1, and the next start calls it again`, async (t, stage) => {
