@@ -34,6 +34,8 @@ export class Session {
   readonly #wire: Wire;
   readonly #tell: (event: RunEvent) => void;
   #at: "welcomed" | "ready" | "leaving" | "closed" = "welcomed";
+  /** It broke a rule, and was closed for that. */
+  hasOffended = false;
   /** What the slave waits for, in its words; empty if for nothing. */
   notice = "";
   /** What the slave said last, and what the core was told of it. */
@@ -89,6 +91,8 @@ export class Session {
       case "again":
         return this.#tell({ kind: "again", session: this.id, count: message.count });
       case "late":
+        if (message.count < message.errors.length) this.#offend("counted fewer late errors than it named");
+        return;
       case "bye":
       case "beat":
         return;
@@ -141,6 +145,7 @@ export class Session {
 
   /** The slave broke a rule: `what` it did, as our log and its own are to say it. */
   #offend(what: string): void {
+    this.hasOffended = true;
     void this.#wire.close(`it ${what}`, `this slave ${what}`);
   }
 

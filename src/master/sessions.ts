@@ -112,15 +112,16 @@ export class Sessions {
       wakeAtMs = Math.min(wakeAtMs, this.#links.get(session.id)?.tick(nowMs) ?? Infinity);
       if (session.at !== "welcomed") continue;
       const endAtMs = Math.max(session.welcomedAtMs + readyMsMax, judgeFromMs);
-      if (nowMs >= endAtMs) this.close(session.id, "silent");
-      else wakeAtMs = Math.min(wakeAtMs, endAtMs);
+      if (nowMs >= endAtMs) {
+        void this.#end(session, 'it said no "ready" in time', 'this slave said no "ready" in time');
+      } else wakeAtMs = Math.min(wakeAtMs, endAtMs);
     }
     this.#stalls.expect(nowMs, wakeAtMs);
     return wakeAtMs;
   }
 
   #receive(session: Session, message: SlaveMessage): void {
-    if (message.kind === "notice" && session.notice === "" && message.text !== "") {
+    if (message.kind === "notice" && session.hasJoined && session.notice === "" && message.text !== "") {
       this.#options.log("warn", `Slave '${session.intro.name}' waits: ${message.text}`);
     }
     session.receive(message, message.kind === "answer" && needsTime(message) ? isoTime() : "");
@@ -155,12 +156,10 @@ export class Sessions {
   #lose(session: Session, reason: string): void {
     if (session.at === "closed") return;
     const { hasJoined } = session;
+    const isOffence = session.hasOffended || (this.#links.get(session.id)?.hasRefused ?? false);
     session.lost(isoTime());
-    this.#forget(
-      session,
-      hasJoined,
-      this.#leaving.has(session.id) ? "the run is complete" : whyItLeft(reason),
-    );
+    const why = this.#leaving.has(session.id) ? "the run is complete" : whyItLeft(reason);
+    this.#forget(session, hasJoined, why, isOffence);
     this.#leaving.get(session.id)?.();
   }
 
@@ -173,11 +172,12 @@ export class Sessions {
   }
 
   /** Of each that joined it is said once that it left; of one that never said ready, only in the log. */
-  #forget({ id, intro: { name } }: Session, hasJoined: boolean, reason: string): void {
+  #forget({ id, intro: { name } }: Session, hasJoined: boolean, reason: string, isOffence = false): void {
     if (!this.#sessions.delete(id)) return;
     this.#links.delete(id);
     const { log, onEvent } = this.#options;
-    log("info", `Slave '${name}' left: ${asClause(reason)}.`);
+    if (isOffence) log("warn", `Slave '${name}' broke the protocol, and was closed: ${asClause(reason)}.`);
+    else log("info", `Slave '${name}' left: ${asClause(reason)}.`);
     if (hasJoined) onEvent({ kind: "left", session: id, slave: name, reason });
   }
 }

@@ -15,19 +15,25 @@ const intro = {
 /** Sessions of a master with a heartbeat of 1 s, and why each of its links was closed. */
 function open() {
   const closed: string[] = [];
+  const logs: string[] = [];
   const sessions = new Sessions({
     plugin: { name: "x.ts", hash: new Uint8Array(32) },
     heartbeatMs: 1_000,
     tell: () => {},
-    log: () => {},
+    log: (level, message) => logs.push(`${level} ${message}`),
     onEvent: () => {},
   });
   const link = {
     tick: () => Infinity,
-    close: async (reason: string) => void closed.push(reason),
+    hasRefused: false,
+    close: async (reason: string) => {
+      closed.push(reason);
+      link.onClose(reason);
+    },
+    onClose: (_reason: string) => {},
   } as unknown as MasterLink;
   sessions.accept(link, intro);
-  return { sessions, closed, link, fromMs: performance.now() };
+  return { sessions, closed, logs, link, fromMs: performance.now() };
 }
 
 t.test("who never says ready is given up after three heartbeats", async (t) => {
@@ -35,7 +41,7 @@ t.test("who never says ready is given up after three heartbeats", async (t) => {
   for (let ms = 0; ms < 3_000; ms += 500) sessions.tick(fromMs + ms - 1);
   t.same(closed, []);
   sessions.tick(fromMs + 3_000);
-  t.match(closed, [/silent/]);
+  t.same(closed, ['it said no "ready" in time']);
 });
 
 t.test("after a stall of the master, its ready may still be in the socket", async (t) => {
@@ -51,5 +57,32 @@ t.test("after a stall of the master, its ready may still be in the socket", asyn
   const other = open();
   other.sessions.tick(other.fromMs);
   other.sessions.tick(other.sessions.tick(other.fromMs + 60_000));
-  t.match(other.closed, [/silent/]);
+  t.match(other.closed, [/no "ready" in time/]);
+});
+
+t.test("a slave that breaks a rule is a warning, and what it said before `ready` is not shown", async (t) => {
+  const early = open();
+  early.link.onMessage({ kind: "notice", text: "worker 1 is in setup since 12 s" });
+  t.same(early.logs, [
+    `warn Slave 'web1' broke the protocol, and was closed: it said "notice" before "ready".`,
+  ]);
+
+  const late = open();
+  late.link.onMessage({ kind: "ready", credit: 1, held: [] });
+  late.link.onMessage({ kind: "late", errors: [{ seq: 1, message: "no" }], count: 0 });
+  t.match(
+    late.logs.at(-1),
+    /warn .*broke the protocol, and was closed: it counted fewer late errors than it named/,
+  );
+
+  const unread = open();
+  Object.assign(unread.link, { hasRefused: true });
+  unread.link.onClose("Cannot accept this message: credit.credit is missing");
+  t.match(unread.logs, [
+    /warn .*broke the protocol, and was closed: Cannot accept this message: credit.credit/,
+  ]);
+
+  const gone = open();
+  gone.link.onClose("it said: Drained.");
+  t.same(gone.logs, ["info Slave 'web1' left: it said: Drained."]);
 });
