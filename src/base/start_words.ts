@@ -16,6 +16,23 @@ type Deno = Readonly<{
 
 const deno = (globalThis as { Deno?: Deno }).Deno;
 
+/** Carries the program's name, as it was typed, over the shell that starts it anew; with the process that it is for. */
+const typedVariable = "TASKMASTER_TYPED";
+let typedName: string | null = null;
+
+/** The environment for this very process to begin anew with, by way of a shell, which drops the name it was typed by. */
+export function withTypedName(environment: NodeJS.ProcessEnv, name: string): NodeJS.ProcessEnv {
+  return { ...environment, [typedVariable]: `${process.pid}:${name}` };
+}
+
+/** Takes that out of the environment again. */
+export function takeTypedName(): void {
+  const value = process.env[typedVariable];
+  delete process.env[typedVariable];
+  const own = `${process.pid}:`;
+  if (value?.startsWith(own)) typedName = value.slice(own.length);
+}
+
 /** Reading it takes a process of its own where Deno does not let this one. */
 let commandLine: readonly string[] | null | undefined;
 
@@ -26,7 +43,7 @@ let commandLine: readonly string[] | null | undefined;
 export function startWords(args: readonly string[] = process.argv.slice(2)): readonly string[] | null {
   commandLine ??= readCommandLine();
   if (commandLine === null) return null;
-  return wordsBefore(args, commandLine);
+  return wordsBefore(args, typedName === null ? commandLine : commandLine.with(0, typedName));
 }
 
 /** What stands before `args`; null if they are not its end: somebody changed what the system shows. */
@@ -102,8 +119,8 @@ export function refuseWithoutChildren(): void {
   const { state } = deno.permissions.querySync({ name: "run", command: process.execPath });
   if (state === "granted" || (state === "prompt" && process.stdin.isTTY)) return;
   throw new ConnectError(
-    "Cannot start worker processes: Deno was started without --allow-run. Give it " +
-      `${denoFlagsNeeded}, or -A; workers have the same, and no more.`,
+    "Cannot start worker processes: Deno was started without --allow-run, or with one that does not name " +
+      `${process.execPath}. Give it ${denoFlagsNeeded}, or -A; workers have the same, and no more.`,
   );
 }
 

@@ -1,7 +1,7 @@
 import { PluginError, TaskmasterError, UsageError } from "../base/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
 import { changedBy } from "../base/runtime_variables.ts";
-import { describeDenied, isBinary } from "../base/start_words.ts";
+import { describeDenied, isBinary, takeTypedName } from "../base/start_words.ts";
 import { forgetTuning } from "../base/tuning.ts";
 import { startWatchdog } from "../base/watchdog.ts";
 import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
@@ -34,6 +34,7 @@ async function carryOut(argv: readonly string[]): Promise<number> {
     const tokenText = process.env["TASKMASTER_TOKEN"];
     delete process.env["TASKMASTER_TOKEN"];
     forgetTuning();
+    takeTypedName();
     const { generation, parentPid } = takeGeneration();
     refuseRecursion(generation, argv);
     const changed = changedBy(process, isBinary());

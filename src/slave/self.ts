@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { forChild } from "../base/runtime_variables.ts";
-import { denoFlags, isBinary } from "../base/start_words.ts";
+import { denoFlags, isBinary, withTypedName } from "../base/start_words.ts";
 import { isTuned, type Role, tuned } from "../base/tuning.ts";
 
 /** How to start a process: a program and its arguments. */
@@ -76,7 +76,7 @@ export function beginTuned(argv: readonly string[]): void {
   if (!isBinary() || namesOpenFile(argv, env)) return;
   try {
     const { command, args } = writingInBackground({ command: execPath, args: [argv0, ...argv] }, env);
-    execve?.call(process, command, [...args], tuned(env, role));
+    execve?.call(process, command, [...args], withTypedName(tuned(env, role), argv0));
   } catch {
     // It goes on as it is, and slower; Bun then warns that `execve` is experimental.
   }

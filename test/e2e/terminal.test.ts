@@ -127,6 +127,24 @@ t.test("what the shell on the way would drop of the environment reaches the plug
   t.match(shell.text, "got a b c");
 });
 
+t.test("what resumes a run is what was typed, on a terminal too", { skip }, async (t) => {
+  const shell = new Shell([
+    "stty cols 200 rows 24",
+    `ln -s $TM tm`,
+    `echo 'console.log("leaks:", Object.keys(process.env).filter((name) => name.includes("TYPED")).length)' >> slow.mjs`,
+    `${run.replace("$TM", "./tm")} &`,
+    "read go",
+    "kill -INT %1",
+    "wait %1",
+  ]);
+  t.teardown(() => shell.end());
+  await shell.printed(/joined/);
+  shell.type("\n");
+  await shell.printed(/Resume with: .*\r\n/);
+  t.match(shell.text, "Resume with: ./tm run slow.mjs");
+  t.match(shell.text, "leaks: 0");
+});
+
 t.test("a dumb terminal gets plain lines", { skip }, async (t) => {
   const shell = new Shell(["stty cols 80 rows 24", `${run} & fg`], { TERM: "dumb" });
   t.teardown(() => shell.end());
