@@ -82,6 +82,10 @@ function endedEarly({ how, where }: EarlyEnd): number {
   return 1;
 }
 
+/** How Bun, Node and Deno say so. */
+const noMoreThreads =
+  /Failed to spawn worker thread|ERR_WORKER_INIT_FAILED|Resource temporarily unavailable|\bEAGAIN\b/;
+
 /** Shows an error that ends the program, and says what it exits with. */
 export function report(error: unknown): number {
   if (error instanceof TaskmasterError) {
@@ -95,7 +99,10 @@ export function report(error: unknown): number {
     return 2;
   }
   const { message, stack } = describeError(error);
-  const text = hasPluginFrames(stack)
+  const text = noMoreThreads.test(message)
+    ? `this machine lets this user start no more processes and threads (${message}). Raise the limit (\`ulimit -u\`, ` +
+      "LimitNPROC= of systemd, pids_limit of a container), or take a smaller --procs."
+    : hasPluginFrames(stack)
     ? describeThrown("nobody caught what the plugin threw", error)
     : `unexpected error, a fault of taskmaster; the run can be resumed with the same command.\n${
       stack || message

@@ -8,6 +8,14 @@ import type { SlaveOptions } from "./types.ts";
 /** Longest the first worker may take to load the plugin. */
 const loadMs = 30_000;
 
+/** Who is killed may be so by the machine or a person, so it is tried again, but not for ever: a plugin can crash its process. */
+const killedMax = 3;
+const likelyCauses: ReadonlyMap<string, string> = new Map([
+  ["SIGKILL", ", as is done where memory runs out"],
+  ["EAGAIN", ": this user may start no more processes and threads (`ulimit -u`)"],
+  ["SIGABRT", ", as a runtime does where it may start no more threads (`ulimit -u`)"],
+]);
+
 /** What a worker does in each state, as far as it is the user's code. */
 const busyWith: Readonly<Record<Seat["state"], string | null>> = {
   starting: "loads the plugin",
@@ -25,6 +33,8 @@ export class PluginGate {
   readonly #startedAtMs: number;
   #isLoaded = false;
   #isPrepared = false;
+  /** Workers that were killed before one was prepared. */
+  #killed = 0;
 
   constructor(nowMs: number) {
     this.#startedAtMs = nowMs;
@@ -68,12 +78,14 @@ export class PluginGate {
   died(seat: Seat, reason: string): string | null {
     if (this.#isPrepared) return null;
     if (seat.isUnloadable) return reason;
-    const how = reason.replace(/^handler /, "");
-    if (seat.state === "preparing" && seat.verdict === null) {
-      return `setup ended the process (${how})`;
-    }
-    if (this.#isLoaded) return null;
-    return `The worker process ended while it loaded the plugin: ${how}`;
+    const isInSetup = seat.state === "preparing" && seat.verdict === null;
+    if (!isInSetup && this.#isLoaded) return null;
+    const [, signal] = /^(?:killed by|cannot be started:) (\w+)/.exec(reason) ?? [];
+    if (signal !== undefined && ++this.#killed < killedMax) return null;
+    const how = reason.replace(/^handler /, "") + (likelyCauses.get(signal ?? "") ?? "");
+    return isInSetup
+      ? `setup ended the process (${how})`
+      : `The worker process ended while it loaded the plugin: ${how}`;
   }
 }
 

@@ -95,6 +95,23 @@ t.test("a setup that ends its process ends the slave", async (t) => {
   });
 });
 
+t.test("a worker that is killed before one was prepared is started again, twice", async (t) => {
+  const options = { pluginPath: here("prepared.ts") };
+  for (const kills of [2, 3]) {
+    const record = `${temporary}/kills${kills}`;
+    await withSlave({ args: { record, kills: String(kills) } }, options, async (master, slave) => {
+      if (kills === 2) {
+        await untilTrue(() => existsSync(record) && readFileSync(record, "utf8") === "setup setup setup ");
+        master.lease(1, 0, [{}]);
+        return void await master.until(() => master.named("done").length === 1);
+      }
+      const { exitCode, reason } = await slave.finished;
+      t.equal(exitCode, 4);
+      t.match(reason, /^setup ended the process \(killed by SIGKILL, as is done where memory runs out\)$/);
+    });
+  }
+});
+
 t.test("options of a plugin that are wrong end the slave before it dials", async (t) => {
   const checkOptions = () => {
     throw new Error("no such option");
