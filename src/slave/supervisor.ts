@@ -324,7 +324,7 @@ export class Supervisor implements Slave {
 
   #onLease({ number, seq, count, attempt, alone, probe, jobs }: Lease): void {
     this.#deadBuffers.made(jobs.length);
-    const broken = this.#brokenRule(number, count);
+    const broken = this.#brokenRule(number, seq, count);
     if (broken !== null) return this.#offended(broken);
     let ends: Uint32Array;
     try {
@@ -344,12 +344,15 @@ export class Supervisor implements Slave {
   }
 
   /** What a lease does that no master may do; null if all is well. */
-  #brokenRule(number: number, count: number): string | null {
+  #brokenRule(number: number, seq: number, count: number): string | null {
     const { masterId } = this.#uplink!.welcome!;
     const last = this.#lastLease.masterId === masterId ? this.#lastLease.number : 0;
     if (!this.#isKept) return `sent lease ${number} before "keep"`;
     if (number <= last) {
       return `sent lease ${number} behind lease ${last}: their numbers count up, none is used again`;
+    }
+    if (seq + count > Number.MAX_SAFE_INTEGER) {
+      return `sent a lease of jobs from ${seq} on: no number is beyond that`;
     }
     // A credit that was lowered meanwhile may not have arrived yet, so the most of this session counts.
     const { mostCredit } = this.#answers, held = this.#holdings.jobs;

@@ -246,7 +246,7 @@ export class Uplink {
     this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
     const when = this.#isResting ? ` in ${formatDuration(restHeartbeats * this.#heartbeatMs)}` : "";
     this.#hooks.log(
-      "info",
+      link.hasRefused ? "warn" : "info",
       `The connection to the master ended: ${whyItEnded(reason)}; connecting again${when}`,
     );
     if (this.#attempt === null) this.#pause();
