@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { PluginError } from "../base/errors.ts";
@@ -152,11 +153,18 @@ function read(path: string, absolute: string): PluginCode {
   }
 }
 
+/** A file that differs in its extension only, as a question. */
+function otherFile(absolute: string): string {
+  const stem = absolute.replace(/\.[cm]?[jt]sx?$/, "");
+  const found = [".ts", ".mts", ".js", ".mjs"].find((extension) => existsSync(stem + extension));
+  return found === undefined ? "" : `Is ${basename(stem)}${found} meant? `;
+}
+
 function whyUnreadable(error: unknown, absolute: string): string {
   switch ((error as { code?: unknown }).code) {
     case "ENOENT":
     case "ENOTDIR":
-      return `there is no file ${absolute}. Paths are taken from the current folder.`;
+      return `there is no file ${absolute}. ${otherFile(absolute)}Paths are taken from the current folder.`;
     case "EISDIR":
       return `${absolute} is a folder. Name the file in it.`;
     case "EACCES":

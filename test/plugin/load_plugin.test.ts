@@ -59,6 +59,8 @@ t.test("loadPlugin() says why there is no plugin", async (t) => {
   });
   const table: readonly [string, RegExp][] = [
     [join(folder, "gone.ts"), /^Cannot load the plugin ".*": there is no file \/.*gone\.ts\. Paths are/],
+    [join(folder, "throws"), /there is no file \/.*throws\. Is throws\.mjs meant\? Paths are/],
+    [join(folder, "throws.ts"), /Is throws\.mjs meant\?/],
     [join(folder, "throws.mjs", "x.ts"), /there is no file/],
     [folder, /is a folder. Name the file in it\.$/],
     ["file:gone%2fx.ts", /not a file URL. Give a path\.$/],
