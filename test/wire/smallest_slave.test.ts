@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { binary } from "../e2e/harness.ts";
 
 const page = readFileSync(new URL("../../docs/smallest-slave.md", import.meta.url), "utf8");
@@ -15,7 +15,7 @@ function start(
   command: string,
   words: readonly string[],
   cwd: string,
-): { ended: Promise<Ended>; printed(words: RegExp): Promise<RegExpExecArray> } {
+): { ended: Promise<Ended>; printed(words: RegExp): Promise<RegExpExecArray>; kill(): void } {
   const child = spawn(command, words, {
     cwd,
     timeout: 30_000,
@@ -39,7 +39,7 @@ function start(
       onText = look;
       look();
     });
-  return { ended, printed };
+  return { ended, printed, kill: () => child.kill("SIGKILL") };
 }
 
 const plugin = `
@@ -59,7 +59,8 @@ def handle(job):
         raise ValueError("seven")
 `;
 
-t.test("the smallest slave does a run", async (t) => {
+/** A folder with the page's slave, `handler` in place of its own, and the tokens; undefined, with the reason, without Python. */
+async function prepare(t: Test, handler: string): Promise<string | undefined> {
   const python = spawn("python3", ["-c", ""], { stdio: "ignore", timeout: 10_000 });
   const hasPython = await new Promise((resolve) =>
     python.on("error", () => resolve(false)).on("exit", (code) => resolve(code === 0))
@@ -72,7 +73,12 @@ t.test("the smallest slave does a run", async (t) => {
   writeFileSync(join(folder, "jobs.ts"), plugin);
   writeFileSync(join(folder, "taskmaster.token"), `  ${tokenText}\n`, { mode: 0o600 });
   writeFileSync(join(folder, "other.token"), "another-token-0123456789abcdef\n", { mode: 0o600 });
+  return folder;
+}
 
+t.test("the smallest slave does a run", async (t) => {
+  const folder = await prepare(t, handler);
+  if (folder === undefined) return;
   const master = start(
     binary,
     ["master", "jobs.ts", "--host", "127.0.0.1:0", "--heartbeat", "500ms"],
@@ -88,4 +94,36 @@ t.test("the smallest slave does a run", async (t) => {
   t.match(stderr, /Handed out: 200 = 199 done \+ 0 skipped \+ 1 dead \+ 0 stranded/);
   const ids = readFileSync(join(folder, "done.txt"), "utf8").trim().split("\n").map(Number);
   t.same(ids.sort((a, b) => a - b), Array.from({ length: 200 }, (_, id) => id));
+});
+
+t.test("it goes on under the next master when one is killed, and leaves another run alone", async (t) => {
+  const folder = await prepare(t, handler.replace("    if", "    time.sleep(0.01)\n    if"));
+  if (folder === undefined) return;
+  const masterAt = (port: string, ...words: string[]) =>
+    start(
+      binary,
+      ["master", "jobs.ts", ...words, "--host", `127.0.0.1:${port}`, "--heartbeat", "500ms"],
+      folder,
+    );
+  const first = masterAt("0");
+  const [, port] = await first.printed(/running on '127\.0\.0\.1:(\d+)'/);
+  const slave = start("python3", ["slave.py", `127.0.0.1:${port}`, "taskmaster.token"], folder);
+  await first.printed(/joined/);
+  first.kill();
+  await first.ended;
+  await slave.printed(/trying again/);
+  const next = masterAt(port!);
+  t.match(await next.ended, { code: 3, stderr: /199 done \+ 0 skipped \+ 1 dead \+ 0 stranded/ });
+  t.match(await slave.ended, { code: 0 }, "it is dismissed by the second one");
+
+  const another = start("python3", ["slave.py", `127.0.0.1:${port}`, "taskmaster.token"], folder);
+  const one = masterAt(port!, "--key", "one");
+  await one.printed(/joined/);
+  one.kill();
+  await one.ended;
+  await another.printed(/trying again/);
+  const other = masterAt(port!, "--key", "other");
+  t.match(await another.ended, { code: 0 }, "it is not of this run");
+  other.kill();
+  await other.ended;
 });
