@@ -1,8 +1,8 @@
 import t from "tap";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { portOf, runtimes } from "./harness.ts";
-import { ending, row } from "./stage.ts";
+import { portOf, type Program, runtimes } from "./harness.ts";
+import { ending, row, type Stage } from "./stage.ts";
 
 // Whose fault failures are, on the binary: the rows', a slave's, a worker's, or the world's. The rules themselves are
 // played with made-up times in core/failures.
@@ -19,10 +19,27 @@ const numbers = (count: number, rest: string): string => `
   ${rest}
 `;
 
-const lettersOf = (path: string): number[] =>
-  existsSync(path)
-    ? readFileSync(path, "utf8").trim().split("\n").map((line) => JSON.parse(line).seq).sort((a, b) => a - b)
-    : [];
+/** Runs such a plugin to its end. */
+function runNumbers(
+  stage: Stage,
+  name: string,
+  count: number,
+  rest: string,
+  words: readonly string[],
+): Program {
+  const plugin = stage.write(`${name}.ts`, numbers(count, rest));
+  return stage.start(runtimes.binary, ["run", plugin, ...words, "--json"]);
+}
+
+/** The seqs of its dead letters. */
+function dead(stage: Stage, name: string): number[] {
+  const path = join(stage.folder, `${name}.dead.ndjson`);
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, "utf8").trim().split("\n");
+  return lines.map((line) => JSON.parse(line).seq).sort((a, b) => a - b);
+}
+
+const wide = ["--procs", "2", "--concurrency", "4", "--backoff", "50ms"];
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
@@ -96,94 +113,63 @@ row("A24: one worker of a slave fails everything: it is replaced, and nobody die
 row(
   "A25: what setup opened breaks in all workers: they are replaced, and the run ends by itself",
   async (t, stage) => {
-    const plugin = stage.write(
-      "all.ts",
-      numbers(
-        120,
-        `
-      export const setup = () => ({ jobs: 0 });
+    const run = runNumbers(
+      stage,
+      "all",
+      120,
+      `export const setup = () => ({ jobs: 0 });
       export async function handleJob(_, { shared }) {
         if (++shared.jobs > 40) throw new Error("the connection was closed");
         await pause(2);
       }`,
-      ),
+      ["--procs", "2", "--backoff", "100ms"],
     );
-    const run = stage.start(runtimes.binary, ["run", plugin, "--procs", "2", "--backoff", "100ms", "--json"]);
     t.equal(await run.ended, 0, run.stderr);
     t.match(ending(run), { done: 120, dead: 0 });
     t.match(run.stderr, /A worker is replaced: .*: the connection was closed/);
   },
 );
 
+/** Jobs of 2 ms, of which some rows are bad. */
+const someBad = (isBad: string): string =>
+  `export async function handleJob(job) {
+    await pause(2);
+    if (${isBad}) throw new Error("the row is bad");
+  }`;
+
 row(
   "A22a: 300 bad rows in a row are no outage: exactly these die, at nearly the speed of the handlers",
   async (t, stage) => {
-    const plugin = stage.write(
-      "hole.ts",
-      numbers(
-        1_000,
-        `
-      export async function handleJob(job) {
-        await pause(2);
-        if (job >= 400 && job < 700) throw new Error("the row is bad");
-      }`,
-      ),
-    );
-    const words = ["--procs", "2", "--concurrency", "4", "--backoff", "50ms", "--json"];
-    const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+    const run = runNumbers(stage, "hole", 1_000, someBad("job >= 400 && job < 700"), wide);
     t.equal(await run.ended, 3, run.stderr);
     t.match(ending(run), { done: 700, dead: 300 });
-    t.same(lettersOf(join(stage.folder, "hole.dead.ndjson")), range(400, 700));
+    t.same(dead(stage, "hole"), range(400, 700));
   },
 );
 
 row("A22a: 40 % bad rows end by themselves", async (t, stage) => {
-  const plugin = stage.write(
-    "mixed.ts",
-    numbers(
-      500,
-      `
-      export async function handleJob(job) {
-        await pause(5);
-        if (job % 5 < 2) throw new Error("the row is bad");
-      }`,
-    ),
-  );
-  const words = ["--procs", "2", "--concurrency", "4", "--backoff", "50ms", "--json"];
-  const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+  const run = runNumbers(stage, "mixed", 500, someBad("job % 5 < 2"), wide);
   t.equal(await run.ended, 3, run.stderr);
   t.match(ending(run), { done: 300, dead: 200 });
-  t.same(lettersOf(join(stage.folder, "mixed.dead.ndjson")), range(0, 500).filter((job) => job % 5 < 2));
+  t.same(dead(stage, "mixed"), range(0, 500).filter((job) => job % 5 < 2));
 });
 
 row("A22a: a tail of bad rows ends after --max-outage, as dead letters", async (t, stage) => {
-  const plugin = stage.write(
-    "tail.ts",
-    numbers(
-      200,
-      `
-      export async function handleJob(job) {
-        await pause(2);
-        if (job >= 140) throw new Error("the row is bad");
-      }`,
-    ),
-  );
-  const words = ["--procs", "1", "--concurrency", "4", "--backoff", "50ms", "--max-outage", "5s", "--json"];
-  const run = stage.start(runtimes.binary, ["run", plugin, ...words]);
+  const run = runNumbers(stage, "tail", 200, someBad("job >= 140"), [...wide, "--max-outage", "5s"]);
   t.equal(await run.ended, 3, run.stderr);
   t.match(ending(run), { done: 140, dead: 60 });
+  t.same(dead(stage, "tail"), range(140, 200));
   t.match(run.stderr, /Everything fails: the row is bad\. No job is charged/);
 });
 
 row(
   "C21: a service that admits 100 calls a second is used at that, and no good row dies",
   async (t, stage) => {
-    const plugin = stage.write(
-      "limited.ts",
-      numbers(
-        700,
-        `
-      export const options = { procs: 1, concurrency: 40 };
+    const run = runNumbers(
+      stage,
+      "limited",
+      700,
+      `export const options = { procs: 1, concurrency: 40 };
       let tokens = 100, atMs = Date.now(), calls = 0;
       export async function handleJob(job) {
         calls++;
@@ -196,12 +182,11 @@ row(
         await pause(50);
       }
       export const teardown = ({ log }) => log.info("calls", { calls });`,
-      ),
+      [],
     );
-    const run = stage.start(runtimes.binary, ["run", plugin, "--json"]);
     t.equal(await run.ended, 3, run.stderr);
     t.match(ending(run), { done: 693, dead: 7 });
-    t.same(lettersOf(join(stage.folder, "limited.dead.ndjson")), range(0, 7).map((i) => 100 * i + 7));
+    t.same(dead(stage, "limited"), range(0, 7).map((i) => 100 * i + 7));
     const calls = Number(/"calls":(\d+)/.exec(run.stderr)?.[1]);
     t.ok(calls <= 3 * 700, `${calls} calls`);
   },

@@ -1,6 +1,7 @@
 // What every runtime must do alike; run by each of them. Prints the runtime's name and "ok" for each step. With the
 // argument "tls", all of it over TLS; with "cases", those of TLS instead.
 import { Buffer } from "node:buffer";
+import type { MasterMessage } from "../../src/protocol/messages.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import process from "node:process";
@@ -45,6 +46,10 @@ function reset(raw: Raw): void {
   else raw.socket.resetAndDestroy();
 }
 
+function leaseOf(jobs: Uint8Array, count = 1): MasterMessage {
+  return { kind: "lease", number: 1, seq: 0, count, attempt: 1, alone: "no", probe: false, jobs };
+}
+
 function expect(condition: boolean, what: string): void {
   if (!condition) throw new Error(`${runtime}: ${what}`);
 }
@@ -61,16 +66,7 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
         link.send({ kind: "credit", credit: 7 });
       }
     };
-    master.send({
-      kind: "lease",
-      number: 1,
-      seq: 0,
-      count: jobs.length,
-      attempt: 1,
-      alone: "no",
-      probe: false,
-      jobs,
-    });
+    master.send(leaseOf(jobs, jobs.length));
     expect((await answered as { credit: number }).credit === 7, "an answer comes back");
     await link.close("done");
     await house.close();
@@ -88,16 +84,7 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
     raw.socket.pause();
     const jobs = new Uint8Array(1 << 20);
     for (let index = 0; index < 6; index++) {
-      session.link.send({
-        kind: "lease",
-        number: 1,
-        seq: 0,
-        count: 1,
-        attempt: 1,
-        alone: "no",
-        probe: false,
-        jobs,
-      });
+      session.link.send(leaseOf(jobs));
     }
     raw.socket.destroy();
     await session.closed.next();
@@ -128,16 +115,7 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
     const jobs = new Uint8Array(1 << 18);
     for (let calm = 0; calm < 3;) {
       if (session.link.queuedBytes < 1 << 20) {
-        session.link.send({
-          kind: "lease",
-          number: 1,
-          seq: 0,
-          count: 1,
-          attempt: 1,
-          alone: "no",
-          probe: false,
-          jobs,
-        });
+        session.link.send(leaseOf(jobs));
         calm = 0;
       } else calm++;
       await new Promise((resolve) => setTimeout(resolve, 5));
