@@ -1,8 +1,5 @@
 import { chaos, endToEnd, hanging, type Mutant, quickTest, simulation, test, throwing } from "./mutant.ts";
 
-/** Whose fault failures are: a world, and what becomes of the jobs in it. */
-const failuresTest = (world: string) => quickTest("core/failures", `${world}: exactly the bad rows die`);
-
 /** The core: leases, charges, resume. */
 export const coreMutants: readonly Mutant[] = [
   {
@@ -240,35 +237,6 @@ export const coreMutants: readonly Mutant[] = [
     checks: [simulation],
   },
   {
-    name: "a retry goes to the slave at which the job failed, though another has credit",
-    patches: [{
-      file: "src/core/sessions.ts",
-      find: 'if (avoid === "" || session.slaveId !== avoid) return session;',
-      replace: "if (avoid.length >= 0) return session;",
-    }, {
-      file: "src/core/dispatch.ts",
-      find: "avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;",
-      replace: "0 ? undefined : session;",
-    }],
-    checks: [
-      test(
-        "core/run_failures",
-        "a failed job is retried after its delay, alone in its lease, at another slave",
-      ),
-    ],
-  },
-  {
-    name: "a due retry does not wait for a slave that has not failed it",
-    patches: [{
-      file: "src/core/dispatch.ts",
-      find: "avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;",
-      replace: "0 ? undefined : session;",
-    }],
-    checks: [
-      quickTest("core/failures", "a due retry waits for a slave that has not failed it, within a bound"),
-    ],
-  },
-  {
     name: "of several suspects each is charged for the death",
     patches: [{
       file: "src/core/answers.ts",
@@ -319,141 +287,6 @@ export const coreMutants: readonly Mutant[] = [
       replace: "return history.failures >= failuresMax || crashesMax < 0 ||",
     }],
     checks: [simulation],
-  },
-  {
-    name: "an outage is charged to the jobs it hits",
-    patches: [{
-      file: "src/core/failures.ts",
-      find: "    this.#test.ended(probe, false, nowMs);\n    return this.isEndgame;",
-      replace: "    this.#test.ended(probe, false, nowMs);\n    return true;",
-    }],
-    checks: [quickTest(
-      "core/failures",
-      "nothing is charged in an outage, and what was before it was seen is taken back: a state shows none of it",
-    )],
-  },
-  {
-    name: "charges of an outage are not taken back",
-    patches: [{
-      file: "src/core/judge.ts",
-      find: '        jobs.takeBack("all");\n',
-      replace: "",
-    }],
-    checks: [quickTest(
-      "core/failures",
-      "nothing is charged in an outage, and what was before it was seen is taken back: a state shows none of it",
-    )],
-  },
-  {
-    name: "load comes back at once",
-    patches: [{
-      file: "src/core/opening.ts",
-      find: "    this.#limit = 1;\n",
-      replace: "    this.#limit = 1e9;\n",
-    }],
-    checks: [failuresTest("a service that admits 50 calls a second")],
-  },
-  {
-    name: "what fails under load is no reason to pace starts",
-    patches: [{
-      file: "src/core/opening.ts",
-      find: "    if (isCut) this.#cut(nowMs);",
-      replace: "    if (isCut && nowMs < 0) this.#cut(nowMs);",
-    }],
-    checks: [failuresTest("a service that admits 50 calls a second")],
-  },
-  {
-    name: "while load comes back, every failure is charged",
-    patches: [{
-      file: "src/core/opening.ts",
-      find: "    return isClean && ok >= sampleAttempts && ok >",
-      replace: "    return ok >= 0 || isClean && ok >= sampleAttempts && ok >",
-    }],
-    checks: [failuresTest("the same for four slaves")],
-  },
-  {
-    name: "tests draw untried jobs from the front only",
-    patches: [{
-      file: "src/core/dispatch.ts",
-      find: "    const at = Math.floor(this.#parts.random() * count);",
-      replace: "    const at = 0;",
-    }],
-    checks: [failuresTest("a hole larger than what is in flight, drawn past")],
-  },
-  {
-    name: "bad rows are not known after a verdict",
-    patches: [{
-      file: "src/core/judge.ts",
-      find: "failures.knownBad.add(span.seq);",
-      replace: "void span;",
-    }],
-    checks: [failuresTest("one that admits 100, and 30 % bad rows")],
-  },
-  {
-    name: "no untried jobs are kept for a last test",
-    patches: [{
-      file: "src/core/failures.ts",
-      find: "    return Math.min(reserveMax,",
-      replace: "    return 0 * Math.min(reserveMax,",
-    }],
-    checks: [failuresTest("one that admits 100, and 30 % bad rows")],
-  },
-  {
-    name: "a slave that fails everything is not quarantined",
-    patches: [{
-      file: "src/core/health.ts",
-      find: "if (this.#isAlone(member) || member.refuted >= healthAttempts) return id;",
-      replace: "if (member.refuted < 0) return id;",
-    }],
-    checks: [failuresTest("a slave that fails at once beside a healthy one")],
-  },
-  {
-    name: "a slave that failed all jobs before others joined is not quarantined",
-    patches: [{
-      file: "src/core/health.ts",
-      find: " || member.refuted >= healthAttempts",
-      replace: "",
-    }],
-    checks: [failuresTest("such a slave that failed all jobs before another joined")],
-  },
-  {
-    name: "what a slave in quarantine was charged for is not taken back",
-    patches: [{
-      file: "src/core/judge.ts",
-      find: "      jobs.takeBack(charges);\n      jobs.exonerate",
-      replace: "      void charges;\n      jobs.exonerate",
-    }],
-    checks: [quickTest(
-      "core/failures",
-      "what a slave was charged for before it was seen that it fails everything is taken back",
-    )],
-  },
-  {
-    name: "twenty failures in a row quarantine a slave",
-    patches: [{
-      file: "src/core/health.ts",
-      find: "chanceOf(bad, others.ok + others.bad, others.ok) <= sickChance",
-      replace: "bad > 0",
-    }],
-    checks: [failuresTest("90 % bad rows: nobody is quarantined, all bad ones die")],
-  },
-  {
-    name: "the last jobs, all failed, are never taken for bad",
-    patches: [{
-      file: "src/core/judge.ts",
-      find: "if (!hasSourceEnded || untried > 0) return",
-      replace: "if (untried >= 0) return",
-    }],
-    checks: [failuresTest("a tail of bad rows ends after --max-outage")],
-  },
-  {
-    name: "a job whose attempts are spent is buried at once",
-    patches: [{
-      file: "src/core/answers.ts",
-      find: "const isBuried = isSpentNow && isSure;",
-      replace: "const isBuried = isSpentNow;",
-    }],
-    checks: [failuresTest("an outage where failed jobs come back at once")],
   },
   {
     name:
@@ -581,6 +414,8 @@ export const coreMutants: readonly Mutant[] = [
       find: "this.#lost.addAll(jobs);\n        if",
       replace: "if",
     }],
-    checks: [quickTest("core/holdings", "a job that was lost while it ran is not begun again beside itself")],
+    checks: [
+      quickTest("core/holdings", "a job that was lost while it ran is not begun again beside itself"),
+    ],
   },
 ];

@@ -1,4 +1,5 @@
 import { coreMutants } from "./core_mutants.ts";
+import { failureMutants } from "./failure_mutants.ts";
 import { fileMutants } from "./file_mutants.ts";
 import { jobMutants } from "./job_mutants.ts";
 import type { Mutant } from "./mutant.ts";
@@ -9,6 +10,7 @@ import { wireMutants } from "./wire_mutants.ts";
 
 export const mutants: readonly Mutant[] = [
   ...coreMutants,
+  ...failureMutants,
   ...fileMutants,
   ...jobMutants,
   ...sourceMutants,

@@ -226,7 +226,12 @@ export const processMutants: readonly Mutant[] = [
       replace: 'if (this.#runId === "" && !isDeepStrictEqual(welcome.args, this.#args)) {',
     }],
     checks: [
-      hanging(test("slave/reconnect", "a master of the same run with other arguments is left with 5")),
+      hanging(
+        test(
+          "slave/reconnect",
+          "a master of the same run with other arguments is left with 5: workers have the first ones",
+        ),
+      ),
     ],
   },
   {

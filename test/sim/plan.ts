@@ -85,7 +85,7 @@ export function planOf(seed: number) {
 
 /** Whose fault failures are, beside outages: nearly always nobody's. */
 const well = {
-  /** Until the faults end, all handlers of this slave throw; 0 for none. */
+  /** Until the faults end, all handlers of this slave throw at once; 0 for none. */
   sickSlave: 0,
   /** Until the faults end, a service admits so many calls a second, whoever makes them; 0 for any number. */
   admitsPerSecond: 0,
@@ -99,7 +99,7 @@ function worldOf(random: Random) {
   const world = { ...well, jobs: random.int(200, 400), jobsMax: 100, bytesMax: 1_000_000 };
   const from = random.int(0, 150);
   return random.pick([
-    { ...world, sickSlave: random.int(1, 3) },
+    { ...world, slaves: random.int(2, 4), sickSlave: random.int(1, 2) },
     {
       ...world,
       admitsPerSecond: random.pick([20, 50]),

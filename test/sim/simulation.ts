@@ -53,11 +53,15 @@ export class Simulation implements Surroundings {
     return { hash: this.world.trace.hash, events: this.#events };
   }
 
+  isSick(slave: number): boolean {
+    return slave === this.plan.sickSlave && this.world.nowMs < this.plan.faultsEndMs;
+  }
+
   refuses(slave: number): boolean {
     const { nowMs } = this.world;
-    const { faultsEndMs, outageMs, sickSlave } = this.plan;
+    const { faultsEndMs, outageMs } = this.plan;
     if (nowMs >= faultsEndMs) return false;
-    return nowMs % 10_000 < outageMs || slave === sickSlave || !this.#admits(nowMs);
+    return nowMs % 10_000 < outageMs || this.isSick(slave) || !this.#admits(nowMs);
   }
 
   /** Takes one of the calls that the service admits. */

@@ -16,6 +16,8 @@ export interface Surroundings {
   behaviourOf(id: number): Behaviour;
   /** Whether this attempt throws; chance decides for flaky jobs. */
   fails(id: number): boolean;
+  /** Whether all attempts at this slave throw, and at once. */
+  isSick(slave: number): boolean;
   /** Whether the world makes an attempt at this slave throw, whatever its job. */
   refuses(slave: number): boolean;
   /** Connects to the master that lives now; null if there is none. */

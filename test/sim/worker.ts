@@ -92,7 +92,9 @@ export class SimWorker {
     checks.record(job.id).begun++;
     world.trace.note("begin", this.#slave.number, this.number, job.seq);
     const slow = around.behaviourOf(job.id) === "slow" ? 10 : 1;
-    this.#slave.process.after(slow * world.random.int(1, plan.jobMs), () => this.#isAlive && this.#end(job));
+    const tookMs = slow * world.random.int(1, plan.jobMs);
+    const isAtOnce = around.isSick(this.#slave.number);
+    this.#slave.process.after(isAtOnce ? 1 : tookMs, () => this.#isAlive && this.#end(job));
   }
 
   #end(job: Job): void {
