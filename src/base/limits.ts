@@ -41,6 +41,8 @@ export const writeStallMs = 10_000;
  * 105 s, and a system whose 4 MiB are full takes no more before a third of them has left.
  */
 export const heardWriteStallMs = 300_000;
+/** The slowest link on which a slave is of use: what it is sent may take so long to arrive. 10 KB/s. */
+export const slowLinkBytesPerMs = 10;
 /** Bytes queued for a peer at which its sender pauses. */
 export const sendQueuePauseBytes = 1 << 20;
 /** Bytes queued for a peer at which its connection is ended. */

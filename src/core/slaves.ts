@@ -1,4 +1,4 @@
-import { silentHeartbeatsMax } from "../base/limits.ts";
+import { silentHeartbeatsMax, slowLinkBytesPerMs } from "../base/limits.ts";
 import { creditMax } from "../base/wire_limits.ts";
 import { countOf, intersect, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
@@ -19,8 +19,6 @@ type Absence = Readonly<{ slaveName: string; untilMs: number; at: string }>;
 
 /** Of a slave that says nothing of its oldest jobs for two of its timeouts and so much more, nothing is to be expected. */
 const stuckMs = 10_000;
-/** The slowest link on which a slave is of use: what it was sent may take so long to arrive. */
-const slowLinkBytesPerMs = 10;
 
 /** What becomes of leases when slaves come, answer, fall silent and go. */
 export class Slaves {

@@ -1,9 +1,9 @@
-import { clearTimeout, setTimeout } from "../base/clock.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../base/clock.ts";
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ConnectError } from "../base/errors.ts";
-import { handshakeBytesMax } from "../base/limits.ts";
+import { handshakeBytesMax, slowLinkBytesPerMs } from "../base/limits.ts";
 import { printable } from "../base/printable.ts";
 import { dialMs, nameCharsMax, remarkCharsMax } from "../base/wire_limits.ts";
 import { encode } from "../protocol/codec.ts";
@@ -53,7 +53,8 @@ export type DialOptions = Readonly<{
 }>;
 
 /**
- * Connects to a master and proves the token, both ways; within 15 s, and with TLS as long again.
+ * Connects to a master and proves the token, both ways; within 15 s, and with TLS as long again; a long
+ * WELCOME may take longer, as long as it comes.
  *
  * @throws {RefusedError} if trying again cannot help: another token, version or certificate. Its `final` is true.
  * @throws {ConnectError} if the plugin's names are too long to introduce this slave.
@@ -91,6 +92,8 @@ class Dialing {
   #hasSaidSilent = false;
   /** What the other side seems to be, once that is asked. */
   #asked: Promise<string | null> | null = null;
+  readonly #beganAtMs = monotonicMs();
+  #lateAtMs: number;
   #lateTimer: NodeJS.Timeout;
   #silentTimer: NodeJS.Timeout;
   readonly #onAbort = () => this.#fail(abandoned(this.#where));
@@ -114,6 +117,7 @@ class Dialing {
     this.#secured = tls?.connect(host, port);
     this.#socket = this.#secured ?? connect({ host, port, noDelay: true });
     this.#lateTimer = setTimeout(() => this.#late(), dialMs);
+    this.#lateAtMs = monotonicMs() + dialMs;
     this.#silentTimer = setTimeout(() => void this.#silent(), silentMs);
   }
 
@@ -146,13 +150,20 @@ class Dialing {
     const judged = tls!.judge(this.#secured!, host);
     if ("fault" in judged) throw refused(this.#where, judged.fault);
     this.#greet(judged.hash);
+    this.#allowUntil(monotonicMs() + dialMs);
+  }
+
+  #allowUntil(atMs: number): void {
+    this.#lateAtMs = atMs;
     clearTimeout(this.#lateTimer);
-    this.#lateTimer = setTimeout(() => this.#late(), dialMs);
+    this.#lateTimer = setTimeout(() => this.#late(), Math.max(0, atMs - monotonicMs()));
   }
 
   #advance(chunk: Uint8Array): void {
     if (this.#handshake === null) return;
     this.#isHeard = true;
+    // A WELCOME of many arguments may take longer than a handshake: what comes is progress.
+    this.#allowUntil(this.#lateAtMs + chunk.length / slowLinkBytesPerMs);
     clearTimeout(this.#silentTimer);
     this.#silentTimer = setTimeout(() => void this.#silent(), silentMs);
     const next = this.#handshake.push(chunk);
@@ -177,9 +188,13 @@ class Dialing {
     }
   }
 
+  get #allowedS(): number {
+    return Math.round((this.#lateAtMs - this.#beganAtMs) / 1_000);
+  }
+
   #late(): void {
     const missing = this.#socket.connecting ? "connection" : this.#handshake === null ? "TLS" : "welcome";
-    this.#fail(new Error(`Cannot join ${this.#where}: no ${missing} within ${dialMs / 1000} s`));
+    this.#fail(new Error(`Cannot join ${this.#where}: no ${missing} within ${this.#allowedS} s`));
   }
 
   /** Nothing came for some seconds. */

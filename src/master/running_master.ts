@@ -305,10 +305,11 @@ export class RunningMaster implements Master {
   }
 
   #makeSessions(): Sessions {
-    const { plugin, heartbeatMs, log } = this.#options;
+    const { plugin, heartbeatMs, log, args } = this.#options;
     return new Sessions({
       plugin,
       heartbeatMs,
+      argsBytes: Buffer.byteLength(JSON.stringify(args)),
       tell: (event) => this.#driver.apply(event),
       log,
       onEvent: (event) => {

@@ -1,5 +1,5 @@
 import { clearTimeout, isoTime, monotonicMs, setTimeout } from "../base/clock.ts";
-import { silentHeartbeatsMax } from "../base/limits.ts";
+import { silentHeartbeatsMax, slowLinkBytesPerMs } from "../base/limits.ts";
 import { goodbyeMs } from "../base/run_limits.ts";
 import type { Log } from "../base/log.ts";
 import { asClause } from "../base/printable.ts";
@@ -16,6 +16,8 @@ export type SessionsOptions = Readonly<{
   /** The master's own plugin: a slave's must be the same. */
   plugin: Pick<Welcome["plugin"], "name" | "hash">;
   heartbeatMs: number;
+  /** Of the run's arguments, which make a WELCOME long: over a slow link it takes a while to arrive. @default 0 */
+  argsBytes?: number;
   tell: (event: RunEvent) => void;
   log: Log;
   onEvent: (event: MasterEvent) => void;
@@ -105,7 +107,8 @@ export class Sessions {
 
   /** Lets each link do what is overdue, and ends those that never said ready. Returns when to wake next. */
   tick(nowMs: number): number {
-    const readyMsMax = silentHeartbeatsMax * this.#options.heartbeatMs;
+    const { heartbeatMs, argsBytes = 0 } = this.#options;
+    const readyMsMax = silentHeartbeatsMax * heartbeatMs + argsBytes / slowLinkBytesPerMs;
     const judgeFromMs = this.#stalls.judgeFrom(nowMs);
     let wakeAtMs = Infinity;
     for (const session of [...this.#sessions.values()]) {

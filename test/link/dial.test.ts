@@ -399,3 +399,38 @@ t.test("a master that greets late is not taken for something else", async (t) =>
   close();
   await house.close();
 });
+
+/** Joins a master whose WELCOME takes 17 s, at 20 KB/s. Begun at once, so that it takes that long beside the other tests. */
+async function joinSlowly(): Promise<void> {
+  const house = await openHouse();
+  const long = {
+    ...welcome,
+    args: Object.fromEntries(["a", "b", "c", "d", "e", "f"].map((name) => [name, "x".repeat(57_000)])),
+  };
+  const { port, close } = await impostor(async (socket) => {
+    const masterNonce = new Uint8Array(32).fill(7);
+    socket.write(encodeHello(masterNonce, secret));
+    const bytes = await new Promise<Buffer>((resolve) => socket.once("data", resolve));
+    const { nonce } = readGreeting(bytes, 1024)!.greeting as Auth;
+    const proof = {
+      masterNonce,
+      slaveNonce: nonce,
+      role: "slave",
+      certificateHash: new Uint8Array(0),
+    } as const;
+    const all = encodeWelcome(proof, encode(long), secret);
+    for (let at = 0; at < all.length; at += 2_000) {
+      socket.write(all.subarray(at, at + 2_000));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  });
+  const { link } = await house.dial({ port });
+  await link.close("done");
+  close();
+  await house.close();
+}
+const joinedSlowly = joinSlowly();
+joinedSlowly.catch(() => {});
+
+t.test("a WELCOME that takes longer than a handshake may is awaited while it comes", async () =>
+  await joinedSlowly);

@@ -13,12 +13,13 @@ const intro = {
 };
 
 /** Sessions of a master with a heartbeat of 1 s, and why each of its links was closed. */
-function open() {
+function open(argsBytes = 0) {
   const closed: string[] = [];
   const logs: string[] = [];
   const sessions = new Sessions({
     plugin: { name: "x.ts", hash: new Uint8Array(32) },
     heartbeatMs: 1_000,
+    argsBytes,
     tell: () => {},
     log: (level, message) => logs.push(`${level} ${message}`),
     onEvent: () => {},
@@ -42,6 +43,14 @@ t.test("who never says ready is given up after three heartbeats", async (t) => {
   t.same(closed, []);
   sessions.tick(fromMs + 3_000);
   t.same(closed, ['it said no "ready" in time']);
+});
+
+t.test("a WELCOME of many arguments may take as long as a link of 10 KB/s needs", async (t) => {
+  const { sessions, closed, fromMs } = open(100_000);
+  for (let ms = 0; ms < 13_000; ms += 500) sessions.tick(fromMs + ms - 1);
+  t.same(closed, []);
+  sessions.tick(fromMs + 13_000);
+  t.match(closed, [/no "ready" in time/]);
 });
 
 t.test("after a stall of the master, its ready may still be in the socket", async (t) => {
