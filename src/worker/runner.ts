@@ -136,6 +136,11 @@ export class Runner {
     return this.#begun > 0;
   }
 
+  /** Whether a handler is on the stack: it has not returned. */
+  get isOnStack(): boolean {
+    return this.#options.watch[watchSlots.onStack]! >= 0;
+  }
+
   /** Whether this job failed here lately. */
   hasFailed(seq: number): boolean {
     return this.#failed.has(seq);

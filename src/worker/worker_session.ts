@@ -111,7 +111,8 @@ export class WorkerSession {
   /** Whose code ends the process, if that is known: a job that runs, or one that had ended and that nobody waits for. */
   #blame(how: string): void {
     const runner = this.#runner, owner = this.#tags.current;
-    if (runner === null || owner === null) return;
+    // Whose handler is on the stack is known without a tag.
+    if (runner === null || owner === null || runner.isOnStack) return;
     if (runner.running.some(({ seq }) => seq === owner)) this.#culprits = [owner, owner + 1];
     else {
       this.#culprits = [];

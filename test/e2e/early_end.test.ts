@@ -160,6 +160,18 @@ row(
   },
 );
 
+for (const [what, handler] of Object.entries({ "at once": "() =>", "before it awaits": "async () =>" })) {
+  row(`A29: a handler that exits ${what} costs its own job, and ends with that`, async (t, stage) => {
+    const text = `const exits = ${handler} process.exit(0);
+export const getJobs = () => [1, 2, 3];
+export const handleJob = (job) => job === 2 ? exits() : undefined;`;
+    const run = start(stage, text);
+    t.equal(await run.ended, 3, run.stderr);
+    t.match(events(run, "ended")[0], { done: 2, dead: 1, lateErrors: 0 });
+    t.match(run.stderr, /1 x handler exited \(0\)/);
+  });
+}
+
 for (
   const [what, body] of Object.entries({
     exits: `process.exit(0); ${here}`,

@@ -394,6 +394,19 @@ export const jobMutants: readonly Mutant[] = [
       )),
     ],
   },
+  {
+    name: "a handler that exits before it returns is charged with nothing",
+    patches: [{
+      file: "src/worker/worker_session.ts",
+      find: "owner === null || runner.isOnStack) return;",
+      replace: "owner === null) return;",
+    }],
+    checks: [
+      hanging(
+        test("e2e/early_end", "A29: a handler that exits at once costs its own job, and ends with that"),
+      ),
+    ],
+  },
 ];
 
 function inWriter(name: string, find: string, replace: string, check: Check): Mutant {
