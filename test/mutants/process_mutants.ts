@@ -309,8 +309,8 @@ export const processMutants: readonly Mutant[] = [
     name: "what runs is not noted: all jobs of a dead worker are suspects",
     patches: [{
       file: "src/slave/workforce.ts",
-      find: "death.hasNotes ? suspectsOf(death.note, this.#concurrency) : allJobs",
-      replace: 'death.hasNotes && death.reason === "" ? suspectsOf(death.note, this.#concurrency) : allJobs',
+      find: "const noted = this.#noted(death.note, death.hasNotes);",
+      replace: "const noted = this.#noted(death.note, false);",
     }],
     checks: [hanging(test("slave/slave", "process.exit in a handler costs its job, not its neighbours"))],
   },
