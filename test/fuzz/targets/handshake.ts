@@ -4,6 +4,7 @@ import { handshakeBytesMax } from "../../../src/base/limits.ts";
 import { isSameBytes } from "../../../src/base/same_bytes.ts";
 import { Arrival, type Outcome } from "../../../src/link/arrival.ts";
 import { RefusedError, SlaveHandshake } from "../../../src/link/slave_handshake.ts";
+import { StrangerError } from "../../../src/link/stranger.ts";
 import { encode } from "../../../src/protocol/codec.ts";
 import {
   encodeAuth,
@@ -237,9 +238,10 @@ export const welcomes: Target = {
       );
       return `welcomed\n${welcome.epoch}`;
     } catch (error) {
-      const { message, constructor } = known(error, [RefusedError, Error, Finding]);
+      const { message, constructor } = known(error, [RefusedError, StrangerError, Error, Finding]);
       if (error instanceof Finding) throw error;
-      must(message.startsWith("Cannot join the master at 10.0.0.1:5050: "), `it says "${message}"`);
+      const who = error instanceof StrangerError ? "" : "the master at ";
+      must(message.startsWith(`Cannot join ${who}10.0.0.1:5050: `), `it says "${message}"`);
       return `${constructor.name}: ${message}`;
     }
   },
