@@ -23,7 +23,20 @@ export const outagePauseMsMin = 5;
 export const outagePauseGrowth = 1.08;
 export const outagePauseMsMax = 500;
 /** Pause between two probes of jobs that are taken for bad. */
-export const endgamePauseMs = 100;
+export const endgamePauseMs = 20;
+/** Where nothing untried is left: pause between two probes, once so many failed in a row. A service that admits little admits these. */
+export const tailPauseMs = 50;
+export const tailProbesAtOnce = 5;
+/** A row of failures that bad rows would make in fewer cases is an outage, and one of so many in any case. */
+export const rowChance = 0.001;
+export const rowMax = 80;
+/** The same for the last row, which no success ends: with that few jobs it says nothing. */
+export const lastRowChance = 0.005;
+export const lastRowMin = 5;
+/** What fails again this many times longer than any row before is bad, and what ended the row did not help it. */
+export const longRowsMax = 3;
+/** So many of the latest jobs tell how many are bad. */
+export const amidMemory = 1_000;
 /** Where nothing but failed jobs is left and nothing succeeded for so long, they are taken for bad. */
 export const maxOutageAtEndMsDefault = 300_000;
 /** Nothing happened for so long: what is condemned is buried though the source may go on. */

@@ -1,6 +1,6 @@
 import { crashesMax } from "../base/limits.ts";
 import { elsewhereMs } from "../base/run_limits.ts";
-import { countOf } from "../base/range_set.ts";
+import { countOf, unite } from "../base/range_set.ts";
 import { Deaths } from "./deaths.ts";
 import type { Failures } from "./failures.ts";
 import type { Health } from "./health.ts";
@@ -46,20 +46,41 @@ export class Answers {
   }
 
   /**
-   * Applies what is said of jobs that the lease holds, and ignores the rest. Successes count first: the order
-   * within an answer is unknown, and one success is enough to know that it is no outage.
+   * Applies what is said of jobs that the lease holds, and ignores the rest. Within an answer, jobs are taken to have ended
+   * in the order in which they were handed out: so it counts how many failed in a row, and not how many in one answer.
    */
   apply(lease: Lease, answer: Answer, by: Witness): void {
     const recovered: Piece[] = [];
     const settled = this.#jobs.settle(lease, answer.done, "done", recovered) +
       this.#jobs.settle(lease, answer.skipped, "skipped", recovered);
-    if (settled > 0) {
-      const lastSeq = Math.max(answer.done.at(-1) ?? 0, answer.skipped.at(-1) ?? 0) - 1;
-      this.#succeed(settled, recovered, lastSeq, lease, by);
-    }
-    for (const failure of answer.failed) this.#fail(lease, failure, by);
+    if (answer.failed.length === 0) this.#succeed(settled, recovered, lease, by);
+    else this.#applyInOrder(settled, recovered, lease, answer, by);
     if (answer.crash !== null) this.#crash(lease, answer.crash, by);
     this.#jobs.handBack(this.#jobs.leases.take(lease, answer.released));
+  }
+
+  #applyInOrder(
+    settled: number,
+    recovered: Piece[],
+    lease: Lease,
+    { done, skipped, failed }: Answer,
+    by: Witness,
+  ): void {
+    const succeeded = unite(done, skipped);
+    let left = settled;
+    let from = 0; // in `succeeded`
+    for (const failure of [...failed].sort((a, b) => a.seq - b.seq)) {
+      let count = 0;
+      for (; from < succeeded.length && succeeded[from]! < failure.seq; from += 2) {
+        count += succeeded[from + 1]! - succeeded[from]!;
+      }
+      // fewer where the lease does not hold all that is named
+      count = Math.min(count, left);
+      left -= count;
+      this.#succeed(count, count > 0 ? recovered.splice(0) : [], lease, by);
+      this.#fail(lease, failure, by);
+    }
+    this.#succeed(left, recovered, lease, by);
   }
 
   /** The job was alone in its slave when the connection closed, and the slave is not back: its process died. */
@@ -71,17 +92,22 @@ export class Answers {
   #succeed(
     count: number,
     recovered: readonly Piece[],
-    lastSeq: number,
     lease: Lease,
     { slaveId, nowMs }: Witness,
   ): void {
-    for (const { span, avoid } of recovered) {
-      this.#failures.forget(span.seq);
-      if (avoid !== null && avoid.slaveId !== slaveId) this.#health.refuted(avoid.slaveId);
-    }
+    if (count === 0) return;
     const { probe, leasedMs } = lease;
     this.#health.succeeded(slaveId, count, leasedMs);
-    this.#failures.succeeded(count, recovered.length, lastSeq, testKind(probe), leasedMs, nowMs);
+    let refuting = 0;
+    for (const { span, avoid } of recovered) {
+      this.#failures.forget(span.seq);
+      if (avoid === null || avoid.slaveId === slaveId) continue;
+      this.#health.refuted(avoid.slaveId);
+      if (this.#health.isSuspect(avoid.slaveId)) refuting++;
+    }
+    const isRefuting = refuting > 0;
+    const kind = testKind(probe);
+    this.#failures.succeeded(count, recovered.length - refuting, { kind, isRefuting }, leasedMs, nowMs);
   }
 
   #fail(lease: Lease, failure: Failure, by: Witness): void {
@@ -128,7 +154,8 @@ export class Answers {
       this.#tell(piece, piece.history, tried, { isCharged: false, isBuried: false, retryInMs: null });
       return this.#jobs.passOn(piece, { slaveId, untilMs: nowMs + elsewhereMs });
     }
-    const which = { seq, isRetry: piece.avoid !== null, probe: testKind(probe), leasedMs };
+    const isSuspect = probe !== null && this.#health.isSuspect(slaveId);
+    const which = { seq, isRetry: piece.avoid !== null, probe: testKind(probe), isSuspect, leasedMs };
     const mayCharge = this.#failures.failed(which, tried.message, nowMs);
     // a death is no sign of too much load
     const isCrash = tried.how === "crashed";

@@ -1,8 +1,12 @@
 import {
+  amidMemory,
   endgamePauseMs,
   failureWindow,
   failureWindowShare,
+  lastRowChance,
+  lastRowMin,
   lastVerdictChance,
+  longRowsMax,
   outagePauseGrowth,
   outagePauseMsMax,
   outagePauseMsMin,
@@ -15,8 +19,12 @@ import {
   reserveMax,
   retestGap,
   retestGapMax,
+  rowChance,
+  rowMax,
   slowProbeMs,
   tailAttempts,
+  tailPauseMs,
+  tailProbesAtOnce,
   testSettleMs,
   verdictChance,
 } from "../base/run_limits.ts";
@@ -33,6 +41,8 @@ export interface Surroundings {
   readonly untried: number;
   /** Failed, not leased, and not known as bad. */
   readonly suspects: number;
+  /** Suspects that may have failed for an outage that goes on. */
+  readonly unexplained: number;
   readonly condemned: number;
   /** Nothing is leased, ready or delayed, but for jobs kept in reserve. */
   readonly isIdle: boolean;
@@ -97,12 +107,17 @@ export class Failures {
   failingSinceMs = Infinity;
   /** Only failed jobs are left, and nothing succeeded for long: they are taken for bad, and charged. */
   isEndgame = false;
-  #failedSinceSuccess = 0;
-  /** By seq: when the job failed first; -Infinity if a job behind it succeeded then. */
+  /** The jobs that failed since something succeeded last. */
+  #row: number[] = [];
+  /** By seq: when the job failed first; -Infinity once it failed amid successes. */
   readonly #firstFailedMs = new Map<number, number>();
-  /** When something succeeded last, and the last job of it. */
+  #rowFromMs = 0;
+  /** The most that failed in a row before something succeeded again, and the longest such time: outages that passed. */
+  readonly #passed = { count: 0, ms: 0 };
+  /** Of the latest jobs, how many failed at first amid successes, and how many succeeded. */
+  readonly #amid = { ok: 0, bad: 0 };
+  /** When something succeeded last. */
   #lastGoodMs = -Infinity;
-  #lastGoodSeq = -1;
   /** When an attempt ended last. */
   #activeMs: number;
 
@@ -119,33 +134,35 @@ export class Failures {
     return this.mode === "testing" && this.#test.isFruitless;
   }
 
-  /** Attempts ended well. `recovered` of them were of jobs that had failed before. */
+  /**
+   * Attempts ended well. `recovered` of them were of jobs that had failed before, and not at a slave that is suspected;
+   * `isRefuting`: one that had failed there was among them.
+   */
   succeeded(
     count: number,
     recovered: number,
-    lastSeq: number,
-    probe: ProbeKind | null,
+    { kind, isRefuting }: Readonly<{ kind: ProbeKind | null; isRefuting: boolean }>,
     leasedMs: number,
     nowMs: number,
   ): void {
     this.#activeMs = nowMs;
-    this.#failedSinceSuccess = 0;
-    this.#lastGoodSeq = this.#lastGoodMs === nowMs ? Math.max(this.#lastGoodSeq, lastSeq) : lastSeq;
+    if (this.#row.length > 0) this.#endRow(nowMs);
+    this.#countAmid(count);
     this.#lastGoodMs = nowMs;
     this.#window.succeeded(count);
     this.#recovered += recovered;
     if (recovered > 0) this.#recovery += (1 - this.#recovery) * Math.min(1, recovered * recoveryWeight);
     if (this.mode === "opening") this.opening.succeeded(count, recovered, leasedMs, nowMs);
     if (this.mode !== "testing") return;
-    this.#test.ended(probe, true, nowMs);
+    this.#test.ended(kind, true, !isRefuting, nowMs);
     this.failingSinceMs = Infinity;
     this.isEndgame = false;
   }
 
-  /** An attempt failed; `isRetry`: the job had failed before. Returns whether it is to be charged. */
+  /** An attempt failed; `isRetry`: the job had failed before; `isSuspect`: its slave may be why. Returns whether it is to be charged. */
   failed(
-    { seq, isRetry, probe, leasedMs }: Readonly<
-      { seq: number; isRetry: boolean; probe: ProbeKind | null; leasedMs: number }
+    { seq, isRetry, probe, isSuspect, leasedMs }: Readonly<
+      { seq: number; isRetry: boolean; probe: ProbeKind | null; isSuspect: boolean; leasedMs: number }
     >,
     message: string,
     nowMs: number,
@@ -153,20 +170,58 @@ export class Failures {
     this.#activeMs = nowMs;
     this.message = message;
     const isKnown = this.knownBad.has(seq);
-    if (!isKnown) this.#failedSinceSuccess++;
     if (isRetry) this.#recovery *= 1 - recoveryWeight;
+    if (!this.#firstFailedMs.has(seq)) this.#firstFailedMs.set(seq, nowMs);
+    if (!isKnown && this.#row.push(seq) === 1) this.#rowFromMs = nowMs;
     // bad rows fail again, and at the end there are no others: no sign of an outage, if others succeeded in between
-    const firstMs = this.#firstFailedMs.get(seq);
-    // said in one answer: the jobs behind it ended after it, about
-    const isAmid = this.#lastGoodMs === nowMs && this.#lastGoodSeq > seq;
-    if (firstMs === undefined) this.#firstFailedMs.set(seq, isAmid ? -Infinity : nowMs);
-    const tells = !isRetry || (this.#recovery >= recoveryMin && !this.#areRowsBad) ||
-      (firstMs !== undefined && this.#lastGoodMs <= firstMs);
+    const tells = this.#lastGoodMs <= this.#firstFailedMs.get(seq)! ||
+      (this.#recovery >= recoveryMin && !this.#areRowsBad);
     if (!isKnown && tells) this.#window.failed(seq);
     if (this.mode === "opening") return this.opening.failed(seq, isRetry, isKnown, leasedMs, nowMs);
     if (this.mode === "normal") return true;
-    this.#test.ended(probe, false, nowMs);
+    this.#test.ended(probe, false, !isSuspect, nowMs);
     return this.isEndgame;
+  }
+
+  /** So few failures in a row come from rows that are bad here and there; in an outage they are more. */
+  #endRow(nowMs: number): void {
+    if (this.#row.length < this.#longestRow(rowChance, tailAttempts)) {
+      for (const seq of this.#row) {
+        if (!this.#firstFailedMs.has(seq)) continue;
+        this.#firstFailedMs.set(seq, -Infinity);
+        this.#amid.bad++;
+      }
+    } else {
+      this.#passed.count = Math.max(this.#passed.count, this.#row.length);
+      this.#passed.ms = Math.max(this.#passed.ms, nowMs - this.#rowFromMs);
+    }
+    this.#row = [];
+  }
+
+  #countAmid(succeeded: number): void {
+    const amid = this.#amid;
+    amid.ok += succeeded;
+    if (amid.ok + amid.bad <= amidMemory) return;
+    const share = amidMemory / 2 / (amid.ok + amid.bad);
+    amid.ok *= share;
+    amid.bad *= share;
+  }
+
+  /** A row of bad rows that is longer comes in fewer cases than this `chance`; it is so long at least. */
+  #longestRow(chance: number, least: number): number {
+    const { ok, bad } = this.#amid;
+    return Math.max(least, Math.min(rowMax, Math.log(chance) / Math.log(bad / (ok + bad))));
+  }
+
+  /**
+   * Whether something succeeded since it failed first. While nothing else is left, and it fails again, it is taken for bad:
+   * once that goes on far longer than any outage that passed, if it was not amid successes.
+   */
+  isExplained(seq: number, nowMs: number): boolean {
+    const firstMs = this.#firstFailedMs.get(seq);
+    if (firstMs === undefined || firstMs >= this.#lastGoodMs) return false;
+    return firstMs === -Infinity || this.#row.length >= longRowsMax * this.#passed.count ||
+      nowMs - this.#rowFromMs >= longRowsMax * this.#passed.ms;
   }
 
   /** Whether a test with it would tell nothing. */
@@ -174,7 +229,7 @@ export class Failures {
     return this.knownBad.has(seq) && !this.isEndgame;
   }
 
-  /** The job is settled, or on its way to the dead letters. */
+  /** The job is settled, on its way to the dead letters, or as good as untried. */
   forget(seq: number): void {
     if (this.#firstFailedMs.size > 0) this.#firstFailedMs.delete(seq);
     this.knownBad.delete(seq);
@@ -206,7 +261,7 @@ export class Failures {
         return null;
       case "opening":
         if (
-          this.opening.isCollapsed || this.#failedSinceSuccess >= failureWindow || this.#mustTestLast(around)
+          this.opening.isCollapsed || this.#row.length >= failureWindow || this.#mustTestLast(around)
         ) {
           this.#beginTest(around, nowMs, patientMs);
         } else if (this.opening.isOver(nowMs)) this.#goOn(0);
@@ -222,7 +277,7 @@ export class Failures {
   isLastWord({ isIdle, isSourceDry, untried }: Surroundings, nowMs: number): boolean {
     if (!isIdle || untried > 0) return false;
     if (this.mode === "normal") return isSourceDry || nowMs >= this.#activeMs + quietMs;
-    return this.mode === "opening" && isSourceDry && this.#failedSinceSuccess < tailAttempts;
+    return this.mode === "opening" && isSourceDry && this.#row.length < tailAttempts;
   }
 
   /** Which kind of job is to be probed with now; null if none. */
@@ -277,13 +332,16 @@ export class Failures {
 
   #judgeTest(around: Surroundings, nowMs: number, patientMs: number): Verdict | null {
     if (this.failingSinceMs === Infinity) this.failingSinceMs = patientMs;
-    const verdict = this.#test.verdict(around);
-    if (verdict !== null) this.#failedSinceSuccess = 0;
+    const wasOutage = this.#test.hasBeenFruitless;
+    const verdict = this.#test.verdict(around, this.#longestRow(lastRowChance, lastRowMin));
+    if (verdict !== null) this.#row = [];
     if (verdict === "world") {
       this.mode = "opening";
       this.messageBefore = this.message;
       this.opening.begin(nowMs);
       this.knownBad.clear();
+      // too much load makes jobs fail amid successes: that explains nothing
+      if (!wasOutage) { for (const seq of this.#firstFailedMs.keys()) this.#firstFailedMs.set(seq, nowMs); }
       this.#gap = retestGap;
       this.#shareAtTest = 1;
       this.#areRowsBad = false;
@@ -377,6 +435,8 @@ class Test {
   #beganMs = -Infinity;
   /** By how many more of the failed ones were probed than of the untried. */
   #lead = 0;
+  /** Nothing untried is left to compare with. */
+  #isTail = false;
   #nextMs = 0;
   /** Longest pause between two probes. */
   pauseMsMax = outagePauseMsMax;
@@ -386,6 +446,9 @@ class Test {
     this.#startMs = nowMs;
     this.#isLast = isLast;
   }
+
+  /** Nothing succeeded for a while. */
+  hasBeenFruitless = false;
 
   /** Nothing succeeds, of what is enough to say so. */
   get isFruitless(): boolean {
@@ -401,6 +464,7 @@ class Test {
 
   /** By turns, but not in a fixed order: what is called may have a rhythm of its own. */
   next({ untried, suspects }: Surroundings, random: () => number, isEndgame: boolean): ProbeKind | null {
+    this.#isTail = untried === 0;
     if (suspects === 0) return untried > 0 ? "untried" : null;
     if (untried === 0 || isEndgame) return "failed";
     return this.#lead > 1 || (this.#lead > -2 && random() < 0.5) ? "untried" : "failed";
@@ -414,30 +478,37 @@ class Test {
     else if (this.isFruitless) {
       const pauseMs = outagePauseMsMin * outagePauseGrowth ** (this.#inRow - outageProbes);
       this.#nextMs = nowMs + Math.min(pauseMs, this.pauseMsMax);
-    }
+    } else if (this.#isTail && this.#inRow >= tailProbesAtOnce) this.#nextMs = nowMs + tailPauseMs;
   }
 
-  /** A probe ended; null: something that was leased before the test. */
-  ended(kind: ProbeKind | null, isOk: boolean, nowMs: number): void {
+  /** A probe ended; null: something that was leased before the test. `counts`: a slave was not the reason. */
+  ended(kind: ProbeKind | null, isOk: boolean, counts: boolean, nowMs: number): void {
     if (kind === null) return;
     const of = kind === "failed" ? this.#failed : this.#untried;
-    of[isOk ? "ok" : "bad"]++;
+    // what failed in an outage that is over says nothing of rows
+    if (isOk && this.isFruitless) this.#failed.bad = this.#untried.bad = 0;
+    if (counts) of[isOk ? "ok" : "bad"]++;
     if (kind === "untried") this.#untriedOut--;
     this.#inRow = isOk ? 0 : this.#inRow + 1;
+    this.hasBeenFruitless ||= this.isFruitless;
     if (isOk) this.#nextMs = nowMs;
   }
 
-  verdict({ untried, suspects, probing }: Surroundings): Verdict | null {
+  /** `unexplainedMax`: so many may fail at the end though others are still to succeed, as it happens. */
+  verdict(around: Surroundings, unexplainedMax: number): Verdict | null {
+    const { untried, suspects, probing } = around;
     if (this.#failed.ok > 0) return "world";
     const { ok, bad } = this.#untried;
-    const tested = this.#failed.bad;
+    // of those that failed most, half; so the other half must be enough to speak for all
+    const tested = around.condemned > 0 ? this.#failed.bad >> 1 : this.#failed.bad;
     const chance = ok === 0 ? 1 : chanceOf(tested, ok + bad, ok);
     // the last ones are all tried: the bad ones among them could not be told later
     const isOpen = this.#isLast && (untried > 0 || (probing > 0 && this.#untriedOut > 0));
     if (tested >= 3 && chance <= verdictChance && !isOpen) return "rows";
     if (untried > 0 || probing > 0) return suspects > 0 || ok < 3 ? null : "none";
     if (suspects === 0) return "none";
-    // there are no others left to compare with
+    // there are no others left to compare with: it counts what went on when they failed first
+    if (this.isFruitless && around.unexplained <= unexplainedMax) return "rows";
     return chance <= lastVerdictChance ? "rows" : null;
   }
 

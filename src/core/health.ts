@@ -156,6 +156,11 @@ export class Health {
     return false;
   }
 
+  /** Whether it may well be the reason for what fails there: it failed so much in a row, while something succeeds elsewhere. */
+  isSuspect(id: string): boolean {
+    return this.#suspects.has(id) && this.isInDoubt(id);
+  }
+
   /** A member that is to be quarantined now; null if there is none. */
   findSick(): string | null {
     if (this.#suspects.size === 0) return null;

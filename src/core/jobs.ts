@@ -365,11 +365,12 @@ export class Jobs {
     this.#rewrite(change);
   }
 
-  /** DELAYED or failed and READY -> READY: what only failed at this slave is as good as untried. */
-  exonerate(slaveId: string): void {
+  /** DELAYED or failed and READY -> READY: what only failed at this slave is as good as untried. Returns the seqs. */
+  exonerate(slaveId: string): number[] {
     const isMeant = ({ avoid, history }: Piece) => avoid?.slaveId === slaveId && history.failures === 0;
     const pieces = [...this.returned.take(this.returned.due, isMeant), ...this.retries.take(isMeant)];
     for (const piece of pieces.sort(bySeq)) this.returned.add(piece, false);
+    return pieces.map(({ span }) => span.seq);
   }
 
   /** LEASED or READY -> BURYING: one job. */

@@ -29,7 +29,7 @@ type Parts = Readonly<{
 export class Judge {
   readonly #parts: Parts;
   readonly #limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">;
-  readonly around: Surroundings;
+  readonly around: Around;
   #hasToldOutage = false;
 
   constructor(parts: Parts, limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">) {
@@ -40,6 +40,7 @@ export class Judge {
 
   /** After each event. `patientMs` is the time on the patient clock. */
   judge(nowMs: number, patientMs: number): void {
+    this.around.nowMs = nowMs;
     this.#judgeSlaves(nowMs);
     const { failures, jobs, health } = this.#parts;
     switch (failures.judge(this.around, nowMs, patientMs)) {
@@ -55,7 +56,7 @@ export class Judge {
         this.#convict(jobs.condemned.take());
         break;
     }
-    this.#tellOutage();
+    this.#noteOutage(nowMs);
     if (jobs.condemned.count > 0) this.#judgeCondemned(nowMs);
   }
 
@@ -121,7 +122,7 @@ export class Judge {
       }
       this.#acquit(jobs.condemned.takeOf(id));
       jobs.takeBack(charges);
-      jobs.exonerate(id);
+      for (const seq of jobs.exonerate(id)) failures.forget(seq);
       failures.slaveWasIt(nowMs);
     }
     for (let named = health.nextNamed(); named !== null; named = health.nextNamed()) {
@@ -190,11 +191,14 @@ export class Judge {
     return true;
   }
 
-  #tellOutage(): void {
-    const { failures, emit } = this.#parts;
+  #noteOutage(nowMs: number): void {
+    const { failures, health, emit } = this.#parts;
     if (failures.isOutage === this.#hasToldOutage) return;
     this.#hasToldOutage = failures.isOutage;
-    if (!failures.isOutage) return emit({ kind: "warn", message: "Jobs succeed again" });
+    if (!failures.isOutage) {
+      health.startAnew(nowMs);
+      return emit({ kind: "warn", message: "Jobs succeed again" });
+    }
     emit({
       kind: "warn",
       message:
@@ -209,6 +213,7 @@ export class Judge {
 /** What is asked of the run to judge, as of now. */
 class Around implements Surroundings {
   readonly #parts: Parts;
+  nowMs = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -229,6 +234,11 @@ class Around implements Surroundings {
   get suspects(): number {
     const { jobs, failures } = this.#parts;
     return jobs.suspects((seq) => failures.isKnownBad(seq));
+  }
+
+  get unexplained(): number {
+    const { jobs, failures } = this.#parts;
+    return jobs.suspects((seq) => failures.isKnownBad(seq) || failures.isExplained(seq, this.nowMs));
   }
 
   get condemned(): number {

@@ -4,6 +4,8 @@ import { chanceOf } from "../../src/core/chance.ts";
 import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
 import { seqsOf, TestRun } from "./fixture.ts";
 
+t.setTimeout(120_000);
+
 /** Whose fault failures are: each row is a world, and what must become of the jobs in it. */
 type Row = Readonly<{
   name: string;
@@ -12,6 +14,8 @@ type Row = Readonly<{
   secondsMax: number;
   /** Attempts for each job, on average. */
   callsMax?: number;
+  /** Its jobs are slow, so each answer comes by itself. */
+  isSlow?: boolean;
   check?: (t: Test, result: FleetResult) => void;
 }>;
 
@@ -20,6 +24,12 @@ const quick = { backoffMs: 50 };
 const flaps = (nowMs: number) => Math.floor(nowMs / 2_000) % 2 === 0;
 const fails = (name: string) => (t: Test, { warnings }: FleetResult) =>
   t.match(warnings.join("\n"), `Slave ${name} fails everything: no ${name.at(-1)}`);
+
+/** Of the rows, this share, here and there. */
+function isBadAtRandom(job: number, share: number): boolean {
+  const mixed = Math.imul(job + 1, 2_654_435_761);
+  return (Math.imul(mixed ^ (mixed >>> 15), 2_246_822_519) >>> 8) / 2 ** 24 < share;
+}
 
 /** A plan around a service that admits so much, whoever calls. */
 function limited(
@@ -129,6 +139,57 @@ const rows: readonly Row[] = [
     secondsMax: 4,
   },
   {
+    name: "40 % bad rows, at random, where all jobs are handed out before any fails",
+    plan: () => ({
+      jobs: 500,
+      slots: [4, 4],
+      ahead: 600,
+      attempt: (_, __, job) => ({ ms: 5, ok: !isBadAtRandom(job, 0.4) }),
+      settings: quick,
+    }),
+    isBad: (job) => isBadAtRandom(job, 0.4),
+    secondsMax: 2.5,
+    callsMax: 3,
+  },
+  {
+    name: "the same with 90 %",
+    plan: () => ({
+      jobs: 500,
+      slots: [4, 4],
+      ahead: 600,
+      attempt: (_, __, job) => ({ ms: 5, ok: !isBadAtRandom(job, 0.9) }),
+      settings: quick,
+    }),
+    isBad: (job) => isBadAtRandom(job, 0.9),
+    secondsMax: 3.5,
+    callsMax: 4,
+  },
+  {
+    name: "every tenth row bad, in one answer, two attempts, no delay",
+    plan: () => ({
+      jobs: 300,
+      slots: [300],
+      attempt: (_, __, job) => ({ ms: 5, ok: job % 10 !== 9 }),
+      settings: { backoffMs: 0, failuresMax: 2 },
+    }),
+    isBad: (job) => job % 10 === 9,
+    secondsMax: 0.5,
+    callsMax: 1.1,
+  },
+  {
+    name: "a hole of bad rows where all jobs are handed out before any fails",
+    plan: () => ({
+      jobs: 1_000,
+      slots: [8],
+      ahead: 1_000,
+      attempt: (_, __, job) => ({ ms: 5, ok: job < 400 || job >= 700 }),
+      settings: quick,
+    }),
+    isBad: (job) => job >= 400 && job < 700,
+    secondsMax: 3,
+    callsMax: 2.2,
+  },
+  {
     name: "a hole larger than what is in flight, drawn past",
     plan: () => ({
       jobs: 6_000,
@@ -174,6 +235,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "the same where good jobs take a second each",
+    isSlow: true,
     plan: () => ({
       jobs: 100,
       slots: [2, 2],
@@ -184,6 +246,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "the same where its workers die",
+    isSlow: true,
     plan: () => ({
       jobs: 1_500,
       slots: [2, 2],
@@ -201,6 +264,20 @@ const rows: readonly Row[] = [
     }),
     secondsMax: 1.3 * 7.5,
     check: fails("web4"),
+  },
+  {
+    name: "such a slave, of three that hold all jobs before any fails, and 10 % bad rows",
+    plan: () => ({
+      jobs: 1_500,
+      slots: [4, 4, 4],
+      ahead: 600,
+      attempt: (_, slave, job) =>
+        slave === 2 ? { ms: 1, ok: false } : { ms: 5, ok: !isBadAtRandom(job, 0.1) },
+      settings: quick,
+    }),
+    isBad: (job) => isBadAtRandom(job, 0.1),
+    secondsMax: 4,
+    check: fails("web3"),
   },
   {
     name: "such a slave that failed all jobs before another joined",
@@ -252,6 +329,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "a slave whose jobs all time out keeps none of the last ones",
+    isSlow: true,
     plan: () => ({
       jobs: 3_000,
       slots: [2, 2],
@@ -271,6 +349,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "60 jobs of a second, one attempt each, and a slave that fails at once",
+    isSlow: true,
     plan: () => ({
       jobs: 60,
       slots: [2, 2],
@@ -411,6 +490,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "one that admits 5 a second",
+    isSlow: true,
     plan: limited(5, 200, [40]),
     secondsMax: 40 / 0.6,
     callsMax: 3,
@@ -426,7 +506,13 @@ const rows: readonly Row[] = [
     isBad: (job) => job < 3,
     secondsMax: 25,
   },
-  { name: "one that admits ten calls at once", plan: crowded, secondsMax: 10 / 0.6, callsMax: 1.2 },
+  {
+    name: "one that admits ten calls at once",
+    isSlow: true,
+    plan: crowded,
+    secondsMax: 10 / 0.6,
+    callsMax: 1.2,
+  },
   {
     name: "one that admits 100, and 30 % bad rows",
     plan: limited(100, 1_000, [40], (job) => job % 10 < 3),
@@ -436,17 +522,24 @@ const rows: readonly Row[] = [
   },
 ];
 
-for (const { name, plan, isBad = () => false, secondsMax, callsMax = Infinity, check } of rows) {
+/** Answers come one by one, or gathered, as those of quick jobs; then a slave holds more, and learns later. */
+const ways = [
+  { seed: 1, more: 1 },
+  { seed: 2, more: 1 },
+  { seed: 3, more: 1.2, answerMs: 10, ahead: 120 },
+];
+
+for (const { name, plan, isBad = () => false, secondsMax, callsMax = Infinity, isSlow, check } of rows) {
   t.test(`${name}: exactly the bad rows die`, async (t) => {
-    for (const seed of [1, 2]) {
+    for (const { more, ...way } of isSlow ? ways.slice(0, 2) : ways) {
       const { jobs, ...rest } = plan();
-      const result = play({ jobs, seed, limitS: 2 * secondsMax, ...rest });
+      const result = play({ jobs, ...way, limitS: 2 * secondsMax, ...rest });
       const bad = Array.from({ length: jobs }, (_, job) => job).filter(isBad);
       t.equal(result.outcome?.kind, "complete", `it ends; ${result.reason}`);
       t.same([...new Set(result.dead)], bad);
       t.equal(result.done, jobs - bad.length);
-      t.ok(result.seconds <= secondsMax, `in ${result.seconds} s`);
-      t.ok(result.calls <= callsMax * jobs, `with ${result.calls} calls`);
+      t.ok(result.seconds <= more * secondsMax, `in ${result.seconds} s`);
+      t.ok(result.calls <= more * callsMax * jobs, `with ${result.calls} calls`);
       check?.(t, result);
     }
   });

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { Heap } from "../../src/base/heap.ts";
+import { countOf, unite } from "../../src/base/range_set.ts";
 import { Run } from "../../src/core/run.ts";
-import type { Effect, Outcome, RunSettings } from "../../src/core/types.ts";
+import type { Answer, Effect, Failure, Outcome, RunSettings } from "../../src/core/types.ts";
 import { blockOf, numberOf, settings } from "./fixture.ts";
 
 /** How one attempt goes: it takes so long, and then succeeds, fails, or ends its worker. */
@@ -16,6 +17,8 @@ export type FleetPlan = Readonly<{
   slots: readonly number[];
   /** Jobs that each slave holds besides. @default as many as its slots */
   ahead?: number;
+  /** How long a slave gathers what it has to say of one lease. @default 0 */
+  answerMs?: number;
   /** When each slave joins, in ms. @default at once */
   joinMs?: readonly number[];
   attempt: (nowMs: number, slave: number, job: number) => Attempt;
@@ -45,7 +48,16 @@ export type FleetResult = Readonly<{
 
 type Lease = Extract<Effect, { kind: "lease" }>;
 type Job = { lease: Lease; seq: number; id: number };
-type Slave = { session: number; slots: number; running: number; queue: Job[]; answers: number };
+type Slave = {
+  session: number;
+  slots: number;
+  running: number;
+  queue: Job[];
+  answers: number;
+  /** By lease. */
+  toSay: Map<number, Mutable<Answer>>;
+};
+type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly Failure[] ? Failure[] : T[K] };
 type Event = { atMs: number; number: number; run: () => void };
 
 const row = { cursor: new Uint8Array([0]), path: "job", reason: "odd", dataFault: "odd" };
@@ -86,6 +98,7 @@ class Fleet {
       running: 0,
       queue: [],
       answers: 0,
+      toSay: new Map(),
     }));
   }
 
@@ -217,27 +230,35 @@ class Fleet {
       this.#at(this.#nowMs + attempt.ms, () => {
         slave.running--;
         this.#begin(slave);
-        this.#at(this.#nowMs + latencyMs, () => this.#answer(slave, job, attempt));
+        this.#answer(slave, job, attempt);
       });
     }
   }
 
+  /** Adds to what the slave will say of this lease next. */
   #answer(slave: Slave, { lease, seq }: Job, { ok, ms, crashes, ...says }: Attempt): void {
-    const message = says.message ?? `no ${slave.session}`;
-    const failure = { seq, how: "threw", message, stack: "", durationMs: ms } as const;
-    const isCrash = crashes === true;
-    const answer = {
-      lease: lease.lease,
-      done: ok ? [seq, seq + 1] : [],
-      skipped: [],
-      failed: ok || isCrash ? [] : [failure],
-      crash: isCrash ? { suspects: [seq, seq + 1], reason: "exited" } : null,
-      released: [],
-    };
-    if (ok) {
-      this.#done++;
-      this.#doneAt.push(this.#nowMs / 1_000);
+    let answer = slave.toSay.get(lease.lease.number);
+    if (answer === undefined) {
+      answer = { lease: lease.lease, done: [], skipped: [], failed: [], crash: null, released: [] };
+      slave.toSay.set(lease.lease.number, answer);
+      this.#at(
+        this.#nowMs + (this.#plan.answerMs ?? 0) + latencyMs,
+        () => this.#say(slave, lease.lease.number),
+      );
     }
+    const message = says.message ?? `no ${slave.session}`;
+    if (crashes === true) answer.crash = { suspects: [seq, seq + 1], reason: "exited" };
+    else if (ok) answer.done = [...unite(answer.done, [seq, seq + 1])];
+    else answer.failed.push({ seq, how: "threw", message, stack: "", durationMs: ms });
+    if (crashes === true) this.#say(slave, lease.lease.number);
+  }
+
+  #say(slave: Slave, lease: number): void {
+    const answer = slave.toSay.get(lease);
+    if (answer === undefined) return;
+    slave.toSay.delete(lease);
+    this.#done += countOf(answer.done);
+    for (let i = countOf(answer.done); i > 0; i--) this.#doneAt.push(this.#nowMs / 1_000);
     this.#apply({ kind: "heard", session: slave.session });
     this.#apply({ kind: "answered", session: slave.session, number: ++slave.answers, answer, at: "" });
   }
