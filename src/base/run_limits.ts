@@ -70,6 +70,8 @@ export const emptyStepsMax = 30;
 export const collapseAttempts = 14;
 /** Attempts that make one sample of how many fail at the present load. */
 export const sampleAttempts = 20;
+/** Where more fails one at a time, a lower pace is tried before that is taken for what fails at any load. */
+export const slowerShare = 0.4;
 /** How much one more attempt of a job that failed before tells of all of those; below the last, they are bad. */
 export const recoveryWeight = 0.05;
 export const recoveryMin = 0.1;

@@ -10,6 +10,7 @@ import {
   recoveryMin,
   recoveryWeight,
   sampleAttempts,
+  slowerShare,
   successRateMs,
 } from "../base/run_limits.ts";
 
@@ -42,6 +43,8 @@ export class Opening {
   #sample = { ok: 0, bad: 0 };
   /** What fails at a load that is no problem, as a share; null while that is not known. */
   #baseline: number | null = null;
+  /** So much failed one at a time; null until that is known, or if it is little. Many jobs a second may still be too many. */
+  #firstShare: number | null = null;
   /** Share of the latest sample. */
   #share = 0;
   /** How many of the latest attempts of jobs that had failed before succeeded, as a share. */
@@ -78,6 +81,7 @@ export class Opening {
     this.#sample = { ok: 0, bad: 0 };
     this.#recovery = 1;
     this.#baseline = null;
+    this.#firstShare = null;
     this.#isCalm = true;
     this.#share = 0;
     this.#holdUntilMs = 0;
@@ -247,8 +251,17 @@ export class Opening {
   #sampled(share: number, nowMs: number, isCut: boolean): void {
     this.#sample = { ok: 0, bad: 0 };
     this.#share = share;
-    if (this.#baseline === null) this.#baseline = share;
-    else if (this.#isCalm) {
+    if (this.#baseline === null) {
+      const first = this.#firstShare;
+      if (share > slowerShare && (first === null || share < first - 0.1)) {
+        this.#firstShare = share;
+        this.#cut(nowMs);
+        return;
+      }
+      // as much fails at a lower pace: that is no matter of it
+      if (first !== null && share > slowerShare) this.pace = Infinity;
+      this.#baseline = share;
+    } else if (this.#isCalm) {
       // a pace that was cut may still be too much, so more counts little
       const weight = share < this.#baseline ? 0.5 : 0.03;
       this.#baseline += weight * (share - this.#baseline);

@@ -489,6 +489,16 @@ const rows: readonly Row[] = [
     callsMax: 1.2,
   },
   {
+    name: "one that admits 10 a second, called by one slot, which is far too much already",
+    plan: () => ({ jobs: 300, slots: [1], attempt: service(10, 10, 20) }),
+    secondsMax: 30 / 0.6,
+  },
+  {
+    name: "one that admits 50, called by two",
+    plan: () => ({ jobs: 1_500, slots: [2], attempt: service(50, 50, 1) }),
+    secondsMax: 30 / 0.4,
+  },
+  {
     name: "one that admits 5 a second",
     isSlow: true,
     plan: limited(5, 200, [40]),
