@@ -2,6 +2,8 @@
 export const leaseBytesMax = 1 << 20;
 /** So many of the attempts that ended last are looked at: fewer say nothing of the world. */
 export const failureWindow = 100;
+/** In a run that is younger, so many at least. */
+export const failureWindowMin = 50;
 /** So large a share of them that failed is worth a test: handlers that fail now and then are far below. */
 export const failureWindowShare = 0.25;
 /** After a test that blamed the rows, none before so many attempts; twice as many each time, up to the last. */
@@ -56,9 +58,14 @@ export const quarantineProbeMs = 1_000;
 export const elsewhereMs = 10_000;
 /** How often load may double after an outage. */
 export const openingStepMs = 1_000;
-/** How fast paced starts grow: a twentieth a second finds the limit of a service again within some seconds; twice while far below. */
+/**
+ * How fast paced starts grow: by a twentieth a second, so that the limit of a service is found again within some seconds; by
+ * twice as much after each such while, of so many attempts, without a cut, up to twice a second.
+ */
 export const paceGrowthPerSecond = 0.05;
-export const paceGrowthFarBelow = 1;
+export const paceGrowthDoublesMs = 6_000;
+export const paceGrowthDoublesAttempts = 80;
+export const paceGrowthMax = 1;
 /** While load comes back: from so many failures in a row on, the next start waits, twice as long each time, up to a second. */
 export const holdAfterBad = 5;
 export const holdMsMin = 10;

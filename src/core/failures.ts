@@ -2,6 +2,7 @@ import {
   amidMemory,
   endgamePauseMs,
   failureWindow,
+  failureWindowMin,
   failureWindowShare,
   lastRowChance,
   lastRowMin,
@@ -398,9 +399,10 @@ class Window {
 
   /** The share that failed; 0 while there are too few attempts to tell. */
   get share(): number {
-    if (this.#failures.length === 0 || this.total - this.#from < failureWindow) return 0;
+    const attempts = Math.min(failureWindow, this.total - this.#from);
+    if (this.#failures.length === 0 || attempts < failureWindowMin) return 0;
     this.#drop();
-    return this.#failures.length / failureWindow;
+    return this.#failures.length / attempts;
   }
 
   get isOfOneJob(): boolean {

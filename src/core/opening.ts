@@ -5,7 +5,9 @@ import {
   holdAfterBad,
   holdMsMin,
   openingStepMs,
-  paceGrowthFarBelow,
+  paceGrowthDoublesAttempts,
+  paceGrowthDoublesMs,
+  paceGrowthMax,
   paceGrowthPerSecond,
   recoveryMin,
   recoveryWeight,
@@ -40,6 +42,8 @@ export class Opening {
   #tokensAtMs = 0;
   /** Attempts leased before are of another pace, and do not count. */
   #fromMs = 0;
+  /** Attempts that had ended when the pace was cut last. */
+  #attemptsAtCut = 0;
   #sample = { ok: 0, bad: 0 };
   /** What fails at a load that is no problem, as a share; null while that is not known. */
   #baseline: number | null = null;
@@ -231,10 +235,19 @@ export class Opening {
       return;
     }
     if (this.#unboundSteps === 0) {
-      const growth = this.pace < this.#bestRate / 2 ? paceGrowthFarBelow : paceGrowthPerSecond;
+      const growth = this.pace < this.#bestRate / 2 ? paceGrowthMax : this.#growth(nowMs);
       this.pace *= (1 + growth) ** seconds;
     }
     this.#tokens = Math.min(Math.max(1, this.pace / 10), this.#tokens + this.pace * seconds);
+  }
+
+  /** Of the pace, in a second: more and more the longer nothing was too much, for then the limit is far off. */
+  #growth(nowMs: number): number {
+    const times = Math.min(
+      (nowMs - this.#fromMs) / paceGrowthDoublesMs,
+      (this.#ok + this.#bad - this.#attemptsAtCut) / paceGrowthDoublesAttempts,
+    );
+    return Math.min(paceGrowthMax, paceGrowthPerSecond * 2 ** times);
   }
 
   #weighSample(nowMs: number): void {
@@ -286,6 +299,7 @@ export class Opening {
     this.pace = Math.max(1, least, Math.min(this.pace, 0.95 * rate));
     this.#tokens = 0;
     this.#tokensAtMs = this.#fromMs = nowMs;
+    this.#attemptsAtCut = this.#ok + this.#bad;
   }
 
   /** The more jobs fail by themselves, the more attempts it takes to see that more fail than that. */

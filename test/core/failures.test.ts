@@ -514,7 +514,7 @@ const rows: readonly Row[] = [
       settings: { jobsMax: 100, backoffMs: 50 },
     }),
     isBad: (job) => job < 3,
-    secondsMax: 25,
+    secondsMax: 28,
   },
   {
     name: "one that admits ten calls at once",
