@@ -38,8 +38,8 @@ export const failureMutants: readonly Mutant[] = [
     name: "an outage is charged to the jobs it hits",
     patches: [{
       file: "src/core/failures.ts",
-      find: "    this.#test.ended(probe, false, nowMs);\n    return this.isEndgame;",
-      replace: "    this.#test.ended(probe, false, nowMs);\n    return true;",
+      find: "    this.#test.ended(probe, false, !isSuspect, nowMs);\n    return this.isEndgame;",
+      replace: "    this.#test.ended(probe, false, !isSuspect, nowMs);\n    return true;",
     }],
     checks: [
       simulation,
@@ -137,8 +137,8 @@ export const failureMutants: readonly Mutant[] = [
     name: "what a slave in quarantine was charged for is not taken back",
     patches: [{
       file: "src/core/judge.ts",
-      find: "      jobs.takeBack(charges);\n      jobs.exonerate",
-      replace: "      void charges;\n      jobs.exonerate",
+      find: "      jobs.takeBack(charges);\n      for (const seq of jobs.exonerate",
+      replace: "      void charges;\n      for (const seq of jobs.exonerate",
     }],
     checks: [quickTest(
       "core/failures",
@@ -241,5 +241,48 @@ export const failureMutants: readonly Mutant[] = [
       "core/run_sessions",
       "once the time has come that was asked for, the patient clock shows it, however sums are rounded",
     )],
+  },
+  {
+    name: "of one answer all that succeeded counts before all that failed",
+    patches: [{
+      file: "src/core/answers.ts",
+      find: "this.#applyInOrder(settled, recovered, lease, answer, by);",
+      replace:
+        "{ this.#succeed(settled, recovered, lease, by); for (const f of answer.failed) this.#fail(lease, f, by); }",
+    }],
+    checks: [failuresTest("every tenth row bad, in one answer, two attempts, no delay")],
+  },
+  {
+    name: "an outage that passed explains nothing, however short it was",
+    patches: [{
+      file: "src/core/failures.ts",
+      find: "this.#row.length >= longRowsMax * this.#passed.count ||",
+      replace: "",
+    }, {
+      file: "src/core/failures.ts",
+      find: "      nowMs - this.#rowFromMs >= longRowsMax * this.#passed.ms",
+      replace: "      false",
+    }],
+    checks: [failuresTest("a hole of bad rows where all jobs are handed out before any fails")],
+  },
+  {
+    name: "what a suspected slave failed refutes its rows in a test",
+    patches: [{
+      file: "src/core/answers.ts",
+      find: "if (this.#health.isSuspect(avoid.slaveId)) refuting++;",
+      replace: "",
+    }],
+    checks: [
+      failuresTest("such a slave, of three that hold all jobs before any fails, and 10 % bad rows"),
+    ],
+  },
+  {
+    name: "a slave that met an outage is blamed for it once others succeed",
+    patches: [{
+      file: "src/core/judge.ts",
+      find: "    if (!failures.isOutage) {\n      health.startAnew(nowMs);",
+      replace: "    if (!failures.isOutage) {",
+    }],
+    checks: [failuresTest("an outage that hit all jobs at one slave before another joined")],
   },
 ];

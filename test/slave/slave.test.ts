@@ -299,7 +299,7 @@ t.test("past the grace what runs is aborted, then ended, and handed back uncharg
 
 t.test("a master that drains gets everything back, and its next life is joined", async (t) => {
   await withSlave({ heartbeatMs: 300 }, {}, async (master, slave) => {
-    master.lease(1, 0, [{ do: "sleep", ms: 300 }, {}, {}]);
+    master.lease(1, 0, [{ do: "sleep", ms: 1_500 }, {}, {}]);
     await master.until(() => slave.status().running > 0);
     master.send({ kind: "drain" });
     await master.until(() => master.closed === 1);

@@ -138,7 +138,7 @@ t.test("D1: going on from the one before says what that costs", async (t) => {
     t.match(said[0]!.message, words, name);
     t.match(said[0]!.message, "knows of 12 jobs handed out, 10 of them settled");
     t.match(said[0]!.message, `it was saved at ${new Date(savedAt).toISOString()}, `);
-    t.match(said[0]!.message, /What was done since then is done once more, .*"at least" from now on/);
+    t.match(said[0]!.message, /What was done since then is done once more, .*"Repeated" says so from now on/);
     t.match(next.loaded, { handedOut: before.handedOut, repeatedAtLeast: true });
   }
 });
