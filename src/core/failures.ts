@@ -75,7 +75,8 @@ export type Verdict = "world" | "rows" | "none";
  * - NORMAL: every failure is charged.
  * - TESTING: once what runs has ended (a second at most), only probes are leased, few at a time: by turns a job that
  *   failed and one that was not tried yet, drawn from all there are. While nothing succeeds, that is an outage: then
- *   probes come less and less often, until one succeeds. Nothing is charged.
+ *   probes come less and less often, until one succeeds. Nothing is charged. Where nothing untried is left, it counts what
+ *   went on when the jobs failed (`isExplained`).
  * - OPENING: see `Opening`.
  *
  * A job whose attempts are spent is not buried at once, see `Condemned`.
