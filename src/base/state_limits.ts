@@ -15,8 +15,16 @@ export const deadLetterShownChars = 4 << 10;
 export const deadLetterGroupBytes = 8 << 20;
 /** How much of the dead letters a start looks at: more than are written between two states. */
 export const lastLettersBytes = 64 << 20;
-/** Longest wait for the holder of a lock to say who it is; it may be stopped. */
+/** Longest wait for the holder of a lock to prove that it is a master; it may be stopped. */
 export const lockAnswerMs = 1_000;
+/** After a proof that did not hold: a master that took the lock just now may not have written its nonce yet. */
+export const lockPauseMs = 50;
+/** Most connections to the lock of a master at once, and the longest that one may take to ask: whoever starts asks at once. */
+export const lockConnectionsMax = 8, lockAskMs = 500;
+/** Longest note of a holder, and most that is read of whoever holds a lock. */
+export const lockTextBytesMax = 4 << 10;
+/** A master looks so often whether its note is there, when it is asked. */
+export const lockNoteLookMs = 250;
 /** How often the state of a master that may run elsewhere is looked at. */
 export const foreignLookMs = 250;
 /** How long it must stay unchanged: three heartbeats of the default length. */

@@ -20,6 +20,17 @@ export const nodeDisk: Disk = {
   },
 };
 
+/** What a file system without hard links answers to one. */
+export const linkless: readonly string[] = [
+  "EPERM",
+  "ENOSYS",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "EXDEV",
+  "EMLINK",
+  "UNKNOWN",
+];
+
 /** The code of a system error (`ENOENT`), or an empty string. */
 export function errorCode(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;

@@ -4,7 +4,7 @@ import type { Log } from "../base/log.ts";
 import { foreignLookMs } from "../base/state_limits.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
 import type { Disk } from "./disk.ts";
-import type { Holder } from "./holder.ts";
+import { type Holder, holderText } from "./holder.ts";
 import { readHeader } from "./read_state_file.ts";
 import type { StateFiles } from "./state_files.ts";
 import { encodeHeader } from "./state_header.ts";
@@ -30,9 +30,7 @@ export async function watchElsewhere(
   options: ElsewhereOptions,
 ): Promise<void> {
   const { watchMs, isAlive, log } = options;
-  const who = `pid ${note.pid} on ${JSON.stringify(note.host)}${
-    note.address === null ? "" : ` at ${note.address}`
-  }`;
+  const who = holderText(note);
   if (note.address !== null && await isAlive?.(note.address).catch(() => false)) {
     throw elsewhereError(files, who, "it answers");
   }

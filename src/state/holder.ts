@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { readlinkSync } from "node:fs";
 import { hostname } from "node:os";
+import { printable } from "../base/printable.ts";
 import { startOfProcess } from "./process_start.ts";
 
 /** Who runs a key, as `<key>.lock` and the holder of the lock say it. */
@@ -15,7 +16,11 @@ export type Holder = Readonly<{
   pidStart: string;
   /** Where the master can be reached; null until it listens. */
   address: string | null;
+  /** What proves who holds the lock, known to who can read the note: 64 hex digits; empty if it has none. */
+  nonce: string;
 }>;
+
+const nonceRule = /^(?:[0-9a-f]{64})?$/;
 
 export async function thisHolder(address: string | null): Promise<Holder> {
   const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "");
@@ -26,6 +31,7 @@ export async function thisHolder(address: string | null): Promise<Holder> {
     pid: process.pid,
     pidStart: (await startOfProcess(process.pid)) ?? "",
     address,
+    nonce: "",
   };
 }
 
@@ -40,13 +46,19 @@ function namespace(kind: string): string {
 /** Null if the text is no holder's. */
 export function parseHolder(text: string): Holder | null {
   try {
-    const { host, bootId, space, pid, pidStart, address } = JSON.parse(text);
-    const texts = [host, bootId, space, pidStart, address ?? ""];
+    const { host, bootId, space, pid, pidStart, address, nonce = "" } = JSON.parse(text);
+    const texts = [host, bootId, space, pidStart, address ?? "", nonce];
     if (!Number.isSafeInteger(pid) || pid <= 0 || texts.some((word) => typeof word !== "string")) return null;
-    return { host, bootId, space, pid, pidStart, address: address ?? null };
+    if (!nonceRule.test(nonce)) return null;
+    return { host, bootId, space, pid, pidStart, address: address ?? null, nonce };
   } catch {
     return null;
   }
+}
+
+/** A holder in words for people, whoever wrote them. */
+export function holderText({ pid, host, address }: Holder): string {
+  return `pid ${pid} on "${printable(host)}"${address === null ? "" : ` at ${printable(address)}`}`;
 }
 
 /** Whether both see the same processes and the same sockets. */

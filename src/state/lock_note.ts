@@ -1,15 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { StateError } from "../base/errors.ts";
 import { type Disk, errorCode, errorText, removeFile } from "./disk.ts";
-import { type Holder, isSamePlace, parseHolder } from "./holder.ts";
-import { openOwn } from "./read_state_file.ts";
+import { lockTextBytesMax } from "../base/state_limits.ts";
+import { type Holder, holderText, isSamePlace, parseHolder } from "./holder.ts";
+import { openOwn, readExactly } from "./read_state_file.ts";
 import type { StateFiles } from "./state_files.ts";
 
 export function lockedError(files: StateFiles, holder: Holder | null): StateError {
-  const address = holder?.address == null ? "" : ` at ${holder.address}`;
-  const who = holder === null
-    ? "an unknown pid"
-    : `pid ${holder.pid} on ${JSON.stringify(holder.host)}${address}`;
+  const who = holder === null ? "an unknown pid" : holderText(holder);
   return new StateError(
     `Cannot start "${files.key}" in "${files.dir}": a master of it already runs, ${who}. Stop that one first, or give ` +
       `this run a --key of its own.`,
@@ -17,7 +15,7 @@ export function lockedError(files: StateFiles, holder: Holder | null): StateErro
 }
 
 /**
- * Null if there is none, or it is no note: it is for people, and the lock does not hang on it.
+ * Null if there is none, or it is no note: one is shorter than 4 KiB.
  *
  * @throws {StateError} if it is a symbolic link, no file, or not readable.
  */
@@ -25,7 +23,8 @@ export async function readNote(disk: Disk, path: string): Promise<Holder | null>
   const file = await openOwn(disk, path);
   if (file === null) return null;
   try {
-    return parseHolder(await file.readFile("utf8"));
+    const bytes = await readExactly(file, lockTextBytesMax + 1);
+    return bytes.length > lockTextBytesMax ? null : parseHolder(new TextDecoder().decode(bytes));
   } finally {
     await file.close();
   }

@@ -6,7 +6,7 @@ import { monotonicMs } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { stateStepBytes } from "../base/state_limits.ts";
 import { isSameBytes } from "../base/same_bytes.ts";
-import { type Disk, errorCode, errorText, removeFile } from "./disk.ts";
+import { type Disk, errorCode, errorText, linkless, removeFile } from "./disk.ts";
 import { syncFolder } from "./folder.ts";
 import { gather } from "./gather.ts";
 import { stateVersion } from "./migrate.ts";
@@ -18,8 +18,6 @@ import { encodeHeader, headerBytes, runTag, type StateHeader } from "./state_hea
 
 /** Exclusive, so that a link in its place is refused. */
 const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
-/** What a file system without hard links answers to one. */
-const linkless = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EXDEV", "EMLINK", "UNKNOWN"];
 
 export type StateWriterOptions = Readonly<{
   disk: Disk;

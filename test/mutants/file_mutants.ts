@@ -226,18 +226,10 @@ export const fileMutants: readonly Mutant[] = [
     name: "the lock is not taken",
     patches: [{
       file: "src/state/lock.ts",
-      find: "  if (lock === null) {",
-      replace: '  if (lock === null && name === "") {',
+      find: "if (note !== null && isProof(",
+      replace: 'if (note !== null && name === "" && isProof(',
     }, {
-      file: "src/state/lock.ts",
-      find: "    return lock.release;",
-      replace: "    return async () => await lock?.release();",
-    }, {
-      file: "src/state/lock.ts",
-      find: "    await lock.release();\n    throw error;",
-      replace: "    await lock?.release();\n    throw error;",
-    }, {
-      file: "src/state/lock.ts",
+      file: "src/state/file_lock.ts",
       find: "await isRunning(note)) throw lockedError",
       replace: "await isRunning(note) && note.pid < 0) throw lockedError",
     }],
@@ -245,6 +237,67 @@ export const fileMutants: readonly Mutant[] = [
       quickTest("state/lock", "C4: the first is stopped, not dead: refused by kernel"),
       test("state/lock", "I10: of many at once, one survives (kernel)"),
       hanging(endToEnd("two masters with one key: the second is refused, naming the first")),
+    ],
+  },
+  {
+    name: "whoever holds the socket of the lock is believed",
+    patches: [{
+      file: "src/state/socket_lock.ts",
+      find: '  if (line === null || nonce === "") return false;\n',
+      replace: '  if (line !== null || nonce === "") return line !== null;\n',
+    }],
+    checks: [quickTest("state/lock", "a proof is of one nonce, one lock and one question")],
+  },
+  {
+    name: "no nonce proves a master",
+    patches: [{
+      file: "src/state/socket_lock.ts",
+      find: '  if (line === null || nonce === "") return false;\n',
+      replace: "  if (line === null) return false;\n",
+    }],
+    checks: [quickTest("state/lock", "a proof is of one nonce, one lock and one question")],
+  },
+  {
+    name: "who holds the kernel's lock without a proof leaves the next master without any",
+    patches: [{
+      file: "src/state/lock.ts",
+      find: "    await takeFile(this.#disk, this.#files, this.#holder, {",
+      replace:
+        '    if (name !== null && this.#socket === null) {\n      log("warn", strangerWarning(this.#files));\n      return;\n    }\n' +
+        "    await takeFile(this.#disk, this.#files, this.#holder, {",
+    }],
+    checks: [
+      test("state/lock", "who holds the kernel's lock and says nothing is no master: the file is the lock"),
+    ],
+  },
+  {
+    name: "whoever connects to the lock stays as long as he likes",
+    patches: [{
+      file: "src/state/socket_lock.ts",
+      find: "    strangers.admit(socket);\n",
+      replace: "    void strangers;\n",
+    }],
+    checks: [
+      hanging(
+        test(
+          "state/lock",
+          "connections to the lock are few, and end, whoever makes them; one that asks is answered",
+        ),
+      ),
+    ],
+  },
+  {
+    name: "a note that was removed leaves its master without a proof",
+    patches: [{
+      file: "src/state/lock.ts",
+      find: "await this.#restoreNote().catch(() => {});",
+      replace: "await Promise.resolve();\n      void this.#restoreNote;",
+    }],
+    checks: [
+      test(
+        "state/lock",
+        "a note that was removed is made again when somebody asks, so that its master is known",
+      ),
     ],
   },
   {

@@ -1,6 +1,8 @@
-import t from "tap";
+import t, { type Test } from "tap";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import {
   cpSync,
   existsSync,
@@ -8,6 +10,7 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  statSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -17,6 +20,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseHolder, thisHolder } from "../../src/state/holder.ts";
 import { lockedError } from "../../src/state/lock_note.ts";
+import { askHolder, isProof, proofOf, socketName } from "../../src/state/socket_lock.ts";
 import { startOfProcess } from "../../src/state/process_start.ts";
 import { stateFiles } from "../../src/state/state_files.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
@@ -133,11 +137,12 @@ t.test("<key>.lock says who runs and where; a closed store's is gone", async (t)
   const dir = folder(t);
   const store = await open(dir);
   const note = () => JSON.parse(readFileSync(join(dir, "posts.lock"), "utf8"));
-  const here = await thisHolder(null);
-  t.same(note(), here);
+  const { nonce, ...here } = await thisHolder(null);
+  t.equal(nonce, "", "it holds no lock yet");
+  t.match(note(), { ...here, nonce: /^[0-9a-f]{64}$/ });
   t.match(here, { pid: process.pid, pidStart: /./, host: /./ });
   await store.setAddress("10.0.0.5:5050");
-  t.same(note(), { ...here, address: "10.0.0.5:5050" });
+  t.match(note(), { ...here, nonce: /^[0-9a-f]{64}$/, address: "10.0.0.5:5050" });
   await t.rejects(open(dir), /10\.0\.0\.5:5050/);
   await store.close();
   t.same(readdirSync(dir), []);
@@ -258,8 +263,122 @@ for (const isKernelLock of [true, false]) {
   });
 }
 
+/** In this process, but with no more than what any user of the machine knows. */
+async function stranger(t: Test, dir: string, answer: (socket: Socket) => void): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    answer(socket.resume());
+  });
+  await new Promise<void>((resolve) => server.listen({ path: nameOf(dir) }, resolve));
+  t.teardown(() => server.close());
+  return server;
+}
+
+const nameOf = (dir: string): string => socketName(statSync(dir, { bigint: true }), "posts");
+const onLinux = { skip: process.platform !== "linux" };
+
+const answers: Record<string, (socket: Socket) => void> = {
+  "nothing": () => {},
+  "the end": (socket) => socket.destroy(),
+  "a line": (socket) => socket.end("\u001b[2J\n"),
+  "a proof of no nonce": (socket) => {
+    socket.on("data", (bytes) => {
+      const question = `taskmaster/lock/1${nameOf("/")}\0${bytes.subarray(0, 64)}`;
+      socket.end(`${createHmac("sha256", "").update(question).digest("hex")}\n`);
+    });
+  },
+  "more than a line": (socket) => void socket.write("x".repeat(10_000)),
+};
+
+for (const [what, answer] of Object.entries(answers)) {
+  t.test(
+    `who holds the kernel's lock and says ${what} is no master: the file is the lock`,
+    onLinux,
+    async (t) => {
+      const dir = folder(t);
+      const other = await stranger(t, dir, answer);
+      const { log, said } = listen();
+      const store = await open(dir, { log });
+      t.match(said, [{ level: "warn", message: /cannot prove that it is a master.*posts\.lock" alone/ }]);
+      await t.rejects(open(dir), new RegExp(`pid ${process.pid} `), "a second one is refused");
+      await new Promise((resolve) => other.close(resolve));
+      await t.rejects(open(dir), new RegExp(`pid ${process.pid} `), "and once the stranger has gone");
+      await store.close();
+      await (await open(dir)).close();
+    },
+  );
+}
+
+t.test("a proof is of one nonce, one lock and one question", async (t) => {
+  const nonce = "1".repeat(64), question = "a".repeat(64);
+  const line = proofOf(nonce, "\0x", question)!;
+  t.ok(isProof({ question, line }, nonce, "\0x"));
+  t.notOk(isProof({ question, line }, "2".repeat(64), "\0x"));
+  t.notOk(isProof({ question, line }, nonce, "\0y"));
+  t.notOk(isProof({ question: "b".repeat(64), line }, nonce, "\0x"));
+  t.notOk(isProof({ question, line: proofOf("", "\0x", question) }, "", "\0x"), "no nonce is known to all");
+  t.notOk(isProof({ question, line: null }, nonce, "\0x"));
+  for (const none of ["", "a".repeat(63), "A".repeat(64), `${question}a`]) {
+    t.equal(proofOf(nonce, "\0x", none), null);
+  }
+});
+
+t.test(
+  "connections to the lock are few, and end, whoever makes them; one that asks is answered",
+  onLinux,
+  async (t) => {
+    const dir = folder(t);
+    const store = await open(dir);
+    t.teardown(() => store.close());
+    const begunMs = performance.now();
+    const ends = Array.from({ length: 30 }, async (_, index) => {
+      const socket = connect({ path: nameOf(dir) }).on("error", () => {});
+      if (index % 2 === 1) socket.on("connect", () => socket.write("half a question"));
+      await once(socket.resume(), "close");
+      return performance.now() - begunMs;
+    });
+    const { question, line } = await askHolder(nameOf(dir), 5_000);
+    const { nonce } = JSON.parse(readFileSync(join(dir, "posts.lock"), "utf8"));
+    t.ok(isProof({ question, line }, nonce, nameOf(dir)), "among them");
+    const times = (await Promise.all(ends)).sort((a, b) => a - b);
+    t.ok(times[20]! < 450, `the first ones make room: ${times[20]} ms`);
+    t.ok(times[29]! > 450, `the last ones have their time: ${times[29]} ms`);
+  },
+);
+
+t.test(
+  "a note that was removed is made again when somebody asks, so that its master is known",
+  onLinux,
+  async (t) => {
+    const dir = folder(t), path = join(dir, "posts.lock");
+    const store = await open(dir);
+    const note = readFileSync(path, "utf8");
+    for (let times = 0; times < 2; times++) {
+      unlinkSync(path);
+      await t.rejects(open(dir), new RegExp(`pid ${process.pid} `));
+      t.equal(readFileSync(path, "utf8"), note);
+    }
+    await store.close();
+    t.same(readdirSync(dir), []);
+  },
+);
+
+t.test("of a note 4 KiB are read, and what it says is shown escaped", async (t) => {
+  const dir = folder(t), path = join(dir, "posts.lock");
+  const here = await thisHolder(null);
+  const lasting = spawn("sleep", ["20"]);
+  t.teardown(() => lasting.kill("SIGKILL"));
+  const note = { ...here, pid: lasting.pid!, pidStart: "", host: here.host, address: '1\n"\u202e\u009b' };
+  writeFileSync(path, JSON.stringify(note));
+  await t.rejects(open(dir), { message: /at 1\\n"\\u202e\\x9b\. Stop/ });
+  t.match(lockedError(stateFiles("/d", "posts"), { ...note, host: "\u001b[2J" }).message, /on "\\e\[2J"/);
+  writeFileSync(path, JSON.stringify({ ...note, more: "x".repeat(4_096) }));
+  await (await open(dir)).close();
+  t.pass("a longer one is no note");
+});
+
 t.test("a note that is none is read as none", async (t) => {
-  const good = { host: "a", bootId: "", space: "", pid: 7, pidStart: "", address: null };
+  const good = { host: "a", bootId: "", space: "", pid: 7, pidStart: "", address: null, nonce: "" };
   t.same(parseHolder(JSON.stringify(good)), good);
   for (
     const bad of [
@@ -269,6 +388,8 @@ t.test("a note that is none is read as none", async (t) => {
       "null",
       JSON.stringify({ ...good, pid: -1 }),
       JSON.stringify({ ...good, address: 7 }),
+      JSON.stringify({ ...good, nonce: "a".repeat(63) }),
+      JSON.stringify({ ...good, nonce: ["a".repeat(64)] }),
     ]
   ) {
     t.equal(parseHolder(bad), null);
