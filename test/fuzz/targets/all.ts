@@ -4,6 +4,7 @@ import { deadLetters } from "./dead_letters.ts";
 import { frames } from "./frames.ts";
 import { greetings, welcomes } from "./handshake.ts";
 import { jobs } from "./jobs.ts";
+import { lock } from "./lock.ts";
 import { messages } from "./messages.ts";
 import { session } from "./session.ts";
 import { state } from "./state.ts";
@@ -18,6 +19,7 @@ export const targets: readonly Target[] = [
   session,
   state,
   deadLetters,
+  lock,
   args,
   values,
 ];
