@@ -105,18 +105,31 @@ function namesOpenFile(argv: readonly string[], env: NodeJS.ProcessEnv): boolean
  * What this process was started as, and by which process. Takes both out of the environment, so that a plugin may
  * start this program anew; ask once, at the start.
  */
-export function takeGeneration(): Readonly<{ generation: Generation; parentPid: number }> {
-  const generation = process.env[generationVariable];
+export function takeGeneration(
+  argv: readonly string[] = process.argv,
+): Readonly<{ generation: Generation; parentPid: number }> {
+  const generation = generationOf(argv);
   const parentPid = Number(process.env[parentVariable] ?? process.ppid);
   delete process.env[generationVariable];
   delete process.env[parentVariable];
-  const isChild = generation === "slave" || generation === "worker";
-  return { generation: isChild ? generation : "first", parentPid };
+  return { generation, parentPid };
+}
+
+/**
+ * By the environment, but that is not all: what a handler starts by `Bun.spawn` without `env` has the one that its worker
+ * began with, whatever was taken out since. A worker is a child of its supervisor, and `worker` is the last word it is given.
+ */
+function generationOf(argv: readonly string[]): Generation {
+  const { [generationVariable]: generation, [parentVariable]: parent } = process.env;
+  if (generation === "worker") {
+    return Number(parent) === process.ppid && argv.at(-1) === "worker" ? "worker" : "first";
+  }
+  return generation === "slave" ? "slave" : "first";
 }
 
 /** A worker whose entry script came out as another program would start slaves, and so itself, for ever. */
 export function refuseWithinWorker(): void {
-  if (process.env[generationVariable] !== "worker") return;
+  if (generationOf(process.argv) !== "worker") return;
   throw new Error(
     "Cannot start a slave: this process was started as a worker of one. " +
       "Start slaves where a worker does not come by, or by the command `taskmaster slave`.",

@@ -6,7 +6,7 @@ import { Answers } from "../../src/slave/answers.ts";
 import { Feeder } from "../../src/slave/feeder.ts";
 import { Pauses } from "../../src/slave/reconnect.ts";
 import { Seat } from "../../src/slave/seat.ts";
-import { workerCommand } from "../../src/slave/self.ts";
+import { takeGeneration, workerCommand } from "../../src/slave/self.ts";
 import { startSlave } from "../../src/slave/slave.ts";
 import {
   isWorthSlice,
@@ -155,11 +155,39 @@ t.test("a death is told in words", async (t) => {
 
 t.test("a worker is started with this program's own entry, whoever imports it", async (t) => {
   t.match(workerCommand().args.slice(-2), [/[/\\]mod\.ts$/, "worker"]);
-  process.env.TASKMASTER_GENERATION = "worker";
-  t.teardown(() => delete process.env.TASKMASTER_GENERATION);
+  startedAs("worker", process.ppid);
+  process.argv.push("worker");
+  t.teardown(() => {
+    process.argv.pop();
+    takeGeneration();
+  });
   const options = { pluginPath: "", exportName: undefined, host: "", port: 1, token: null, log: () => {} };
   const rest = { procs: 1, concurrency: 1, graceMs: undefined };
   t.throws(() => startSlave({ ...options, ...rest }), /started as a worker/);
+});
+
+/** The environment that a child of that process begins with. */
+function startedAs(generation: string, parentPid: number): void {
+  process.env.TASKMASTER_GENERATION = generation;
+  process.env.TASKMASTER_PARENT = String(parentPid);
+}
+
+t.test("what a worker's handler starts with its environment is no worker", (t) => {
+  const cases: [generation: string, parentPid: number, argv: string[], is: string][] = [
+    ["worker", process.ppid, ["bun", "mod.ts", "worker"], "worker"],
+    ["worker", process.pid, ["bun", "mod.ts", "worker"], "first"],
+    ["worker", process.ppid, ["bun", "mod.ts", "run", "plugin.ts"], "first"],
+    ["worker", process.pid, ["bun", "mod.ts", "run", "plugin.ts"], "first"],
+    // Its parent may have died: it must end then, and not go on as if a person had started it.
+    ["slave", process.pid, ["bun", "mod.ts", "slave", "plugin.ts"], "slave"],
+    ["master", process.ppid, ["bun", "mod.ts", "worker"], "first"],
+  ];
+  for (const [generation, parentPid, argv, is] of cases) {
+    startedAs(generation, parentPid);
+    t.equal(takeGeneration(argv).generation, is, `${generation} of ${parentPid}: ${argv}`);
+    t.equal(process.env.TASKMASTER_GENERATION ?? process.env.TASKMASTER_PARENT, undefined, "both are gone");
+  }
+  t.end();
 });
 
 t.test("while an overdue job has the slave for itself, no other worker is given one", async (t) => {
