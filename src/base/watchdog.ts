@@ -1,5 +1,6 @@
 import { setInterval } from "./clock.ts";
 import { Worker } from "node:worker_threads";
+import { type OwnFile, ownUid } from "./own_file.ts";
 import { awakeLateMs } from "./stall_watch.ts";
 
 /** What the main thread tells its watchdog thread, as numbers in shared memory. */
@@ -52,12 +53,12 @@ export type WatchdogOptions = Readonly<{
   parentPid?: number;
   /** How a loop that stands still is told on stderr. */
   loop?: Readonly<{ watch: Float64Array; isJson: boolean; isTerminal: boolean }>;
-  /** Removed when that process is gone. */
-  folder?: string | undefined;
+  /** Removed when that process is gone, if it is still what was made. */
+  folder?: OwnFile | null | undefined;
   /** Of `makeWatch`, in a process that runs handlers. */
   watch?: Float64Array | undefined;
   /** Where, and at which byte, a call that lasts is recorded. */
-  record?: Readonly<{ path: string; offset: number }> | undefined;
+  record?: Readonly<{ file: OwnFile; offset: number }> | undefined;
 }>;
 
 /**
@@ -71,7 +72,7 @@ export type WatchdogOptions = Readonly<{
 export function startWatchdog(options: WatchdogOptions): void {
   // Threads have clocks of their own, which began at a time that all agree on.
   const clock = { originMs: performance.timeOrigin, lateMs: awakeLateMs };
-  const workerData = { ...options, slots: watchSlots, loopSlots, doings, clock };
+  const workerData = { ...options, uid: ownUid(), slots: watchSlots, loopSlots, doings, clock };
   if (options.watch !== undefined) options.watch[watchSlots.mostMs] = performance.now() + awakeLateMs;
   const thread = new Worker(source, { eval: true, workerData, env: {}, stdin: false });
   thread.unref();
@@ -129,10 +130,30 @@ const loopTurnMs = 250;
 const source = `
 const { workerData } = require("node:worker_threads");
 const fs = require("node:fs");
-const { parentPid, folder, watch, record, slots, loop, loopSlots, doings, clock } = workerData;
+const { parentPid, folder, uid, watch, record, slots, loop, loopSlots, doings, clock } = workerData;
 let begun = -1;
 let fd = -1;
-function watchCall({ path, offset }) {
+// Something else may be at its path by now.
+function isSame(stats, { dev, ino }) {
+  return stats.dev === dev && stats.ino === ino && (uid === undefined || stats.uid === uid);
+}
+function openRecord(file) {
+  if (!isSame(fs.lstatSync(file.path), file)) return -1;
+  const { O_RDWR, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants;
+  const opened = fs.openSync(file.path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  if (isSame(fs.fstatSync(opened), file)) return opened;
+  fs.closeSync(opened);
+  return -1;
+}
+function removeFolder() {
+  const stats = fs.lstatSync(folder.path);
+  if (!stats.isDirectory() || !isSame(stats, folder)) return;
+  for (const name of fs.readdirSync(folder.path)) {
+    if (/^(?:s|\\d+\\.(?:note|last))$/.test(name)) fs.unlinkSync(folder.path + "/" + name);
+  }
+  fs.rmdirSync(folder.path);
+}
+function watchCall({ file, offset }) {
   const was = begun;
   begun = watch[slots.begun];
   const seq = watch[slots.onStack];
@@ -140,8 +161,8 @@ function watchCall({ path, offset }) {
   const note = watch[slots.note];
   watch[slots.recorded] = 1;
   if (watch[slots.begun] !== begun || watch[slots.note] !== note) return;
-  if (fd < 0) fd = fs.openSync(path, "r+");
-  fs.writeSync(fd, new Float64Array([note, seq]), 0, 16, offset);
+  if (fd < 0) fd = openRecord(file);
+  if (fd >= 0) fs.writeSync(fd, new Float64Array([note, seq]), 0, 16, offset);
 }
 function lookAtClock() {
   const nowMs = performance.timeOrigin + performance.now() - clock.originMs;
@@ -154,7 +175,7 @@ function checkParent() {
   // Another process may just be writing into it.
   for (let tries = 0; folder && tries < 5; tries++) {
     try {
-      fs.rmSync(folder, { recursive: true, force: true });
+      removeFolder();
       break;
     } catch {}
   }

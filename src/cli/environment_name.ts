@@ -1,5 +1,4 @@
 import { printable } from "../base/printable.ts";
-import { workerVariables } from "../base/worker_variables.ts";
 import { type CommandName, type OptionName, optionRows } from "./options.ts";
 import { suggest } from "./suggest.ts";
 
@@ -7,10 +6,7 @@ import { suggest } from "./suggest.ts";
 const flagsOnly: readonly OptionName[] = ["reset", "force"];
 const prefix = "TASKMASTER_";
 /** What processes of this program tell each other: neither settings nor mistyped. */
-const internal: readonly string[] = [
-  ...Object.values(workerVariables),
-  ...["GENERATION", "PARENT", "TUNED"].map((name) => prefix + name),
-];
+const internal: readonly string[] = ["GENERATION", "PARENT", "TUNED"].map((name) => prefix + name);
 
 /** The variable that sets an option for a command. */
 export function environmentName(name: OptionName, command: CommandName): string | undefined {

@@ -148,7 +148,7 @@ const supervisorMessages: Table<SupervisorMessage> = {
 };
 
 const workerMessages: Table<WorkerMessage> = {
-  hello: { pid: counted, secret: id, runtime: name },
+  hello: { pid: counted, runtime: name },
   loaded: { hash: bytes(hashBytes), options: record(1_000, anything) },
   prepared: {},
   changed: { message: text(sentenceCharsMax) },

@@ -31,8 +31,8 @@ export type SupervisorMessage =
 
 /** What a worker says to its supervisor. */
 export type WorkerMessage =
-  /** First; `secret` is from the environment, so that nobody else can speak for the worker. */
-  | Readonly<{ kind: "hello"; pid: number; secret: string; runtime: string }>
+  /** First, once each has proved to the other that it is who it should be. */
+  | Readonly<{ kind: "hello"; pid: number; runtime: string }>
   /** The plugin was imported and has a handler; `options` are its own. */
   | Readonly<{ kind: "loaded"; hash: Uint8Array; options: Readonly<Record<string, unknown>> }>
   /** `setup` ended: the worker takes slices. */

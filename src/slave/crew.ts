@@ -2,7 +2,7 @@ import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import { formatDuration } from "../base/duration.ts";
 import type { Log } from "../base/log.ts";
-import { localLink } from "../link/local_link.ts";
+import { greetWorker } from "../link/local_link.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Door } from "./door.ts";
 import { Seat } from "./seat.ts";
@@ -16,8 +16,6 @@ const firstPauseMs = 250;
 const unreadyMs = 1_000;
 /** Past the time that it may rest, a worker has this long to say that it is still busy, and to end. */
 const busyMs = 1_000;
-/** A process that came in by the door must say who it is within this long. */
-const helloMs = 10_000;
 
 export type CrewHooks = Readonly<{
   command: Command;
@@ -164,7 +162,6 @@ export class Crew {
   #fill(): void {
     while (this.#mayStart()) {
       try {
-        if (!this.#door.isThere) throw new Error("their folder is gone");
         this.#start();
       } catch (error) {
         void this.#move(error instanceof Error ? error.message : String(error));
@@ -204,7 +201,10 @@ export class Crew {
     const id = ++this.#started;
     const { command, env, nowMs } = this.#hooks;
     const process: WorkerProcess = new WorkerProcess(id, this.#door, command, env, {
-      onMessage: (message) => this.#hooks.onMessage(seat, message),
+      onMessage: (message) =>
+        message.kind === "hello"
+          ? this.#hooks.onHello(seat, message.runtime)
+          : this.#hooks.onMessage(seat, message),
       onHeard: () => seat.heardAtMs = nowMs(),
       onDied: (death) => this.#died(seat, death),
     });
@@ -226,25 +226,17 @@ export class Crew {
     this.#fill();
   }
 
-  /** Whoever connects must first name the secret of a worker that is awaited. */
+  /** Whoever connects must first prove that it knows the secret of a worker that is awaited. */
   #greet(socket: Socket): void {
-    const link = localLink(socket, "supervisor", { nowMs: this.#hooks.nowMs });
-    const timer = setTimeout(() => void link.close("no hello came"), helloMs);
-    link.onClose = () => clearTimeout(timer);
-    link.onMessage = (message) => {
-      clearTimeout(timer);
-      const process = message.kind === "hello" ? this.#awaited(message.secret) : undefined;
-      if (message.kind !== "hello" || process === undefined) {
-        return void link.close("it is no worker of this slave");
-      }
-      process.connected(link);
-      this.#hooks.onHello(this.#seats.get(process.id)!, message.runtime);
-    };
+    greetWorker(socket, {
+      secretOf: (worker) => this.#awaited(worker)?.secret,
+      onWorker: (worker, link) => this.#awaited(worker)!.connected(link),
+      nowMs: this.#hooks.nowMs,
+    });
   }
 
-  #awaited(secret: string): WorkerProcess | undefined {
-    return [...this.#processes.values()].find((process) =>
-      process.secret === secret && !process.wasConnected
-    );
+  #awaited(worker: number): WorkerProcess | undefined {
+    const process = this.#processes.get(worker);
+    return process?.wasConnected === false ? process : undefined;
   }
 }

@@ -1,30 +1,50 @@
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, unlinkSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import {
+  isKeptFromOthers,
+  isOwnFolder,
+  isThere,
+  makeOwnFile,
+  makeOwnFolder,
+  type OwnFile,
+  ownFileAt,
+  realPath,
+  removeOwnFolder,
+} from "../base/own_file.ts";
 import { noteFileBytes } from "../base/start_note.ts";
 
 /** Longest path of a Unix socket on every system, with room to spare. */
 const socketPathCharsMax = 100;
-const isWindows = process.platform === "win32";
+const { platform } = process;
+/** The files in the folder of a door: the socket, and what workers write. */
+const isOfDoor = (name: string): boolean => /^(?:s|\d+\.(?:note|last))$/.test(name);
+
+/** `isKept`: nobody else can put another one in its place. */
+type Folder = OwnFile & Readonly<{ isKept: boolean }>;
 
 /**
  * Where the workers of one slave meet their supervisor: a socket, and a folder for their notes, both of this user
- * alone. Where no folder is writable the socket has an abstract name and there are no notes.
+ * alone. The socket is in the folder, unless that could be renamed by others: then, and where no folder is writable, it has an
+ * abstract name on Linux. Without a folder there are no notes.
  */
 export class Door {
   /** What to connect to. */
   readonly address: string;
   /** Null if none is writable. */
-  readonly folder: string | null;
+  readonly folder: OwnFile | null;
   readonly #server: Server;
+  /** The socket as it was made; null if it is no file. */
+  readonly #socket: OwnFile | null;
 
-  private constructor(server: Server, address: string, folder: string | null) {
+  private constructor(server: Server, address: string, folder: OwnFile | null, socket: OwnFile | null) {
     this.#server = server;
     this.address = address;
     this.folder = folder;
+    this.#socket = socket;
   }
 
   /** @throws {Error} if no socket can be made. */
@@ -40,54 +60,82 @@ export class Door {
       server.listen(address, resolve);
     });
     server.on("error", (error) => log("warn", `The socket for workers failed: ${error.message}`));
-    return new Door(server, address, folder);
+    const isFile = folder !== null && address.startsWith(folder.path);
+    const door = new Door(server, address, folder, isFile ? ownFileAt(address) : null);
+    if (door.isThere) return door;
+    door.close();
+    throw new Error("the folder for workers was replaced as it was made");
   }
 
-  /** The path of a file for this worker; null if there is no folder. */
-  path(worker: number, what: "note" | "last"): string | null {
-    return this.folder === null ? null : join(this.folder, `${worker}.${what}`);
+  /**
+   * Makes a file for this worker, empty but for zeros; null if there is no folder.
+   *
+   * @throws {Error} if something is there, the folder is gone or no more what it was, or its disk is full.
+   */
+  makeFile(worker: number, what: "note" | "last", bytes: number): ReturnType<typeof makeOwnFile> | null {
+    if (this.folder === null) return null;
+    if (!this.isThere) throw new Error("their folder is gone, or another one is in its place");
+    return makeOwnFile(join(this.folder.path, `${worker}.${what}`), new Uint8Array(bytes));
   }
 
-  /** Whether the folder, if any, is still there: a logout may have taken it away. */
+  /** Whether folder and socket, if any, are still those that were made: a logout may have taken them away, and anybody made others. */
   get isThere(): boolean {
-    return this.folder === null || existsSync(this.folder);
+    return (this.folder === null || isOwnFolder(this.folder)) &&
+      (this.#socket === null || isThere(this.#socket));
   }
 
   /** Idempotent, and synchronous as far as files go. */
   close(): void {
-    this.#server.close();
-    if (this.folder !== null) rmSync(this.folder, { recursive: true, force: true });
+    // The runtime removes whatever is at the path of its socket: in a folder that is no more ours, that is not ours either.
+    if (this.isThere) this.#server.close();
+    else this.#server.unref().removeAllListeners("connection").on("connection", (socket) => socket.destroy());
+    if (this.folder !== null) removeOwnFolder(this.folder, isOfDoor);
   }
 }
 
-function makeFolder(): string | null {
+/** Best is one that others cannot rename. */
+function makeFolder(): Folder | null {
   // What a logout clears comes last: a slave may go on without its user.
-  const parents = [tmpdir(), "/tmp", "/var/tmp", homedir(), process.env.XDG_RUNTIME_DIR, "/dev/shm"];
-  for (const parent of parents) {
-    if (!parent || (join(parent, "taskmaster-123456/s").length > socketPathCharsMax && !isWindows)) continue;
-    const folder = makeFolderIn(parent);
-    if (folder !== null) return folder;
+  const parents = [tmpdir(), "/tmp", "/var/tmp", homedir(), process.env.XDG_RUNTIME_DIR, "/dev/shm"]
+    .flatMap((parent) => parent ? parentAt(parent) ?? [] : []);
+  for (const isKept of [true, false]) {
+    for (const parent of parents) {
+      const folder = parent.isKept === isKept ? makeFolderIn(parent.path) : null;
+      if (folder !== null) return { ...folder, isKept };
+    }
   }
   return null;
 }
 
-/** Null if it cannot be made, or not hold notes. */
-function makeFolderIn(parent: string): string | null {
-  let folder: string | null = null;
+/** Null if a folder in it would be of no use. */
+function parentAt(parent: string): Readonly<{ path: string; isKept: boolean }> | null {
   try {
-    folder = mkdtempSync(join(parent, "taskmaster-"));
-    chmodSync(folder, 0o700);
-    writeFileSync(join(folder, "0.note"), new Uint8Array(noteFileBytes), { mode: 0o600 });
-    rmSync(join(folder, "0.note"));
-    return folder;
+    const path = realPath(parent);
+    if (join(path, "taskmaster-123456/s").length > socketPathCharsMax && platform !== "win32") return null;
+    return { path, isKept: isKeptFromOthers(path) };
   } catch {
-    if (folder !== null) rmSync(folder, { recursive: true, force: true });
     return null;
   }
 }
 
-function socketAddress(folder: string | null): string {
+/** Null if it cannot be made, or not hold notes. */
+function makeFolderIn(parent: string): OwnFile | null {
+  let folder: OwnFile | null = null;
+  try {
+    folder = makeOwnFolder(join(parent, "taskmaster-"));
+    const { file, fd } = makeOwnFile(join(folder.path, "0.note"), new Uint8Array(noteFileBytes));
+    closeSync(fd);
+    unlinkSync(file.path);
+    return folder;
+  } catch {
+    if (folder !== null) removeOwnFolder(folder, isOfDoor);
+    return null;
+  }
+}
+
+function socketAddress(folder: Folder | null): string {
   const name = `taskmaster-${randomBytes(12).toString("hex")}`;
-  if (isWindows) return `\\\\.\\pipe\\${name}`;
-  return folder === null ? `\0${name}` : join(folder, "s");
+  if (platform === "win32") return `\\\\.\\pipe\\${name}`;
+  const isAbstract = folder === null || (!folder.isKept && platform === "linux");
+  return isAbstract ? `\0${name}` : join(folder.path, "s");
 }

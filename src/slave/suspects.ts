@@ -1,6 +1,6 @@
 import { intersect, RangeSet, subtract, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
-import { brokenExitCode } from "../base/worker_variables.ts";
+import { brokenExitCode } from "../base/worker_start.ts";
 import type { StartNote } from "../base/start_note.ts";
 
 /** Jobs that may have been running when the worker that left this note died. */

@@ -1,12 +1,13 @@
 import { setTimeout } from "../base/clock.ts";
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
+import { type OwnFile, readWhole } from "../base/own_file.ts";
 import { noteFileBytes, readNote, type StartNote } from "../base/start_note.ts";
+import { makeWorkerSecret } from "../link/local_link.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import { parseWorkerMessage } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
-import { cutOffExitCode, workerVariables } from "../base/worker_variables.ts";
+import { cutOffExitCode, encodeStart } from "../base/worker_start.ts";
 import type { Door } from "./door.ts";
 import { childEnvironment, type Command } from "./self.ts";
 import { deathReason } from "./suspects.ts";
@@ -58,12 +59,12 @@ export type WorkerHooks = Readonly<{
 export class WorkerProcess {
   readonly id: number;
   readonly hasNotes: boolean;
-  readonly secret = randomBytes(18).toString("base64url");
+  readonly secret: Uint8Array = makeWorkerSecret();
   readonly #child: ChildProcess;
   readonly #hooks: WorkerHooks;
-  readonly #notePath: string | null;
-  readonly #lastPath: string | null;
+  /** Open from before it starts: who takes the folder over later changes nothing in them. */
   #noteFd = -1;
+  #lastFd = -1;
   #link: WorkerLink | null = null;
   #isLinkClosed = false;
   /** Why its connection ended before its process did, in words; null if it did not. */
@@ -77,7 +78,7 @@ export class WorkerProcess {
   readonly dead: Promise<void>;
   #resolveDead: () => void = () => {};
 
-  /** @throws {Error} if no note can be written: the folder is gone, or its disk full. */
+  /** @throws {Error} if no note can be written: the folder is gone, another one is in its place, or its disk is full. */
   constructor(
     id: number,
     door: Door,
@@ -88,34 +89,56 @@ export class WorkerProcess {
     this.id = id;
     this.#hooks = hooks;
     this.dead = new Promise((resolve) => this.#resolveDead = resolve);
-    this.#notePath = door.path(id, "note");
-    this.#lastPath = door.path(id, "last");
-    this.hasNotes = this.#notePath !== null;
-    if (this.#notePath !== null) {
-      writeFileSync(this.#notePath, new Uint8Array(noteFileBytes), { mode: 0o600 });
-      this.#noteFd = openSync(this.#notePath, "r");
-    }
-    this.#child = spawn(command.command, [...command.args], {
-      // A process group of its own: Ctrl-C reaches the whole foreground group.
-      detached: true,
-      // Whatever a plugin prints goes to stderr; stdout is for events.
-      stdio: ["ignore", 2, 2],
-      windowsHide: true,
-      env: childEnvironment("worker", {
-        ...env,
-        [workerVariables.address]: door.address.replace("\0", "@"),
-        [workerVariables.secret]: this.secret,
-        [workerVariables.folder]: door.folder ?? "",
-        [workerVariables.note]: this.#notePath ?? "",
-        [workerVariables.last]: this.#lastPath ?? "",
-      }),
-    });
+    const [note, last] = this.#makeFiles(door);
+    this.hasNotes = note !== null;
+    this.#child = this.#spawn(command, env);
+    const { address, folder } = door;
+    this.#tell(encodeStart({ address, worker: id, secret: this.secret, folder, note, last }));
     this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
     this.#child.once("exit", (code, signal) => {
       if (code === cutOffExitCode) this.#cutOff ??= "its connection to the supervisor ended while it ran";
       const isByItself = !this.#isUseless && code !== cutOffExitCode;
       this.#exited(isByItself ? deathReason(code, signal) : this.#cutOff!);
     });
+  }
+
+  #spawn({ command, args }: Command, env: Readonly<Record<string, string>>): ChildProcess {
+    try {
+      return spawn(command, [...args], {
+        // A process group of its own: Ctrl-C reaches the whole foreground group.
+        detached: true,
+        // Whatever a plugin prints goes to stderr; stdout is for events.
+        stdio: ["pipe", 2, 2],
+        windowsHide: true,
+        env: childEnvironment("worker", env),
+      });
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
+    }
+  }
+
+  /** For its notes and its last words. */
+  #makeFiles(door: Door): readonly [note: OwnFile | null, last: OwnFile | null] {
+    const note = door.makeFile(this.id, "note", noteFileBytes);
+    if (note === null) return [null, null];
+    this.#noteFd = note.fd;
+    try {
+      const last = door.makeFile(this.id, "last", 0)!;
+      this.#lastFd = last.fd;
+      return [note.file, last.file];
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
+    }
+  }
+
+  /** What it must know reaches it alone; its standard input ends behind that. */
+  #tell(start: string): void {
+    const { stdin } = this.#child;
+    // It may be dead already, or never have been started.
+    stdin?.on("error", () => {});
+    stdin?.end(start);
   }
 
   get pid(): number {
@@ -193,8 +216,7 @@ export class WorkerProcess {
     if (this.#link !== null && !this.#isLinkClosed) void this.#link.close("its process ended");
     for (const message of this.#lastWords()) this.#hooks.onMessage(message);
     const note = this.readNote();
-    if (this.#noteFd >= 0) closeSync(this.#noteFd);
-    this.#noteFd = -1;
+    this.#closeFiles();
     const isKilled = this.#isKilled;
     this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.hasNotes, isKilled });
     this.#resolveDead();
@@ -202,15 +224,20 @@ export class WorkerProcess {
 
   /** What a process that exited by itself had not yet written to its socket. */
   #lastWords(): WorkerMessage[] {
-    if (this.#lastPath === null) return [];
+    if (this.#lastFd < 0) return [];
     const words: WorkerMessage[] = [];
     try {
-      for (const body of new FrameReader().push(readFileSync(this.#lastPath))) {
+      for (const body of new FrameReader().push(readWhole(this.#lastFd))) {
         words.push(parseWorkerMessage(body));
       }
     } catch {
-      // There is none, or death cut it short: what is not said counts as not answered.
+      // Death cut it short: what is not said counts as not answered.
     }
     return words;
+  }
+
+  #closeFiles(): void {
+    for (const fd of [this.#noteFd, this.#lastFd]) if (fd >= 0) closeSync(fd);
+    this.#noteFd = this.#lastFd = -1;
   }
 }

@@ -4,9 +4,9 @@ import { connect } from "node:net";
 import { endProcess, guardExits } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
 import { makeWatch, startWatchdog } from "../base/watchdog.ts";
-import { workerVariables } from "../base/worker_variables.ts";
+import { takeStart } from "../base/worker_start.ts";
 import { recordOffset } from "../base/start_note.ts";
-import { localLink } from "../link/local_link.ts";
+import { callSupervisor, notProved, type WorkerLink } from "../link/local_link.ts";
 import { stderrLog } from "./stderr_log.ts";
 import { WorkerSession } from "./worker_session.ts";
 
@@ -21,34 +21,36 @@ export type WorkerProcessOptions = Readonly<{
 }>;
 
 /**
- * The worker process: connects to the supervisor that its environment names, loads the plugin, runs jobs until it is
+ * The worker process: connects to the supervisor that its standard input names, loads the plugin, runs jobs until it is
  * told to quit, and ends the process. It returns at once: a promise that is awaited at the top level would keep the
  * runtime from saying that nothing is left to wait for. Only a supervisor starts it.
  *
- * @throws {Error} if the environment names no supervisor.
+ * @throws {Error} if that names no supervisor.
  */
 export function runWorker(options: WorkerProcessOptions): void {
-  const environment = takeEnvironment();
+  const start = takeStart();
+  delete process.env.TASKMASTER_TOKEN;
   offerToBeKilled();
   // Ctrl-C and a stopping service reach the supervisor, and only that stops its workers.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
   const watch = makeWatch();
-  const { note, folder } = environment;
+  const { note, folder, last } = start;
   startWatchdog({
     parentPid: options.parentPid,
     folder,
     watch,
-    record: note === undefined ? undefined : { path: note, offset: recordOffset },
+    record: note === null ? undefined : { file: note, offset: recordOffset },
   });
-  const socket = connect(environment.address);
+  const socket = connect(start.address);
   let isClosed = false;
-  const link = localLink(socket, "worker", { nowMs: monotonicMs, heartbeatMs: beatMs });
+  /** From the supervisor's proof on; nothing is said before. */
+  let link: WorkerLink | null = null;
   guardExits((end): number => session.endedEarly(end), { signals: "sent" });
   const session = new WorkerSession({
-    send: (message) => link.send(message),
-    hasUnsent: () => isClosed || link.queuedBytes > 0,
+    send: (message) => link?.send(message),
+    hasUnsent: () => isClosed || (link?.queuedBytes ?? 0) > 0,
     leave: (code) => {
-      void link.close("the worker leaves").then(() => endProcess(code));
+      void (link?.close("the worker leaves") ?? Promise.resolve()).then(() => endProcess(code));
     },
     letGo: () => {
       socket.unref();
@@ -57,17 +59,26 @@ export function runWorker(options: WorkerProcessOptions): void {
     keep: () => void socket.ref(),
     nowMs: monotonicMs,
     watch,
-    notePath: note,
-    lastPath: environment.last,
+    note,
+    last,
     log: options.log ?? stderrLog,
   });
-  link.onMessage = (message) => session.receive(message);
-  link.onClose = () => {
+  const closed = () => {
     isClosed = true;
     session.orphaned();
   };
-  const beats = setInterval(() => link.tick(monotonicMs()), beatMs);
-  session.hello(environment.secret);
+  const beats = setInterval(() => link?.tick(monotonicMs()), beatMs);
+  callSupervisor(socket, {
+    ...start,
+    options: { nowMs: monotonicMs, heartbeatMs: beatMs },
+    onLink: (made) => {
+      link = made;
+      link.onMessage = (message) => session.receive(message);
+      link.onClose = closed;
+      session.hello();
+    },
+    onEnd: (reason) => reason === notProved ? session.misled(reason) : closed(),
+  });
 }
 
 /**
@@ -80,34 +91,4 @@ function offerToBeKilled(): void {
   } catch {
     // another system, or it counts for more already
   }
-}
-
-type Environment = Readonly<{
-  address: string;
-  secret: string;
-  folder: string | undefined;
-  note: string | undefined;
-  last: string | undefined;
-}>;
-
-/** Reads what the supervisor told this process, and takes it out of the environment before plugin code runs. */
-function takeEnvironment(): Environment {
-  const take = (name: string): string | undefined => {
-    const value = process.env[name];
-    delete process.env[name];
-    return value === undefined || value === "" ? undefined : value;
-  };
-  delete process.env.TASKMASTER_TOKEN;
-  const address = take(workerVariables.address);
-  const secret = take(workerVariables.secret);
-  if (address === undefined || secret === undefined) {
-    throw new Error("Cannot run as a worker: only a slave starts workers. Use `taskmaster slave`.");
-  }
-  return {
-    address: address.replace(/^@/, "\0"),
-    secret,
-    folder: take(workerVariables.folder),
-    note: take(workerVariables.note),
-    last: take(workerVariables.last),
-  };
 }

@@ -1,4 +1,5 @@
-import { openSync, writeSync } from "node:fs";
+import { closeSync, writeSync } from "node:fs";
+import { isThere, openOwnFile, type OwnFile } from "../base/own_file.ts";
 import { noteOffset } from "../base/start_note.ts";
 
 /** The file of a worker's notes. What was written outlives the process, whatever ends it. */
@@ -6,10 +7,13 @@ export interface NoteFile {
   write(note: Float64Array): void;
 }
 
-/** The file must have its whole length. @throws {Error} if it cannot be opened. */
-export function openNoteFile(path: string): NoteFile {
-  const bytes = mapped(path);
-  return bytes === null ? new WrittenFile(path) : new MappedFile(bytes);
+/** The file must have its whole length. @throws {Error} if it cannot be opened, or another one is in its place. */
+export function openNoteFile(file: OwnFile): NoteFile {
+  const fd = openOwnFile(file);
+  const bytes = mapped(file, fd);
+  if (bytes === null) return new WrittenFile(fd);
+  closeSync(fd);
+  return new MappedFile(bytes);
 }
 
 /** Memory that is the file: a note is some stores, the last of which makes it count. */
@@ -35,8 +39,8 @@ class MappedFile implements NoteFile {
 class WrittenFile implements NoteFile {
   readonly #fd: number;
 
-  constructor(path: string) {
-    this.#fd = openSync(path, "r+");
+  constructor(fd: number) {
+    this.#fd = fd;
   }
 
   write(note: Float64Array): void {
@@ -44,11 +48,16 @@ class WrittenFile implements NoteFile {
   }
 }
 
-/** The bytes of the file; null where they cannot be mapped: under Deno, Node, and on some file systems. */
-function mapped(path: string): Uint8Array | null {
+/**
+ * The bytes of the file; null where they cannot be mapped: under Deno, Node, and on some file systems. A file is mapped by a
+ * path: on Linux by that of the descriptor, which is no other file's.
+ */
+function mapped(file: OwnFile, fd: number): Uint8Array | null {
   const { Bun } = globalThis as { Bun?: { mmap(path: string, options: { shared: boolean }): Uint8Array } };
+  const path = process.platform === "linux" ? `/proc/self/fd/${fd}` : file.path;
   try {
-    return Bun?.mmap(path, { shared: true }) ?? null;
+    const bytes = Bun?.mmap(path, { shared: true }) ?? null;
+    return process.platform === "linux" || isThere(file) ? bytes : null;
   } catch {
     return null;
   }

@@ -1,5 +1,6 @@
 import { watchSlots } from "../base/watchdog.ts";
 import { layNote } from "../base/start_note.ts";
+import type { OwnFile } from "../base/own_file.ts";
 import type { Ranges } from "../base/ranges.ts";
 import { type NoteFile, openNoteFile } from "./note_file.ts";
 
@@ -27,8 +28,8 @@ export class StartNotes {
   #isExact = true;
 
   /** @param watch Numbers shared with the watchdog, see `watchSlots`. */
-  constructor(path: string, watch: Float64Array) {
-    this.#file = openNoteFile(path);
+  constructor(file: OwnFile, watch: Float64Array) {
+    this.#file = openNoteFile(file);
     this.#watch = watch;
   }
 

@@ -1,10 +1,11 @@
 import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
-import { writeFileSync } from "node:fs";
+import { ftruncateSync, writeSync } from "node:fs";
 import { askWhenEmpty, type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
 import { PluginError } from "../base/errors.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
-import { brokenExitCode, cutOffExitCode } from "../base/worker_variables.ts";
+import { isOwnFile, openOwnFile, type OwnFile } from "../base/own_file.ts";
+import { brokenExitCode, cutOffExitCode } from "../base/worker_start.ts";
 import { sentenceCharsMax } from "../base/wire_limits.ts";
 import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { Handler } from "../plugin/invoke.ts";
@@ -36,8 +37,10 @@ export type WorkerSessionOptions = Readonly<{
   nowMs: () => number;
   /** Shared with the watchdog. */
   watch: Float64Array;
-  notePath: string | undefined;
-  lastPath: string | undefined;
+  /** Null if none can be written. */
+  note: OwnFile | null;
+  /** For last words; null if none can be written. */
+  last: OwnFile | null;
   log: Log;
 }>;
 
@@ -51,6 +54,7 @@ export class WorkerSession {
   readonly #options: WorkerSessionOptions;
   /** Opened at the start: the file may be gone by the time of `setup`, but not for who has it open. */
   readonly #notes: Notes;
+  readonly #lastFd: number;
   #loaded: LoadedPlugin | null = null;
   /** The one call of `setup`, from its begin. */
   #isSetUp = false;
@@ -73,9 +77,10 @@ export class WorkerSession {
   #culprits: Ranges | undefined;
 
   constructor(options: WorkerSessionOptions) {
-    const { notePath, watch } = options;
+    const { note, last, watch } = options;
     this.#options = options;
-    this.#notes = notePath === undefined ? noNotes : new StartNotes(notePath, watch);
+    this.#notes = note === null ? noNotes : new StartNotes(note, watch);
+    this.#lastFd = last === null ? -1 : openOwnFile(last);
     this.#late = new LateErrors(options.send);
     process.on("exit", () => this.#lastWords());
     keepListener("uncaughtException", (error) => this.#astray("uncaught exception", error));
@@ -120,8 +125,15 @@ export class WorkerSession {
     }
   }
 
-  hello(secret: string): void {
-    this.#options.send({ kind: "hello", pid: process.pid, secret, runtime: runtimeName() });
+  hello(): void {
+    this.#options.send({ kind: "hello", pid: process.pid, runtime: runtimeName() });
+  }
+
+  /** Who answered is a stranger: nothing was told him, and nothing is taken from him. */
+  misled(message: string): void {
+    writeNow(2, `taskmaster: worker ${process.pid} ends: ${message}\n`);
+    this.#lastWords({ kind: "broken", message });
+    endProcess(brokenExitCode);
   }
 
   receive(message: SupervisorMessage): void {
@@ -344,14 +356,17 @@ export class WorkerSession {
 
   /** Leaves behind what the supervisor may not have heard: these messages, and errors that are not said yet. */
   #writeLast(words: () => readonly WorkerMessage[]): void {
-    const { lastPath } = this.#options;
-    if (lastPath === undefined) return;
+    const { last } = this.#options;
+    // A plugin may have closed it, and its number be something else's.
+    if (last === null || !isOwnFile(this.#lastFd, last)) return;
     try {
       const late = this.#late.take();
       const said = [...words(), ...late === null ? [] : [late]].map(encodeMessage);
-      if (said.length > 0) writeFileSync(lastPath, Buffer.concat(said), { mode: 0o600 });
+      const bytes = Buffer.concat(said);
+      ftruncateSync(this.#lastFd, 0);
+      for (let at = 0; at < bytes.length;) at += writeSync(this.#lastFd, bytes, at, bytes.length - at, at);
     } catch {
-      // The folder is gone, or the disk full: what was not heard runs again.
+      // The disk is full: what was not heard runs again.
     }
   }
 }

@@ -3,7 +3,16 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { localLink } from "../../src/link/local_link.ts";
+import { once } from "node:events";
+import {
+  callSupervisor,
+  greetWorker,
+  localLink,
+  makeWorkerSecret,
+  notProved,
+  type SupervisorLink,
+  type WorkerLink,
+} from "../../src/link/local_link.ts";
 
 let closed: (reason: string) => void;
 
@@ -42,7 +51,7 @@ t.test("supervisor and worker speak over a Unix socket; only the worker beats", 
       if (message.kind === "quit") void link.close("quit");
     };
     link.onClose = (reason) => closed(reason);
-    link.send({ kind: "hello", pid: 1, secret: "s", runtime: "test" });
+    link.send({ kind: "hello", pid: 1, runtime: "test" });
   }
 });
 
@@ -69,4 +78,136 @@ t.test("a local link is not given up however much is queued", async (t) => {
   await heard;
   await Promise.all([link.close("over"), supervisor.close("over")]);
   server.close();
+});
+
+/** Two ends of a connection over a Unix socket. */
+async function ends(t: { testdir(): string; teardown(end: () => void): void }): Promise<[Socket, Socket]> {
+  const path = join(mkdtempSync(join(tmpdir(), "tm-")), "s");
+  const server = createServer();
+  t.teardown(() => rmSync(join(path, ".."), { recursive: true }));
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const dialed = connect(path);
+  const [accepted] = await once(server, "connection") as [Socket];
+  t.teardown(() => [dialed, accepted].forEach((socket) => socket.destroy()));
+  server.close();
+  return [accepted, dialed];
+}
+
+/** All that comes, until there is so much of it. */
+async function read(socket: Socket, count: number): Promise<Buffer> {
+  let bytes = Buffer.alloc(0);
+  while (bytes.length < count) bytes = Buffer.concat([bytes, (await once(socket, "data"))[0] as Buffer]);
+  return bytes;
+}
+
+const nowMs = (): number => 0;
+const secret = makeWorkerSecret();
+const supervisorOf = (socket: Socket, awaited: () => boolean = () => true): Promise<SupervisorLink> =>
+  new Promise((resolve) =>
+    greetWorker(socket, {
+      secretOf: (worker) => worker === 7 && awaited() ? secret : undefined,
+      onWorker: (_, link) => resolve(link),
+      nowMs,
+    })
+  );
+/** The worker's end: its link, or why there is none. */
+const workerOf = (socket: Socket, worker = 7, known = secret): Promise<WorkerLink | string> =>
+  new Promise((resolve) =>
+    callSupervisor(socket, { worker, secret: known, options: { nowMs }, onLink: resolve, onEnd: resolve })
+  );
+
+t.test("a worker and its supervisor prove the secret to each other, and neither tells it", async (t) => {
+  const [atSupervisor, atWorker] = await ends(t);
+  const said: Buffer[] = [];
+  for (const socket of [atSupervisor, atWorker]) socket.on("data", (chunk: Buffer) => said.push(chunk));
+  const [supervisor, worker] = await Promise.all([supervisorOf(atSupervisor), workerOf(atWorker)]);
+  if (typeof worker === "string") return void t.fail(worker);
+  const heard = new Promise((resolve) => supervisor.onMessage = resolve);
+  worker.send({ kind: "hello", pid: 1, runtime: "test" });
+  t.match(await heard, { kind: "hello" });
+  for (const encoding of ["latin1", "hex", "base64", "base64url"] as const) {
+    const all = Buffer.concat(said).toString("latin1");
+    t.notOk(all.includes(Buffer.from(secret).toString(encoding)), `not as ${encoding}`);
+  }
+});
+
+t.test("what a worker says in the turn of its proof is heard", async (t) => {
+  const [atSupervisor, atWorker] = await ends(t);
+  const heard = supervisorOf(atSupervisor).then((link) => new Promise((resolve) => link.onMessage = resolve));
+  const worker = await workerOf(atWorker);
+  if (typeof worker === "string") return void t.fail(worker);
+  worker.send({ kind: "hello", pid: 1, runtime: "test" });
+  t.match(await heard, { kind: "hello" });
+});
+
+t.test("a stranger that sits at the socket gets a number and a nonce, and is not believed", async (t) => {
+  // What a real supervisor answered another time.
+  const [first, firstWorker] = await ends(t);
+  const recorded = read(firstWorker, 64);
+  await Promise.all([supervisorOf(first), workerOf(firstWorker)]);
+  const answers: Record<string, (call: Buffer) => Uint8Array> = {
+    "zeros": () => new Uint8Array(64),
+    "what the worker said": (call) => Buffer.concat([call, call]).subarray(0, 64),
+    "only its nonce": (call) => Buffer.concat([call.subarray(4), new Uint8Array(32)]),
+  };
+  const replay = await recorded;
+  answers["what was recorded"] = () => replay;
+  for (const [what, answer] of Object.entries(answers)) {
+    const [stranger, atWorker] = await ends(t);
+    const outcome = workerOf(atWorker);
+    const call = await read(stranger, 36);
+    t.equal(call.length, 36, `${what}: it says no more before`);
+    stranger.write(answer(call));
+    t.equal(await outcome, notProved, what);
+  }
+  const [stranger, atWorker] = await ends(t);
+  const outcome = workerOf(atWorker);
+  stranger.destroy();
+  t.not(await outcome, notProved, "an end is no wrong proof");
+  t.type(await outcome, "string");
+});
+
+t.test("a stranger that connects is no worker, whatever it says", async (t) => {
+  const [atSupervisor, dialed] = await ends(t);
+  const proof = read(atSupervisor, 68);
+  await Promise.all([supervisorOf(atSupervisor), workerOf(dialed)]);
+  const recorded = await proof;
+  const cases: Record<string, (stranger: Socket) => Promise<unknown>> = {
+    "a number that nobody awaits": (stranger) => workerOf(stranger, 8),
+    "another secret": (stranger) => workerOf(stranger, 7, makeWorkerSecret()),
+    "what was recorded": async (stranger) => {
+      stranger.write(recorded.subarray(0, 36));
+      const answer = await read(stranger, 64);
+      stranger.write(recorded.subarray(36));
+      return answer;
+    },
+    "the supervisor's own proof": async (stranger) => {
+      stranger.write(recorded.subarray(0, 36));
+      stranger.write((await read(stranger, 64)).subarray(32));
+    },
+    "all at once": (stranger) => Promise.resolve(stranger.write(new Uint8Array(1_000_000))),
+  };
+  for (const [what, play] of Object.entries(cases)) {
+    const [atSupervisor, stranger] = await ends(t);
+    stranger.on("error", () => {});
+    let isIn = false;
+    void supervisorOf(atSupervisor).then(() => isIn = true);
+    const closed = once(atSupervisor, "close");
+    await play(stranger);
+    await closed;
+    t.notOk(isIn, what);
+    t.ok(atSupervisor.bytesRead < 100_000, `${what}: little is read`);
+  }
+});
+
+t.test("a worker that came in meanwhile cannot come in twice", async (t) => {
+  const [atSupervisor, atWorker] = await ends(t);
+  let isAwaited = true, isIn = false;
+  void supervisorOf(atSupervisor, () => isAwaited).then(() => isIn = true);
+  const closed = once(atSupervisor, "close");
+  const worker = await workerOf(atWorker);
+  isAwaited = false;
+  t.not(typeof worker, "string", "it has the proof, and was slow");
+  await closed;
+  t.notOk(isIn);
 });

@@ -73,7 +73,7 @@ const supervisorMessages: readonly SupervisorMessage[] = [
   { kind: "quit", waitMs: 5_000, isSick: false },
 ];
 const workerMessages: readonly WorkerMessage[] = [
-  { kind: "hello", pid: 12, secret: "s", runtime: "bun" },
+  { kind: "hello", pid: 12, runtime: "bun" },
   { kind: "loaded", hash, options: { concurrency: 5 } },
   { kind: "prepared" },
   { kind: "changed", message: "edited" },

@@ -4,28 +4,36 @@
  */
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { workerVariables } from "../../src/base/worker_variables.ts";
-import { localLink } from "../../src/link/local_link.ts";
+import { takeStart } from "../../src/base/worker_start.ts";
+import { callSupervisor, type WorkerLink } from "../../src/link/local_link.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
 import type { WorkerMessage } from "../../src/protocol/worker_messages.ts";
 
-const { env } = process;
-const link = localLink(connect(env[workerVariables.address]!), "worker", { nowMs: () => performance.now() });
+const start = takeStart();
 const nothing = { done: [], skipped: [], failed: [], released: [], busyMs: 1 };
 
-link.onMessage = (message) => {
-  if (message.kind === "load") link.send({ kind: "loaded", hash: new Uint8Array(32), options: {} });
-  if (message.kind === "setup") link.send({ kind: "prepared" });
-  if (message.kind === "quit") process.exit();
-  if (message.kind !== "slice") return;
-  const { slice, seq, count } = message;
-  const first: WorkerMessage = { kind: "answer", ...nothing, slice, done: [seq, seq + 1] };
-  link.send(first);
-  if (count < 2) return;
-  const failure = { seq: seq + 1, how: "threw", message: "at last", stack: "", durationMs: 1 } as const;
-  const last: WorkerMessage = { kind: "answer", ...nothing, slice, failed: [failure] };
-  writeFileSync(env[workerVariables.last]!, Buffer.concat([first, last].map(encodeMessage)));
-  void link.close("done").then(() => process.exit());
-};
-link.onClose = () => setTimeout(() => process.exit(), 100);
-link.send({ kind: "hello", pid: process.pid, secret: env[workerVariables.secret]!, runtime: "test" });
+callSupervisor(connect(start.address), {
+  ...start,
+  options: { nowMs: () => performance.now() },
+  onLink: work,
+  onEnd: () => process.exit(1),
+});
+
+function work(link: WorkerLink): void {
+  link.onMessage = (message) => {
+    if (message.kind === "load") link.send({ kind: "loaded", hash: new Uint8Array(32), options: {} });
+    if (message.kind === "setup") link.send({ kind: "prepared" });
+    if (message.kind === "quit") process.exit();
+    if (message.kind !== "slice") return;
+    const { slice, seq, count } = message;
+    const first: WorkerMessage = { kind: "answer", ...nothing, slice, done: [seq, seq + 1] };
+    link.send(first);
+    if (count < 2) return;
+    const failure = { seq: seq + 1, how: "threw", message: "at last", stack: "", durationMs: 1 } as const;
+    const last: WorkerMessage = { kind: "answer", ...nothing, slice, failed: [failure] };
+    writeFileSync(start.last!.path, Buffer.concat([first, last].map(encodeMessage)));
+    void link.close("done").then(() => process.exit());
+  };
+  link.onClose = () => setTimeout(() => process.exit(), 100);
+  link.send({ kind: "hello", pid: process.pid, runtime: "test" });
+}

@@ -31,6 +31,8 @@ const faults = Object.entries({ A: 22, B: 17, C: 18, D: 7, E: 9 }).flatMap(([tab
   "C22",
   "E10",
   "E11",
+  "E12",
+  "E13",
 );
 
 type Row = { name: string; shownBy: string };

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type OwnFile, ownFileAt } from "../../src/base/own_file.ts";
 import { layNote, noteFileBytes, noteOffset, readNote } from "../../src/base/start_note.ts";
 import { makeWatch } from "../../src/base/watchdog.ts";
 import { openNoteFile } from "../../src/worker/note_file.ts";
@@ -11,10 +12,10 @@ import { StartNotes } from "../../src/worker/start_notes.ts";
 const bun = fileURLToPath(new URL("../../node_modules/.bin/bun", import.meta.url));
 const source = (name: string): string => JSON.stringify(new URL(`../../src/${name}`, import.meta.url).href);
 
-function emptyFile(folder: string): string {
+function emptyFile(folder: string): OwnFile {
   const path = join(folder, "note");
   writeFileSync(path, new Uint8Array(noteFileBytes));
-  return path;
+  return ownFileAt(path);
 }
 
 /** The number of the note in each of the two places. */
@@ -24,11 +25,11 @@ function numbersIn(path: string): number[] {
 }
 
 t.test("in mapped memory a note leaves the one before whole, and is in the file at once", async (t) => {
-  const path = emptyFile(t.testdir());
+  const own = emptyFile(t.testdir()), { path } = own;
   const script = `
     import { layNote } from ${source("base/start_note.ts")};
     import { openNoteFile } from ${source("worker/note_file.ts")};
-    const file = openNoteFile(${JSON.stringify(path)});
+    const file = openNoteFile(${JSON.stringify(own)});
     for (const number of [1, 2, 3]) file.write(layNote(number, [4, 5], [6, 7]));
     process.kill(process.pid, "SIGKILL");
   `;
@@ -38,8 +39,8 @@ t.test("in mapped memory a note leaves the one before whole, and is in the file 
 });
 
 t.test("where nothing can be mapped a note is written", (t) => {
-  const path = emptyFile(t.testdir());
-  const file = openNoteFile(path);
+  const own = emptyFile(t.testdir()), { path } = own;
+  const file = openNoteFile(own);
   for (const number of [1, 2]) file.write(layNote(number, [], [number, 9]));
   t.same(readNote(readFileSync(path)), { number: 2, running: [], ahead: [2, 9], onStack: null });
   t.end();

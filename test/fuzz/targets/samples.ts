@@ -75,7 +75,7 @@ const supervisorMessages: readonly SupervisorMessage[] = [
 ];
 
 const workerMessages: readonly WorkerMessage[] = [
-  { kind: "hello", pid: 7, secret: "s", runtime: "bun" },
+  { kind: "hello", pid: 7, runtime: "bun" },
   { kind: "loaded", hash, options: { size: 1, odd: { deep: [new Date(0), 1n, new Set(["x"])] } } },
   { kind: "prepared" },
   { kind: "changed", message: "no" },
