@@ -110,6 +110,12 @@ const supervisorOf = (socket: Socket, awaited: () => boolean = () => true): Prom
       nowMs,
     })
   );
+/** What becomes of who connected. */
+const outcomeOf = (socket: Socket, awaited?: () => boolean): Promise<string> =>
+  Promise.race([
+    supervisorOf(socket, awaited).then(() => "let in"),
+    once(socket, "close").then(() => "cut off"),
+  ]);
 /** The worker's end: its link, or why there is none. */
 const workerOf = (socket: Socket, worker = 7, known = secret): Promise<WorkerLink | string> =>
   new Promise((resolve) =>
@@ -190,24 +196,19 @@ t.test("a stranger that connects is no worker, whatever it says", async (t) => {
   for (const [what, play] of Object.entries(cases)) {
     const [atSupervisor, stranger] = await ends(t);
     stranger.on("error", () => {});
-    let isIn = false;
-    void supervisorOf(atSupervisor).then(() => isIn = true);
-    const closed = once(atSupervisor, "close");
+    const outcome = outcomeOf(atSupervisor);
     await play(stranger);
-    await closed;
-    t.notOk(isIn, what);
+    t.equal(await outcome, "cut off", what);
     t.ok(atSupervisor.bytesRead < 100_000, `${what}: little is read`);
   }
 });
 
 t.test("a worker that came in meanwhile cannot come in twice", async (t) => {
   const [atSupervisor, atWorker] = await ends(t);
-  let isAwaited = true, isIn = false;
-  void supervisorOf(atSupervisor, () => isAwaited).then(() => isIn = true);
-  const closed = once(atSupervisor, "close");
+  let isAwaited = true;
+  const outcome = outcomeOf(atSupervisor, () => isAwaited);
   const worker = await workerOf(atWorker);
   isAwaited = false;
   t.not(typeof worker, "string", "it has the proof, and was slow");
-  await closed;
-  t.notOk(isIn);
+  t.equal(await outcome, "cut off");
 });

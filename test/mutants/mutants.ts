@@ -5,6 +5,7 @@ import { jobMutants } from "./job_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { processMutants } from "./process_mutants.ts";
 import { sourceMutants } from "./source_mutants.ts";
+import { strangerMutants } from "./stranger_mutants.ts";
 import { tlsMutants } from "./tls_mutants.ts";
 import { wireMutants } from "./wire_mutants.ts";
 
@@ -16,5 +17,6 @@ export const mutants: readonly Mutant[] = [
   ...sourceMutants,
   ...wireMutants,
   ...tlsMutants,
+  ...strangerMutants,
   ...processMutants,
 ];

@@ -9,6 +9,7 @@ import { messages } from "./messages.ts";
 import { session } from "./session.ts";
 import { state } from "./state.ts";
 import { values } from "./values.ts";
+import { workers } from "./workers.ts";
 
 export const targets: readonly Target[] = [
   frames,
@@ -20,6 +21,7 @@ export const targets: readonly Target[] = [
   state,
   deadLetters,
   lock,
+  workers,
   args,
   values,
 ];
