@@ -23,6 +23,16 @@ const always = [
   // what happens to lie in the current folder changes nothing, as under the other runtimes
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",
+  // Bun writes where a module lies on this machine in place of these; in the binary it lies nowhere else
+  ...Object.entries({
+    "import.meta.url": "file:///$bunfs/root/taskmaster",
+    "import.meta.dirname": "/$bunfs/root",
+    "import.meta.dir": "/$bunfs/root",
+    "import.meta.filename": "/$bunfs/root/taskmaster",
+    "import.meta.path": "/$bunfs/root/taskmaster",
+    __dirname: "/$bunfs/root",
+    __filename: "/$bunfs/root/taskmaster",
+  }).flatMap(([name, text]) => ["--define", `${name}=${JSON.stringify(text)}`]),
 ];
 
 function main(): void {

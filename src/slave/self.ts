@@ -21,8 +21,8 @@ export type Generation = "first" | "slave" | "worker";
  * This program again, with other arguments: the compiled binary itself, or the runtime with `mod.ts`. Not with
  * `process.argv[1]`: that may be a script that imports this program.
  *
- * Whether it is compiled is decided by `process.argv[1]`: with `--bytecode`, `import.meta.url` in a compiled binary is
- * the path of the source, and a program that goes by it would start itself for ever.
+ * Whether it is compiled is decided by `process.argv[1]`: `import.meta.url` is what the bundler was told to write there,
+ * and a program that goes by it could start itself for ever.
  */
 export function selfCommand(args: readonly string[]): Command {
   const command = process.execPath;

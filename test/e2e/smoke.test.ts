@@ -6,10 +6,11 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { binary, portOf, processesOf, root, runtimes, Scenario, token, until } from "./harness.ts";
 
@@ -168,4 +169,15 @@ t.test("the lines of a file, with the plugin that comes along", async (t) => {
   const run = scenario.start(runtimes.binary, ["run", ...words, "--host", "127.0.0.1:0"]);
   t.equal(await run.ended, 0, run.stderr);
   t.match(run.stderr, /20000 = 20000 done \+ 0 skipped \+ 0 dead \+ 0 stranded/);
+});
+
+t.test("the binary holds no path of the machine it was built on", async (t) => {
+  const bytes = readFileSync(binary);
+  // Of root it is a part of names that Bun has in every binary.
+  for (const path of [root, realpathSync(root), homedir()].filter((path) => !/^\/(?:root)?$/.test(path))) {
+    for (const encoding of ["utf8", "utf16le"] as const) {
+      t.equal(bytes.indexOf(Buffer.from(`${path}/`, encoding)), -1, `${path} in ${encoding}`);
+    }
+  }
+  t.ok(bytes.includes("/$bunfs/root/taskmaster"), "it does hold where it is itself");
 });
