@@ -1,11 +1,23 @@
+/** `below`: see `TaskmasterError`. */
+export type TaskmasterErrorOptions = ErrorOptions & Readonly<{ below?: readonly string[] }>;
+
 /**
- * The few error classes that a caller catches. Each is shown to a person as its message alone, and ends the
+ * The few error classes that a caller catches. Each is shown to a person as its message, and ends the
  * program with its `exitCode`; anything else that is thrown is a fault of ours and is shown with its stack.
- * A message is a whole sentence: the action, a colon, the state, and what to do next.
+ * A message is a whole sentence: the action, a colon, the state, and what to do next. It may hold foreign text as it is:
+ * who shows it escapes it, line breaks included.
  */
 export abstract class TaskmasterError extends Error {
   /** What the program exits with when this error ends it. */
   abstract readonly exitCode: number;
+  /** Lines of their own below the message: calls that led to it, commands to copy. */
+  readonly below: readonly string[];
+
+  constructor(message: string, { below = [], ...options }: TaskmasterErrorOptions = {}) {
+    super(message, options);
+    this.below = below;
+  }
+
   override get name(): string {
     return this.constructor.name;
   }
@@ -19,17 +31,10 @@ export class UsageError extends TaskmasterError {
 /** The plugin cannot be loaded, or has the wrong shape. */
 export class PluginError extends TaskmasterError {
   readonly exitCode = 4;
-  /** Shown below the message: the calls in the plugin that led to it, a line each. Empty if there are none. */
-  readonly frames: string;
 
-  constructor(message: string, { frames = "", ...options }: ErrorOptions & { frames?: string } = {}) {
-    super(message, options);
-    this.frames = frames;
-  }
-
-  /** The message, with the frames below it. */
+  /** The message, with the calls in the plugin that led to it below. */
   get text(): string {
-    return this.frames === "" ? this.message : `${this.message}\n${this.frames}`;
+    return [this.message, ...this.below].join("\n");
   }
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
 import { constants, devNull } from "node:os";
 import { holdNextTick } from "./clock.ts";
+import { reported } from "./printable.ts";
 
 /** What ends the process although the program has not ended. */
 export type EarlyEnd = Readonly<{
@@ -277,7 +278,7 @@ function early({ how, from, code, last }: Exiting): never {
     try {
       leaveCode = word({ how, where: callerOf(from), code: typeof code === "number" ? code : undefined });
     } catch (error) {
-      writeNow(2, `taskmaster: ${how} ended the process (${String(error)})\n`);
+      writeNow(2, reported(`${how} ended the process (${String(error)})`));
     }
     listenersTo(leaveCode);
     last?.();
@@ -309,7 +310,7 @@ function listenersTo(code: number): void {
       listener.call(process, code);
     } catch (error) {
       const text = error instanceof Error ? error.stack ?? error.message : String(error);
-      writeNow(2, `taskmaster: a listener to the end of the process threw, which changes nothing: ${text}\n`);
+      writeNow(2, reported(`a listener to the end of the process threw, which changes nothing: ${text}`));
     }
   }
 }

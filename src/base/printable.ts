@@ -2,9 +2,15 @@ import { shownCharsMax } from "./limits.ts";
 
 /**
  * What would move the cursor, colour the screen, break the line, hide, or turn the direction of what follows:
- * controls, format characters (bidi marks, zero-width characters, tags), separators of lines, lone surrogates.
+ * - controls, C0 and C1 (Cc): a terminal obeys them
+ * - format characters (Cf): marks of direction, zero-width characters, soft hyphens, tags
+ * - separators of lines (Zl, Zp), and lone surrogates (Cs)
+ * - what is drawn as nothing by default (DI): variation selectors, in which whole texts can hide, and fillers
+ * - U+2800, a letter that is blank, and noncharacters (NChar), which each terminal draws in its own way
+ *
+ * Spaces that look like spaces, marks upon letters and letters that resemble others are left: languages need them.
  */
-const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\p{NChar}\u2800]/gu;
 
 const short: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u001b": "\\e" };
 
@@ -18,6 +24,68 @@ export function printable(text: string, charsMax = shownCharsMax): string {
   const head = text.length > charsMax * 2 ? text.slice(0, charsMax * 2) : text;
   const safe = head.replace(unsafe, escaped);
   return head.length === text.length && safe.length <= charsMax ? safe : cut(safe, charsMax);
+}
+
+/** Whether a text has characters that `printable` writes as escapes. */
+export function isUnsafe(text: string): boolean {
+  unsafe.lastIndex = 0;
+  return unsafe.test(text);
+}
+
+/** With each character that `printable` would escape as `escape` writes it. */
+export function escapeUnsafe(text: string, escape: (char: string) => string): string {
+  return text.replace(unsafe, escape);
+}
+
+/**
+ * Finished JSON with what is unsafe in its strings as `\u` escapes: whoever parses it reads the same strings, and whoever
+ * prints it is not fooled.
+ */
+export function safeJson(json: string): string {
+  // Most of it is plain, and JSON has escaped C0 itself.
+  return /[^\n -~]/.test(json) ? json.replace(unsafe, jsonEscaped) : json;
+}
+
+/** Most lines of a stack, and the longest of them, in characters. */
+const stackLinesMax = 60;
+const stackLineCharsMax = 500;
+
+/**
+ * A text as the lines it is shown in: one, with line breaks escaped, unless it has a stack in it. Only a stack is worth
+ * lines of its own; a line break in a name or a job is somebody's attempt at a line of the log.
+ */
+export function printableLines(text: string, charsMax?: number): readonly [string, ...string[]] {
+  // Frames, as V8 and JavaScriptCore write them.
+  if (!/\n\s+at \S/.test(text)) return [printable(text, charsMax)];
+  const [first = "", ...more] = text.trimEnd().split("\n", stackLinesMax);
+  return [printable(first, charsMax), ...more.map((line) => printable(line, stackLineCharsMax))];
+}
+
+/** Longest sentence that is reported whole: a few paths of the longest kind. Of a longer one the middle is left out. */
+const reportCharsMax = 20_000;
+
+/**
+ * What a process without a log says on stderr, its last line break included. Whatever is in the text, it is one line
+ * that begins with the program's name, and below it the lines of a stack and those given, set in, so that none can
+ * pass for something else.
+ *
+ * @param below Lines of our own, such as commands to copy: with whatever is foreign in them quoted or escaped.
+ */
+export function reported(text: string, below: readonly string[] = []): string {
+  const [first, ...stack] = printableLines(text, Infinity);
+  const rest = [...stack, ...below.map((line) => printable(line, Infinity))];
+  return [`taskmaster: ${withoutMiddle(first)}`, ...rest.map(setIn), ""].join("\n");
+}
+
+function setIn(line: string): string {
+  return line === "" || line.startsWith("  ") ? line : `  ${line}`;
+}
+
+/** The end of a sentence says what to do. */
+function withoutMiddle(text: string): string {
+  if (text.length <= reportCharsMax) return text;
+  const half = reportCharsMax / 2;
+  return `${cut(text, half)}${text.slice(-half).replace(/^[\udc00-\udfff]/, "")}`;
 }
 
 /** A message as a part of a longer sentence: without the punctuation at its end. */
@@ -34,6 +102,14 @@ function escaped(char: string): string {
   const code = char.codePointAt(0)!;
   return short[char] ??
     (code < 0x100 ? `\\x${hex(code, 2)}` : code > 0xffff ? `\\u{${hex(code, 5)}}` : `\\u${hex(code, 4)}`);
+}
+
+function jsonEscaped(char: string): string {
+  // A line break stands between documents, never within one.
+  if (char === "\n") return char;
+  let text = "";
+  for (let at = 0; at < char.length; at++) text += `\\u${hex(char.charCodeAt(at), 4)}`;
+  return text;
 }
 
 function hex(code: number, digits: number): string {

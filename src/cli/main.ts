@@ -1,5 +1,6 @@
-import { PluginError, TaskmasterError, UsageError } from "../base/errors.ts";
+import { TaskmasterError, UsageError } from "../base/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
+import { reported } from "../base/printable.ts";
 import { changedBy } from "../base/runtime_variables.ts";
 import { describeDenied, isBinary, takeTypedName } from "../base/start_words.ts";
 import { forgetTuning } from "../base/tuning.ts";
@@ -46,7 +47,7 @@ async function carryOut(argv: readonly string[]): Promise<number> {
     const line = readCommandLine(argv);
     // Those that run have a log for it.
     if (["state", "token", "cert"].includes(line.command)) {
-      for (const sentence of oddVariables(process.env)) process.stderr.write(`taskmaster: ${sentence}\n`);
+      for (const sentence of oddVariables(process.env)) process.stderr.write(reported(sentence));
     }
     const command = await loadCommand(line.command);
     return await command({
@@ -78,7 +79,7 @@ function refuseRecursion(generation: Generation, argv: readonly string[]): void 
 /** Of a command that has nothing more to say. */
 function endedEarly({ how, where }: EarlyEnd): number {
   const at = where === undefined ? "" : `, called at ${where}`;
-  writeNow(2, `taskmaster: the process ended before its command had, by ${how}${at}.\n`);
+  writeNow(2, reported(`the process ended before its command had, by ${how}${at}.`));
   return 1;
 }
 
@@ -89,24 +90,29 @@ const noMoreThreads =
 /** Shows an error that ends the program, and says what it exits with. */
 export function report(error: unknown): number {
   if (error instanceof TaskmasterError) {
-    const text = error instanceof PluginError ? error.text : error.message;
-    lineOverStatus(process.stderr, `taskmaster: ${text}`, new Foreground().isForeground);
+    const text = reported(error.message, error.below).trimEnd();
+    lineOverStatus(process.stderr, text, new Foreground().isForeground);
     return error.exitCode;
   }
   const denied = describeDenied(error);
   if (denied !== undefined) {
-    process.stderr.write(`taskmaster: ${denied}\n`);
+    process.stderr.write(reported(denied));
     return 2;
   }
-  const { message, stack } = describeError(error);
-  const text = noMoreThreads.test(message)
-    ? `this machine lets this user start no more processes and threads (${message}). Raise the limit (\`ulimit -u\`, ` +
-      "LimitNPROC= of systemd, pids_limit of a container), or take a smaller --procs."
-    : hasPluginFrames(stack)
-    ? describeThrown("nobody caught what the plugin threw", error)
-    : `unexpected error, a fault of taskmaster; the run can be resumed with the same command.\n${
-      stack || message
-    }`;
-  process.stderr.write(`taskmaster: ${text}\n`);
+  process.stderr.write(reported(describeFault(error)));
   return 1;
+}
+
+/** What was thrown that no person can mend by the command line alone. */
+function describeFault(error: unknown): string {
+  const { message, stack } = describeError(error);
+  if (noMoreThreads.test(message)) {
+    return `this machine lets this user start no more processes and threads (${message}). Raise the limit (\`ulimit -u\`, ` +
+      "LimitNPROC= of systemd, pids_limit of a container), or take a smaller --procs.";
+  }
+  if (hasPluginFrames(stack)) return describeThrown("nobody caught what the plugin threw", error);
+  return describeThrown(
+    "unexpected error, a fault of taskmaster; the run can be resumed with the same command",
+    error,
+  );
 }

@@ -301,7 +301,8 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
   for (const sentence of oddVariables(env)) held.log("warn", sentence);
   let program: MasterProgram | null = null;
   try {
-    const parts = await prepare(invocation, early, words, terminal);
+    const warn = (sentence: string) => held.log("warn", sentence);
+    const parts = await prepare(invocation, early, words, terminal, warn);
     const { events, plugin, settings, tokenText, tls } = parts;
     const name = runName(settings, plugin.path);
     await confirmReset(settings, name);
@@ -335,6 +336,7 @@ async function prepare(
   early: Settings,
   words: PluginWords,
   terminal: Terminal,
+  warn: (sentence: string) => void,
 ): Promise<Prepared> {
   const { line, env, tokenText } = invocation;
   const events = new MasterEvents(early.json ? new EventWriter(process.stdout) : null);
@@ -344,6 +346,7 @@ async function prepare(
     env,
     binary: compiledBinary(),
     mayCreate: true,
+    warn,
   });
   const tls = await masterTls(early, env);
   redirectConsole((text) => terminal.relay(text));

@@ -77,6 +77,7 @@ export class SlaveProgram {
       env,
       binary: compiledBinary(),
       mayCreate: false,
+      warn: (sentence) => terminal.log("warn", sentence),
       waitMs: isLoopback(address.host) ? tokenWaitMs : 0,
     });
     const tls = await slaveTls(settings, env);

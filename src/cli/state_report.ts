@@ -1,4 +1,4 @@
-import { printable } from "../base/printable.ts";
+import { printable, safeJson } from "../base/printable.ts";
 import type { RunState, Stranded } from "../core/types.ts";
 import { decode } from "../protocol/codec.ts";
 import { jobJson } from "../state/job_json.ts";
@@ -17,7 +17,7 @@ export function stateLines(report: StateReport): string[] {
   const { last, settings } = state;
   const stranded = strandedCount(state);
   return [
-    `${path} (format ${version}, saved ${new Date(savedAtMs).toISOString()})`,
+    `${printable(path, Infinity)} (format ${version}, saved ${new Date(savedAtMs).toISOString()})`,
     `  Plugin: ${printable(identity.plugin)}:${printable(identity.exportName)}${
       args.length > 0 ? ` ${args.join(" ")}` : ""
     }`,
@@ -72,7 +72,7 @@ function strandedLine({ span, history, lease }: Stranded): string {
 /** The same for a program: jobs and cursors as in dead letters, with types that JSON lacks as `{"$bigint": ...}`. */
 export function stateJson({ path, version, identity, epoch, state, savedAtMs }: StateReport): string {
   const { stranded, last, firstJobHash, settings, ...counters } = state;
-  return JSON.stringify({
+  return safeJson(JSON.stringify({
     path,
     version,
     savedAt: new Date(savedAtMs).toISOString(),
@@ -87,7 +87,7 @@ export function stateJson({ path, version, identity, epoch, state, savedAtMs }: 
     settings: Object.fromEntries(settings),
     strandedCount: strandedCount(state),
     stranded: stranded.flatMap(strandedJobs),
-  });
+  }));
 }
 
 function strandedJobs({ span, history, lease }: Stranded): unknown[] {

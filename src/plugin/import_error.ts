@@ -15,12 +15,12 @@ export function describeImportError(error: unknown): string {
   return `${text.replace(/\.$/, "")}${where}${more}.${adviceFor(text)}`;
 }
 
-/** The calls in the plugin that led to what its code threw while it was loaded, a line each; empty if the sentence says as much. */
-export function importFrames(error: unknown): string {
+/** The calls in the plugin that led to what its code threw while it was loaded, a line each; none if the sentence says as much. */
+export function importFrames(error: unknown): readonly string[] {
   const { message, stack } = describeError(errorsOf(error)[0]);
-  if (adviceFor(message) !== "") return "";
+  if (adviceFor(message) !== "") return [];
   const frames = stack.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line) && !isOurs(line));
-  return frames.length > 1 ? frames.join("\n") : "";
+  return frames.length > 1 ? frames : [];
 }
 
 /** Bun throws several syntax errors of a file as one AggregateError. */

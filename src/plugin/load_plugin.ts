@@ -181,7 +181,7 @@ async function importFile(absolute: string, real: string): Promise<Readonly<Reco
   } catch (cause) {
     throw new PluginError(`Cannot load the plugin ${absolute}: ${describeImportError(cause)}`, {
       cause,
-      frames: importFrames(cause),
+      below: importFrames(cause),
     });
   }
 }

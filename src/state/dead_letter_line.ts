@@ -1,20 +1,21 @@
+import { safeJson } from "../base/printable.ts";
 import { deadLetterShownChars } from "../base/state_limits.ts";
 import type { Attempt, DeadLetter } from "../core/types.ts";
 import { decode } from "../protocol/codec.ts";
 import { jobJson } from "./job_json.ts";
 
 /**
- * A dead letter as one line of JSON, newline included. `time` is when it was buried, ISO 8601, UTC. A row that could
+ * A dead letter as one line of JSON, newline included, with `\u` escapes for what is unsafe to show. `time` is when it was buried, ISO 8601, UTC. A row that could
  * not be sent has no bytes: its cursor, and what is wrong with it where, stand in their place.
  */
 export function deadLetterLine({ seq, job, history, row }: DeadLetter, time: string): string {
   const { failures, crashes, attempts } = history;
   const fields = { seq, time, failures, crashes, attempts: attempts.map(attemptFields) };
   if (job === null) {
-    const head = JSON.stringify({ ...fields, path: row.path, reason: row.reason });
+    const head = safeJson(JSON.stringify({ ...fields, path: row.path, reason: row.reason }));
     return `${head.slice(0, -1)},"cursor":${shown(row.cursor)},"job":null,"cbor":null}\n`;
   }
-  const head = JSON.stringify(fields);
+  const head = safeJson(JSON.stringify(fields));
   return `${head.slice(0, -1)},"job":${shown(job)},"cbor":"${Buffer.from(job).toString("base64")}"}\n`;
 }
 

@@ -1,3 +1,5 @@
+import { safeJson } from "../base/printable.ts";
+
 /** Thrown to stop writing: there is enough. */
 class Enough extends Error {}
 
@@ -5,6 +7,7 @@ class Enough extends Error {}
  * A job as JSON for people: exact where JSON has the type, else an object with one `$` key that names it
  * (`{"$bigint":"12"}`, `{"$date":...}`, `{"$bytes":"0aff"}`, `{"$map":[[1,2]]}`, `{"$set":[1]}`, `{"$undefined":true}`,
  * `{"$number":"NaN"}`). What is longer than `charsMax` is one string: the beginning of that text, and `…`.
+ * What is unsafe to show stands as `\u` escapes.
  */
 export function jobJson(job: unknown, charsMax: number): string {
   const writer = new Writer(charsMax);
@@ -86,7 +89,7 @@ class Writer {
 
   /** No more of it than there is room for: it may be a megabyte. */
   #string(text: string): void {
-    this.#put(JSON.stringify(text.slice(0, this.#charsMax + 1)));
+    this.#put(safeJson(JSON.stringify(text.slice(0, this.#charsMax + 1))));
   }
 
   #hex(bytes: Uint8Array): string {

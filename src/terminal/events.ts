@@ -1,8 +1,10 @@
 import { isoTime } from "../base/clock.ts";
+import { safeJson } from "../base/printable.ts";
+
 /** What `--json` writes, one object a line. `docs` of the fields are in the command's help. */
 export type ProgramEvent = Readonly<{ event: string } & Record<string, unknown>>;
 
-/** Writes events to stdout as newline-delimited JSON; each is stamped with the wall-clock time in ISO 8601, UTC. */
+/** Writes events to stdout as newline-delimited JSON; each is stamped with the wall-clock time in ISO 8601, UTC. What is unsafe to show is escaped. */
 export class EventWriter {
   readonly #output: NodeJS.WritableStream;
   #isBroken = false;
@@ -17,7 +19,7 @@ export class EventWriter {
     if (this.#isBroken) return;
     const { event: name, ...fields } = event;
     this.#output.write(
-      `${JSON.stringify({ event: name, at: isoTime(), ...fields }, jsonValue)}\n`,
+      `${safeJson(JSON.stringify({ event: name, at: isoTime(), ...fields }, jsonValue))}\n`,
     );
   }
 }

@@ -2,7 +2,8 @@ import pino from "pino";
 import { prettyFactory } from "pino-pretty";
 import { isoTime, timeOfDay } from "../base/clock.ts";
 import type { Log, LogLevel } from "../base/log.ts";
-import { printableFields, printableLines } from "./log_fields.ts";
+import { printableLines } from "../base/printable.ts";
+import { printableFields } from "./log_fields.ts";
 
 export type LoggerOptions = Readonly<{
   level: LogLevel;

@@ -1,4 +1,5 @@
 import { writeNow } from "../base/exit_guard.ts";
+import { printable } from "../base/printable.ts";
 import type { Log, LogLevel } from "../base/log.ts";
 import { makeLog } from "./logger.ts";
 import { Foreground, type Output, Screen } from "./screen.ts";
@@ -55,14 +56,14 @@ export class Terminal {
     return this.#options.hasStatus && !this.#options.isQuiet;
   }
 
-  /** A sentence for the person who started this: the address, the summary. */
+  /** A sentence for the person who started this: the address, the summary. One line, whatever is in it. */
   say(line: string): void {
     if (this.#options.isQuiet) return;
     if (this.#options.format === "json") this.log("info", line);
-    else this.#screen.line(line);
+    else this.#screen.line(printable(line, Infinity));
   }
 
-  /** A finished line of another process of ours. */
+  /** A finished line of another process of ours, or of the plugin's: as it is. */
   relay(line: string): void {
     this.#screen.line(line);
   }

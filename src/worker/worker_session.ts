@@ -2,6 +2,7 @@ import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { ftruncateSync, writeSync } from "node:fs";
 import { askWhenEmpty, type EarlyEnd, endProcess, keepListener, writeNow } from "../base/exit_guard.ts";
 import { PluginError } from "../base/errors.ts";
+import { reported } from "../base/printable.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Log } from "../base/log.ts";
 import { isOwnFile, openOwnFile, type OwnFile } from "../base/own_file.ts";
@@ -100,7 +101,7 @@ export class WorkerSession {
     if (this.#isLetGo && how === "an empty event loop") return 0;
     const at = where === undefined ? "" : ` at ${where}`;
     if (this.#isLeaving) {
-      writeNow(2, `taskmaster: the plugin ended worker ${process.pid} as it left: ${how}${at}\n`);
+      writeNow(2, reported(`the plugin ended worker ${process.pid} as it left: ${how}${at}`));
       const what = this.#isTearingDown ? "teardown ended the process by " : "";
       const message = `${what}${how}${at}`.slice(0, sentenceCharsMax);
       this.#writeLast(() => [{ kind: "broken", message }]);

@@ -1,6 +1,6 @@
 import t from "tap";
 import fc from "fast-check";
-import { printable } from "../../src/base/printable.ts";
+import { isUnsafe, printable, reported, safeJson } from "../../src/base/printable.ts";
 
 t.test("printable() writes what is unsafe as an escape", async (t) => {
   const table = {
@@ -15,6 +15,10 @@ t.test("printable() writes what is unsafe as an escape", async (t) => {
     "line\u2028para\u2029": "line\\u2028para\\u2029",
     "half \ud83d pair": "half \\ud83d pair",
     "tag \u{e0041}": "tag \\u{e0041}",
+    "variation \ufe0f\u{e0100}": "variation \\ufe0f\\u{e0100}",
+    "filler \u3164\u115f\uffa0\u2800\u034f": "filler \\u3164\\u115f\\uffa0\\u2800\\u034f",
+    "soft\u00ad hyphen, \ufeffmark, \ufffe": "soft\\xad hyphen, \\ufeffmark, \\ufffe",
+    "Zürich, नमस्ते, ไทย, 한국어, é": "Zürich, नमस्ते, ไทย, 한국어, é",
     "": "",
   };
   for (const [text, shown] of Object.entries(table)) t.equal(printable(text), shown);
@@ -35,9 +39,40 @@ t.test("printable() never lets anything through, nor grows beyond its limit", as
       fc.integer({ min: 1, max: 300 }),
       (text, charsMax) => {
         const shown = printable(text, charsMax);
-        return shown.length <= charsMax && !/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(shown);
+        return shown.length <= charsMax && !isUnsafe(shown) &&
+          !/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(shown);
       },
     ),
   );
   t.pass();
+});
+
+t.test("safeJson() escapes what is unsafe, and a machine reads the very same value", async (t) => {
+  const hostile =
+    "\u001b[2J\u009b\u007f\u202e\u2066\u200b\u2028\u2029\ufeff\u{e0041}\ufe0f\u3164\u2800\ufffe\ud800 ü 日本 👍";
+  const json = safeJson(JSON.stringify({ [hostile]: [hostile, 1] }));
+  t.notOk(isUnsafe(json), "none is left");
+  t.same(JSON.parse(json), { [hostile]: [hostile, 1] });
+  t.ok(json.includes("ü 日本 👍"), "what is safe stays readable");
+  t.ok(json.includes("\\udb40\\udc41"), "as two halves, as JSON wants it");
+  fc.assert(fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+    const text = safeJson(JSON.stringify(value));
+    t.notOk(isUnsafe(text));
+    return JSON.stringify(JSON.parse(text)) === JSON.stringify(value);
+  }));
+  t.equal(safeJson('{"a":1}\n{"a":2}\n'), '{"a":1}\n{"a":2}\n', "lines stay lines");
+});
+
+t.test("reported() is one line of the program, and below it lines that are set in", async (t) => {
+  const hostile = "\u001b[2J\ntaskmaster: forged";
+  t.equal(reported(`Cannot read ${hostile}.`), "taskmaster: Cannot read \\e[2J\\ntaskmaster: forged.\n");
+  t.equal(
+    reported("Do:", ["", "  chmod 600 x", `a ${hostile}`]),
+    "taskmaster: Do:\n\n  chmod 600 x\n  a \\e[2J\\ntaskmaster: forged\n",
+  );
+  const stack = "bad\nforged: line\n    at f (x.ts:1:2)";
+  t.equal(reported(stack), "taskmaster: bad\n  forged: line\n    at f (x.ts:1:2)\n");
+  const long = reported(`Cannot read ${"\u001b".repeat(50_000)}: no such file. Name another.`);
+  t.ok(long.length < 21_000);
+  t.match(long, /^taskmaster: Cannot read \\e[^]*…[^]*\\e: no such file\. Name another\.\n$/);
 });

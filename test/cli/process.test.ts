@@ -84,7 +84,7 @@ export function handleJob(id, ctx) {
   if (id === 0) console.log("token of the handler:", process.env.TASKMASTER_TOKEN);
   if (id === 7) throw new Error("bad \\u001b[2J row");
 }`;
-const secret = "s3cret".repeat(8);
+const secret = "s3cret-Nd4GjUa6EeB5wQ3kVw9TzQm7RbXc2LfY";
 
 t.test("a run keeps stdout for data, the token for itself, and says how it ended", async (t) => {
   const folder = t.testdir({});
@@ -124,7 +124,7 @@ t.test("a run keeps stdout for data, the token for itself, and says how it ended
 });
 
 t.test("a run's slave has the token and the address of the run, whatever the environment says", async (t) => {
-  const folder = t.testdir({ "other.token": "0ther".repeat(8) });
+  const folder = t.testdir({ "other.token": "0ther-Rb7Xc2LfYp8HsNd4GjUa6EeB5wQ3kVw9T" });
   writeFileSync(
     join(folder, "jobs.mjs"),
     "export const getJobs = () => [1, 2];\nexport function handleJob() {}",

@@ -9,13 +9,14 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import { randomBytes, randomUUID } from "node:crypto";
 import t from "tap";
 import { ConnectError } from "../../src/base/errors.ts";
 import { ownTokenPath, resolveToken, type TokenSources } from "../../src/cli/token/token.ts";
 import { makeTokenText, tokenFault } from "../../src/cli/token/token_text.ts";
 
-const good = "A".repeat(10) + "bcdefghijklmnopqrst";
-const other = "Z".repeat(10) + "bcdefghijklmnopqrst";
+const good = "A7kVw9TzQm2RbXc5LfYp8HsNd4Gj";
+const other = "Z3LfYp8HsNd4GjUa6EeB5wQ7kVw9";
 
 function file(folder: string, name: string, text: string, mode = 0o600): string {
   const path = join(folder, name);
@@ -31,6 +32,7 @@ function sources(folder: string, more: Partial<TokenSources> = {}): TokenSources
     env: { HOME: folder },
     binary: undefined,
     mayCreate: false,
+    warn: () => {},
     ...more,
   };
 }
@@ -48,16 +50,60 @@ const faults: readonly (readonly [string, RegExp | undefined])[] = [
   ["x".repeat(21), /128/],
   ["two words that are long enough to pass", /word/],
   ["line\nbreak".repeat(5), /word/],
-  ["0123456789abcdef0123456789abcdef", undefined],
-  ["x".repeat(22), undefined],
+  ["0".repeat(32), /over and over.*128/],
+  ["x".repeat(22), /over and over/],
+  ["01".repeat(64), /over and over/],
+  ["password".repeat(5), /over and over/],
+  ["change-me-".repeat(4).slice(0, -1), /over and over/],
+  ["supercalifragilistic".repeat(3), /over and over/],
+  ["0123456789abcdef0123456789abcdef", /over and over/],
+  ["PassWordpassword".repeat(3), /over and over/],
+  [`${"0".repeat(63)}1`, /in order.*128/],
+  [`x${"0".repeat(63)}`, /in order/],
+  ["abcdefghijklmnopqrstuvwxyz", /in order/],
+  ["0123456789abcdefghijklmnopqrstuvwxyz", /in order/],
+  ["zyxwvutsrqponmlkjihgfedcba9876543210", /in order/],
+  ["word1word2word3word4word5", /in order/],
+  [`${"A".repeat(10)}bcdefghijklmnopqrst`, /in order/],
+  ["a".repeat(100_000) + "b", /in order|over and over/],
+  ["9f86d081884c7d659a2feaa0c55ad015", undefined],
+  ["550e8400-e29b-41d4-a716-446655440000", undefined],
+  ["correct-horse-battery-staple-orbit", undefined],
   [good, undefined],
 ];
 for (const [text, fault] of faults) {
-  t.test(`tokenFault() of ${JSON.stringify(text)}`, async (t) => {
+  t.test(`tokenFault() of ${JSON.stringify(text.slice(0, 60))}`, async (t) => {
     if (fault === undefined) t.equal(tokenFault(text), undefined);
     else t.match(tokenFault(text), fault);
   });
 }
+
+t.test("tokenFault() takes what any generator of random tokens makes", async (t) => {
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  const random = (kinds: string, length: number) =>
+    Array.from({ length }, () => kinds[Math.floor(Math.random() * kinds.length)]).join("");
+  const makers: Record<string, () => string> = {
+    "of this program": makeTokenText,
+    "openssl rand -hex 16": () => randomBytes(16).toString("hex"),
+    "openssl rand -hex 32": () => randomBytes(32).toString("hex"),
+    "openssl rand -hex 500": () => randomBytes(500).toString("hex"),
+    "openssl rand -base64 16": () => randomBytes(16).toString("base64"),
+    "openssl rand -base64 48": () => randomBytes(48).toString("base64"),
+    "22 of base64url": () => randomBytes(17).toString("base64url").slice(0, 22),
+    "22 letters and digits": () => random(letters, 22),
+    "28 small letters": () => random(letters.slice(26, 52), 28),
+    "base32 of 128 bits": () => random("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 26),
+    "40 digits": () => random("0123456789", 40),
+    "44 octal digits": () => random("01234567", 44),
+    "128 bits as bits": () => random("01", 128),
+    "a UUID": () => randomUUID(),
+    "a UUID without its hyphens": () => randomUUID().replaceAll("-", ""),
+  };
+  for (const [what, make] of Object.entries(makers)) {
+    const refused = Array.from({ length: 2_000 }, make).filter((text) => tokenFault(text) !== undefined);
+    t.same(refused, [], what);
+  }
+});
 
 t.test("resolveToken() goes by its order, and never past the first that is there", async (t) => {
   const folder = t.testdir({ bin: {}, config: { taskmaster: {} } });
@@ -69,6 +115,7 @@ t.test("resolveToken() goes by its order, and never past the first that is there
     env,
     binary: join(folder, "bin", "taskmaster"),
     mayCreate: true,
+    warn: () => {},
   };
   file(join(folder, "bin"), "taskmaster.token", `${good}3`);
   file(join(folder, "config", "taskmaster"), "token", `${good}4`);
@@ -110,7 +157,8 @@ t.test("resolveToken() makes the user's own only if it may", async (t) => {
   await t.rejects(resolveToken(sources(folder)), {
     name: "ConnectError",
     exitCode: 5,
-    message: /taskmaster token --write taskmaster\.token\n.*scp taskmaster taskmaster\.token web1:/,
+    message: /^This machine has no token.* by the commands below/,
+    below: ["", "  taskmaster token --write taskmaster.token", "  scp taskmaster taskmaster.token web1:"],
   });
   t.same(readdirSync(folder), [], "asking leaves nothing behind");
   const made = await resolveToken(sources(folder, { mayCreate: true }));

@@ -6,7 +6,7 @@ import { binary } from "../e2e/harness.ts";
 
 const page = readFileSync(new URL("../../docs/smallest-slave.md", import.meta.url), "utf8");
 const script = /```python\n([^]*?)```/.exec(page)![1]!;
-const tokenText = "0123456789abcdef0123456789abcdef";
+const tokenText = "9f86d081884c7d659a2feaa0c55ad015";
 
 type Ended = Readonly<{ code: number | null; stdout: string; stderr: string }>;
 

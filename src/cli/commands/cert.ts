@@ -1,5 +1,6 @@
 import { hostname, networkInterfaces } from "node:os";
 import { UsageError } from "../../base/errors.ts";
+import { printable } from "../../base/printable.ts";
 import { formatFingerprint } from "../../base/fingerprint.ts";
 import { isoDate } from "../../link/certificate.ts";
 import { shellQuote } from "../../terminal/shell_quote.ts";
@@ -24,7 +25,10 @@ export async function cert({ line, env, argv }: Invocation): Promise<number> {
   const program = programWords({ env, argv });
   const files = ["--tls-cert", certPath, "--tls-key", keyPath];
   process.stdout.write([
-    `Made ${certPath} and its private key ${keyPath}, for ${names}, good until ${isoDate(untilMs)}`,
+    printable(
+      `Made ${certPath} and its private key ${keyPath}, for ${names}, good until ${isoDate(untilMs)}`,
+      Infinity,
+    ),
     `Fingerprint: ${fingerprint}`,
     "",
     `On the master:  ${shellQuote([...program, "master", "PLUGIN", ...files])}`,

@@ -1,5 +1,7 @@
 import { basename, resolve } from "node:path";
 import { UsageError } from "../../base/errors.ts";
+import { printable, reported } from "../../base/printable.ts";
+import { shellQuote } from "../../terminal/shell_quote.ts";
 import type { Invocation } from "../invocation.ts";
 import { compiledBinary } from "../program.ts";
 import { settle } from "../settings.ts";
@@ -18,6 +20,7 @@ export async function token({ line, env, tokenText }: Invocation): Promise<numbe
     env,
     binary: compiledBinary(),
     mayCreate: true,
+    warn: (sentence) => process.stderr.write(reported(sentence)),
   });
   if (settings.write === undefined) {
     process.stdout.write(`${found.text}\n`);
@@ -27,11 +30,17 @@ export async function token({ line, env, tokenText }: Invocation): Promise<numbe
   // It is found beside the binary by its name alone.
   const name = "taskmaster.token";
   const copies = basename(settings.write) === name
-    ? `  scp taskmaster ${settings.write} web1:\n`
-    : `  scp taskmaster web1:\n  scp ${settings.write} web1:${name}\n`;
-  process.stderr.write(
-    `Token of ${found.from} written to ${settings.write}. Copy it beside the binary of each other machine:\n\n${copies}`,
-  );
+    ? [["taskmaster", settings.write, "web1:"]]
+    : [["taskmaster", "web1:"], [settings.write, `web1:${name}`]];
+  process.stderr.write([
+    printable(
+      `Token of ${found.from} written to ${settings.write}. Copy it beside the binary of each other machine:`,
+      Infinity,
+    ),
+    "",
+    ...copies.map((words) => `  ${shellQuote(["scp", ...words])}`),
+    "",
+  ].join("\n"));
   return 0;
 }
 

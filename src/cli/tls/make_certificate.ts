@@ -51,19 +51,25 @@ function openssl(words: readonly string[], shown: readonly string[]): Promise<vo
   return new Promise((resolve, reject) => {
     execFile("openssl", words, { timeout: opensslMs }, (error, _stdout, stderr) => {
       if (error === null) return resolve();
-      const line = `  ${shellQuote(["openssl", ...shown])}\n  chmod 600 ${
-        shellQuote([shown[shown.indexOf("-keyout") + 1]!])
-      }\n`;
+      const keyPath = shown[shown.indexOf("-keyout") + 1]!;
+      const below = [
+        "",
+        `  ${shellQuote(["openssl", ...shown])}`,
+        `  ${shellQuote(["chmod", "600", keyPath])}`,
+      ];
       if (error.code as unknown === "ENOENT") {
         return reject(
           new UsageError(
             `There is no openssl on this machine, which is needed to make a certificate. Install it, or make both files on ` +
-              `another machine and copy them here:\n\n${line}`,
+              "another machine and copy them here:",
+            { below },
           ),
         );
       }
       const why = stderr.trim().split("\n").at(-1) ?? error.message;
-      reject(new ConnectError(`Cannot make a certificate: openssl failed (${why}). Its command:\n\n${line}`));
+      reject(
+        new ConnectError(`Cannot make a certificate: openssl failed (${why}). Its command:`, { below }),
+      );
     });
   });
 }

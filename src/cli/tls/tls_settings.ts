@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { ConnectError, UsageError } from "../../base/errors.ts";
 import { formatFingerprint } from "../../base/fingerprint.ts";
 import {
@@ -12,11 +11,13 @@ import type { SlaveTls, Trust } from "../../link/tls_client.ts";
 import type { MasterTls } from "../../link/tls_gate.ts";
 import type { TlsGreeting } from "../../terminal/greeting.ts";
 import type { Settings } from "../options.ts";
-import { readSecretFile } from "../secret_file.ts";
+import { readPublicFile, readSecretFile } from "../secret_file.ts";
 import type { Environment } from "../settings.ts";
 
 /** Longest private key file: an RSA key of 16,384 bits has 13 KB. */
 const keyBytesMax = 64 << 10;
+/** Longest file of certificates: all the CAs that Mozilla trusts take 220 KB. */
+const pemBytesMax = 4 << 20;
 
 /**
  * What the options say about TLS at a master; undefined for none.
@@ -110,12 +111,10 @@ async function readAuthorities(path: string): Promise<string> {
 }
 
 async function readPem(path: string, what: string, flag: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw missing(what, path, flag);
-    throw new ConnectError(`Cannot read the ${what} ${path}: ${(error as Error).message}.`, { cause: error });
-  }
+  const otherwise = `Name another file with ${flag}.`;
+  const pem = await readPublicFile({ path, what, bytesMax: pemBytesMax, otherwise });
+  if (pem === undefined) throw missing(what, path, flag);
+  return pem;
 }
 
 function missing(what: string, path: string, flag: string): ConnectError {

@@ -2,6 +2,8 @@ import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { ConnectError } from "../../base/errors.ts";
 import { monotonicMs, setTimeout } from "../../base/clock.ts";
+import { shellQuote } from "../../terminal/shell_quote.ts";
+import { whyNotSought } from "../secret_file.ts";
 import { createTokenFile, readTokenFile } from "./token_file.ts";
 import { makeTokenText, tokenFault } from "./token_text.ts";
 
@@ -15,6 +17,8 @@ export type TokenSources = Readonly<{
   binary: string | undefined;
   /** Make the user's own if there is none. */
   mayCreate: boolean;
+  /** Told, as a sentence, of a token that is there and is not taken. */
+  warn: (sentence: string) => void;
   /** Where a master of this user may be about to make it: how long to wait for that. @default 0 */
   waitMs?: number;
 }>;
@@ -23,8 +27,8 @@ export type TokenSources = Readonly<{
 export type Token = Readonly<{ text: string; from: string; isNew: boolean }>;
 
 /**
- * The shared secret: of `--token-file`, else TASKMASTER_TOKEN, else `taskmaster.token` beside the binary, else the
- * user's own, which is made if it may be.
+ * The shared secret: of `--token-file`, else TASKMASTER_TOKEN, else `taskmaster.token` beside the binary if nobody else
+ * can write there, else the user's own, which is made if it may be.
  *
  * @throws {ConnectError} if there is none, or the one that counts is unsafe; nothing further down is tried then.
  */
@@ -32,7 +36,7 @@ export async function resolveToken(sources: TokenSources): Promise<Token> {
   const { file, text, env, binary } = sources;
   if (file !== undefined) return await required(file, env);
   if (text !== undefined && text.trim() !== "") return judged(text.trim(), "TASKMASTER_TOKEN");
-  const beside = binary === undefined ? undefined : join(dirname(binary), "taskmaster.token");
+  const beside = binary === undefined ? undefined : await tokenBeside(binary, sources.warn);
   const waitMs = sources.waitMs ?? 0;
   for (const untilMs = monotonicMs() + waitMs;;) {
     for (const path of [beside, ownTokenPath(env)]) {
@@ -40,9 +44,20 @@ export async function resolveToken(sources: TokenSources): Promise<Token> {
       if (found !== undefined) return judged(found, path!);
     }
     if (sources.mayCreate) return await create(ownTokenPath(env), env);
-    if (monotonicMs() >= untilMs) throw new ConnectError(waitMs > 0 ? noTokenHere : noToken);
+    if (monotonicMs() >= untilMs) {
+      throw waitMs > 0 ? new ConnectError(noTokenHere) : new ConnectError(noToken, { below: copyCommands });
+    }
     await new Promise((resolve) => setTimeout(resolve, lookMs));
   }
+}
+
+/** Where a token beside the binary would be; undefined if none is looked for there. */
+async function tokenBeside(binary: string, warn: (sentence: string) => void): Promise<string | undefined> {
+  const path = join(dirname(binary), "taskmaster.token");
+  const why = await whyNotSought(path);
+  if (why === null) return path;
+  if (why !== "") warn(why);
+  return undefined;
 }
 
 /** How often it is looked for while it is waited for. */
@@ -52,7 +67,9 @@ async function required(path: string, env: TokenSources["env"]): Promise<Token> 
   const text = await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
   if (text === undefined) {
     throw new ConnectError(
-      `There is no token file ${path}: make one with \`taskmaster token --write ${path}\`.`,
+      `There is no token file ${path}: make one with \`${
+        shellQuote(["taskmaster", "token", "--write", path])
+      }\`.`,
     );
   }
   return judged(text, path);
@@ -82,9 +99,11 @@ const noTokenHere =
   "master plugin.ts`): it makes one. A master of another user, or on another machine, has a token of its own: name its file " +
   "with --token-file, and the machine with --host.";
 
-const noToken = `This machine has no token, so no master would let it in. On the master's machine run
-
-  taskmaster token --write taskmaster.token
-  scp taskmaster taskmaster.token web1:
-
-with this machine's name for web1, and start it here again.`;
+const noToken =
+  "This machine has no token, so no master would let it in. Copy one from the master's machine by the commands " +
+  "below, with this machine's name for web1, and start it here again.";
+const copyCommands: readonly string[] = [
+  "",
+  "  taskmaster token --write taskmaster.token",
+  "  scp taskmaster taskmaster.token web1:",
+];

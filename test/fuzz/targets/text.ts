@@ -9,6 +9,6 @@ export function toInput(words: readonly string[]): Uint8Array {
 
 /** What is shown to a person: no control characters, and not endless. */
 export function faultOfShown(text: string): string | null {
-  if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(text)) return "an error moves the cursor";
+  if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\p{NChar}\u2800]/u.test(text)) return "an error moves the cursor";
   return text.length > 2_000 ? `an error of ${text.length} characters` : null;
 }

@@ -80,7 +80,13 @@ const samples: readonly (readonly string[])[] = [
   ["500ms", "1.5m", "1h30m", "0s", "99999999999999999999d", "1e3s"],
   ["64MiB", "4096", "1.5GiB", "500kB", "0B", "1e3"],
   ["posts", "a.b-c_d", ".a", "../x", "a".repeat(64), "a".repeat(65), "a\n"],
-  ["0123456789abcdef0123456789abcdef", "short", "", "with space in it and long enough"],
+  [
+    "9f86d081884c7d659a2feaa0c55ad015",
+    "0123456789abcdef0123456789abcdef",
+    "short",
+    "",
+    "with space in it and long enough",
+  ],
   ["plain", "\x1b[31m", "a\u202eb", "\ud83d\ude00".repeat(150), "x".repeat(500), "\n\t\u2028"],
 ];
 const dictionary = [
