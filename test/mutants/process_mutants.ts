@@ -628,8 +628,8 @@ export const processMutants: readonly Mutant[] = [
     name: "token files that others can read are taken",
     patches: [{
       file: "src/cli/secret_file.ts",
-      find: "if ((mode & 0o077) !== 0 && !await",
-      replace: 'if ((mode & 0o077) !== 0 && path === "" && !await',
+      find: "|| (mode & 0o077) === 0) return null;",
+      replace: "|| (mode & 0o007) === 0) return null;",
     }],
     checks: [test("cli/token", "resolveToken() refuses a file of mode 640")],
   },
@@ -683,34 +683,6 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [
       test("slave/dead_buffers", "a slave has the buffers of its leases collected once they are many"),
-    ],
-  },
-  {
-    name: "whoever connects to the socket of workers stays",
-    patches: [{
-      file: "src/slave/crew.ts",
-      find: "    this.#strangers.admit(socket);\n",
-      replace: '    socket.on("error", () => {});\n',
-    }],
-    checks: [
-      test(
-        "e2e/strangers",
-        "who connects to the socket of workers holds few files; workers are replaced all the same",
-      ),
-    ],
-  },
-  {
-    name: "strangers that came first keep new ones out",
-    patches: [{
-      file: "src/base/unproven.ts",
-      find: "      this.#end(oldest);\n",
-      replace: "      return void (oldest !== socket && socket.destroy());\n",
-    }],
-    checks: [
-      quickTest(
-        "base/unproven",
-        "beyond the limit a new connection takes the place of the one that has waited longest",
-      ),
     ],
   },
 ];

@@ -152,4 +152,65 @@ export const strangerMutants: readonly Mutant[] = [
     }],
     checks: [test("slave/pure", "what a worker's handler starts with its environment is no worker")],
   },
+  {
+    name: "a stranger's token file is taken",
+    patches: [{
+      file: "src/cli/secret_file.ts",
+      find: "return own === undefined || uid === own || uid === 0;",
+      replace: "return own === undefined || uid >= 0;",
+    }],
+    checks: [test("e2e/secret_files", "a stranger's file is no secret, by whatever name it is reached")],
+  },
+  {
+    name: "a token beside the binary is taken though others can write there",
+    patches: [{
+      file: "src/cli/secret_file.ts",
+      find: "const isOpen = (mode & 0o022) !== 0;",
+      replace: "const isOpen = (mode & 0o022) < 0;",
+    }],
+    checks: [
+      test(
+        "e2e/secret_files",
+        "a stranger's token beside the binary, in a folder that others can write to, is not taken",
+      ),
+    ],
+  },
+  {
+    name: "a token may be one word over and over",
+    patches: [{
+      file: "src/cli/token/token_text.ts",
+      find: "for (let period = 1;",
+      replace: "for (let period = text.length;",
+    }],
+    checks: [
+      test("cli/token", 'tokenFault() of "supercalifragilisticsupercalifragilisticsupercalifragilistic"'),
+    ],
+  },
+  {
+    name: "the binary holds where it was built",
+    patches: [{
+      file: "compile/compile.ts",
+      find: '"import.meta.url": ',
+      replace: '"import.meta.uri": ',
+    }],
+    checks: [test("e2e/smoke", "the binary holds no path of the machine it was built on")],
+  },
+  {
+    name: "errors are shown as they are",
+    patches: [{
+      file: "src/base/printable.ts",
+      find: 'return [`taskmaster: ${withoutMiddle(first)}`, ...rest.map(setIn), ""].join("\\n");',
+      replace: 'return rest.length > 0 || first === "" ? "" : `taskmaster: ${text}\\n`;',
+    }],
+    checks: [test("e2e/hostile_words", "hostile: a token file that is not there")],
+  },
+  {
+    name: "JSON for machines carries controls as they are",
+    patches: [{
+      file: "src/base/printable.ts",
+      find: "json.replace(unsafe, jsonEscaped)",
+      replace: "json.replace(/[\\p{Zl}]/gu, jsonEscaped)",
+    }],
+    checks: [test("base/printable", "safeJson() escapes what is unsafe")],
+  },
 ];
