@@ -7,8 +7,8 @@ const settleMs = 100;
 export type UnprovenLimits = Readonly<{
   /** Most connections at once. */
   connectionsMax: () => number;
-  /** Longest that one may take to show who it is. */
-  msMax: number;
+  /** Longest that one may take to show who it is. @default as long as whoever reads it lets it */
+  msMax?: number;
 }>;
 
 /**
@@ -19,7 +19,7 @@ export type UnprovenLimits = Readonly<{
 export class UnprovenConnections {
   readonly #limits: UnprovenLimits;
   /** In order of arrival. */
-  readonly #timers = new Map<Socket, ReturnType<typeof setTimeout>>();
+  readonly #timers = new Map<Socket, ReturnType<typeof setTimeout> | null>();
 
   constructor(limits: UnprovenLimits) {
     this.#limits = limits;
@@ -34,13 +34,16 @@ export class UnprovenConnections {
       if (this.#timers.size < connectionsMax()) break;
       this.#end(oldest);
     }
-    this.#wait(socket, msMax, () => this.#wait(socket, settleMs, () => this.#end(socket)));
+    this.#timers.set(socket, null);
+    if (msMax !== undefined) {
+      this.#wait(socket, msMax, () => this.#wait(socket, settleMs, () => this.#end(socket)));
+    }
     socket.once("close", () => this.proved(socket));
   }
 
   /** It is no concern of this class any more. */
   proved(socket: Socket): void {
-    clearTimeout(this.#timers.get(socket));
+    clearTimeout(this.#timers.get(socket) ?? undefined);
     this.#timers.delete(socket);
   }
 

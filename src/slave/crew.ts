@@ -2,7 +2,9 @@ import { clearTimeout, setTimeout } from "../base/clock.ts";
 import type { Socket } from "node:net";
 import { formatDuration } from "../base/duration.ts";
 import type { Log } from "../base/log.ts";
+import { UnprovenConnections } from "../base/unproven.ts";
 import { greetWorker } from "../link/local_link.ts";
+import { connectionsAllowed } from "../link/open_files.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Door } from "./door.ts";
 import { Seat } from "./seat.ts";
@@ -16,6 +18,9 @@ const firstPauseMs = 250;
 const unreadyMs = 1_000;
 /** Past the time that it may rest, a worker has this long to say that it is still busy, and to end. */
 const busyMs = 1_000;
+
+/** Most connections at once that may be no worker's. */
+const strangersMax = 256;
 
 export type CrewHooks = Readonly<{
   command: Command;
@@ -38,6 +43,8 @@ export class Crew {
   /** Where those did that came before the folder was lost. */
   #doorsBefore: Door[] = [];
   #isMoving = false;
+  /** Who came in and has not proved to be a worker. Where the socket has a name in place of a path, that may be anybody. */
+  readonly #strangers: UnprovenConnections;
   readonly #seats = new Map<number, Seat>();
   readonly #processes = new Map<number, WorkerProcess>();
   /** Until when a worker whose `teardown` ended may go on. */
@@ -52,6 +59,9 @@ export class Crew {
   private constructor(door: Door, hooks: CrewHooks) {
     this.#door = door;
     this.#hooks = hooks;
+    // A quarter of the files that may be open; all workers may come at once.
+    const spare = Math.min(strangersMax, Math.ceil(connectionsAllowed() / 4));
+    this.#strangers = new UnprovenConnections({ connectionsMax: () => spare + this.#awaitedCount });
   }
 
   static async open(hooks: CrewHooks): Promise<Crew> {
@@ -157,6 +167,7 @@ export class Crew {
 
   #closeDoors(): void {
     for (const door of [this.#door, ...this.#doorsBefore]) door.close();
+    this.#strangers.close();
   }
 
   #fill(): void {
@@ -228,11 +239,21 @@ export class Crew {
 
   /** Whoever connects must first prove that it knows the secret of a worker that is awaited. */
   #greet(socket: Socket): void {
+    this.#strangers.admit(socket);
     greetWorker(socket, {
       secretOf: (worker) => this.#awaited(worker)?.secret,
-      onWorker: (worker, link) => this.#awaited(worker)!.connected(link),
+      onWorker: (worker, link) => {
+        this.#strangers.proved(socket);
+        this.#awaited(worker)!.connected(link);
+      },
       nowMs: this.#hooks.nowMs,
     });
+  }
+
+  get #awaitedCount(): number {
+    let count = 0;
+    for (const { wasConnected } of this.#processes.values()) if (!wasConnected) count++;
+    return count;
   }
 
   #awaited(worker: number): WorkerProcess | undefined {

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { monotonicMs } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import {
   isKeptFromOthers,
@@ -16,6 +17,7 @@ import {
   removeOwnFolder,
 } from "../base/own_file.ts";
 import { noteFileBytes } from "../base/start_note.ts";
+import { strangerLogMs } from "../base/wire_limits.ts";
 
 /** Longest path of a Unix socket on every system, with room to spare. */
 const socketPathCharsMax = 100;
@@ -59,7 +61,12 @@ export class Door {
       server.once("error", reject);
       server.listen(address, resolve);
     });
-    server.on("error", (error) => log("warn", `The socket for workers failed: ${error.message}`));
+    let loggedAtMs = -Infinity;
+    server.on("error", (error) => {
+      if (monotonicMs() < loggedAtMs + strangerLogMs) return;
+      loggedAtMs = monotonicMs();
+      log("warn", `The socket for workers failed: ${error.message}`);
+    });
     const isFile = folder !== null && address.startsWith(folder.path);
     const door = new Door(server, address, folder, isFile ? ownFileAt(address) : null);
     if (door.isThere) return door;

@@ -1,9 +1,10 @@
 import t from "tap";
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { socketName } from "../../src/state/socket_lock.ts";
-import { portOf, type Program } from "./harness.ts";
+import { portOf, type Program, until } from "./harness.ts";
 import { ending, events, row, type Stage } from "./stage.ts";
 import { noStranger, Stranger } from "./stranger.ts";
 
@@ -164,3 +165,33 @@ row("<key>.lock is removed while its master runs: a second one is refused", asyn
   t.same(events(first, "joined"), []);
   t.notOk(stage.has("scripted.lock"));
 }, { skip: process.platform === "linux" ? false : "the kernel keeps no lock here" });
+
+row(
+  "who connects to the socket of workers holds few files; workers are replaced all the same",
+  async (t, stage) => {
+    stage.env.TMPDIR = stage.folder;
+    const master = stage.scripted("gate,once-exit,5*ok");
+    const slave = stage.hand(await portOf(master));
+    await until(() => stage.entries("B", 0).length === 1, "a worker came in");
+    const [folder] = readdirSync(stage.folder).filter((name) => /^taskmaster-/.test(name));
+    const before = await mostFiles(slave, 100);
+    const sockets = new Set<Socket>();
+    t.teardown(() => sockets.forEach((socket) => socket.destroy()));
+    const words = [
+      new Uint8Array(0),
+      new Uint8Array(35),
+      Uint8Array.from({ length: 36 }, (_, at) => at === 3 ? 2 : 0),
+    ];
+    for (let count = 0; count < 600; count++) {
+      const socket = connect(join(stage.folder, folder!, "s")).on("error", () => {});
+      sockets.add(socket);
+      socket.on("connect", () => socket.write(words[count % 3]!));
+    }
+    const during = await mostFiles(slave, 1_000);
+    t.ok(during <= before + 256 + 16, `${before} files before, ${during} while it is flooded`);
+    stage.open();
+    t.equal(await master.ended, 0, master.stderr);
+    t.match(ending(master), { done: 7, dead: 0 });
+  },
+  { skip: process.platform === "linux" ? false : "files are counted in /proc" },
+);

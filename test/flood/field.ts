@@ -13,28 +13,37 @@ export class Field {
   readonly #words: readonly string[];
   readonly #command: readonly string[];
   master: Program;
+  /** The first real slave. */
+  slave: Program;
   port = 0;
 
   private constructor(words: readonly string[], command: readonly string[]) {
     this.#words = words;
     this.#command = command;
-    this.master = this.#start();
+    this.slave = this.master = this.#start();
   }
 
+  /** @param slave What starts the real slave. */
   static async open(
     words: readonly string[] = [],
     command: readonly string[] = runtimes.binary,
+    slave: readonly string[] = runtimes.binary,
   ): Promise<Field> {
     const field = new Field(words, command);
     field.port = await portOf(field.master);
-    field.join();
+    field.slave = field.join(slave);
     await field.settles();
     return field;
   }
 
+  /** Where the master keeps its state. */
+  get folder(): string {
+    return this.#scenario.folder;
+  }
+
   /** One more real slave. */
-  join(): void {
-    this.#scenario.start(runtimes.binary, [
+  join(command: readonly string[] = runtimes.binary): Program {
+    return this.#scenario.start(command, [
       "slave",
       plugin,
       "--host",
@@ -114,7 +123,7 @@ export class Field {
 }
 
 /** Memory of a process that is resident, as the system counts it; 0 where it does not tell. */
-function residentMiB(pid: number): number {
+export function residentMiB(pid: number): number {
   try {
     return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
   } catch {

@@ -1,10 +1,12 @@
 import { connect } from "node:net";
 import t from "tap";
 import { runtimes } from "../e2e/harness.ts";
+import { noStranger } from "../e2e/stranger.ts";
 import { Field } from "./field.ts";
 import { faultsOf, floods, runFlood } from "./floods.ts";
 import { outOfFiles } from "./out_of_files.ts";
 import { reconnectStorm } from "./storm.ts";
+import { floodLock, floodWorkers, localFaults } from "./strangers.ts";
 
 // The small part of `npm run flood`. A twentieth of its connections; the rate is not asserted too tightly, for other
 // tests run beside it.
@@ -76,4 +78,20 @@ t.test("a master that is out of file descriptors works on, and takes slaves agai
   t.ok(joinedMs < 15_000, `${joinedMs} ms`);
   t.ok(lines.length <= 2, lines.join("\n"));
   t.equal(exitCode, 130);
+});
+
+const strangers = { skip: noStranger() };
+
+t.test("another user floods the lock: a real slave works on, and another one joins", strangers, async (t) => {
+  const report = await floodLock(t, 400, 1.5);
+  t.same(localFaults(report, 8 + 8), []);
+  t.ok(report.during.ratePerSecond >= report.before.ratePerSecond * keptMin);
+  t.ok(report.joinedMs < 15_000, `${report.joinedMs} ms`);
+});
+
+t.test("another user floods the socket of workers: they work on, and are replaced", strangers, async (t) => {
+  const report = await floodWorkers(t, 400, 1.5);
+  t.same(localFaults(report, 256 + 8), []);
+  t.ok(report.during.ratePerSecond >= report.before.ratePerSecond * keptMin);
+  t.ok(report.joinedMs < 15_000, `${report.joinedMs} ms`);
 });

@@ -4,9 +4,11 @@
 // Prints the tables of docs/hostile-input.md; exits 1 if less than 80 % of a rate is kept, or anything else fails.
 import { parseArgs } from "node:util";
 import { runtimes } from "../e2e/harness.ts";
+import { noStranger } from "../e2e/stranger.ts";
 import { faultsOf, type Flood, floods, runFlood } from "./floods.ts";
 import { outOfFiles } from "./out_of_files.ts";
 import { reconnectStorm } from "./storm.ts";
+import { floodLock, floodWorkers, localFaults } from "./strangers.ts";
 
 const { values } = parseArgs({
   options: { only: { type: "string" }, seconds: { type: "string", default: "5" } },
@@ -29,6 +31,7 @@ if (isChosen("storm")) await stormed();
 for (const runtime of ["binary", "bun"] as const) {
   if (isChosen("files") || isChosen(`files-${runtime}`)) await withoutFiles(runtime);
 }
+for (const which of ["lock", "workers"] as const) if (isChosen(which)) await floodedLocally(which);
 for (const failure of failures) console.error(failure);
 process.exit(failures.length > 0 ? 1 : 0);
 
@@ -59,6 +62,26 @@ async function stormed(): Promise<void> {
       `${silent} given up for silence; the real slave's rate then: ${Math.round(ratePerSecond)}/s`,
   );
   must(silent === 0, "storm: heartbeats starved");
+}
+
+/** By another user of this machine, at a socket that is not in the network. */
+async function floodedLocally(which: "lock" | "workers"): Promise<void> {
+  const reason = noStranger();
+  if (reason !== false) return console.log(`${which}: not tried: ${reason}`);
+  const [flood, filesMax] = which === "lock" ? [floodLock, 16] : [floodWorkers, 264];
+  const report = await flood({ teardown: () => {} }, 1_000, seconds);
+  const { before, during, files, mib, joinedMs } = report;
+  const kept = during.ratePerSecond / before.ratePerSecond;
+  const from = ([a, b]: readonly [number, number]) => `${Math.round(a)} to ${Math.round(b)}`;
+  console.log(
+    `${which}: 1,000 connections of another user: ${Math.round(kept * 100)} % of the rate kept; files from ${
+      from(files)
+    }, memory from ${from(mib)} MiB; ${
+      which === "lock" ? "a new slave was" : "new workers were"
+    } at work in ${(joinedMs / 1_000).toFixed(1)} s meanwhile`,
+  );
+  must(kept >= 0.8, `${which}: less than 80 % of the rate`);
+  for (const fault of localFaults(report, filesMax)) must(false, `${which}: ${fault}`);
 }
 
 async function withoutFiles(runtime: keyof typeof runtimes): Promise<void> {

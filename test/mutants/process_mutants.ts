@@ -685,4 +685,32 @@ export const processMutants: readonly Mutant[] = [
       test("slave/dead_buffers", "a slave has the buffers of its leases collected once they are many"),
     ],
   },
+  {
+    name: "whoever connects to the socket of workers stays",
+    patches: [{
+      file: "src/slave/crew.ts",
+      find: "    this.#strangers.admit(socket);\n",
+      replace: '    socket.on("error", () => {});\n',
+    }],
+    checks: [
+      test(
+        "e2e/strangers",
+        "who connects to the socket of workers holds few files; workers are replaced all the same",
+      ),
+    ],
+  },
+  {
+    name: "strangers that came first keep new ones out",
+    patches: [{
+      file: "src/base/unproven.ts",
+      find: "      this.#end(oldest);\n",
+      replace: "      return void (oldest !== socket && socket.destroy());\n",
+    }],
+    checks: [
+      quickTest(
+        "base/unproven",
+        "beyond the limit a new connection takes the place of the one that has waited longest",
+      ),
+    ],
+  },
 ];
