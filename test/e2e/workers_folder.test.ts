@@ -1,8 +1,17 @@
 import t from "tap";
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { encodeStart } from "../../src/base/worker_start.ts";
 import { makeWorkerSecret } from "../../src/link/local_link.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
@@ -131,6 +140,33 @@ row(
       t.equal(await master.ended, 0, `${what}: ${master.stderr}`);
       t.equal(await slave.ended, 0, `${what}: ${slave.stderr}`);
       t.match(slave.stderr, /making a new folder/, what);
+    }
+  },
+);
+
+row(
+  "E12: workers that outlive their slave clear away what was theirs, and nothing else",
+  async (t, stage) => {
+    for (const isTakenOver of [false, true]) {
+      const shared = sharedFolder(t);
+      const master = stage.scripted("gate:a", ["--reset", "--force"]);
+      const before = stage.entries("B", 0).length;
+      const words = ["slave", stage.plugin, "--host", `127.0.0.1:${await portOf(master)}`, "--procs", "1"];
+      const slave = stage.start(runtimes.binary, words, { TMPDIR: shared });
+      await until(() => stage.entries("B", 0).length > before, "job 0 begun");
+      const worker = stage.entries("B", 0).at(-1)!.pid;
+      const folder = workersFolder(shared);
+      if (isTakenOver) {
+        rmSync(folder, { recursive: true });
+        mkdirSync(folder, { mode: 0o700 });
+        writeFileSync(join(folder, "1.note"), "of somebody else");
+      }
+      slave.signal("SIGKILL");
+      await until(() => !existsSync(`/proc/${worker}`), "the worker's end");
+      t.same(readdirSync(shared), isTakenOver ? [basename(folder)] : []);
+      if (isTakenOver) t.same(readdirSync(folder), ["1.note"]);
+      master.signal("SIGKILL");
+      await master.ended;
     }
   },
 );

@@ -83,6 +83,20 @@ export const strangerMutants: readonly Mutant[] = [
     checks: [test("base/own_file", folder)],
   },
   {
+    name: "a worker that outlives its slave clears away whatever is at the path of their folder",
+    patches: [{
+      file: "src/base/watchdog.ts",
+      find: "  if (!stats.isDirectory() || !isSame(stats, folder)) return;\n",
+      replace: "  if (!stats.isDirectory()) return;\n",
+    }],
+    checks: [
+      test(
+        "e2e/workers_folder",
+        "E12: workers that outlive their slave clear away what was theirs, and nothing else",
+      ),
+    ],
+  },
+  {
     name: "a note is written through a link, or over a file",
     patches: [{
       file: "src/base/own_file.ts",
