@@ -32,6 +32,13 @@ export const handshakeTlsMs = 15_000;
 export const handshakesMax = 64;
 /** Most connections at a master. */
 export const connectionsMax = 4_096;
+/** Memory of all frames at a master that have begun and not ended: four of the longest. Beyond it the slowest is ended. */
+export const unfinishedBytesMax = 64 << 20;
+/**
+ * A frame that takes less is none of those: if each connection had one, they would not be more than the bound. So a link of
+ * 1 KB/s keeps its small frames, whatever others do.
+ */
+export const smallFrameBytes = unfinishedBytesMax / connectionsMax;
 /** A frame may take as long as bytes keep coming; this long without one ends it. */
 export const frameStallMs = 30_000;
 /** Longest a peer that says nothing may take no bytes of what is queued for it. */

@@ -88,6 +88,51 @@ function withoutMiddle(text: string): string {
   return `${cut(text, half)}${text.slice(-half).replace(/^[\udc00-\udfff]/, "")}`;
 }
 
+/** None of these takes more than two bytes in a JSON file. */
+const plain = /^[\n\r\t\x20-\x7e]*$/;
+
+/** Bytes that `text` takes, at most, as a string of JSON in UTF-8 in which all that is unsafe is escaped. */
+export function writtenBytes(text: string): number {
+  if (plain.test(text)) return 2 * text.length;
+  let bytes = 0;
+  for (let at = 0; at < text.length; at++) bytes += unitBytes(text.charCodeAt(at));
+  return bytes;
+}
+
+/** As much of the beginning as takes no more than so many bytes so; never half of a surrogate pair. */
+export function cutToWritten(text: string, bytesMax: number): string {
+  if (2 * text.length <= bytesMax && plain.test(text)) return text;
+  let bytes = 0;
+  for (let at = 0; at < text.length; at++) {
+    bytes += unitBytes(text.charCodeAt(at));
+    if (bytes > bytesMax) return text.slice(0, isSecondHalf(text, at) ? at - 1 : at);
+  }
+  return text;
+}
+
+function isSecondHalf(text: string, at: number): boolean {
+  return /^[\ud800-\udbff][\udc00-\udfff]$/.test(text.slice(Math.max(0, at - 1), at + 1));
+}
+
+/** Of one UTF-16 unit. Both halves of a pair count as if they were escaped, as tags are. */
+function unitBytes(unit: number): number {
+  if (unit >= 0x20 && unit < 0x7f) return unit === 0x22 || unit === 0x5c ? 2 : 1;
+  if (unit === 0x0a || unit === 0x0d || unit === 0x09) return 2;
+  if (unit < 0xa0 || (unit >= 0xd800 && unit < 0xe000) || isFormat(unit)) return 6;
+  return unit < 0x800 ? 2 : 3;
+}
+
+/** What `unsafe` has beside controls and surrogates, quickly: errors may be thousands a second. */
+function isFormat(unit: number): boolean {
+  if (unit >= 0x2070 && unit < 0xfeff) return false;
+  return unit === 0xad || (unit >= 0x600 && unit <= 0x605) || unit === 0x61c || unit === 0x6dd ||
+    unit === 0x70f ||
+    unit === 0x890 || unit === 0x891 || unit === 0x8e2 || unit === 0x180e ||
+    (unit >= 0x200b && unit <= 0x200f) ||
+    (unit >= 0x2028 && unit <= 0x202e) || (unit >= 0x2060 && unit <= 0x206f) || unit === 0xfeff ||
+    (unit >= 0xfff9 && unit <= 0xfffb);
+}
+
 /** A message as a part of a longer sentence: without the punctuation at its end. */
 export function asClause(message: string): string {
   return message.trimEnd().replace(/(?<=[^.])[.;:,]+$/, "");

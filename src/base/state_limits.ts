@@ -9,8 +9,10 @@ export const stateBytesPerString = 3;
 /** Most settings of an operator, and the longest text of one: a few words each, not data. */
 export const settingsMax = 256;
 export const settingTextCharsMax = 1_000;
-/** Longest text of a job in a dead letter, for people; its exact bytes stand beside it. */
-export const deadLetterShownChars = 4 << 10;
+/** Longest text of a job in a dead letter, for people, as it is written; its exact bytes stand beside it. */
+export const deadLetterShownBytes = 4 << 10;
+/** Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked at. */
+export const maxDeadBytesDefault = 1 << 30;
 /** Dead letters are written in groups of about this many bytes: one write each, bounded memory. */
 export const deadLetterGroupBytes = 8 << 20;
 /** How much of the dead letters a start looks at: more than are written between two states. */

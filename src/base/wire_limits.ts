@@ -14,6 +14,13 @@ export const sentenceCharsMax = 16_384;
 export const creditMax = 10_000_000;
 /** A heartbeat, a timeout or a grace: a bit more than three weeks, what a timer can wait. */
 export const durationMsMax = 2_147_483_647;
+/** The heartbeats that a slave keeps; what its master says beyond them is taken for the nearest. */
+export const heartbeatMsMin = 100, heartbeatMsMax = 3_600_000;
+/**
+ * Words of a master beside leases (beats, `saved`, `drain`) in one session: so many, and as many a second as the second says,
+ * are far more than a master has reason for.
+ */
+export const chatterFree = 1_000, chatterPerSecond = 100;
 /** Features that a side may name, and the length of each name. */
 export const featuresMax = 64, featureCharsMax = 64;
 /** Errors named in one `late`; the rest is only counted. */

@@ -15,7 +15,7 @@ const masterNotes = [
   "exitCode and the counts).",
   "Ctrl-C, SIGTERM and SIGHUP stop: the first waits for running jobs, the second does not. SIGUSR1 shows the status. " +
   "Exit codes: 0 every job handled, 1 error or getJobs threw, 2 usage, 3 dead letters or late errors, 4 plugin, 5 connection or " +
-  "token, 6 state, 7 --max-outage, 130 and 143 stopped by a signal. All but 0 and 3 are resumed by the same command.",
+  "token, 6 state, 7 --max-outage or --max-dead, 130 and 143 stopped by a signal. All but 0 and 3 are resumed by the same command.",
 ];
 
 /** Every command a person can give, in the order help shows them. */

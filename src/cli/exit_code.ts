@@ -19,6 +19,7 @@ export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined)
     case "source failed":
       return 1;
     case "outage":
+    case "no room":
       return 7;
   }
 }

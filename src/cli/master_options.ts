@@ -43,6 +43,7 @@ export function masterOptions(settings: Settings, parts: MasterParts): MasterOpt
     backoffMs: settings.backoff,
     timeoutMs: settings.timeout ?? 0,
     maxOutageMs: settings["max-outage"],
+    maxDeadBytes: settings["max-dead"],
     heartbeatMs: settings.heartbeat,
     checkpointMs: settings.checkpoint,
     graceMs: settings.grace,

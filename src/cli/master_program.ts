@@ -50,6 +50,7 @@ const endings = {
   stopped: "stopped",
   "source failed": "source failed",
   outage: "everything failed",
+  "no room": "too many dead letters",
 } as const;
 
 /** What lives and ends with a master. */

@@ -179,12 +179,23 @@ export const options = {
       "stop, saved, after so long without a success while everything fails; where only failed jobs are left, take " +
       "them for bad instead",
   },
+  "max-dead": {
+    kind: "size",
+    value: "B",
+    default: "1GiB",
+    example: "1GiB",
+    min: 1,
+    commands: atMaster,
+    inPlugin: true,
+    help: "stop, saved, before the dead letters take more of the disk",
+  },
   "heartbeat": {
     kind: "duration",
     value: "D",
     default: "5s",
     example: "5s",
     min: 500,
+    max: 3_600_000,
     commands: ["master"],
     inPlugin: true,
     help: "each side sends a beat after this long without sending; three silent ones lose a slave",

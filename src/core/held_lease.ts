@@ -133,9 +133,20 @@ export class HeldLease {
     return this.queued.isEmpty && this.running.isEmpty && this.pending.isEmpty && this.unsaved.length === 0;
   }
 
-  /** Lets go of the encoded jobs if none can run any more: an outcome may wait long for a durable state. */
-  letGo(): void {
-    if (this.queued.isEmpty && this.running.isEmpty) this.#encoded = null;
+  /** Bytes of the encoded jobs, and of where they end; 0 once they were let go. */
+  get encodedBytes(): number {
+    return this.#encoded === null ? 0 : this.#encoded.jobs.byteLength + this.#encoded.ends.byteLength;
+  }
+
+  /**
+   * Lets go of the encoded jobs if none can run any more: an outcome may wait long for a durable state. Returns how many
+   * bytes that were.
+   */
+  letGo(): number {
+    if (!this.queued.isEmpty || !this.running.isEmpty) return 0;
+    const bytes = this.encodedBytes;
+    this.#encoded = null;
+    return bytes;
   }
 
   /** The encoded jobs `from` up to, not including, `to`, which are queued or running; a view. */

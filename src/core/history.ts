@@ -1,4 +1,5 @@
 import { crashesMax, errorMessageCharsMax, jobErrorBytesMax, lostSessionsMax } from "../base/limits.ts";
+import { cutToWritten, writtenBytes } from "../base/printable.ts";
 import type { Alone, Attempt, History } from "./types.ts";
 
 /** Of a job that nothing happened to yet. Shared by all fresh jobs. */
@@ -82,7 +83,12 @@ export function errorBytes(history: History): number {
 }
 
 function attemptBytes(attempt: Attempt): number {
-  return 2 * (attempt.message.length + attempt.stack.length + attempt.slave.length);
+  return textBytes(attempt.message) + textBytes(attempt.stack) + textBytes(attempt.slave);
+}
+
+/** What a text takes: in memory two bytes a character, in a dead letter as many as it has there once it is escaped. */
+function textBytes(text: string): number {
+  return Math.max(2 * text.length, writtenBytes(text));
 }
 
 /** Drops the oldest attempts, and at last the end of the newest one's stack, to stay within the limit. */
@@ -98,8 +104,12 @@ function withAttempt(attempts: readonly Attempt[], newest: Attempt): readonly At
 }
 
 function shortened(attempt: Attempt): Attempt {
-  const message = attempt.message.slice(0, errorMessageCharsMax);
-  const slave = attempt.slave.slice(0, errorMessageCharsMax);
-  const room = jobErrorBytesMax / 2 - message.length - slave.length;
-  return { ...attempt, message, slave, stack: attempt.stack.slice(0, Math.max(0, room)) };
+  const message = cutToBytes(attempt.message.slice(0, errorMessageCharsMax), jobErrorBytesMax / 2);
+  const slave = cutToBytes(attempt.slave.slice(0, errorMessageCharsMax), jobErrorBytesMax / 4);
+  const room = jobErrorBytesMax - textBytes(message) - textBytes(slave);
+  return { ...attempt, message, slave, stack: cutToBytes(attempt.stack, room) };
+}
+
+function cutToBytes(text: string, bytesMax: number): string {
+  return cutToWritten(text.slice(0, bytesMax / 2), bytesMax);
 }

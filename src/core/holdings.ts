@@ -64,6 +64,7 @@ export class Holdings {
   readonly #pending = new Set<HeldLease>();
   #received = 0;
   #running = 0;
+  #bytes = 0;
   /** Per worker its slices, by number. */
   #workers = new Map<number, { given: number; slices: Map<number, GivenSlice> }>();
   /** Jobs that are lost and still run. */
@@ -71,10 +72,21 @@ export class Holdings {
   /** Between the end of a session and `applyKeep` in the next one nothing is said and nothing lent. */
   #isKept = false;
   #answered = 0;
+  /** Answers of this session that no state covers yet, oldest first, and what they weigh. */
+  #unsaved: { number: number; bytes: number }[] = [];
+  #unsavedBytes = 0;
+  #covered = 0;
+  /** Outcomes were forgotten though no state covers them: a master that saves nothing must not fill this memory. */
+  hasForgotten = false;
 
   /** Jobs queued or running, what `credit` bounds. */
   get jobs(): number {
     return this.queued + this.#running;
+  }
+
+  /** Bytes of the leases of which a job is queued or runs. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Jobs at no worker. */
@@ -149,7 +161,8 @@ export class Holdings {
 
   /** The master's answer to `ready`: drops all but these jobs. Returns what to abort. */
   applyKeep(leases: readonly LeaseJobs[]): readonly Abort[] {
-    this.#answered = 0;
+    this.#answered = this.#covered = this.#unsavedBytes = 0;
+    this.#unsaved = [];
     this.#isKept = true;
     return this.#keepOnly(new Map(leases.map(({ lease, jobs }) => [keyOf(lease), jobs])));
   }
@@ -160,6 +173,7 @@ export class Holdings {
     if (this.#leases.has(key)) return;
     const held = new HeldLease(lease, ++this.#received);
     this.#leases.set(key, held);
+    this.#bytes += held.encodedBytes;
     this.#queue.push(held);
   }
 
@@ -283,11 +297,35 @@ export class Holdings {
     const answers: { number: number; answer: Answer }[] = [];
     for (const held of this.#pending) answers.push(...held.takeAnswers(() => ++this.#answered));
     this.#pending.clear();
+    this.#weigh(answers);
     return answers;
+  }
+
+  /**
+   * What waits for a durable state is bounded: the oldest half is forgotten. The master has heard it; if it dies without having
+   * saved it, those jobs run again.
+   */
+  #weigh(answers: readonly { number: number; answer: Answer }[]): void {
+    for (const { number, answer } of answers) {
+      const bytes = bytesOf(answer);
+      this.#unsaved.push({ number, bytes });
+      this.#unsavedBytes += bytes;
+    }
+    if (this.#unsavedBytes <= unsavedBytesMax) return;
+    let left = this.#unsavedBytes;
+    const last = this.#unsaved.find(({ bytes }) => (left -= bytes) <= unsavedBytesMax / 2)!;
+    this.hasForgotten = true;
+    this.covered(last.number);
   }
 
   /** A durable state covers the answers of this session up to `through`: they are forgotten. */
   covered(through: number): void {
+    // In a session that is not kept yet nothing was answered; what is covered already costs nothing.
+    if (!this.#isKept || through <= this.#covered) return;
+    this.#covered = Math.min(through, this.#answered);
+    const first = this.#unsaved.findIndex(({ number }) => number > through);
+    const forgotten = this.#unsaved.splice(0, first < 0 ? this.#unsaved.length : first);
+    for (const { bytes } of forgotten) this.#unsavedBytes -= bytes;
     for (const held of this.#leases.values()) {
       held.covered(through);
       this.#note(held);
@@ -326,7 +364,7 @@ export class Holdings {
   /** Jobs of a lease ended, or were saved. */
   #note(held: HeldLease): void {
     if (!held.pending.isEmpty) this.#pending.add(held);
-    held.letGo();
+    this.#bytes -= held.letGo();
     if (held.isForgotten) this.#leases.delete(keyOf(held.lease.name));
   }
 }
@@ -337,6 +375,16 @@ export class Holdings {
  * dies; and what did not begin, which then counts as repeated.
  */
 const heldItemsMax = 900_000, leaseItems = 9;
+
+/** Most memory, roughly, of answers that no state covers yet: a master saves each second, or its disk is full. */
+const unsavedBytesMax = 64 << 20;
+
+/** Roughly what an answer takes in memory until it is forgotten. */
+function bytesOf({ done, skipped, failed, crash }: Answer): number {
+  const text = failed.reduce((sum, { message, stack }) => sum + 200 + 2 * (message.length + stack.length), 0);
+  const bounds = done.length + skipped.length + (crash?.suspects.length ?? 0);
+  return 500 + 16 * bounds + text + 2 * (crash?.reason.length ?? 0);
+}
 
 function keyOf(name: LeaseName): string {
   return `${name.masterId} ${name.number}`;

@@ -206,6 +206,9 @@ export class Run {
       case "buried":
         this.#saves.version++;
         return this.#letters.buried(event.seqs);
+      case "no room":
+        if (this.#mode === "ended") return;
+        return this.#end(this.#mode === "stopping" ? { kind: "stopped" } : event);
       case "saved":
         return this.#saved(event.version);
       case "stop":

@@ -152,6 +152,8 @@ export type RunEvent =
   | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd; at: string }>
   /** These dead letters are durable. */
   | Readonly<{ kind: "buried"; seqs: Ranges }>
+  /** Dead letters would take more of the disk than they may: they are not durable, and will not be. Ends the run. */
+  | Readonly<{ kind: "no room"; message: string }>
   /** The state captured as this version is durable. */
   | Readonly<{ kind: "saved"; version: number }>
   /** Stop handing out, wait for what runs (at most the grace), end. A second one ends at once. */
@@ -204,6 +206,8 @@ export type Outcome =
   | Readonly<{ kind: "stopped" }>
   /** Nothing succeeded for longer than it may. */
   | Readonly<{ kind: "outage"; message: string }>
+  /** There is no room for more dead letters; the state has the jobs of those that were not written. */
+  | Readonly<{ kind: "no room"; message: string }>
   | Readonly<{ kind: "source failed"; message: string }>;
 
 /** An attempt that failed, and what becomes of its job: for whoever follows single jobs. */

@@ -5,7 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { ConnectError } from "../base/errors.ts";
 import { handshakeBytesMax, slowLinkBytesPerMs } from "../base/limits.ts";
 import { printable } from "../base/printable.ts";
-import { dialMs, nameCharsMax, remarkCharsMax } from "../base/wire_limits.ts";
+import { dialMs, heartbeatMsMax, heartbeatMsMin, nameCharsMax, remarkCharsMax } from "../base/wire_limits.ts";
 import { encode } from "../protocol/codec.ts";
 import {
   encodeRefusal,
@@ -357,10 +357,15 @@ function checkedInfo(info: Uint8Array, where: string): Uint8Array {
   }
 }
 
+/** The heartbeat that a slave keeps, whatever its master says: it neither beats without end, nor waits for ever. */
+export function heartbeatOf({ heartbeatMs }: Pick<Welcome, "heartbeatMs">): number {
+  return Math.min(heartbeatMsMax, Math.max(heartbeatMsMin, heartbeatMs));
+}
+
 function slaveLink(socket: Socket, options: DialOptions, welcome: Welcome, received: Uint8Array): SlaveLink {
   return new SocketLink<MasterMessage, SlaveMessage>(socket, {
     parse: parseMasterMessage,
-    heartbeatMs: welcome.heartbeatMs,
+    heartbeatMs: heartbeatOf(welcome),
     nowMs: options.nowMs,
     saysBye: true,
     lingers: true,

@@ -5,8 +5,11 @@ import {
   heardWriteStallMs,
   sendQueueBytesMax,
   sendQueuePauseBytes,
+  smallFrameBytes,
+  unfinishedBytesMax,
   writeStallMs,
 } from "../base/limits.ts";
+import { DeadBuffers } from "../base/dead_buffers.ts";
 import { printable } from "../base/printable.ts";
 import { lingerBytesPerMs, lingerMs, lingerMsMax, remarkCharsMax } from "../base/wire_limits.ts";
 import { FrameReader } from "../protocol/frames.ts";
@@ -64,7 +67,58 @@ export type LinkOptions<In> = Readonly<{
   received?: Uint8Array;
   /** Bytes queued at which the connection is ended, beside a message that found nothing queued. @default 8 MiB */
   queueBytesMax?: number;
+  /** Bounds the unfinished frames of several connections together. @default each has its own limit only */
+  unfinished?: UnfinishedFrames;
 }>;
+
+/** A connection with a frame that has begun and not ended. */
+export type Unfinished = Readonly<{
+  /** Bytes of it that came, a millisecond. */
+  pace: (nowMs: number) => number;
+  end: (reason: string) => void;
+}>;
+
+/**
+ * The frames of all connections of a listener that have begun and not ended. Each may have 16 MiB, but all together have a bound:
+ * where it is reached, whoever takes longest over his loses the connection, until there is room. Small frames do not count.
+ */
+export class UnfinishedFrames {
+  readonly #bytesOf = new Map<Unfinished, number>();
+  readonly #bytesMax: number;
+  /** Their bytes come in buffers of their own, and they outgrow others: all that is dead, and may be far more than they are. */
+  readonly #deadBuffers = new DeadBuffers();
+  #bytes = 0;
+
+  constructor(bytesMax: number = unfinishedBytesMax) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Memory that they take. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** So many bytes came of one. */
+  came(bytes: number): void {
+    this.#deadBuffers.made(2 * bytes);
+  }
+
+  /** The frame of this connection takes so much now; 0 if it has ended. */
+  note(one: Unfinished, bytes: number, nowMs: number): void {
+    this.#bytes += bytes - (this.#bytesOf.get(one) ?? 0);
+    if (bytes === 0) this.#bytesOf.delete(one);
+    else this.#bytesOf.set(one, bytes);
+    while (this.#bytes > this.#bytesMax) this.#slowest(nowMs).end(crowdedOut);
+  }
+
+  #slowest(nowMs: number): Unfinished {
+    const all = [...this.#bytesOf.keys()];
+    return all.reduce((slowest, one) => one.pace(nowMs) < slowest.pace(nowMs) ? one : slowest);
+  }
+}
+
+const crowdedOut =
+  "frames that had begun took all the memory that there is for them, and its own came the slowest";
 
 type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;
 
@@ -102,6 +156,11 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   #heardAtMs: number;
   /** As `#heardAtMs`, but later by the lag of this process. */
   #frameBytesAtMs: number;
+  /** What the frame that has begun takes, as far as it counts; how much of it had come, and since when it counts. */
+  #unfinishedBytes = 0;
+  #unfinishedFilled = 0;
+  #unfinishedSinceMs = 0;
+  readonly #unfinished: Unfinished;
   /** When the owner was to call `tick` at the latest. */
   #wakeMs = Infinity;
   onHeard: () => void = () => {};
@@ -114,6 +173,10 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.#sentAtMs = this.#heardAtMs = this.#frameBytesAtMs = options.nowMs();
     this.#outbox = new Outbox(socket, options.nowMs, () => this.#drained());
     this.#gone = new Promise((resolve) => socket.once("close", () => resolve()));
+    this.#unfinished = {
+      pace: (nowMs) => this.#reader.filledBytes / Math.max(1, nowMs - this.#unfinishedSinceMs),
+      end: (reason) => void this.close(`it was ended since ${reason}`, `ended since ${reason}`),
+    };
     this.#listen();
     if (options.received?.length) queueMicrotask(() => this.#receive(options.received!));
   }
@@ -254,6 +317,21 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
       if (this.#closedFor !== null) return;
       this.#deliver(message);
     }
+    this.#noteUnfinished(chunk.length);
+  }
+
+  /** Frames are whole or small, nearly always: then there is nothing to note. */
+  #noteUnfinished(cameBytes: number): void {
+    if (this.#closedFor !== null || this.#options.unfinished === undefined) return;
+    const { heldBytes, filledBytes } = this.#reader;
+    const bytes = heldBytes > smallFrameBytes ? heldBytes : 0;
+    const isAnother = this.#unfinishedBytes === 0 || filledBytes < this.#unfinishedFilled;
+    if (isAnother) this.#unfinishedSinceMs = this.#heardAtMs;
+    if (bytes > 0) this.#options.unfinished.came(cameBytes);
+    this.#unfinishedFilled = filledBytes;
+    if (bytes === this.#unfinishedBytes) return;
+    this.#unfinishedBytes = bytes;
+    this.#options.unfinished.note(this.#unfinished, bytes, this.#heardAtMs);
   }
 
   /** Lazily, so that a message is delivered although a bad one follows. */
@@ -302,6 +380,9 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   #finish(reason: string): void {
     this.#closedFor = reason;
+    this.#reader.drop();
+    if (this.#unfinishedBytes > 0) this.#options.unfinished?.note(this.#unfinished, 0, this.#heardAtMs);
+    this.#unfinishedBytes = 0;
     this.#onClose?.(reason);
   }
 }

@@ -8,7 +8,7 @@ import { nonceBytes, type Role, type Secret } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { parseSlaveMessage } from "../protocol/parse.ts";
 import { Arrival, type Outcome } from "./arrival.ts";
-import { type MasterLink, SocketLink } from "./link.ts";
+import { type MasterLink, SocketLink, UnfinishedFrames } from "./link.ts";
 import type { TlsGate } from "./tls_gate.ts";
 
 type LobbyOptions = Readonly<{
@@ -46,6 +46,8 @@ export class Lobby {
   readonly #options: LobbyOptions;
   /** And when; in that order. */
   readonly #greeted = new Map<Arrival, number>();
+  /** Of all sessions together. */
+  readonly #unfinished = new UnfinishedFrames();
   /** In order of arrival. */
   readonly #waiting: Waiting[] = [];
   readonly #stalls = new StallWatch();
@@ -166,6 +168,7 @@ export class Lobby {
         heartbeatMs,
         nowMs,
         saysBye: true,
+        unfinished: this.#unfinished,
       }),
       intro,
       role,

@@ -21,9 +21,19 @@ import type { Welcome } from "../protocol/messages.ts";
 import { parseWelcome } from "../protocol/parse.ts";
 import { isGreeting, serverOf, StrangerError, strangerOf } from "./stranger.ts";
 
-/** The master refused, or did not prove the token, and would do so again. */
+/**
+ * The master refused, or did not prove the token, and would do so again. Nearly always it has proved nothing by then, so
+ * whoever has its address now can say the same: `isProved` tells.
+ */
 export class RefusedError extends ConnectError {
   readonly final = true;
+  /** The master's proof held: nobody else can have said this. */
+  readonly isProved: boolean;
+
+  constructor(message: string, { isProved = false, ...options }: ErrorOptions & { isProved?: boolean } = {}) {
+    super(message, options);
+    this.isProved = isProved;
+  }
 }
 
 type Attempt = Readonly<{
@@ -161,6 +171,7 @@ export class SlaveHandshake {
       throw this.#refused(
         `its welcome is not what the protocol allows: ${why}; use one release on both machines`,
         error,
+        this.#provesMaster,
       );
     }
   }
@@ -195,6 +206,12 @@ export class SlaveHandshake {
     }
   }
 
+  /** Whether a proof that holds says who is there: with `--insecure`, only the certificate of TLS does. */
+  get #provesMaster(): boolean {
+    const { secret, certificateHash } = this.#attempt;
+    return !secret.isInsecure || certificateHash !== undefined;
+  }
+
   /** What may be the reason that the master holds this side's proof for wrong. */
   #otherProof(): string {
     const { certificateHash } = this.#attempt;
@@ -205,8 +222,8 @@ export class SlaveHandshake {
       }, and the master prints its own at its start. If that is the same, `;
   }
 
-  #refused(why: string, cause?: unknown): RefusedError {
-    return new RefusedError(`Cannot join the master at ${this.#attempt.where}: ${why}`, { cause });
+  #refused(why: string, cause?: unknown, isProved = false): RefusedError {
+    return new RefusedError(`Cannot join the master at ${this.#attempt.where}: ${why}`, { cause, isProved });
   }
 
   #failed(why: string, cause?: unknown): Error {

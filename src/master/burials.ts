@@ -74,7 +74,10 @@ export class Burials {
   }
 
   #failed(error: unknown): void {
-    if (this.#options.isFinal(error)) return this.#options.onFinal(error);
+    if (this.#options.isFinal(error)) {
+      this.#isClosed = true;
+      return this.#options.onFinal(error);
+    }
     const pauseMs = Math.min(retryMsMax, retryMs * 2 ** this.#failures++);
     this.#retryAtMs = this.#options.nowMs() + pauseMs;
     this.#options.log(

@@ -15,7 +15,8 @@ import type { MasterOptions, Resumed } from "./types.ts";
 
 /** Locks and loads the state. @throws {StateError} */
 export function openRunState(options: MasterOptions): Promise<StateStore> {
-  const { plugin, args, key, stateDir, reset, force, log, token, tls, version, heartbeatMs } = options;
+  const { plugin, args, key, stateDir, reset, force, log, token, tls, version, heartbeatMs, maxDeadBytes } =
+    options;
   const runId = () =>
     readState(join(stateDir, `${key}.state`)).then(({ identity }) => identity.runId, () => null);
   return openState({
@@ -31,6 +32,7 @@ export function openRunState(options: MasterOptions): Promise<StateStore> {
     reset,
     force,
     log,
+    maxDeadBytes,
     watchMs: silentHeartbeatsMax * heartbeatMs,
     isAlive: (address) => isMasterAlive(address, { token, tls, version, runId, key }),
   });

@@ -353,6 +353,7 @@ export class RunningMaster implements Master {
         this.#emit({ kind: "dead letters", letters });
       },
       onLost: (error) => this.#end({ kind: "stopped" }, error),
+      onNoRoom: (message) => this.#driver.apply({ kind: "no room", message }),
       wakeBy: (atMs) => this.#timer.wakeBy(atMs),
       log,
     });

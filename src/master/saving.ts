@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import { whyOf } from "../base/printable.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
-import { SaveError, type StateStore } from "../state/store.ts";
+import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
 import { Burials } from "./burials.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { LateLetters, loadLateLetters } from "./late_letters.ts";
@@ -19,6 +19,8 @@ export type SavingOptions = Readonly<{
   onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
   /** The state is another master's now: this one is to end, and to write no more. */
   onLost: (error: unknown) => void;
+  /** Dead letters would take more than they may: the run is to end, and to save what it has. */
+  onNoRoom: (message: string) => void;
   wakeBy: (atMs: number) => void;
   log: Log;
 }>;
@@ -30,13 +32,15 @@ export class Saving {
   readonly #store: SavingOptions["store"];
   #late = new LateLetters();
 
-  constructor({ store, onLost, onBuried, wakeBy, log, ...parts }: SavingOptions) {
+  constructor({ store, onLost, onNoRoom, onBuried, wakeBy, log, ...parts }: SavingOptions) {
     const isFinal = (error: unknown) => error instanceof StateError;
     const shared = { isFinal, onFinal: onLost, wakeBy, nowMs: monotonicMs, log };
     this.#store = store;
     this.#burials = new Burials({
       ...shared,
       write: (letters) => store.bury(letters),
+      isFinal: (error) => isFinal(error) || error instanceof NoRoomError,
+      onFinal: (error) => error instanceof NoRoomError ? onNoRoom(error.message) : onLost(error),
       onBuried: (letters, seqs) => {
         this.#late.buried(seqs);
         onBuried(letters, seqs);

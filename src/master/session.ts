@@ -38,6 +38,8 @@ export class Session {
   hasOffended = false;
   /** What the slave waits for, in its words; empty if for nothing. */
   notice = "";
+  /** When that was a warning last. */
+  noticeSaidAtMs = -Infinity;
   /** What the slave said last, and what the core was told of it. */
   #credit = 0;
   #creditTold = 0;

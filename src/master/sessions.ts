@@ -12,6 +12,9 @@ import { aborted } from "./finish.ts";
 import { Session } from "./session.ts";
 import type { MasterEvent } from "./types.ts";
 
+/** What a slave waits for is a warning so often at most. */
+const noticeSaidMs = 10_000;
+
 export type SessionsOptions = Readonly<{
   /** The master's own plugin: a slave's must be the same. */
   plugin: Pick<Welcome["plugin"], "name" | "hash">;
@@ -125,13 +128,21 @@ export class Sessions {
 
   #receive(session: Session, message: SlaveMessage): void {
     if (message.kind === "notice" && session.hasJoined && session.notice === "" && message.text !== "") {
-      this.#options.log("warn", `Slave '${session.intro.name}' waits: ${message.text}`);
+      this.#sayNotice(session, message.text);
     }
     session.receive(message, message.kind === "answer" && needsTime(message) ? isoTime() : "");
     if (message.kind === "ready" && session.hasJoined) this.#announce(session);
     if (message.kind !== "late" || !session.hasJoined) return;
     const { errors, count } = message;
     this.#options.onEvent({ kind: "late", slave: session.intro.name, errors, count });
+  }
+
+  /** A slave that begins to wait again and again must not fill the log. */
+  #sayNotice(session: Session, text: string): void {
+    const nowMs = monotonicMs();
+    const isNews = nowMs >= session.noticeSaidAtMs + noticeSaidMs;
+    if (isNews) session.noticeSaidAtMs = nowMs;
+    this.#options.log(isNews ? "warn" : "debug", `Slave '${session.intro.name}' waits: ${text}`);
   }
 
   #announce({ intro, id }: Session): void {

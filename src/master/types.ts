@@ -30,6 +30,8 @@ export type MasterOptions = Readonly<{
   timeoutMs: number;
   /** How long everything may fail; undefined: for ever, and 5 minutes where nothing but failed jobs is left. */
   maxOutageMs: number | undefined;
+  /** Most bytes of dead letters on the disk; the run ends before there are more. @default 1 GiB */
+  maxDeadBytes?: number | undefined;
   heartbeatMs: number;
   /** `auto`: as often as it costs little. */
   checkpointMs: number | "auto";

@@ -44,6 +44,22 @@ export class FrameReader {
     return this.#filled > 0;
   }
 
+  /** Memory of the frame that has begun; 0 where that is a few bytes. */
+  get heldBytes(): number {
+    return this.#filled === 0 ? 0 : this.#partial.length;
+  }
+
+  /** Bytes that came of the frame that has begun. */
+  get filledBytes(): number {
+    return this.#filled;
+  }
+
+  /** Lets go of the frame that has begun; the reader is of no use then. */
+  drop(): void {
+    this.#partial = new Uint8Array(0);
+    this.#filled = 0;
+  }
+
   /**
    * Takes the next bytes and returns the bodies that are complete with them, in order. The bodies may be views
    * of `chunk`.

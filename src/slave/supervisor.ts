@@ -5,9 +5,14 @@ import { resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { AwakeClock } from "../base/stall_watch.ts";
 import { DeadBuffers } from "../base/dead_buffers.ts";
+import { formatDuration } from "../base/duration.ts";
+import { jobBytesMax } from "../base/limits.ts";
+import { formatSize } from "../base/size.ts";
+import { chatterFree, chatterPerSecond } from "../base/wire_limits.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { headline } from "../core/headline.ts";
 import { Holdings } from "../core/holdings.ts";
+import { heartbeatOf } from "../link/dial.ts";
 import { againFeature, untouchedFeature } from "../protocol/handshake.ts";
 import type { LeaseJobs, LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
 import { itemEnds } from "../protocol/prescan.ts";
@@ -32,6 +37,13 @@ const teardownMsMin = 1_000;
 /** Longest it waits for what handlers have begun and not waited for. */
 const restMs = 5_000;
 const graceMsDefault = 30_000;
+/**
+ * Bytes of jobs at which a slave asks for no more than what its workers begin at once. A master has sent twice that only if it
+ * does not listen: what was on its way when it heard is far less.
+ */
+const heldBytesFull = 64 << 20;
+/** Leases keep the memory alive in which they came; one that is so much smaller is copied. */
+const copyBelow = 1 / 4;
 /** How often a notice is renewed. */
 const noticeMs = 5_000;
 
@@ -69,6 +81,10 @@ export class Supervisor implements Slave {
   /** What workers may take, and the grace, are measured by it: nothing while this process stood still. */
   readonly #clock = new AwakeClock();
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** Since the latest WELCOME: words of the master that are no leases. */
+  #chatter = { count: 0, sinceMs: 0 };
+  #hasSaidHeartbeat = false;
+  #hasSaidForgotten = false;
   /** The latest lease that came; the numbers of one master count up. */
   #lastLease: LeaseName = { masterId: "", number: 0 };
   /** When a beat is due. */
@@ -147,8 +163,14 @@ export class Supervisor implements Slave {
   get #credit(): number {
     const { credit } = this.#workforce;
     if (this.#stopping.why !== null || credit === 0) return 0;
-    const most = this.#window.jobsMax(this.#procs * this.#concurrency);
+    const least = this.#procs * this.#concurrency;
+    const most = this.#holdings.bytes >= heldBytesFull ? least : this.#window.jobsMax(least);
     return Math.min(credit, most) + (this.#options.extraCredit ?? 0);
+  }
+
+  /** Bytes of jobs that no master has reason to go beyond: its workers may begin the longest ones at once. */
+  get #heldBytesMax(): number {
+    return 2 * heldBytesFull + this.#procs * this.#concurrency * jobBytesMax;
   }
 
   get #awakeMs(): number {
@@ -230,6 +252,8 @@ export class Supervisor implements Slave {
     }
     const refusal = this.#refusalOf(welcome);
     if (refusal !== null) return void this.#end(5, refusal);
+    this.#checkHeartbeat(welcome);
+    this.#chatter = { count: 0, sinceMs: this.#options.nowMs() };
     this.#runId = welcome.runId;
     this.#args = welcome.args;
     this.#epoch = welcome.epoch;
@@ -253,6 +277,20 @@ export class Supervisor implements Slave {
     this.#setTimer();
   }
 
+  /** One that nobody can mean is not kept, and that is said once. */
+  #checkHeartbeat(welcome: Welcome): void {
+    const heartbeatMs = heartbeatOf(welcome);
+    if (heartbeatMs === welcome.heartbeatMs || this.#hasSaidHeartbeat) return;
+    this.#hasSaidHeartbeat = true;
+    this.#options.log(
+      "warn",
+      `The master of "${welcome.key}" asks for a beat each ${
+        formatDuration(welcome.heartbeatMs)
+      }, which no master should: ` +
+        `this slave keeps to ${formatDuration(heartbeatMs)}`,
+    );
+  }
+
   /** Why this slave must not work for that master; null if it may. */
   #refusalOf({ key, plugin }: Welcome): string | null {
     const { log, anyPlugin = false } = this.#options;
@@ -262,7 +300,7 @@ export class Supervisor implements Slave {
       const what = plugin.name === mine.name
         ? `, running ${mine.name}`
         : `: the master runs ${plugin.name}, this slave ${mine.name}`;
-      log("info", `Joined "${key}"${what}`);
+      log(this.#uplink!.isFlapping ? "debug" : "info", `Joined "${key}"${what}`);
     }
     return refusal;
   }
@@ -290,6 +328,11 @@ export class Supervisor implements Slave {
 
   #onMessage(message: MasterMessage): void {
     if (this.#isEnded) return;
+    if (message.kind !== "lease" && this.#isTooMuchSaid()) {
+      return this.#offended(
+        `said ${this.#chatter.count} things beside leases, which is more than there can be to say`,
+      );
+    }
     switch (message.kind) {
       case "keep":
         if (this.#isKept) return this.#offended('said "keep" twice');
@@ -305,7 +348,8 @@ export class Supervisor implements Slave {
       case "saved":
         return this.#holdings.covered(message.through);
       case "drain":
-        if (this.#stopping.why === null) this.#stopping.begin("master", this.#graceMs, this.#awakeMs);
+        if (this.#stopping.why !== null) return;
+        this.#stopping.begin("master", this.#graceMs, this.#awakeMs);
         return this.#tick();
       case "dismiss":
         return void this.#end(0, "The run is complete");
@@ -322,9 +366,18 @@ export class Supervisor implements Slave {
     this.#uplink?.send({ kind: "excused", jobs });
   }
 
-  #onLease({ number, seq, count, attempt, alone, probe, jobs }: Lease): void {
-    this.#deadBuffers.made(jobs.length);
-    const broken = this.#brokenRule(number, seq, count);
+  /** One more word of the master: it may say so many from the beginning, and more as time goes by. */
+  #isTooMuchSaid(): boolean {
+    const chatter = this.#chatter;
+    if (++chatter.count <= chatterFree) return false;
+    const seconds = (this.#options.nowMs() - chatter.sinceMs) / 1_000;
+    return chatter.count > chatterFree + chatterPerSecond * seconds;
+  }
+
+  #onLease({ number, seq, count, attempt, alone, probe, jobs: bytes }: Lease): void {
+    this.#deadBuffers.made(bytes.length);
+    const jobs = bytes.length < bytes.buffer.byteLength * copyBelow ? bytes.slice() : bytes;
+    const broken = this.#brokenRule({ number, seq, count, bytes: jobs.length });
     if (broken !== null) return this.#offended(broken);
     let ends: Uint32Array;
     try {
@@ -339,12 +392,15 @@ export class Supervisor implements Slave {
     this.#window.arrived(count, jobs.length, this.#options.nowMs());
     const name = { masterId, number };
     this.#holdings.receive({ name, seq, count, attempt, alone, probe, jobs, ends });
+    if (this.#holdings.bytes >= heldBytesFull) this.#answers.sayCredit();
     if (this.#stopping.why === null) return this.#workforce.feed();
     this.#withdraw();
   }
 
   /** What a lease does that no master may do; null if all is well. */
-  #brokenRule(number: number, seq: number, count: number): string | null {
+  #brokenRule(
+    { number, seq, count, bytes }: Readonly<{ number: number; seq: number; count: number; bytes: number }>,
+  ): string | null {
     const { masterId } = this.#uplink!.welcome!;
     const last = this.#lastLease.masterId === masterId ? this.#lastLease.number : 0;
     if (!this.#isKept) return `sent lease ${number} before "keep"`;
@@ -356,13 +412,18 @@ export class Supervisor implements Slave {
     }
     // A credit that was lowered meanwhile may not have arrived yet, so the most of this session counts.
     const { mostCredit } = this.#answers, held = this.#holdings.jobs;
-    if (held + count <= mostCredit) return null;
-    return `leased ${count} jobs to a slave that holds ${held} and said that it takes ${mostCredit} at most`;
+    if (held + count > mostCredit) {
+      return `leased ${count} jobs to a slave that holds ${held} and said that it takes ${mostCredit} at most`;
+    }
+    if (this.#holdings.bytes + bytes <= this.#heldBytesMax) return null;
+    return `leased ${formatSize(bytes)} of jobs to a slave that holds ${
+      formatSize(this.#holdings.bytes)
+    } and asked for no more`;
   }
 
   /** The master broke a rule: ends the connection, and says which, on both sides. */
   #offended(what: string): void {
-    this.#options.log("warn", `The master ${what}`);
+    this.#options.log(this.#uplink!.isFlapping ? "debug" : "warn", `The master ${what}`);
     void this.#uplink!.leave(`it ${what}`, `this master ${what}`);
   }
 
@@ -403,7 +464,18 @@ export class Supervisor implements Slave {
     this.#answers.sayCredit();
     this.#giveNotice(nowMs);
     this.#stopping.tick(awakeNowMs);
+    this.#tellForgotten();
     this.#tellState();
+  }
+
+  #tellForgotten(): void {
+    if (this.#hasSaidForgotten || !this.#holdings.hasForgotten) return;
+    this.#hasSaidForgotten = true;
+    this.#options.log(
+      "warn",
+      "The master has saved nothing for so long that this slave no longer keeps how its oldest jobs ended: should the master die " +
+        "before it saves, those run again. Look at the disk with its state",
+    );
   }
 
   /** Tells the master what is waited for, when that begins and ends, and every few seconds. */

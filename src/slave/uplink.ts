@@ -4,6 +4,7 @@ import { formatDuration } from "../base/duration.ts";
 import { silentWaitMs, since } from "../base/waits.ts";
 import type { Log } from "../base/log.ts";
 import { asClause } from "../base/printable.ts";
+import { heartbeatOf, RefusedError } from "../link/dial.ts";
 import type { SlaveLink } from "../link/link.ts";
 import { StrangerError } from "../link/stranger.ts";
 import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
@@ -15,6 +16,10 @@ const heartbeatMsDefault = 5_000;
 const restHeartbeats = 2;
 /** After this process itself was late by more, the master is not judged until it could be heard. */
 const lagMsMax = 1_000;
+/** Longest that a slave stays away, however rarely the master beats. */
+const restMsMax = 60_000;
+/** That the master is silent is a warning so often at most: one that falls silent again and again must not fill the log. */
+const silenceSaidMs = 10_000;
 /** While there is no connection, so many reasons for it are told; a server that says another thing each time must not fill the log. */
 const reasonsSaidMax = 5;
 
@@ -29,7 +34,7 @@ export type UplinkHooks = Readonly<{
   onMessage: (message: MasterMessage) => void;
   /** More may be sent. */
   onDrain: () => void;
-  /** The master will never have this slave. */
+  /** The master will never have this slave: it said so before it ever welcomed it, or has proved that it is the master. */
   onRefused: (error: ConnectError) => void;
   random: () => number;
   nowMs: () => number;
@@ -63,6 +68,7 @@ export class Uplink {
   #dialAtMs = Infinity;
   /** Since when the connection counts as silent; null if it does not. */
   #silentAtMs: number | null = null;
+  #silenceSaidAtMs = -Infinity;
   #quietSinceMs = 0;
   #tickedAtMs = Infinity;
   /** Why there was no connection, as far as it was said since the last one; more than a few reasons are not told apart. */
@@ -90,6 +96,11 @@ export class Uplink {
 
   get isCongested(): boolean {
     return this.#link?.isCongested ?? false;
+  }
+
+  /** The master welcomes it again and again, and no session lasts. */
+  get isFlapping(): boolean {
+    return this.#pauses.isFlapping;
   }
 
   /** Who welcomed this slave last. */
@@ -147,12 +158,22 @@ export class Uplink {
     const quietMs = nowMs - Math.max(this.#link!.lastHeardMs, this.#quietSinceMs);
     if (this.#silentAtMs === null && quietMs >= silentHeartbeatsMax * this.#heartbeatMs) {
       this.#silentAtMs = nowMs;
-      this.#hooks.log("warn", `The master has been silent for ${Math.round(quietMs / 1000)} s: dialing anew`);
-      this.#dialAtMs = nowMs;
+      this.#saySilent(nowMs, quietMs);
+      // One that welcomes and falls silent at once is not hurried to again and again.
+      this.#dialAtMs = nowMs + this.#pauses.nextBeside(nowMs - this.#welcomedAtMs, this.#heartbeatMs);
     }
     if (this.#silentAtMs !== null && nowMs >= this.#silentAtMs + oldConnectionMs) {
       void this.#link!.close("silent for too long", "this master was silent for too long");
     }
+  }
+
+  #saySilent(nowMs: number, quietMs: number): void {
+    const isNews = nowMs >= this.#silenceSaidAtMs + silenceSaidMs;
+    if (isNews) this.#silenceSaidAtMs = nowMs;
+    this.#hooks.log(
+      isNews ? "warn" : "debug",
+      `The master has been silent for ${Math.round(quietMs / 1000)} s: dialing anew`,
+    );
   }
 
   #heard(): void {
@@ -161,7 +182,8 @@ export class Uplink {
     this.#dialAtMs = Infinity;
     this.#attempt?.abort();
     this.#attempt = null;
-    this.#hooks.log("info", "The master speaks again");
+    const isNews = this.#hooks.nowMs() < this.#silenceSaidAtMs + silenceSaidMs;
+    this.#hooks.log(isNews ? "info" : "debug", "The master speaks again");
   }
 
   async #dial(): Promise<void> {
@@ -181,7 +203,8 @@ export class Uplink {
   }
 
   #failed(error: unknown): void {
-    if (error instanceof ConnectError) return this.#hooks.onRefused(error);
+    const isDoubtful = this.#isDoubtful(error);
+    if (error instanceof ConnectError && !isDoubtful) return this.#hooks.onRefused(error);
     const message = error instanceof Error ? error.message : String(error);
     const nowMs = this.#hooks.nowMs();
     this.#failingSinceMs ??= nowMs;
@@ -193,11 +216,21 @@ export class Uplink {
         since(`There is no connection to the master (${message})`, this.#failingSinceMs, nowMs),
       );
     } else {
-      const level = this.#isSaid(message) ? "debug" : error instanceof StrangerError ? "warn" : "info";
-      this.#hooks.log(level, `${message}; trying again until there is a master`);
+      const isOdd = isDoubtful || error instanceof StrangerError;
+      const level = this.#isSaid(message) ? "debug" : isOdd ? "warn" : "info";
+      const more = isDoubtful ? doubt : "trying again until there is a master";
+      this.#hooks.log(level, `${asClause(message)}; ${more}`);
     }
     this.#said.add(message);
     this.#pause();
+  }
+
+  /**
+   * A refusal of somebody who has proved nothing, though a master that did has welcomed this slave before. The master may have
+   * died, and any program of this machine may have taken its port: it must not end a slave, nor what runs here.
+   */
+  #isDoubtful(error: unknown): boolean {
+    return this.#welcome !== null && error instanceof RefusedError && !error.isProved;
   }
 
   #isSaid(message: string): boolean {
@@ -206,16 +239,15 @@ export class Uplink {
 
   #pause(): void {
     if (this.#isOver) return;
-    const pauseMs = this.#isResting
-      ? restHeartbeats * this.#heartbeatMs
-      : this.#pauses.next(this.#heartbeatMs);
+    const pauseMs = this.#pauses.next(this.#heartbeatMs);
+    this.#dialAtMs = this.#hooks.nowMs() + Math.max(pauseMs, this.#isResting ? this.#restMs : 0);
     this.#isResting = false;
-    this.#dialAtMs = this.#hooks.nowMs() + pauseMs;
   }
 
   #connected(link: SlaveLink, welcome: Welcome): void {
     const old = this.#link;
     if (old !== null) {
+      this.#ended();
       old.onMessage = () => {};
       old.onHeard = () => {};
       old.onClose = () => {};
@@ -243,19 +275,40 @@ export class Uplink {
     this.#link = null;
     this.#silentAtMs = null;
     if (this.#isOver) return;
-    this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
-    const when = this.#isResting ? ` in ${formatDuration(restHeartbeats * this.#heartbeatMs)}` : "";
+    this.#ended();
+    const when = this.#isResting ? ` in ${formatDuration(this.#restMs)}` : "";
     this.#hooks.log(
-      link.hasRefused ? "warn" : "info",
+      this.isFlapping ? "debug" : link.hasRefused ? "warn" : "info",
       `The connection to the master ended: ${whyItEnded(reason)}; connecting again${when}`,
     );
     if (this.#attempt === null) this.#pause();
   }
 
+  /** A session ended. That none lasts is said once. */
+  #ended(): void {
+    const wasFlapping = this.isFlapping;
+    this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
+    if (wasFlapping || !this.isFlapping) return;
+    this.#hooks.log(
+      "warn",
+      "The master welcomes this slave again and again, and no session lasts 5 s: connecting again only every few seconds, and " +
+        "saying no more of it until one does",
+    );
+  }
+
   get #heartbeatMs(): number {
-    return this.#welcome?.heartbeatMs ?? heartbeatMsDefault;
+    return this.#welcome === null ? heartbeatMsDefault : heartbeatOf(this.#welcome);
+  }
+
+  get #restMs(): number {
+    return Math.min(restMsMax, restHeartbeats * this.#heartbeatMs);
   }
 }
+
+/** What is said of a refusal that is not taken at its word. */
+const doubt =
+  "but it has not proved that it is the master, and one that did has welcomed this slave before: what runs here goes on; " +
+  "trying again until the master is back";
 
 /** A master that said why is told from one that died. */
 function whyItEnded(reason: string): string {

@@ -2,13 +2,14 @@ import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { formatSize } from "../base/size.ts";
 import { deadLetterGroupBytes } from "../base/state_limits.ts";
 import type { DeadLetter } from "../core/types.ts";
 import { deadLetterLine, handledLine } from "./dead_letter_line.ts";
 import { type Disk, errorCode, errorText, isRegular } from "./disk.ts";
 import { syncFolder } from "./folder.ts";
 import { linkError } from "./read_state_file.ts";
-import { SaveError } from "./save_error.ts";
+import { NoRoomError, SaveError } from "./save_error.ts";
 
 const appendFlags = constants.O_RDWR | constants.O_APPEND | (constants.O_NOFOLLOW ?? 0) |
   (constants.O_NONBLOCK ?? 0);
@@ -20,6 +21,8 @@ export type DeadLetterFileOptions = Readonly<{
   /** The folder it stands in. */
   dir: string;
   nowIso: () => string;
+  /** No letter is appended that would make it longer. @default without a limit */
+  bytesMax?: number | undefined;
   log: Log;
 }>;
 
@@ -59,10 +62,11 @@ export class DeadLetterFile {
    * Resolves when all of them are durable.
    *
    * @throws {SaveError} if not all were written; some may have been, and the last line of a seq counts.
+   * @throws {NoRoomError} likewise, if they would be more than the file may hold.
    * @throws {StateError} if the file is a symbolic link, or no file.
    */
   async append(letters: readonly DeadLetter[]): Promise<void> {
-    if (letters.length > 0) await this.#append(letters, deadLetterLine);
+    if (letters.length > 0) await this.#append(letters, deadLetterLine, this.#options.bytesMax);
   }
 
   /**
@@ -74,20 +78,26 @@ export class DeadLetterFile {
     if (seqs.length > 0) await this.#append(seqs, handledLine);
   }
 
-  async #append<T>(items: readonly T[], line: (item: T, time: string) => string): Promise<void> {
+  async #append<T>(
+    items: readonly T[],
+    line: (item: T, time: string) => string,
+    bytesMax = Infinity,
+  ): Promise<void> {
     const { disk, path, dir, nowIso } = this.#options;
     const time = nowIso();
     try {
       const file = await this.#open(appendFlags | constants.O_CREAT);
       try {
-        for (const group of groups(items, (item) => line(item, time))) await this.#write(file, group);
+        for (const group of groups(items, (item) => line(item, time))) {
+          await this.#write(file, group, bytesMax);
+        }
         await file.sync();
       } finally {
         await file.close();
       }
       await syncFolder(disk, dir);
     } catch (error) {
-      if (error instanceof StateError) throw error;
+      if (error instanceof StateError || error instanceof NoRoomError) throw error;
       throw new SaveError(`writing "${path}" failed: ${errorText(error)}`, { cause: error });
     }
   }
@@ -105,8 +115,14 @@ export class DeadLetterFile {
   }
 
   /** One write. If it comes out short, nothing of it stays: no line is ever torn, nor run together with the next. */
-  async #write(file: FileHandle, lines: Uint8Array): Promise<void> {
+  async #write(file: FileHandle, lines: Uint8Array, bytesMax: number): Promise<void> {
     const size = await this.#mend(file);
+    if (size + lines.length > bytesMax) {
+      throw new NoRoomError(
+        `"${this.path}" has ${formatSize(size)}, ${formatSize(lines.length)} more were to be written, and ` +
+          `${formatSize(bytesMax)} are allowed`,
+      );
+    }
     try {
       const { bytesWritten } = await file.write(lines);
       if (bytesWritten < lines.length) {

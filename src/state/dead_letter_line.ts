@@ -1,5 +1,5 @@
 import { safeJson } from "../base/printable.ts";
-import { deadLetterShownChars } from "../base/state_limits.ts";
+import { deadLetterShownBytes } from "../base/state_limits.ts";
 import type { Attempt, DeadLetter } from "../core/types.ts";
 import { decode } from "../protocol/codec.ts";
 import { jobJson } from "./job_json.ts";
@@ -31,7 +31,7 @@ function attemptFields({ how, message, stack, slave, durationMs, at }: Attempt) 
 /** Never the reason that a letter cannot be buried: the exact bytes stand beside it. */
 function shown(item: Uint8Array): string {
   try {
-    return jobJson(decode(item), deadLetterShownChars);
+    return jobJson(decode(item), deadLetterShownBytes);
   } catch {
     return "null";
   }

@@ -1,4 +1,4 @@
-import { safeJson } from "../base/printable.ts";
+import { cutToWritten, safeJson, writtenBytes } from "../base/printable.ts";
 
 /** Thrown to stop writing: there is enough. */
 class Enough extends Error {}
@@ -6,18 +6,23 @@ class Enough extends Error {}
 /**
  * A job as JSON for people: exact where JSON has the type, else an object with one `$` key that names it
  * (`{"$bigint":"12"}`, `{"$date":...}`, `{"$bytes":"0aff"}`, `{"$map":[[1,2]]}`, `{"$set":[1]}`, `{"$undefined":true}`,
- * `{"$number":"NaN"}`). What is longer than `charsMax` is one string: the beginning of that text, and `…`.
+ * `{"$number":"NaN"}`). What takes more than `bytesMax` in a file is one string: the beginning of that text, and `…`.
  * What is unsafe to show stands as `\u` escapes.
  */
-export function jobJson(job: unknown, charsMax: number): string {
-  const writer = new Writer(charsMax);
+export function jobJson(job: unknown, bytesMax: number): string {
+  const writer = new Writer(bytesMax);
   try {
     writer.write(job);
-    return writer.text;
+    if (utf8Bytes(writer.text) <= bytesMax) return writer.text;
   } catch (error) {
     if (!(error instanceof Enough)) throw error;
-    return JSON.stringify(`${whole(writer.text.slice(0, charsMax))}…`);
   }
+  return JSON.stringify(`${cutToWritten(writer.text, bytesMax - 5)}…`);
+}
+
+/** At most; what is escaped once more takes more. */
+function utf8Bytes(text: string): number {
+  return /^[\x20-\x7e]*$/.test(text) ? text.length : writtenBytes(text);
 }
 
 class Writer {
@@ -104,9 +109,4 @@ class Writer {
 
 function isoOf(date: Date): string {
   return Number.isNaN(date.getTime()) ? "invalid" : date.toISOString();
-}
-
-/** Not half of a surrogate pair at the end. */
-function whole(text: string): string {
-  return /[\ud800-\udbff]$/.test(text) ? text.slice(0, -1) : text;
 }

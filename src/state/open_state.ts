@@ -1,5 +1,5 @@
 import { isoTime, wallMs } from "../base/clock.ts";
-import { foreignWatchMs } from "../base/state_limits.ts";
+import { foreignWatchMs, maxDeadBytesDefault } from "../base/state_limits.ts";
 import type { Log } from "../base/log.ts";
 import { DeadLetterFile } from "./dead_letter_file.ts";
 import { type Disk, explained, nodeDisk } from "./disk.ts";
@@ -34,6 +34,8 @@ export type OpenStateOptions = Readonly<{
   watchMs?: number | undefined;
   /** Asks over the network whether a master of this run answers at an address. */
   isAlive?: ((address: string) => Promise<boolean>) | undefined;
+  /** Most bytes of dead letters. @default 1 GiB */
+  maxDeadBytes?: number | undefined;
   /** @default node:fs/promises */
   disk?: Disk | undefined;
   /** Whether the kernel keeps the lock. @default on Linux */
@@ -101,6 +103,7 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
     path: files.dead,
     dir: files.dir,
     nowIso: () => isoTime(),
+    bytesMax: options.maxDeadBytes ?? maxDeadBytesDefault,
     log,
   });
   await dead.check();

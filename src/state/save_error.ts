@@ -7,3 +7,6 @@ import { TaskmasterError } from "../base/errors.ts";
 export class SaveError extends TaskmasterError {
   readonly exitCode = 6;
 }
+
+/** The dead letters would take more of the disk than they may: nothing was written. The run is to end; no try helps. */
+export class NoRoomError extends Error {}

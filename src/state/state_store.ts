@@ -30,6 +30,7 @@ export interface StateStore {
    * Resolves when the dead letters are durable: only then may a state forget their jobs.
    *
    * @throws {SaveError} if they could not be written this time: try again, all of them.
+   * @throws {NoRoomError} if they would be more than there may be: end.
    * @throws {StateError} if the file cannot be used at all.
    */
   bury(letters: readonly DeadLetter[]): Promise<void>;

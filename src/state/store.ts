@@ -4,4 +4,4 @@ export type { StateStore } from "./state_store.ts";
 export { readState, type StateReport } from "./read_state.ts";
 export { type DeadLetterRecord, type DeadLetters, readDeadLetters } from "./read_dead_letters.ts";
 export type { Identity, Purpose } from "./identity.ts";
-export { SaveError } from "./save_error.ts";
+export { NoRoomError, SaveError } from "./save_error.ts";

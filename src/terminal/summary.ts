@@ -9,7 +9,8 @@ export type Ending = Readonly<{
     | Readonly<{ kind: "complete"; ignoredLast: boolean }>
     | Readonly<{ kind: "stopped" }>
     | Readonly<{ kind: "source failed"; message: string }>
-    | Readonly<{ kind: "outage"; message: string }>;
+    | Readonly<{ kind: "outage"; message: string }>
+    | Readonly<{ kind: "no room"; message: string }>;
   /** Set if the last state could not be saved. */
   saveError: string | undefined;
   /** Set if the program itself was at fault: nothing was saved since, on purpose. */
@@ -155,6 +156,10 @@ function headline({ outcome, dead, late, finishFault, saveError, fault, stoppedB
       return `Ended, saved: nothing succeeded for as long as --max-outage allows: ${
         printable(outcome.message.split("\n")[0]!)
       }`;
+    case "no room":
+      return `Ended, saved: the dead letters would take more than --max-dead allows: ${
+        printable(outcome.message, 1_000)
+      }.`;
     case "complete":
       if (outcome.ignoredLast) {
         return "Nothing was handed out: getJobs began at its first job again, and this run is finished. --reset starts over.";
@@ -271,10 +276,18 @@ function unfinished({ finishFault }: Ending): string[] {
 
 function nextStep(ending: Ending): string[] {
   const { finishFault, resumeCommand } = ending;
-  if (!isAllDone(ending)) return [`Resume with: ${resumeCommand}`];
+  if (!isAllDone(ending)) return [...advice(ending), `Resume with: ${resumeCommand}`];
   if (finishFault === null) return [];
   return [
     `The run itself is complete and saved: no job runs again. Call onFinish again with: ${resumeCommand}`,
+  ];
+}
+
+/** What to do before. The jobs of letters that were not written are in the state: they are tried again. */
+function advice({ outcome, saveError, fault }: Ending): string[] {
+  if (outcome.kind !== "no room" || saveError !== undefined || fault !== undefined) return [];
+  return [
+    "Look at these letters, and mend why so many jobs fail. Then resume with a larger --max-dead, or move that file away before.",
   ];
 }
 

@@ -344,3 +344,28 @@ t.test("what a slave holds is named in a message that a master takes, what did n
   t.equal(held.length, count);
   t.ok(untouched.length > 20_000 && untouched.length < count, `${untouched.length} of them are named so`);
 });
+
+t.test("what is never saved is forgotten, the oldest first, and bytes of jobs are counted while one can run", async (t) => {
+  const holdings = welcomed();
+  const failed = { ...failure(0), message: "m".repeat(1_000), stack: "s".repeat(16_000) };
+  for (let seq = 0; seq < 3_000; seq++) {
+    receive(holdings, seq + 1, seq, 1);
+    const slice = holdings.give(1, 1)!;
+    if (holdings.bytes === 0) t.fail("it is held");
+    finish(holdings, 1, slice.number, { failed: [{ ...failed, seq }] });
+    holdings.takeAnswers();
+  }
+  t.equal(holdings.bytes, 0, "nothing runs any more");
+  t.ok(holdings.hasForgotten);
+  const kept = holdings.held().length;
+  t.ok(kept > 500 && kept < 2_000, `of 3,000 answers ${kept} are kept`);
+  t.match(holdings.held().at(-1), { lease: name(3_000) }, "the latest of them");
+  holdings.covered(2_999);
+  t.same(holdings.held(), [{ lease: name(3_000), jobs: [2_999, 3_000] }]);
+  holdings.covered(Number.MAX_SAFE_INTEGER);
+  t.same(holdings.held(), []);
+  receive(holdings, 9_000, 9_000, 1);
+  finish(holdings, 1, holdings.give(1, 1)!.number, { done: [9_000, 9_001] });
+  holdings.takeAnswers();
+  t.equal(holdings.held().length, 1, "what was said later is not covered by that");
+});

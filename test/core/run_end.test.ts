@@ -178,3 +178,24 @@ t.test("source and window by turns: the one that takes longer is named, whenever
   t.same(reasonsOf(3, 17), ["window full (--size)"]);
   t.same(reasonsOf(17, 3), ["source slow"]);
 });
+
+t.test("no room for dead letters ends the run at once, and the state has the jobs of those not written", async (t) => {
+  const run = new TestRun().yield(3).join(1, 3);
+  const [lease] = run.leases();
+  run.answer(1, lease!.lease, {
+    done: [0, 1],
+    failed: [{ seq: 1, how: "fatal", message: "no", stack: "", durationMs: 1 }],
+  });
+  t.equal(run.take("bury").length, 1);
+  run.say({ kind: "no room", message: "full" });
+  t.match(run.take("end"), [{ kind: "end", outcome: { kind: "no room", message: "full" } }]);
+  t.same(run.state.stranded.map(({ span }) => span.seq).sort(), [1, 2]);
+  t.equal(run.state.dead, 0);
+  t.equal(run.state.complete, false);
+  run.say({ kind: "no room", message: "full" });
+  t.same(run.take("end"), [], "once");
+  const stopping = new TestRun().yield(2).join(1, 2);
+  stopping.leases();
+  stopping.say({ kind: "stop" }).say({ kind: "no room", message: "full" });
+  t.match(stopping.take("end"), ended("stopped"), "one that is stopped already ends now");
+});

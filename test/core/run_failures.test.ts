@@ -235,3 +235,31 @@ t.test("whoever follows single jobs is told of each attempt that failed, and wha
   run.throw(run.leases()[0]!, "b");
   t.same(told, ["0 a at s1: 1/2 true false 500", "0 b at s1: 2/2 true false null"]);
 });
+
+t.test("error text of a job stays within 8 KiB as it is written, whatever has to be escaped", async (t) => {
+  for (const text of ["\u0001", "\u009b", "\u202e", "\ud83d", "\u{e0041}", "\u65e5", "x", '"']) {
+    const run = new TestRun().yield(1).join(1, 1);
+    const [lease] = run.leases();
+    const failed = {
+      seq: 0,
+      how: "fatal",
+      message: text.repeat(900),
+      stack: text.repeat(16_000),
+      durationMs: 1,
+    } as const;
+    run.answer(1, lease!.lease, { failed: [failed] });
+    const [bury] = run.take("bury");
+    const { message, stack } = bury!.letters[0]!.history.attempts[0]!;
+    const escaped = (message + stack).replace(
+      /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}"]/gu,
+      (char) => "\\u0000".repeat(char.length),
+    );
+    t.ok(
+      Buffer.byteLength(escaped) <= 8 << 10 || text === '"',
+      `${JSON.stringify(text)}: ${Buffer.byteLength(escaped)}`,
+    );
+    t.ok(Buffer.byteLength(JSON.stringify([message, stack])) <= (8 << 10) + 10);
+    t.ok(message.length > 300, "and it is not cut for nothing");
+    if (text.length > 1) t.notOk(/[\ud800-\udbff]$/.test(message), "no half of a pair");
+  }
+});

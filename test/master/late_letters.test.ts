@@ -186,6 +186,7 @@ t.test("a letter is taken back before the state is saved, and not saved without"
     isDirty: () => false,
     onSaved: () => 0,
     onBuried: () => {},
+    onNoRoom: () => {},
     onLost: () => {},
     wakeBy: () => {},
     log: () => {},

@@ -319,3 +319,22 @@ t.test("deaths that nobody is suspected of are explained by who was there twice"
   t.same(deaths.explain([], [[6, 7]]), [6, 7]);
   t.same(deaths.explain([], [[8, 9]]), [], "a slice behind the first had not begun");
 });
+
+t.test("sessions that do not last slow a slave down, whatever the heartbeat; one that lasts ends that", (t) => {
+  const pauses = new Pauses(() => 0.5);
+  let atMs = 0, sessions = 0;
+  while (atMs < 9_000) {
+    sessions++;
+    pauses.ended(300);
+    atMs += 300 + pauses.nextBeside(300, 100);
+  }
+  t.ok(sessions <= 12, `${sessions} sessions in 9 s`);
+  t.ok(pauses.isFlapping);
+  t.equal(pauses.next(100), 5_125, "half of 0.25 to 10 s");
+  pauses.ended(5_000);
+  t.notOk(pauses.isFlapping);
+  t.equal(pauses.next(100), 250);
+  t.equal(pauses.nextBeside(60_000, 100), 0, "one that lasted is dialed anew at once");
+  t.ok(pauses.next(86_400_000) <= 60_000, "a rare heartbeat makes no pause of days");
+  t.end();
+});

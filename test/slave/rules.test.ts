@@ -80,6 +80,51 @@ t.test("a master that breaks a rule loses the session, and both logs say which",
   }
 });
 
+t.test("more bytes than a slave can hold lose the session, whatever its credit is", async (t) => {
+  const master = await FakeMaster.start({ releases: false });
+  const lines: Lines = [];
+  const slave = slaveOf(master, { concurrency: 100 }, lines);
+  await master.until(() => master.said.some((message) => "credit" in message && message.credit > 1_000));
+  const jobs = new Uint8Array(encode({ do: "hang", more: "x".repeat((1 << 20) - 100) }));
+  let sent = 0;
+  const sendMore = () => {
+    for (let more = 0; more < 4 && master.closed === 0 && !master.link!.isCongested; more++) {
+      master.send({ ...lease(++sent, sent), jobs } as MasterMessage);
+    }
+    if (master.closed === 0 && sent < 400) setTimeout(sendMore, 1);
+  };
+  sendMore();
+  await master.until(() => master.closed === 1);
+  t.match(master.closedFor[0], /leased .*B of jobs to a slave that holds 22\dMiB and asked for no more/);
+  t.ok(
+    master.said.some((message) => message.kind === "credit" && message.credit === 100_100),
+    "it had asked for less",
+  );
+  slave.kill();
+  await slave.finished;
+  await master.stop();
+});
+
+t.test("words without end lose the session; a heartbeat that nobody can mean is not kept", async (t) => {
+  const master = await FakeMaster.start({ heartbeatMs: 1 });
+  const lines: Lines = [];
+  const slave = slaveOf(master, {}, lines);
+  await master.until(() => master.isReady);
+  for (let said = 0; said < 5_000; said++) master.send({ kind: "saved", through: said });
+  await master.until(() => master.closed === 1);
+  t.match(master.closedFor[0], /said 1\d\d\d things beside leases/);
+  await master.until((master) => master.intros.length === 2);
+  const told = lines.filter(({ message }) => /a beat each 1ms, .* keeps to 100ms/.test(message));
+  t.same(told.map(({ level }) => level), ["warn"], "told once");
+  const beats = () => master.said.filter(({ kind }) => kind === "beat").length;
+  const before = beats();
+  await sleep(500);
+  t.ok(beats() - before <= 7, "nor does it beat as often");
+  slave.kill();
+  await slave.finished;
+  await master.stop();
+});
+
 t.test("a lease before keep loses the session", async (t) => {
   const master = await FakeMaster.start({ keepsLate: true });
   const slave = slaveOf(master);
