@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { socketName } from "../../src/state/socket_lock.ts";
@@ -9,7 +10,7 @@ import { Field, type Figures, residentMiB } from "./field.ts";
 // What another user of the machine does to the sockets that a master and a slave have on it, whatever port they listen on.
 
 /**
- * Keeps so many connections to an abstract socket, by turns silent, half a greeting, and as much as is taken; each is made
+ * Keeps so many connections to an abstract socket, by turns silent, half a greeting, and a frame of 16 MiB; each is made
  * anew as soon as it is ended.
  */
 const flooder = `
@@ -17,6 +18,7 @@ const flooder = `
   const [name, count] = process.argv.slice(1);
   const call = Buffer.alloc(36, 7);
   const bytes = Buffer.alloc(1 << 20, 7);
+  bytes.set([0, 255, 255, 255]);
   let made = 0;
   const dial = (index) => {
     const socket = connect({ path: "\\0" + name, allowHalfOpen: true });
@@ -111,6 +113,8 @@ async function flood(
   const before = await field.watch(seconds);
   const filesBefore = filesOf(pid), mibBefore = residentMiB(pid), savedBefore = savedAtMs(field);
   const stranger = new Stranger(t, flooder, [name, String(count)]);
+  // An attacker has a machine of its own, or else is held down by the system's scheduler: what counts is the program.
+  setPriority(stranger.process.pid!, constants.priority.PRIORITY_LOW);
   await stranger.said(/flooding/);
   let files = 0, mib = 0;
   const looks = setInterval(() => {
@@ -158,11 +162,14 @@ function workerSockets(): string[] {
   ) => name!);
 }
 
+/** Most that memory may grow by: what so many strangers send at once, and what is not collected yet of those before. */
+const growthMiBMax = 150;
+
 /** What must not be. */
 export function localFaults({ files, mib, isSaved, exitCode }: LocalFlood, filesMax: number): string[] {
   return [
     ...files[1] <= files[0] + filesMax ? [] : [`${files[1]} files are open, ${files[0]} before`],
-    ...mib[1] <= mib[0] + 60 ? [] : [`it grew from ${mib[0]} to ${mib[1]} MiB`],
+    ...mib[1] <= mib[0] + growthMiBMax ? [] : [`it grew from ${mib[0]} to ${mib[1]} MiB`],
     ...isSaved ? [] : ["the state was not saved meanwhile"],
     ...exitCode === 130 ? [] : [`the master ended with ${exitCode}`],
   ];

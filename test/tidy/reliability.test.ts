@@ -32,8 +32,8 @@ const faults = Object.entries({ A: 22, B: 17, C: 18, D: 7, E: 9 }).flatMap(([tab
   "E10",
   "E11",
   "E12",
-  "E12",
   "E13",
+  "E14",
 );
 
 type Row = { name: string; shownBy: string };
