@@ -222,6 +222,7 @@ t.test("silence or a drain charges nobody, not even alone in a slave", async (t)
   run.join(4, 1).leases();
   run.leave(4, "drained");
   t.match(run.state.stranded[0]!.history, { crashes: 0, attempts: [] }, "it left by itself");
+  t.equal(run.join(6, 1).leases().length, 1, "and is not waited for");
 });
 
 t.test("whoever follows single jobs is told of each attempt that failed, and what becomes of its job", async (t) => {
