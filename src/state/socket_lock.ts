@@ -108,7 +108,10 @@ export async function askHolder(name: string, msMax: number): Promise<Answer> {
   const line = await new Promise<string | null>((resolve) => {
     const answer = new FirstLine(lockTextBytesMax);
     const socket: Socket = connect({ path: name });
-    const timer = setTimeout(() => socket.destroy(), msMax);
+    const timer = setTimeout(() => {
+      resolve(null);
+      socket.destroy();
+    }, msMax);
     socket.on("connect", () => socket.write(`${question}\n`));
     socket.on("data", (chunk: Uint8Array) => {
       const line = answer.push(chunk);
