@@ -132,7 +132,7 @@ export class WorkerSession {
 
   /** Who answered is a stranger: nothing was told him, and nothing is taken from him. */
   misled(message: string): void {
-    writeNow(2, `taskmaster: worker ${process.pid} ends: ${message}\n`);
+    writeNow(2, reported(`worker ${process.pid} ends: ${message}`));
     this.#lastWords({ kind: "broken", message });
     endProcess(brokenExitCode);
   }

@@ -118,6 +118,43 @@ t.test("clocks, timers and chance come from base/clock.ts, which no plugin can c
   t.ok(seen.size > 5, "calls were found");
 });
 
+/** Who writes to stdout or stderr other than by `reported`, and how what is foreign in it is escaped. */
+const writers: Readonly<Record<string, RegExp>> = {
+  "src/base/exit_guard.ts": /export function writeNow/,
+  "src/cli/commands/cert.ts": /printable\([^]*shellQuote\(/,
+  // Text of this program alone.
+  "src/cli/commands/help.ts": /generalHelp/,
+  "src/cli/commands/state.ts": /stateJson\(report\)[^]*stateLines\(report\)/,
+  // A token is a word of plain characters.
+  "src/cli/commands/token.ts": /printable\([^]*shellQuote\(/,
+  "src/cli/commands/version.ts": /version as number/,
+  "src/cli/main.ts": /reported\(error\.message, error\.below\)/,
+  "src/cli/master_events.ts": /new EventWriter\(output\)/,
+  "src/cli/open_terminal.ts": /new Terminal\(/,
+  "src/cli/question.ts": /printable\(question/,
+  // The log, and what the plugin itself prints.
+  "src/cli/worker_program.ts": /makeLog/,
+  "src/terminal/screen.ts": /export function lineOverStatus/,
+  "src/terminal/terminal.ts": /makeLog/,
+  "src/worker/stderr_log.ts": /printableLines\(/,
+};
+
+t.test("what is written for people is escaped: by reported(), or by a writer that is known to do so", async (t) => {
+  const write =
+    /\bprocess\.(?:stdout|stderr)\.write\b|\boutput: process\.std|\bwriteNow\([12],|\blineOverStatus\(|\bconsole\.(?:log|error|warn|info)\(/;
+  const found = new Set<string>();
+  for (const file of sources) {
+    const code = read(file).replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*/gm, "");
+    for (const line of code.split("\n")) {
+      if (!write.test(line) || /\breported\(/.test(line)) continue;
+      found.add(file);
+      if (!(file in writers)) t.fail(`${file}: ${line.trim()}`);
+      else if (!writers[file]!.test(code)) t.fail(`${file} does not escape as it did`);
+    }
+  }
+  t.ok(found.size > 5, "writers were found");
+});
+
 t.test("the documented tree names every source file", async (t) => {
   const documented = read("docs/architecture.md");
   t.same(sources.filter((file) => !documented.includes(file.split("/").at(-1)!)), []);
