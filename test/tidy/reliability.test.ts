@@ -34,6 +34,10 @@ const faults = Object.entries({ A: 22, B: 17, C: 18, D: 7, E: 9 }).flatMap(([tab
   "E12",
   "E13",
   "E14",
+  "E15",
+  "E16",
+  "E17",
+  "E18",
 );
 
 type Row = { name: string; shownBy: string };
