@@ -56,6 +56,7 @@ export class Reading {
   #verdict: SourceFault | undefined = undefined;
   /** What a sync iterator yielded, if it is to be awaited. */
   #promised: PromiseLike<unknown> | undefined = undefined;
+  #hasPromised = false;
   /** Pending while a job waits for its block to be handed over. */
   #flushing: NodeJS.Immediate | undefined = undefined;
   /** Set while the demand is awaited. */
@@ -195,11 +196,20 @@ export class Reading {
         throw this.#threw(error);
       }
       if (this.#verdict !== undefined) throw this.#verdict;
-      if (isThenable(job)) {
+      if (this.#hasPromised && isThenable(job)) {
         this.#promised = job;
         return undefined;
       }
-      this.#take(job);
+      try {
+        this.#take(job);
+      } catch (error) {
+        // no promise can be sent: so none is looked for before there was one
+        if (!isThenable(job)) throw error;
+        this.#jobsLeft++;
+        this.#hasPromised = true;
+        this.#promised = job;
+        return undefined;
+      }
     } while (this.#hasRoom() && !this.#turn.isSpent());
     return undefined;
   }

@@ -69,8 +69,8 @@ export const sourceMutants: readonly Mutant[] = [
   inFile(
     "reading",
     "promises of a synchronous iterable are not awaited",
-    "if (isThenable(job)) {",
-    "if (isThenable(job) && this.#isOver) {",
+    "if (!isThenable(job)) throw error;",
+    "throw error;",
     taken,
   ),
   inFile(
@@ -90,8 +90,8 @@ export const sourceMutants: readonly Mutant[] = [
   inFile(
     "reading",
     "what is yielded after ctx.fatal is a job",
-    "      if (this.#verdict !== undefined) throw this.#verdict;\n      if (isThenable",
-    "      if (isThenable",
+    "      if (this.#verdict !== undefined) throw this.#verdict;\n      if (this.#hasPromised",
+    "      if (this.#hasPromised",
     gaveUp,
   ),
   inFile(
