@@ -12,6 +12,8 @@ export type WorkerStart = Readonly<{
   worker: number;
   /** Known to its supervisor and to it alone: each proves to the other that it knows it. */
   secret: Uint8Array;
+  /** The socket as a file, in that folder; null if it is none. */
+  socket: OwnFile | null;
   /** Of the supervisor, removed when that is gone; null if there is none. */
   folder: OwnFile | null;
   /** For start notes; null if there is none. */

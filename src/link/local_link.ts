@@ -173,6 +173,8 @@ export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: Worke
 export type WorkerCaller = Readonly<{
   worker: number;
   secret: Uint8Array;
+  /** Whether what it has connected to is still where its supervisor listens: nobody can relay who cannot be there. */
+  isInPlace: () => boolean;
   onLink: (link: WorkerLink) => void;
   /** The connection ended before the other side proved anything, or what it proved is wrong. */
   onEnd: (reason: string) => void;
@@ -189,14 +191,15 @@ export const notProved = "what answered there did not prove that it is this work
  *         '---- anything else, 10 s, the end: onEnd
  */
 export function callSupervisor(socket: Socket, caller: WorkerCaller): void {
-  const { worker, secret, onLink, onEnd, options } = caller;
+  const { worker, secret, isInPlace, onLink, onEnd, options } = caller;
   const call = new Uint8Array(callBytes);
   new DataView(call.buffer).setUint32(0, worker);
   call.set(randomBytes(nonceBytes), 4);
   const reader: Reader = new Reader(socket, (bytes) => {
     if (bytes.length < answerBytes) return 0;
     const meeting = { secret, call, nonce: bytes.slice(0, nonceBytes) };
-    if (!timingSafeEqual(bytes.subarray(nonceBytes, answerBytes), macOf("supervisor", meeting))) {
+    const holds = timingSafeEqual(bytes.subarray(nonceBytes, answerBytes), macOf("supervisor", meeting));
+    if (!holds || !isInPlace()) {
       reader.fail(notProved);
       return 0;
     }

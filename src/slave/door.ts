@@ -40,13 +40,13 @@ export class Door {
   readonly folder: OwnFile | null;
   readonly #server: Server;
   /** The socket as it was made; null if it is no file. */
-  readonly #socket: OwnFile | null;
+  readonly socket: OwnFile | null;
 
   private constructor(server: Server, address: string, folder: OwnFile | null, socket: OwnFile | null) {
     this.#server = server;
     this.address = address;
     this.folder = folder;
-    this.#socket = socket;
+    this.socket = socket;
   }
 
   /** @throws {Error} if no socket can be made. */
@@ -88,7 +88,7 @@ export class Door {
   /** Whether folder and socket, if any, are still those that were made: a logout may have taken them away, and anybody made others. */
   get isThere(): boolean {
     return (this.folder === null || isOwnFolder(this.folder)) &&
-      (this.#socket === null || isThere(this.#socket));
+      (this.socket === null || isThere(this.socket));
   }
 
   /** Idempotent, and synchronous as far as files go. */

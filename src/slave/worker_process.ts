@@ -92,8 +92,8 @@ export class WorkerProcess {
     const [note, last] = this.#makeFiles(door);
     this.hasNotes = note !== null;
     this.#child = this.#spawn(command, env);
-    const { address, folder } = door;
-    this.#tell(encodeStart({ address, worker: id, secret: this.secret, folder, note, last }));
+    const { address, socket, folder } = door;
+    this.#tell(encodeStart({ address, worker: id, secret: this.secret, socket, folder, note, last }));
     this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
     this.#child.once("exit", (code, signal) => {
       if (code === cutOffExitCode) this.#cutOff ??= "its connection to the supervisor ended while it ran";

@@ -4,7 +4,8 @@ import { connect } from "node:net";
 import { endProcess, guardExits } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
 import { makeWatch, startWatchdog } from "../base/watchdog.ts";
-import { takeStart } from "../base/worker_start.ts";
+import { isOwnFolder, isThere } from "../base/own_file.ts";
+import { takeStart, type WorkerStart } from "../base/worker_start.ts";
 import { recordOffset } from "../base/start_note.ts";
 import { callSupervisor, notProved, type WorkerLink } from "../link/local_link.ts";
 import { stderrLog } from "./stderr_log.ts";
@@ -70,6 +71,7 @@ export function runWorker(options: WorkerProcessOptions): void {
   const beats = setInterval(() => link?.tick(monotonicMs()), beatMs);
   callSupervisor(socket, {
     ...start,
+    isInPlace: () => isInPlace(start),
     options: { nowMs: monotonicMs, heartbeatMs: beatMs },
     onLink: (made) => {
       link = made;
@@ -79,6 +81,11 @@ export function runWorker(options: WorkerProcessOptions): void {
     },
     onEnd: (reason) => reason === notProved ? session.misled(reason) : closed(),
   });
+}
+
+/** Nobody but this user can make a socket in a folder that is his alone, nor connect to the one that was there. */
+function isInPlace({ socket, folder }: WorkerStart): boolean {
+  return socket === null || (isThere(socket) && folder !== null && isOwnFolder(folder));
 }
 
 /**

@@ -6,14 +6,16 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { basename, join } from "node:path";
+import { makeOwnFolder, ownFileAt } from "../../src/base/own_file.ts";
 import { encodeStart } from "../../src/base/worker_start.ts";
-import { makeWorkerSecret } from "../../src/link/local_link.ts";
+import { greetWorker, makeWorkerSecret } from "../../src/link/local_link.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
 import { portOf, runtimes, until } from "./harness.ts";
 import { ending, row, type Stage } from "./stage.ts";
@@ -180,6 +182,20 @@ row("E12: where the temporary folder lets others rename, the socket is not in it
   t.equal(await slave.ended, 0, slave.stderr);
 });
 
+/** A worker that is told this; how it ended. */
+async function workerOf(stage: Stage, [command, ...words]: readonly string[], start: string) {
+  const worker = spawn(command!, [...words, "worker"], {
+    stdio: ["pipe", "ignore", "pipe"],
+    env: { ...stage.env, TASKMASTER_GENERATION: "worker", TASKMASTER_PARENT: String(process.pid) },
+    timeout: 30_000,
+  });
+  let stderr = "";
+  worker.stderr.on("data", (text) => stderr += text);
+  worker.stdin.end(start);
+  const code = await new Promise((resolve) => worker.once("close", resolve));
+  return { code, stderr };
+}
+
 for (const name of ["binary", "bun", "deno", "node"] as const) {
   row(
     `E12: a worker whose supervisor is a stranger tells him nothing and does nothing for him: ${name}`,
@@ -204,17 +220,8 @@ for (const name of ["binary", "bun", "deno", "node"] as const) {
         });
         const address = join(stage.folder, `s${what.length}`);
         await new Promise<void>((resolve) => server.listen(address, resolve));
-        const [command, ...words] = runtimes[name];
-        // Deno's and Node's commands may be scripts that start another process, which is then not a child of this one.
-        const worker = spawn(command!, [...words, "worker"], {
-          stdio: ["pipe", "ignore", "pipe"],
-          env: { ...stage.env, TASKMASTER_GENERATION: "worker", TASKMASTER_PARENT: String(process.pid) },
-          timeout: 30_000,
-        });
-        let stderr = "";
-        worker.stderr.on("data", (text) => stderr += text);
-        worker.stdin.end(encodeStart({ address, worker: 1, secret, folder: null, note: null, last: null }));
-        const code = await new Promise((resolve) => worker.once("close", resolve));
+        const start = { address, worker: 1, secret, socket: null, folder: null, note: null, last: null };
+        const { code, stderr } = await workerOf(stage, runtimes[name], encodeStart(start));
         server.close();
         t.equal(code, 70, `${what}: ${stderr}`);
         t.match(stderr, /did not prove that it is this worker's supervisor/, what);
@@ -225,6 +232,41 @@ for (const name of ["binary", "bun", "deno", "node"] as const) {
     },
   );
 }
+
+row("E12: who sits at the socket and relays is found out by his place", async (t, stage) => {
+  const folder = makeOwnFolder(join(stage.folder, "own-"));
+  const [address, moved] = [join(folder.path, "s"), join(folder.path, "moved")];
+  const secret = makeWorkerSecret();
+  let isIn = false;
+  const supervisor = createServer((socket) =>
+    greetWorker(socket, {
+      secretOf: () => secret,
+      onWorker: () => void (isIn = true),
+      nowMs: () => performance.now(),
+    })
+  );
+  await new Promise<void>((resolve) => supervisor.listen(address, resolve));
+  const socket = ownFileAt(address);
+  renameSync(address, moved);
+  let relayed = 0;
+  const relay = createServer((worker) => {
+    const on = connect(moved);
+    worker.on("error", () => {}).on("close", () => on.destroy()).on("data", (chunk) => {
+      relayed += chunk.length;
+      on.write(chunk);
+    });
+    on.on("error", () => {}).pipe(worker);
+  });
+  await new Promise<void>((resolve) => relay.listen(address, resolve));
+  const start = { address, worker: 1, secret, socket, folder, note: null, last: null };
+  const { code, stderr } = await workerOf(stage, runtimes.binary, encodeStart(start));
+  t.equal(code, 70, stderr);
+  t.match(stderr, /did not prove/);
+  t.equal(relayed, 36, "he is not told the proof");
+  t.notOk(isIn);
+  relay.close();
+  supervisor.close();
+});
 
 /** What a handler finds of its worker's environment, and starts without one of its own. */
 const spawning = (dir: string): string => `

@@ -119,7 +119,14 @@ const outcomeOf = (socket: Socket, awaited?: () => boolean): Promise<string> =>
 /** The worker's end: its link, or why there is none. */
 const workerOf = (socket: Socket, worker = 7, known = secret): Promise<WorkerLink | string> =>
   new Promise((resolve) =>
-    callSupervisor(socket, { worker, secret: known, options: { nowMs }, onLink: resolve, onEnd: resolve })
+    callSupervisor(socket, {
+      worker,
+      secret: known,
+      isInPlace: () => true,
+      options: { nowMs },
+      onLink: resolve,
+      onEnd: resolve,
+    })
   );
 
 t.test("a worker and its supervisor prove the secret to each other, and neither tells it", async (t) => {

@@ -9,8 +9,8 @@ export const strangerMutants: readonly Mutant[] = [
     name: "a worker takes whoever answers at its socket for its supervisor",
     patches: [{
       file: "src/link/local_link.ts",
-      find: 'if (!timingSafeEqual(bytes.subarray(nonceBytes, answerBytes), macOf("supervisor", meeting))) {',
-      replace: 'if (timingSafeEqual(bytes.subarray(0, 32), macOf("supervisor", meeting))) {',
+      find: "if (!holds || !isInPlace()) {",
+      replace: "if ((!holds && bytes.length === 0) || !isInPlace()) {",
     }],
     checks: [
       quickTest(
@@ -45,6 +45,17 @@ export const strangerMutants: readonly Mutant[] = [
       replace: ".update(call.subarray(0, 4)).update(nonce.subarray(0, 0))",
     }],
     checks: [quickTest("link/local_link", another)],
+  },
+  {
+    name: "a worker does not see that what it connected to is not where its supervisor listens",
+    patches: [{
+      file: "src/worker/main.ts",
+      find: "(isThere(socket) && folder !== null && isOwnFolder(folder))",
+      replace: "(folder !== null && isOwnFolder(folder))",
+    }],
+    checks: [
+      test("e2e/workers_folder", "E12: who sits at the socket and relays is found out by his place"),
+    ],
   },
   {
     name: "a worker may come in twice",

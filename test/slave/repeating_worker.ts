@@ -14,6 +14,7 @@ const nothing = { done: [], skipped: [], failed: [], released: [], busyMs: 1 };
 
 callSupervisor(connect(start.address), {
   ...start,
+  isInPlace: () => true,
   options: { nowMs: () => performance.now() },
   onLink: work,
   onEnd: () => process.exit(1),

@@ -60,7 +60,7 @@ function say(
   const options = { nowMs: () => 0 };
   if (toWorker) {
     const onEnd = (reason: string) => void (told.reason = reason);
-    callSupervisor(real, { worker: awaited, secret, options, onLink, onEnd });
+    callSupervisor(real, { worker: awaited, secret, isInPlace: () => true, options, onLink, onEnd });
     const right = macOf("supervisor", socket.written, bytes.slice(0, 32));
     hear(isRight ? join(bytes.slice(0, 32), right, bytes.slice(answerBytes)) : bytes);
   } else {
