@@ -1,6 +1,9 @@
 import t from "tap";
 import type { SlaveMessage } from "../../src/protocol/messages.ts";
-import { encodeMessage, parseMasterMessage } from "../../src/protocol/parse.ts";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { SocketLink, UnfinishedFrames } from "../../src/link/link.ts";
+import { encodeMessage, parseMasterMessage, parseSlaveMessage } from "../../src/protocol/parse.ts";
 import { type House, Mailbox, openHouse, type Raw, type Session } from "./harness.ts";
 
 async function entered(): Promise<
@@ -351,4 +354,59 @@ t.test("a reader that stopped, and is heard, is given up after five minutes", as
   await passHeard(peer, house.clock.ms + 300_000);
   t.match(session.closed.all, [/took no bytes for 300 s/]);
   await house.close();
+});
+
+t.test("unfinished frames of all connections have one bound: the slowest ones go, until there is room", async (t) => {
+  const frames = new UnfinishedFrames(100);
+  const ended: number[] = [];
+  const open = (pace: number) => {
+    const one = {
+      pace: () => pace,
+      end: (reason: string) => {
+        t.match(reason, /its own came the slowest/);
+        ended.push(pace);
+        frames.note(one, 0, 0);
+      },
+    };
+    return one;
+  };
+  const [quick, slow, slower] = [open(9), open(3), open(1)];
+  frames.note(quick, 40, 0);
+  frames.note(slower, 30, 0);
+  frames.note(slow, 30, 0);
+  t.same([ended, frames.bytes], [[], 100], "all that there is room for");
+  frames.note(quick, 60, 0);
+  t.same([ended, frames.bytes], [[1], 90]);
+  frames.note(quick, 101, 0);
+  t.same([ended, frames.bytes], [[1, 3, 9], 0], "nobody is spared");
+});
+
+t.test("what a session began and did not end is let go with it, and small frames do not count", async (t) => {
+  const unfinished = new UnfinishedFrames();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  const [socket] = (await once(server, "connection")) as [Socket];
+  const link = new SocketLink(socket, {
+    parse: parseSlaveMessage,
+    heartbeatMs: 5_000,
+    nowMs: () => performance.now(),
+    unfinished,
+  });
+  let heard = 0;
+  link.onHeard = () => heard++;
+  const send = async (bytes: Uint8Array) => {
+    const before = heard;
+    client.write(bytes);
+    while (heard === before) await turn();
+    await turn();
+  };
+  await send(Uint8Array.of(0, 1, 0, 0, 1, 2, 3));
+  t.equal(unfinished.bytes, 0, "64 KiB announced, and few bytes came");
+  await send(new Uint8Array(40_000));
+  t.ok(unfinished.bytes >= 40_000 && unfinished.bytes <= 65_540, `${unfinished.bytes}`);
+  void link.close("enough");
+  t.equal(unfinished.bytes, 0);
+  client.destroy();
+  server.close();
 });

@@ -320,4 +320,131 @@ export const wireMutants: readonly Mutant[] = [
       test("protocol/prescan", "no key is twice in a map, wherever it stands and however many there are"),
     ],
   },
+  {
+    name: "a refusal that proves nothing ends a slave that was welcomed before",
+    patches: [{
+      file: "src/slave/uplink.ts",
+      find: "return this.#welcome !== null && error instanceof RefusedError && !error.isProved;",
+      replace: "return this.#welcome !== null && error instanceof RefusedError && error.isProved;",
+    }],
+    checks: [
+      test(
+        "e2e/peers",
+        "F1: whatever answers in a dead master's place, a slave goes on, and hands in what it did",
+      ),
+    ],
+  },
+  {
+    name: "unfinished frames have no bound together",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "while (this.#bytes > this.#bytesMax)",
+      replace: "while (this.#bytes > 1_000 * this.#bytesMax)",
+    }],
+    checks: [
+      quickTest(
+        "link/link",
+        "unfinished frames of all connections have one bound: the slowest ones go, until there is room",
+      ),
+    ],
+  },
+  {
+    name: "who sends his frame quickest makes room for the others",
+    patches: [{
+      file: "src/link/link.ts",
+      find: "one.pace(nowMs) < slowest.pace(nowMs)",
+      replace: "one.pace(nowMs) > slowest.pace(nowMs)",
+    }],
+    checks: [
+      quickTest(
+        "link/link",
+        "unfinished frames of all connections have one bound: the slowest ones go, until there is room",
+      ),
+    ],
+  },
+  {
+    name: "dead letters take as much of the disk as they like",
+    patches: [{
+      file: "src/state/dead_letter_file.ts",
+      find: "if (size + lines.length > bytesMax) {",
+      replace: "if (size > bytesMax + 2 ** 50) {",
+    }],
+    checks: [
+      test(
+        "e2e/peers",
+        "F3: dead letters stop the run before they take more than --max-dead, and it goes on from there",
+      ),
+    ],
+  },
+  {
+    name: "error text is bounded before it is escaped",
+    patches: [{
+      file: "src/core/history.ts",
+      find: "return Math.max(2 * text.length, writtenBytes(text));",
+      replace: "return Math.max(2 * text.length, 0 * writtenBytes(text));",
+    }],
+    checks: [
+      quickTest(
+        "core/run_failures",
+        "error text of a job stays within 8 KiB as it is written, whatever has to be escaped",
+      ),
+    ],
+  },
+  {
+    name: "a slave takes any bytes of jobs within its credit",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "if (this.#holdings.bytes + bytes <= this.#heldBytesMax) return null;",
+      replace: "if (this.#holdings.bytes + bytes <= 1_000 * this.#heldBytesMax) return null;",
+    }],
+    checks: [
+      hanging(
+        test("slave/rules", "more bytes than a slave can hold lose the session, whatever its credit is"),
+      ),
+    ],
+  },
+  {
+    name: "a master may say words without end",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "if (++chatter.count <= chatterFree) return false;",
+      replace: "if (++chatter.count > 0) return false;",
+    }],
+    checks: [
+      hanging(
+        test(
+          "slave/rules",
+          "words without end lose the session; a heartbeat that nobody can mean is not kept",
+        ),
+      ),
+    ],
+  },
+  {
+    name: "what a master never saves is kept for ever",
+    patches: [{
+      file: "src/core/holdings.ts",
+      find: "if (this.#unsavedBytes <= unsavedBytesMax) return;",
+      replace: "if (this.#unsavedBytes <= 1_000 * unsavedBytesMax) return;",
+    }],
+    checks: [
+      test(
+        "core/holdings",
+        "what is never saved is forgotten, the oldest first, and bytes of jobs are counted while one can run",
+      ),
+    ],
+  },
+  {
+    name: "a slave hurries to a master whose sessions never last",
+    patches: [{
+      file: "src/slave/reconnect.ts",
+      find: "this.#brief = connectedMs < briefMs ? this.#brief + 1 : 0;",
+      replace: "this.#brief = connectedMs < briefMs ? this.#brief : 0;",
+    }],
+    checks: [
+      quickTest(
+        "slave/pure",
+        "sessions that do not last slow a slave down, whatever the heartbeat; one that lasts ends that",
+      ),
+    ],
+  },
 ];
