@@ -188,6 +188,8 @@ async function workerOf(stage: Stage, [command, ...words]: readonly string[], st
     stdio: ["pipe", "ignore", "pipe"],
     env: { ...stage.env, TASKMASTER_GENERATION: "worker", TASKMASTER_PARENT: String(process.pid) },
     timeout: 30_000,
+    // Workers listen to the others.
+    killSignal: "SIGKILL",
   });
   let stderr = "";
   worker.stderr.on("data", (text) => stderr += text);
@@ -241,7 +243,10 @@ row("E12: who sits at the socket and relays is found out by his place", async (t
   const supervisor = createServer((socket) =>
     greetWorker(socket, {
       secretOf: () => secret,
-      onWorker: () => void (isIn = true),
+      onWorker: (_, link) => {
+        isIn = true;
+        void link.close("it is in");
+      },
       nowMs: () => performance.now(),
     })
   );
