@@ -244,7 +244,7 @@ export const fileMutants: readonly Mutant[] = [
     patches: [{
       file: "src/state/socket_lock.ts",
       find: '  if (line === null || nonce === "") return false;\n',
-      replace: '  if (line !== null || nonce === "") return line !== null;\n',
+      replace: "  if (line === null) return false;\n  if (nonce.length > 0) return true;\n",
     }],
     checks: [quickTest("state/lock", "a proof is of one nonce, one lock and one question")],
   },

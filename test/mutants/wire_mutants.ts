@@ -293,8 +293,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a slave takes leases over its credit",
     patches: [{
       file: "src/slave/supervisor.ts",
-      find: "    if (held + count <= mostCredit) return null;",
-      replace: "    if (held + count <= mostCredit + 10) return null;",
+      find: "    if (held + count > mostCredit) {",
+      replace: "    if (held + count > mostCredit + 10) {",
     }],
     checks: [
       hanging(test("slave/rules", "a master that breaks a rule loses the session, and both logs say which")),
