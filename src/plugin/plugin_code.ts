@@ -91,7 +91,14 @@ class CodeReader {
     if (known !== undefined) return void this.lines.add(`${known.hex}  ${name}`);
     // Looked at before it is read: a change in between is seen later.
     const mark = markOf(real);
-    this.#limit(statSync(real).size);
+    const found = statSync(real);
+    // To read a folder fails; to read a pipe or a device may never end.
+    if (!found.isFile() && !found.isDirectory()) {
+      throw new PluginError(
+        `Cannot load the plugin ${this.#plugin}: ${real} is a pipe, a socket or a device. Put the code into a file.`,
+      );
+    }
+    this.#limit(found.size);
     const bytes = readFileSync(real);
     const hex = createHash("sha256").update(bytes).digest("hex");
     this.#read.set(real, { mark, hex });

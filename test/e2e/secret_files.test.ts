@@ -215,6 +215,20 @@ t.test("what is no regular file is refused at once, wherever a file is named", a
       }
     }
   }
+  writeFileSync(at("key"), ours);
+  for (const name of ["pipe", "/dev/zero"]) {
+    const { code, stderr } = await ran(
+      folder,
+      ["run", name, "--host", "127.0.0.1:0", "--token-file", "key"],
+      binary,
+    );
+    t.equal(code, 4, stderr);
+    t.match(
+      stderr,
+      /Cannot load the plugin .* is a pipe, a socket or a device/,
+      "nor is a plugin waited for",
+    );
+  }
   const besideBinary = join(folder, "bin", "taskmaster.token");
   symlinkSync(at("pipe"), besideBinary);
   const beside = await ran(folder, ["token"]);
