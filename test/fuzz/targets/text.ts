@@ -7,8 +7,13 @@ export function toInput(words: readonly string[]): Uint8Array {
   return new TextEncoder().encode(words.join("\0"));
 }
 
+/** Also what hides, or turns the direction. */
+export function movesCursor(text: string): boolean {
+  return /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\p{NChar}\u2800]/u.test(text);
+}
+
 /** What is shown to a person: no control characters, and not endless. */
 export function faultOfShown(text: string): string | null {
-  if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\p{NChar}\u2800]/u.test(text)) return "an error moves the cursor";
+  if (movesCursor(text)) return "an error moves the cursor";
   return text.length > 2_000 ? `an error of ${text.length} characters` : null;
 }

@@ -2,13 +2,13 @@ import { formatAddress, isLoopback, parseAddress } from "../../../src/base/addre
 import { formatDuration, formatElapsed, parseDuration } from "../../../src/base/duration.ts";
 import { UsageError } from "../../../src/base/errors.ts";
 import { shownCharsMax } from "../../../src/base/limits.ts";
-import { printable } from "../../../src/base/printable.ts";
+import { printable, reported, safeJson } from "../../../src/base/printable.ts";
 import { formatSize, parseSize } from "../../../src/base/size.ts";
 import { tokenFault } from "../../../src/cli/token/token_text.ts";
 import { checkKey } from "../../../src/state/key.ts";
 import { amplifyBytes, join, mutateBytes } from "../mutate.ts";
 import { must, outcomeOf, quietly, type Target } from "../target.ts";
-import { faultOfShown } from "./text.ts";
+import { faultOfShown, movesCursor } from "./text.ts";
 
 // A byte that says which value, then its text.
 
@@ -66,6 +66,13 @@ const readers: readonly ((text: string) => string)[] = [
     must(shown.length <= shownCharsMax, `${shown.length} characters`);
     must(faultOfShown(shown) === null, "what is shown cannot move the cursor");
     must(printable(shown) === shown, "shown twice it is the same");
+    const head = text.slice(0, 10_000);
+    const json = safeJson(JSON.stringify(head));
+    must(!movesCursor(json), "nor can JSON");
+    must(JSON.parse(json) === head, "and it is the same to a machine");
+    const report = reported(head, [head]);
+    must(!movesCursor(report.replaceAll("\n", "")), "nor can a report");
+    must(/^taskmaster: [^\n]*\n(?:(?: {2}[^\n]*)?\n)*$/.test(report), "whose lines are its own");
     return `${shown === text ? "as it is" : "changed"}\n${shown}`;
   },
 ];
