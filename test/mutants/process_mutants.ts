@@ -251,7 +251,8 @@ export const processMutants: readonly Mutant[] = [
     name: "a silent master is waited for for ever",
     patches: [{
       file: "src/slave/uplink.ts",
-      find: "      this.#dialAtMs = nowMs;\n",
+      find:
+        "      this.#dialAtMs = nowMs + this.#pauses.nextBeside(nowMs - this.#welcomedAtMs, this.#heartbeatMs);\n",
       replace: "",
     }],
     checks: [
@@ -678,7 +679,7 @@ export const processMutants: readonly Mutant[] = [
     name: "a slave lets the buffers of its leases gather",
     patches: [{
       file: "src/slave/supervisor.ts",
-      find: "    this.#deadBuffers.made(jobs.length);\n",
+      find: "    this.#deadBuffers.made(bytes.length);\n",
       replace: "    void this.#deadBuffers;\n",
     }],
     checks: [

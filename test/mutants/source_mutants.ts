@@ -70,7 +70,7 @@ export const sourceMutants: readonly Mutant[] = [
     "reading",
     "promises of a synchronous iterable are not awaited",
     "if (!isThenable(job)) throw error;",
-    "throw error;",
+    "if (!isThenable(job) || error !== undefined) throw error;",
     taken,
   ),
   inFile(

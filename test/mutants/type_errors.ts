@@ -15,7 +15,7 @@ export class TypeErrors {
   constructor() {
     const config = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile).config;
     const { options, fileNames } = ts.parseJsonConfigFileContent(
-      { ...config, include: ["mod.ts", "src"] },
+      { ...config, include: ["mod.ts", "src", "compile"] },
       ts.sys,
       root,
     );
