@@ -15,7 +15,7 @@ export const creditMax = 10_000_000;
 /** A heartbeat, a timeout or a grace: a bit more than three weeks, what a timer can wait. */
 export const durationMsMax = 2_147_483_647;
 /** The heartbeats that a slave keeps; what its master says beyond them is taken for the nearest. */
-export const heartbeatMsMin = 100, heartbeatMsMax = 3_600_000;
+export const heartbeatMsMin = 50, heartbeatMsMax = 3_600_000;
 /**
  * Words of a master beside leases (beats, `saved`, `drain`) in one session: so many, and as many a second as the second says,
  * are far more than a master has reason for.

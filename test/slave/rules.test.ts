@@ -114,12 +114,12 @@ t.test("words without end lose the session; a heartbeat that nobody can mean is 
   await master.until(() => master.closed === 1);
   t.match(master.closedFor[0], /said 1\d\d\d things beside leases/);
   await master.until((master) => master.intros.length === 2);
-  const told = lines.filter(({ message }) => /a beat each 1ms, .* keeps to 100ms/.test(message));
+  const told = lines.filter(({ message }) => /a beat each 1ms, .* keeps to 50ms/.test(message));
   t.same(told.map(({ level }) => level), ["warn"], "told once");
   const beats = () => master.said.filter(({ kind }) => kind === "beat").length;
   const before = beats();
   await sleep(500);
-  t.ok(beats() - before <= 7, "nor does it beat as often");
+  t.ok(beats() - before <= 14, "nor does it beat as often");
   slave.kill();
   await slave.finished;
   await master.stop();
