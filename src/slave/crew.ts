@@ -11,7 +11,7 @@ import { Seat } from "./seat.ts";
 import type { Command } from "./self.ts";
 import { type Death, WorkerProcess } from "./worker_process.ts";
 
-/** A worker that died without ending a job is replaced after a pause that doubles up to this. */
+/** A worker that died without a job is replaced after a pause that doubles up to this; one that had jobs, after the first. */
 const pauseMsMax = 30_000;
 const firstPauseMs = 250;
 /** How long a worker that is not ready may take to leave. */
@@ -232,6 +232,8 @@ export class Crew {
     // It was replaced when it retired.
     if (!this.#seats.delete(seat.id)) return;
     if (seat.hasAnswered || seat.verdict !== null) this.#earlyDeaths = 0;
+    // a job may have ended it, which is counted there
+    else if (seat.held > 0) this.#startAtMs = this.#hooks.nowMs() + firstPauseMs;
     else this.#pause();
     this.#hooks.onDied(seat, death);
     this.#fill();
