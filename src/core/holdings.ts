@@ -65,6 +65,7 @@ export class Holdings {
   #received = 0;
   #running = 0;
   #bytes = 0;
+  #openLeases = 0;
   /** Per worker its slices, by number. */
   #workers = new Map<number, { given: number; slices: Map<number, GivenSlice> }>();
   /** Jobs that are lost and still run. */
@@ -82,6 +83,11 @@ export class Holdings {
   /** Jobs queued or running, what `credit` bounds. */
   get jobs(): number {
     return this.queued + this.#running;
+  }
+
+  /** Leases of which a job is queued or runs. */
+  get openLeases(): number {
+    return this.#openLeases;
   }
 
   /** Bytes of the leases of which a job is queued or runs. */
@@ -174,6 +180,7 @@ export class Holdings {
     const held = new HeldLease(lease, ++this.#received);
     this.#leases.set(key, held);
     this.#bytes += held.encodedBytes;
+    this.#openLeases++;
     this.#queue.push(held);
   }
 
@@ -364,7 +371,9 @@ export class Holdings {
   /** Jobs of a lease ended, or were saved. */
   #note(held: HeldLease): void {
     if (!held.pending.isEmpty) this.#pending.add(held);
-    this.#bytes -= held.letGo();
+    const letGo = held.letGo();
+    this.#bytes -= letGo;
+    if (letGo > 0) this.#openLeases--;
     if (held.isForgotten) this.#leases.delete(keyOf(held.lease.name));
   }
 }

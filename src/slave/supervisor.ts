@@ -42,8 +42,11 @@ const graceMsDefault = 30_000;
  * does not listen: what was on its way when it heard is far less.
  */
 const heldBytesFull = 64 << 20;
-/** Leases keep the memory alive in which they came; one that is so much smaller is copied. */
-const copyBelow = 1 / 4;
+/**
+ * Leases keep the memory alive in which they came: one that is so much smaller is copied, once there are more leases than a
+ * master makes. (To copy all costs a tenth of the rows a second.)
+ */
+const copyBelow = 1 / 4, uncopiedLeases = 128;
 /** How often a notice is renewed. */
 const noticeMs = 5_000;
 
@@ -376,7 +379,9 @@ export class Supervisor implements Slave {
 
   #onLease({ number, seq, count, attempt, alone, probe, jobs: bytes }: Lease): void {
     this.#deadBuffers.made(bytes.length);
-    const jobs = bytes.length < bytes.buffer.byteLength * copyBelow ? bytes.slice() : bytes;
+    const isToCopy = this.#holdings.openLeases > uncopiedLeases &&
+      bytes.length < bytes.buffer.byteLength * copyBelow;
+    const jobs = isToCopy ? bytes.slice() : bytes;
     const broken = this.#brokenRule({ number, seq, count, bytes: jobs.length });
     if (broken !== null) return this.#offended(broken);
     let ends: Uint32Array;
