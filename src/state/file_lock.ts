@@ -57,21 +57,17 @@ async function create(
   here: Holder,
   isAlone: boolean,
 ): Promise<"made" | "taken" | "linkless"> {
+  const temporary = await writeNew(disk, files.lock, here).catch(failed(files));
   try {
-    const temporary = await writeNew(disk, files.lock, here);
-    try {
-      await disk.link(temporary, files.lock);
-    } catch (error) {
-      if (isAlone && linkless.includes(errorCode(error))) return "linkless";
-      throw error;
-    } finally {
-      await removeFile(disk, temporary);
-    }
+    await disk.link(temporary, files.lock);
     return "made";
   } catch (error) {
+    if (isAlone && linkless.includes(errorCode(error))) return "linkless";
     // ENOENT: the new holder swept the temporary file away.
     if (["EEXIST", "ENOENT"].includes(errorCode(error))) return "taken";
     return await failed(files)(error);
+  } finally {
+    await removeFile(disk, temporary);
   }
 }
 

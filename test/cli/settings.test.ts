@@ -246,7 +246,7 @@ const odd: readonly (readonly [Record<string, string>, readonly string[]])[] = [
   [{ "TASKMASTER_\u001b[2J": "1" }, [
     "The variable TASKMASTER_\\e[2J is no setting, and is ignored. See `taskmaster help run` for those there are.",
   ]],
-  [{ TASKMASTER_TOKEN: "x", TASKMASTER_LISTEN: ":1", TASKMASTER_HOST: ":1", TASKMASTER_WORKER_NOTE: "" }, []],
+  [{ TASKMASTER_TOKEN: "x", TASKMASTER_LISTEN: ":1", TASKMASTER_HOST: ":1" }, []],
   [{ TASKMASTER_GENERATION: "slave", TASKMASTER_PARENT: "1", TASKMASTER_TUNED: "x", TASK: "1" }, []],
 ];
 for (const [env, sentences] of odd) {
