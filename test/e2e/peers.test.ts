@@ -243,7 +243,7 @@ row(
     t.notOk(slave.hasEnded, "a slave waits for the next master");
     const third = stage.masterOf(plugin, [], port);
     t.equal(await third.ended, 3, third.stderr);
-    t.equal(await slave.ended, 0);
+    t.equal(await slave.ended, 0, slave.stderr);
     t.equal(seqs().size, 200, "every job has its letter");
     t.match(ending(third), { dead: 200, stranded: 0 });
   },
