@@ -5,7 +5,15 @@ import { SourceFault } from "./source_fault.ts";
  * What `getJobs` returned, opened as `for await` opens it: `next` is read once. An async iterator's `next()` gives
  * promises of results; a sync one's gives results, whose values may be promises.
  */
-export type JobsIterator = Readonly<{ isAsync: boolean; iterator: object; next: (this: object) => unknown }>;
+export type JobsIterator = Readonly<{
+  isAsync: boolean;
+  iterator: object;
+  next: (this: object) => unknown;
+  /** The same iterator where it is the language's own, which always answers as the protocol says. */
+  generator: Iterator<unknown> | null;
+}>;
+
+const { next: generatorNext } = (function* () {})();
 
 const wanted = "it must return an array, an iterable, an async iterable, or a promise of one";
 const broken = "The iterator of getJobs breaks the iteration protocol";
@@ -48,7 +56,8 @@ export function openJobs(jobs: unknown): JobsIterator {
   const iterator: unknown = open.call(jobs);
   const next: unknown = isObject(iterator) ? (iterator as { next?: unknown }).next : undefined;
   if (typeof next !== "function") throw noIterator(name, iterator, next);
-  return { isAsync, iterator: iterator as object, next: next as JobsIterator["next"] };
+  const generator = next === generatorNext ? iterator as Iterator<unknown> : null;
+  return { isAsync, iterator: iterator as object, next: next as JobsIterator["next"], generator };
 }
 
 /**

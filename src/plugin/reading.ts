@@ -182,16 +182,16 @@ export class Reading {
    * Pulls until the block is full, so that it is on its way while the next one is made, or the turn is spent, or
    * something is to be awaited. Returns the last answer of `next()`.
    */
-  #pullSome({ iterator, next }: JobsIterator): { value?: unknown } | undefined {
+  #pullSome({ iterator, next, generator }: JobsIterator): { value?: unknown } | undefined {
     do {
       let job: unknown;
       try {
-        const step = next.call(iterator);
-        if (isLast(step)) {
+        const step = generator === null ? next.call(iterator) : generator.next();
+        if (generator === null ? isLast(step) : (step as IteratorResult<unknown>).done) {
           this.#isExhausted = true;
           return step as object;
         }
-        job = jobIn(step);
+        job = generator === null ? jobIn(step) : (step as IteratorResult<unknown>).value;
       } catch (error) {
         throw this.#threw(error);
       }

@@ -27,9 +27,9 @@ export function prescan(bytes: Uint8Array, limits: ScanLimits = {}): void {
     bytes.length,
     limits.depthMax ?? cborDepthMax,
     limits.itemsMax ?? cborItemsMax,
-    limits.keysMax ?? messageKeysMax,
   );
   if (end !== bytes.length) throw refused(end, `${bytes.length - end} bytes behind the item`);
+  checkTexts(bytes, 0, limits.keysMax ?? messageKeysMax);
 }
 
 /**
@@ -56,40 +56,26 @@ const inArray = 0, inObject = 1, inMap = 2;
 /** What a tag asks of the item behind it. */
 const any = 0, time = 1, bignum = 2, setItems = 3, mapEntries = 4;
 
-// The containers that are open, outermost first: how many items each still misses, its kind, and its keys. Shared by all
-// scans, which never overlap: a scan is synchronous.
+// The containers that are open, outermost first: how many items each still misses, and its kind. Shared by all
+// scans, which never overlap: a scan is synchronous and calls nothing.
 const lefts = new Int32Array(cborDepthMax + 1);
 const kinds = new Uint8Array(cborDepthMax + 1);
-/** The number of each open map of text keys. */
-const maps = new Int32Array(cborDepthMax + 1);
 
 /**
  * Scans the one item that begins at `at`; returns where it ends. `levels` is at most `cborDepthMax`.
  *
  * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
- * functions here. Of jobs it sees the most, and leaves texts and keys to who decodes them.
- *
- * @param keysMax If there is such a limit, texts must be in UTF-8 too, and no key twice in a map.
+ * functions here. Of jobs it sees the most, and leaves what is in texts and keys to who decodes them: `checkTexts`.
  *
  * @throws {FrameError} if the item is not acceptable, or reaches beyond `end`.
  */
-export function scanItem(
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-  levels: number,
-  items: number,
-  keysMax = 0,
-): number {
-  const isStrict = keysMax > 0;
-  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items, map = 0;
-  if (isStrict) beginScan();
+export function scanItem(bytes: Uint8Array, at: number, end: number, levels: number, items: number): number {
+  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items;
   for (;;) {
     while (left === 0) {
       if (depth === 0) return at;
       left = lefts[--depth]!;
       kind = kinds[depth]!;
-      map = maps[depth]!;
     }
     if (at >= end) throw refused(at, "the end within an item");
     const head = bytes[at++]!;
@@ -99,7 +85,9 @@ export function scanItem(
       if (value > 27) throw refused(at - 1, "an indefinite or reserved length");
       const width = 1 << (value - 24);
       if (end - at < width) throw refused(at, "the end within an item");
-      value = width === 1 ? bytes[at]! : clamped(bytes, at, width);
+      if (major > 1 && major < 7 || want !== any) {
+        value = width === 1 ? bytes[at]! : clamped(bytes, at, width);
+      }
       at += width;
     }
     if (major === 6) {
@@ -117,7 +105,6 @@ export function scanItem(
       want = any;
     } else if (major < 4) {
       if (value > end - at) throw refused(at, "a string longer than the bytes");
-      if (isStrict && major === 3) checkText(bytes, at, value, isKey ? map : 0, depth);
       if (isKey && value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
       at += value;
       want = any;
@@ -126,11 +113,9 @@ export function scanItem(
       if (inside > end - at) throw refused(at, "more items announced than bytes");
       if (depth >= levels) throw refused(at, `more than ${levels} levels`);
       lefts[depth] = left;
-      maps[depth] = map;
       kinds[depth++] = kind;
       left = inside;
       kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
-      map = isStrict && kind === inObject ? openMap(at, value, keysMax) : 0;
       want = any;
     } else {
       // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
@@ -140,10 +125,63 @@ export function scanItem(
   }
 }
 
-/** Refuses a text that is not in UTF-8, and a key that the map numbered `map` has already; 0 if the text is no key. */
-function checkText(bytes: Uint8Array, at: number, length: number, map: number, depth: number): void {
-  if (!isText(bytes, at, length)) throw refused(at, "a text that is not in UTF-8");
-  if (map > 0 && !addKey(bytes, at, length, map, depth)) throw refused(at, "a key that the map has already");
+/**
+ * Checks the texts of the item at `at`, which was scanned: each is in UTF-8, and no key twice in a map.
+ *
+ * @param keysMax Most text keys of a map.
+ * @throws {FrameError} if not.
+ */
+export function checkTexts(bytes: Uint8Array, at: number, keysMax: number): void {
+  if (mapCount > mapsMax) {
+    mapOf.fill(0);
+    mapCount = 0;
+  }
+  mapsOver = mapCount;
+  crowded = null;
+  checkItem(bytes, at, keysMax, 0, 0);
+}
+
+/**
+ * Returns where the item ends. It lies within `depth` arrays and maps.
+ *
+ * @param keyOf The number of the map that the item is a key of; 0 if it is none.
+ */
+function checkItem(bytes: Uint8Array, from: number, keysMax: number, depth: number, keyOf: number): number {
+  let at = from, head = bytes[at]!, isObject = true;
+  for (; head >> 5 === 6; head = bytes[at]!) {
+    const tag = argumentAt(bytes, at);
+    isObject = wantOf(tag) !== mapEntries;
+    at += headBytes(head);
+  }
+  const major = head >> 5, value = argumentAt(bytes, at);
+  at += headBytes(head);
+  if (major < 2 || major > 6) return at;
+  if (major === 2) return at + value;
+  if (major === 3) {
+    if (!isText(bytes, at, value)) throw refused(at, "a text that is not in UTF-8");
+    if (keyOf > 0 && !addKey(bytes, at, value, keyOf, depth)) {
+      throw refused(at, "a key that the map has already");
+    }
+    return at + value;
+  }
+  const map = major === 5 && isObject ? openMap(at, value, keysMax) : 0;
+  maps[depth] = map;
+  for (let index = 0; index < value; index++) {
+    if (major === 5) at = checkItem(bytes, at, keysMax, depth + 1, map);
+    at = checkItem(bytes, at, keysMax, depth + 1, 0);
+  }
+  return at;
+}
+
+/** Bytes of the head that begins with this one. */
+function headBytes(head: number): number {
+  const value = head & 31;
+  return value > 23 ? 1 + (1 << (value - 24)) : 1;
+}
+
+function argumentAt(bytes: Uint8Array, at: number): number {
+  const value = bytes[at]! & 31;
+  return value > 23 ? clamped(bytes, at + 1, 1 << (value - 24)) : value;
 }
 
 /** The number of a map of so many text keys that begins. */
@@ -167,25 +205,18 @@ function isText(bytes: Uint8Array, at: number, length: number): boolean {
 /** Most text keys in a map of a message; what tells them apart must stay small. */
 const messageKeysMax = 1 << 15;
 
-// Which keys the open maps of a scan have: a hash table without chains, that is never cleared. What an entry says counts
+// Which keys the open maps have: a hash table without chains, that is never cleared. What an entry says counts
 // while its map is open. Keys that find no place near their own, as a hostile map may have, are kept as strings.
 const tableSlots = 1 << 16, probesMax = 8, mapsMax = 1 << 30;
 const mapOf = new Int32Array(tableSlots),
   atOf = new Int32Array(tableSlots),
   lengthOf = new Int32Array(tableSlots);
 let mapCount = 0;
-/** Maps up to this one are of scans that are over. */
+/** The number of each open map of text keys, outermost first; 0 for what is none. */
+const maps = new Int32Array(cborDepthMax + 1);
+/** Maps up to this one are of checks that are over. */
 let mapsOver = 0;
 let crowded: Set<string> | null = null;
-
-function beginScan(): void {
-  if (mapCount > mapsMax) {
-    mapOf.fill(0);
-    mapCount = 0;
-  }
-  mapsOver = mapCount;
-  crowded = null;
-}
 
 /** False if the map has this key. `depth` maps and arrays are open around its items. */
 function addKey(bytes: Uint8Array, at: number, length: number, map: number, depth: number): boolean {

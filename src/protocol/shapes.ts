@@ -24,8 +24,9 @@ export class Shape {
   readonly key: string;
   readonly #before: Shape | null;
   readonly #next = new Map<string, Shape>();
-  /** Objects of this shape that were written. */
-  #written = 0;
+  /** So many objects of this shape are written until one is searched, and so many were. */
+  #unsearched = 1;
+  #searched = 0;
   #uses = 0;
   #make: Make | null = null;
 
@@ -46,8 +47,9 @@ export class Shape {
 
   /** An object of this shape was written: whether to look for keys that are symbols, which costs as much as to write it. */
   isToBeSearched(): boolean {
-    const written = ++this.#written;
-    return written <= searchedFirst || written % searchedEach === 0;
+    if (--this.#unsearched > 0) return false;
+    this.#unsearched = ++this.#searched < searchedFirst ? 1 : searchedEach;
+    return true;
   }
 
   /** The shape with this key behind the others; undefined if there was none yet. */

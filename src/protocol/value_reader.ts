@@ -2,7 +2,7 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { cborDepthMax, cborItemsMax } from "../base/limits.ts";
 import { dateOf, decode } from "./codec.ts";
 import { FrameError } from "./frame_error.ts";
-import { prescan, scanItem } from "./prescan.ts";
+import { checkTexts, prescan, scanItem } from "./prescan.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 
 /**
@@ -247,7 +247,8 @@ class ValueReader {
 
   /** An item that is none of the usual: a set, a map, a larger bigint. */
   #rare(start: number): unknown {
-    this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax, Infinity);
+    this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax);
+    checkTexts(this.#bytes, start, Infinity);
     return decode(this.#bytes.subarray(start, this.#at));
   }
 }

@@ -302,8 +302,8 @@ export const jobMutants: readonly Mutant[] = [
   ),
   inReader(
     "what is rare in a job may hold anything",
-    "cborItemsMax, Infinity);",
-    "cborItemsMax);",
+    "checkTexts(this.#bytes, start, Infinity);",
+    "void checkTexts;",
     badRefused,
   ),
   one(
@@ -350,8 +350,8 @@ export const jobMutants: readonly Mutant[] = [
   ),
   inShapes(
     "keys that are symbols are lost without a word",
-    "return written <= searchedFirst ||",
-    "return",
+    "#unsearched = 1;",
+    "#unsearched = searchedEach;",
     test(
       "protocol/job_encoder",
       "a key that is a symbol is found in the first objects of a shape, and soon where more of them have one",

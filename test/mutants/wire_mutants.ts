@@ -313,8 +313,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a key that is twice in a map of a message is not noticed",
     patches: [{
       file: "src/protocol/prescan.ts",
-      find: "if (map > 0 && !addKey(",
-      replace: "if (map > 0 && length > 1e6 && !addKey(",
+      find: "if (keyOf > 0 && !addKey(",
+      replace: "if (keyOf > 0 && value > 1e6 && !addKey(",
     }],
     checks: [
       test("protocol/prescan", "no key is twice in a map, wherever it stands and however many there are"),
