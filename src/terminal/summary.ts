@@ -1,6 +1,6 @@
 import { formatDuration, formatElapsed } from "../base/duration.ts";
 import type { EarlyEnd } from "../base/exit_guard.ts";
-import { printable } from "../base/printable.ts";
+import { printable, setIn } from "../base/printable.ts";
 import { formatRate } from "./status_line.ts";
 
 /** How a run ended, for the summary. Counts are over all starts of the key unless said. */
@@ -133,10 +133,11 @@ function standingLine({ outcome, isSaved, savedAgoMs }: Standing): string {
   } ago. Nothing is lost: what was handed out or ended since runs again.`;
 }
 
-/** What the source threw, but for what the headline says of it: the stack. */
+/** What the source threw, but for what the headline says of it: the stack. Set in, for others wrote it. */
 function detail({ outcome, saveError, fault }: Ending): string[] {
   if (outcome.kind !== "source failed") return [];
-  const lines = outcome.message.split("\n").slice(0, 1 + stackLinesShownMax).map((line) => printable(line));
+  const lines = outcome.message.split("\n").slice(0, 1 + stackLinesShownMax)
+    .map((line) => setIn(printable(line)));
   return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
 }
 

@@ -1,6 +1,13 @@
 import t from "tap";
 import fc from "fast-check";
-import { isUnsafe, printable, reported, safeJson } from "../../src/base/printable.ts";
+import {
+  cutToWritten,
+  isUnsafe,
+  printable,
+  reported,
+  safeJson,
+  writtenBytes,
+} from "../../src/base/printable.ts";
 
 t.test("printable() writes what is unsafe as an escape", async (t) => {
   const table = {
@@ -75,4 +82,21 @@ t.test("reported() is one line of the program, and below it lines that are set i
   const long = reported(`Cannot read ${"\u001b".repeat(50_000)}: no such file. Name another.`);
   t.ok(long.length < 21_000);
   t.match(long, /^taskmaster: Cannot read \\e[^]*…[^]*\\e: no such file\. Name another\.\n$/);
+});
+
+t.test("writtenBytes() is never less than a character takes once it is written", async (t) => {
+  const written = (text: string) => Buffer.byteLength(safeJson(JSON.stringify(text))) - 2;
+  const tooFew: string[] = [];
+  for (let code = 0; code <= 0x10_ffff; code++) {
+    const char = String.fromCodePoint(code);
+    if (written(char) > writtenBytes(char)) tooFew.push(code.toString(16));
+  }
+  t.same(tooFew, []);
+  fc.assert(
+    fc.property(
+      fc.string({ unit: "binary" }),
+      fc.nat(200),
+      (text, bytesMax) => written(cutToWritten(text, bytesMax)) <= bytesMax,
+    ),
+  );
 });

@@ -102,6 +102,12 @@ const cases: Readonly<Record<string, Case>> = {
     code: 4,
     says: /owned/,
   },
+  "a plugin whose cursor throws": {
+    args: run("x.mjs"),
+    files: { "x.mjs": `${fine}export function cursor() { throw new Error(${JSON.stringify(word)}); }` },
+    code: 1,
+    says: /Ended: .*cursor\(job\) threw: .*owned/,
+  },
   "a plugin's option": {
     args: run("x.mjs"),
     files: { "x.mjs": `${fine}export const options = { size: ${JSON.stringify(word)} };` },

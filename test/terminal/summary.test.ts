@@ -111,9 +111,9 @@ t.test("summaryLines() explains a source that began again", async (t) => {
 t.test("summaryLines() shows why the source failed, with its stack", async (t) => {
   const message = "getJobs threw: no db\u001b[2J\nError: no db\n    at getJobs";
   const lines = summaryLines({ ...ending, outcome: { kind: "source failed", message } });
-  t.same(lines.slice(0, 3), ["Ended: getJobs threw: no db\\e[2J", "Error: no db", "    at getJobs"]);
+  t.same(lines.slice(0, 3), ["Ended: getJobs threw: no db\\e[2J", "  Error: no db", "    at getJobs"]);
   const unsaved = summaryLines({ ...ending, outcome: { kind: "source failed", message }, saveError: "full" });
-  t.same(unsaved.slice(1, 4), ["getJobs threw: no db\\e[2J", "Error: no db", "    at getJobs"]);
+  t.same(unsaved.slice(1, 4), ["  getJobs threw: no db\\e[2J", "  Error: no db", "    at getJobs"]);
 });
 
 t.test("summaryLines() does not blame the state for a fault of the program", async (t) => {
