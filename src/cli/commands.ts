@@ -22,7 +22,7 @@ const masterNotes = [
 export const commands: Readonly<Record<CommandName, CommandRow>> = {
   run: {
     usage: "run <plugin> [name=value ...] [options]",
-    summary: "master and slaves in one command on this machine: the way to start",
+    summary: "a master and a slave in one command on this machine: the way to start",
     examples: [
       ["run plugins/posts.ts", "on every CPU"],
       ["run plugins/posts.ts table=users", "with an argument"],

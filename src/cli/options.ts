@@ -238,8 +238,9 @@ export const options = {
     value: "FILE",
     example: "taskmaster-cert.pem",
     commands: [...networked, "cert"],
-    help: "certificate (PEM) that this side shows; at a master it switches TLS on",
+    help: "certificate (PEM) that this side shows",
     helpOf: {
+      master: "certificate (PEM) that this master shows; it switches TLS on",
       slave: "certificate (PEM) that this slave shows to a master that asks for one",
       cert: "where to write the certificate (PEM)",
     },
@@ -259,13 +260,17 @@ export const options = {
     value: "FILE",
     example: "ca.pem",
     commands: networked,
-    help: "CAs (PEM) that sign the other side's certificate; at a master: ask slaves for one",
-    helpOf: { slave: "CAs (PEM) that sign the master's certificate" },
+    help: "CAs (PEM) that sign the other side's certificate",
+    helpOf: {
+      master: "slaves must show a certificate that one of these CAs (PEM) signed",
+      slave: "CAs (PEM) that sign the master's certificate",
+    },
   },
   "tls": {
     kind: "switch",
     commands: networked,
     help: "TLS, with a master whose certificate is signed by a CA of this system, or of --tls-ca",
+    helpOf: { master: "TLS; it needs --tls-cert and --tls-key, which switch it on by themselves" },
   },
   "tls-pin": {
     kind: "pin",

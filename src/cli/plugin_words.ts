@@ -1,7 +1,10 @@
+import { isIP } from "node:net";
+import { parseAddress } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
 import type { CommandLine } from "./invocation.ts";
+import { hostDefault } from "./settings.ts";
 
 /** The words behind a command that takes a plugin. */
 export type PluginWords = Readonly<{
@@ -27,11 +30,7 @@ function readArgs(words: readonly string[], command: string): Record<string, str
   for (const word of words) {
     const match = /^([A-Za-z_][\w.-]*)=(.*)$/s.exec(word);
     if (match === null || match[1] === "__proto__") {
-      throw new UsageError(
-        `Cannot take the word "${
-          printable(word, 60)
-        }": behind the plugin come name=value words. See \`taskmaster help ${command}\`.`,
-      );
+      throw new UsageError(`Cannot take the word "${printable(word, 60)}": ${whatIsTaken(word, command)}`);
     }
     if (Object.hasOwn(args, match[1]!)) {
       throw new UsageError(`The argument ${match[1]} is given twice: give it once.`);
@@ -39,4 +38,12 @@ function readArgs(words: readonly string[], command: string): Record<string, str
     args[match[1]!] = match[2]!;
   }
   return args;
+}
+
+function whatIsTaken(word: string, command: string): string {
+  const help = `See \`taskmaster help ${command}\`.`;
+  if (command !== "slave") return `behind the plugin come name=value words. ${help}`;
+  const isAddress = (isIP(word) !== 0 || /:\d+$/.test(word)) &&
+    parseAddress(word, hostDefault("slave")) !== undefined;
+  return `behind the plugin come options only. ${isAddress ? `Is \`--host ${word}\` meant? ` : ""}${help}`;
 }

@@ -93,6 +93,7 @@ export class SlaveProgram {
       exportName: words.exportName,
       anyPlugin: settings["any-plugin"],
       token: token === undefined ? null : tokenBytes(token.text),
+      tokenFrom: token?.isNamed ? token.from : undefined,
       tls,
       procs: chosen.procs,
       concurrency: chosen.concurrency,

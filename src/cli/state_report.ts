@@ -60,7 +60,7 @@ function strandedLines(stranded: readonly Stranded[]): string[] {
 function strandedLine({ span, history, lease }: Stranded): string {
   const seqs = span.count === 1 ? `job ${span.seq}` : `jobs ${span.seq} to ${span.end - 1}`;
   const charges = [
-    ...(history.failures > 0 ? [`${history.failures} failures`] : []),
+    ...(history.failures > 0 ? [`${history.failures} failure${history.failures === 1 ? "" : "s"}`] : []),
     ...(history.crashes > 0 ? [`${history.crashes} crashes`] : []),
     ...(lease === null ? [] : [`last leased to ${printable(lease.slaveId, 40)}`]),
   ];

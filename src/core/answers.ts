@@ -156,7 +156,7 @@ export class Answers {
     }
     const isSuspect = probe !== null && this.#health.isSuspect(slaveId);
     const which = { seq, isRetry: piece.avoid !== null, probe: testKind(probe), isSuspect, leasedMs };
-    const mayCharge = this.#failures.failed(which, tried.message, nowMs);
+    const mayCharge = this.#failures.failed(which, tried, nowMs);
     // a death is no sign of too much load
     const isCrash = tried.how === "crashed";
     const isCharged = (isCrash && this.#failures.mode !== "testing") || mayCharge;

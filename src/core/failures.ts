@@ -31,7 +31,7 @@ import {
 } from "../base/run_limits.ts";
 import { chanceOf } from "./chance.ts";
 import { Opening } from "./opening.ts";
-import type { ProbeKind } from "./types.ts";
+import type { Attempt, ProbeKind } from "./types.ts";
 
 /** What judging needs to know of the run. All counts are of jobs. */
 export interface Surroundings {
@@ -85,6 +85,8 @@ export class Failures {
   mode: "normal" | "testing" | "opening" = "normal";
   /** What the latest failure said. */
   message = "";
+  /** Where it was thrown; empty if that is not known. */
+  stack = "";
   /** What failed before load came back: a bad row among what succeeds now is not why. */
   messageBefore = "";
   readonly opening = new Opening();
@@ -166,11 +168,12 @@ export class Failures {
     { seq, isRetry, probe, isSuspect, leasedMs }: Readonly<
       { seq: number; isRetry: boolean; probe: ProbeKind | null; isSuspect: boolean; leasedMs: number }
     >,
-    message: string,
+    { message, stack }: Pick<Attempt, "message" | "stack">,
     nowMs: number,
   ): boolean {
     this.#activeMs = nowMs;
     this.message = message;
+    this.stack = stack;
     const isKnown = this.knownBad.has(seq);
     if (isRetry) this.#recovery *= 1 - recoveryWeight;
     if (!this.#firstFailedMs.has(seq)) this.#firstFailedMs.set(seq, nowMs);

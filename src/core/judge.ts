@@ -2,7 +2,7 @@ import { elsewhereMs } from "../base/run_limits.ts";
 import { printable } from "../base/printable.ts";
 import type { Sentence } from "./condemned.ts";
 import type { Failures, Surroundings } from "./failures.ts";
-import { headline } from "./headline.ts";
+import { headline, placeOfFault } from "./headline.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Sessions } from "./sessions.ts";
@@ -202,10 +202,10 @@ export class Judge {
     emit({
       kind: "warn",
       message:
-        `Everything fails: ${
-          printable(headline(failures.message))
+        `Everything fails: ${printable(headline(failures.message))}${
+          placeOfFault(failures)
         }. No job is charged while that lasts; a few are ` +
-        "tried now and then",
+        "tried now and then. If the plugin is at fault, stop the run, mend the plugin and start the same command again",
     });
   }
 }

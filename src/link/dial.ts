@@ -41,6 +41,8 @@ export type DialOptions = Readonly<{
   port: number;
   /** Null: the master runs with `--insecure` too. */
   token: Uint8Array | null;
+  /** Where that was named, for people, if it was: a file beside the binary would not count then. */
+  tokenFrom?: string | undefined;
   /** Undefined: without TLS. */
   tls?: TlsClient | undefined;
   intro: Introduction;
@@ -133,10 +135,11 @@ class Dialing {
   }
 
   #greet(certificateHash?: Uint8Array): void {
-    const { role } = this.#options;
+    const { role, tokenFrom } = this.#options;
     this.#handshake = new SlaveHandshake({
       where: this.#where,
       secret: this.#secret,
+      tokenFrom,
       role,
       nonce: randomBytes(nonceBytes),
       info: this.#info,

@@ -75,7 +75,7 @@ function cannotListen(host: string, port: number, error: NodeJS.ErrnoException):
   switch (error.code) {
     case "EADDRINUSE":
       return new ConnectError(
-        `Cannot listen on ${where}: the port is taken; is another master running? Choose another one with --host.`,
+        `Cannot listen on ${where}: the port is taken; is another master running? Choose another port with --host.`,
         { cause: error },
       );
     case "EACCES":
@@ -86,6 +86,12 @@ function cannotListen(host: string, port: number, error: NodeJS.ErrnoException):
     case "EADDRNOTAVAIL":
       return new ConnectError(
         `Cannot listen on ${where}: this machine has no such address; use 0.0.0.0, or one of its own.`,
+        { cause: error },
+      );
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return new ConnectError(
+        `Cannot listen on ${where}: there is no host of that name; use 0.0.0.0, or an address of this machine.`,
         { cause: error },
       );
     default:

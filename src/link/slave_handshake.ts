@@ -40,6 +40,8 @@ type Attempt = Readonly<{
   /** The master's address, for people. */
   where: string;
   secret: Secret;
+  /** Where that was named, for people, if it was: a file beside the binary would not count then. */
+  tokenFrom?: string | undefined;
   role: Role;
   nonce: Uint8Array;
   /** CBOR. */
@@ -156,7 +158,7 @@ export class SlaveHandshake {
     const { secret } = this.#attempt;
     if (!secret.holds(mac, "master", proof, body) || insecure !== secret.isInsecure) {
       throw this.#refused(
-        "it did not prove that it holds this token, so it gets no work done here; " + copyToken,
+        "it did not prove that it holds this token, so it gets no work done here; " + this.#copyToken(),
       );
     }
     this.isProved = true;
@@ -179,7 +181,7 @@ export class SlaveHandshake {
   #refusedBy({ code }: Refusal): Error {
     switch (code) {
       case "token":
-        return this.#refused(this.#otherProof() + copyToken);
+        return this.#refused(this.#otherProof() + this.#copyToken());
       case "version":
         return this.#refused(
           `it does not speak version ${protocolVersion} of the protocol; use one release on both machines`,
@@ -214,12 +216,20 @@ export class SlaveHandshake {
 
   /** What may be the reason that the master holds this side's proof for wrong. */
   #otherProof(): string {
-    const { certificateHash } = this.#attempt;
-    if (!certificateHash) return "the tokens differ; ";
-    return "the tokens differ, or something on the way shows a certificate that is not the master's: this slave saw " +
+    const { certificateHash, tokenFrom } = this.#attempt;
+    const differ = `the tokens differ${tokenFrom === undefined ? "" : ` (here it is that of ${tokenFrom})`}`;
+    if (!certificateHash) return `${differ}; `;
+    return `${differ}, or something on the way shows a certificate that is not the master's: this slave saw ` +
       `${
         formatFingerprint(certificateHash)
       }, and the master prints its own at its start. If that is the same, `;
+  }
+
+  #copyToken(): string {
+    const to = this.#attempt.tokenFrom === undefined
+      ? "beside the taskmaster binary on this one"
+      : "to this one, and name it with --token-file";
+    return `on the master's machine run "taskmaster token --write taskmaster.token", then copy taskmaster.token ${to}`;
   }
 
   #refused(why: string, cause?: unknown, isProved = false): RefusedError {
@@ -230,9 +240,6 @@ export class SlaveHandshake {
     return new Error(`Cannot join the master at ${this.#attempt.where}: ${why}`, { cause });
   }
 }
-
-const copyToken = 'on the master\'s machine run "taskmaster token --write taskmaster.token", ' +
-  "then copy taskmaster.token beside the taskmaster binary on this one";
 
 /** Names both versions, and what to do. */
 export function otherVersion(version: number): string {

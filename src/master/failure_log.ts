@@ -2,7 +2,7 @@ import { formatDuration } from "../base/duration.ts";
 import type { Unsendable } from "../base/job_span.ts";
 import type { Log, LogLevel } from "../base/log.ts";
 import { asClause, printable } from "../base/printable.ts";
-import { headline } from "../core/headline.ts";
+import { headline, placeOfFault } from "../core/headline.ts";
 import type { DeadLetter, FailedAttempt } from "../core/types.ts";
 
 /** Most lines a second of one message, and of all of them; the rest is counted. */
@@ -67,14 +67,7 @@ function attemptLine(
     : retryInMs === null
     ? isCharged ? "has no attempts left" : "is tried again later"
     : `is tried again in ${formatDuration(retryInMs)}`;
-  return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}${placeOf(attempt)}, and ${next}`;
-}
-
-/** Where a fault of the code lies, whose message does not tell: ` (plugin.ts:12:7)`. */
-function placeOf({ message, stack }: FailedAttempt["attempt"]): string {
-  if (!/^(?:Type|Reference|Range|Syntax)Error\b/.test(message)) return "";
-  const [, place] = /\n\s*at (?!.*\b(?:node|bun|ext):).*?([^/\\(\s]+:\d+:\d+)\)?(?:\n|$)/.exec(stack) ?? [];
-  return place === undefined ? "" : ` (${printable(place, 100)})`;
+  return `Job ${seq} ${what}${counted}, at ${printable(slave, 60)}${placeOfFault(attempt)}, and ${next}`;
 }
 
 function faultOf({ path, reason }: Unsendable): string {
@@ -95,7 +88,7 @@ function howOf({ failures, crashes, attempts }: DeadLetter["history"]): string {
     : ` after ${counts.join(" and ")}`;
   const at = last === undefined || last.slave === ""
     ? ""
-    : `, the last at ${printable(last.slave, 60)}${placeOf(last)}`;
+    : `, the last at ${printable(last.slave, 60)}${placeOfFault(last)}`;
   return `${after}${last?.how === "fatal" ? at.replace("the last at", "at") : at}`;
 }
 

@@ -102,9 +102,16 @@ function wrong(path: string, found: string, members: Members): PluginError {
   return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}`);
 }
 
+const contracts: Readonly<Partial<Record<FunctionName, string>>> = {
+  getJobs: "`getJobs(last)`, which returns or yields the jobs",
+  handleJob: "`handleJob(job)`, which does one",
+};
+
 function lacks(path: string, missing: readonly FunctionName[], members: Members): PluginError {
   const hints = missing.map((name) => nearest(name, members)).filter((hint) => hint !== undefined);
-  const meant = hints.length > 0 ? ` Is ${hints.join(", and ")} meant?` : "";
+  const meant = hints.length > 0
+    ? ` Is ${hints.join(", and ")} meant?`
+    : ` Export ${missing.map((name) => contracts[name]).join(", and ")}.`;
   const found = `it lacks ${missing.map((name) => `\`${name}\``).join(" and ")}`;
   return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}${meant}`);
 }

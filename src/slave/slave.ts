@@ -38,6 +38,7 @@ export function startSlave(options: SlaveOptions): Slave {
         host: options.host,
         port: options.port,
         token: options.token,
+        tokenFrom: options.tokenFrom,
         tls,
         onSilent: sayOnce,
         intro: {

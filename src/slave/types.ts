@@ -16,6 +16,8 @@ export type SlaveOptions = Readonly<{
   port: number;
   /** Null: `--insecure`. */
   token: Uint8Array | null;
+  /** Where that was named, for people, if it was: a file beside the binary would not count then. */
+  tokenFrom?: string | undefined;
   /** Undefined: without TLS. */
   tls?: SlaveTls | undefined;
   /** Worker processes; undefined: the plugin's own `procs`, or one a CPU. */

@@ -26,3 +26,17 @@ for (const [words, message] of refused) {
     t.throws(() => read(...words), { name: "UsageError", message });
   });
 }
+
+t.test("a slave takes no word behind the plugin; of an address it is told where that belongs", async (t) => {
+  const slave = (word: string) => () => readPluginWords(readCommandLine(["slave", "posts.ts", word]));
+  for (const address of ["10.0.0.5:5050", "web1:5050", ":5050", "10.0.0.5", "[::1]:5050"]) {
+    const message = `options only. Is \`--host ${address}\` meant? See`;
+    t.throws(slave(address), {
+      name: "UsageError",
+      message: new RegExp(message.replace(/[.[\]?]/g, "\\$&")),
+    });
+  }
+  for (const word of ["other.ts", "web1:99999", "web1"]) {
+    t.throws(slave(word), { name: "UsageError", message: /options only\. See `taskmaster help slave`/ });
+  }
+});

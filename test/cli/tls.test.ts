@@ -117,7 +117,7 @@ t.test("makeCertificate() makes a key of this user alone, and overwrites nothing
   t.equal(readFileSync(keyPath, "utf8"), before);
   t.notOk(existsSync(other), "nothing is left behind");
   await t.rejects(again({ certPath: other, keyPath: join(folder, "none", "key.pem") }), {
-    message: /Cannot make a certificate in .*none/,
+    message: /Cannot make a certificate in .*none.* Name other files with --tls-cert and --tls-key\.$/,
   });
 });
 

@@ -134,7 +134,11 @@ t.test("resolveToken() goes by its order, and never past the first that is there
   );
   await t.rejects(resolveToken({ ...all, file: join(folder, "none") }), {
     name: "ConnectError",
-    message: /no token file/,
+    message: /no token file .*: make one with `taskmaster token --write \S+none`\.$/,
+  });
+  await t.rejects(resolveToken({ ...all, file: join(folder, "none"), mayCreate: false }), {
+    message:
+      /no token file .*: on the master's machine run `taskmaster token --write taskmaster\.token`, then copy/,
   });
   await t.rejects(resolveToken({ ...all, file: undefined, text: "short" }), {
     name: "ConnectError",

@@ -2,7 +2,7 @@ import t from "tap";
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { binary, portOf, Scenario, until } from "./harness.ts";
+import { binary, portOf, runtimes, Scenario, until } from "./harness.ts";
 
 // What the binary says to the person who runs it: right, in one sentence, with what to do next.
 
@@ -160,6 +160,38 @@ t.test("a failed attempt has a line at debug, with what becomes of its job", asy
   const { stderr } = ran(t, { "x.mjs": bad.replace("200", "10") }, run("x.mjs", "--log-level", "debug"));
   t.match(stderr, / DEBUG: Job 9 failed, 1 of 2, at \S+, and is tried again in \d+ms: row 10 is bad\n/);
   t.match(stderr, / DEBUG: Job 9 failed, 2 of 2, at \S+, and has no attempts left: row 10 is bad\n/);
+});
+
+t.test("a fault of the code in every job is told with its place, and what to do", async (t) => {
+  const plugin = `export const getJobs = () => Array(500).keys();
+export const handleJob = (job) => job.user.name;
+`;
+  const { stderr, status } = ran(t, { "x.mjs": plugin }, run("x.mjs", "--max-outage", "2s"));
+  t.equal(status, 7, stderr);
+  t.match(
+    stderr,
+    / WARN: Everything fails: TypeError: .*job\.user\.name.* \(x\.mjs:2:\d+\)\. No job .* mend the plugin and start the same/,
+  );
+});
+
+t.test("a token that cannot be written names the option for another file", async (t) => {
+  const { stderr, status } = ran(t, { file: "" }, ["token", "--write", "file/taskmaster.token"]);
+  t.equal(status, 5);
+  t.match(stderr, /^taskmaster: Cannot make the token file .*\. Name another one with --write\.\n$/);
+});
+
+t.test("a slave with another token is told which one it was, if it was named", async (t) => {
+  const scenario = new Scenario();
+  t.teardown(() => scenario.end());
+  const port = await portOf(scenario.master(["jobs=10"]));
+  const slave = scenario.slave(port, [], runtimes.binary, {
+    TASKMASTER_TOKEN: "A7kVw9TzQm2RbXc5LfYp8HsNd4Gj",
+  });
+  t.equal(await slave.ended, 5, slave.stderr);
+  t.match(
+    slave.stderr,
+    /the tokens differ \(here it is that of TASKMASTER_TOKEN\); .* name it with --token-file\n/,
+  );
 });
 
 t.test("--quiet says in one line that there are dead letters", async (t) => {

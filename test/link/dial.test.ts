@@ -62,7 +62,11 @@ t.test("another token is refused for good, and the sentence says what to do", as
     final: true,
     exitCode: 5,
     message:
-      /the tokens differ; on the master's machine run "taskmaster token --write taskmaster.token", then copy/,
+      /the tokens differ; on the master's machine run "taskmaster token --write taskmaster.token", then copy taskmaster.token beside/,
+  });
+  await t.rejects(house.dial({ token: new Uint8Array(32).fill(9), tokenFrom: "TASKMASTER_TOKEN" }), {
+    message:
+      /the tokens differ \(here it is that of TASKMASTER_TOKEN\); .* this one, and name it with --token-file$/,
   });
   await house.close();
 });

@@ -176,9 +176,12 @@ t.test("listen() says what to do when it cannot", async (t) => {
   await t.rejects(listen(options), {
     name: "ConnectError",
     exitCode: 5,
-    message: /the port is taken; is another master running\?/,
+    message: /the port is taken; is another master running\? Choose another port with --host\./,
   });
   await t.rejects(listen({ ...options, host: "203.0.113.1" }), { message: /no such address/ });
+  await t.rejects(listen({ ...options, host: "nowhere.invalid" }), {
+    message: /nowhere\.invalid:\d+: there is no host of that name; use 0\.0\.0\.0, or an address/,
+  });
   await t.rejects(listen({ ...options, token: new Uint8Array(8) }), RangeError);
   await house.close();
   await t.rejects(Raw.connect(port), { code: "ECONNREFUSED" });

@@ -149,7 +149,7 @@ t.test("a named object stands for itself, alone", (t) => {
 t.test("pickPlugin() says what was found instead", (t) => {
   const found = "Found: ";
   const table: readonly [object, Side, string | undefined, string][] = [
-    [{}, "master", undefined, "it lacks `getJobs`. It exports nothing."],
+    [{}, "master", undefined, "it lacks `getJobs`. It exports nothing. Export `getJobs(last)`, "],
     [
       { getJobs: "x" },
       "master",
@@ -168,6 +168,12 @@ t.test("pickPlugin() says what was found instead", (t) => {
     ],
     [{ getJobs, handlejob: handleJob }, "both", undefined, "Is `handlejob` (for `handleJob`) meant?"],
     [{ posts: {} }, "both", undefined, "it lacks `getJobs` and `handleJob`. Found: posts (an object)."],
+    [
+      { posts: {} },
+      "both",
+      undefined,
+      "which returns or yields the jobs, and `handleJob(job)`, which does one.",
+    ],
     [{ default: getJobs }, "master", undefined, "it lacks `getJobs`. Found: default (a function)."],
     [
       { getJobs, iterPosts },

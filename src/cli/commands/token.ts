@@ -46,9 +46,9 @@ export async function token({ line, env, tokenText }: Invocation): Promise<numbe
 
 /** A file that holds this token already is left alone, one that holds anything else is not touched. */
 async function write(path: string, { text }: Token): Promise<void> {
-  if (await createTokenFile(path, text)) return;
+  if (await createTokenFile(path, text, "Name another one with --write.")) return;
   if (await readTokenFile(path, undefined) === text) return;
   throw new UsageError(
-    `The file ${path} is there and does not hold this token: remove it, or name another one.`,
+    `The file ${path} is there and does not hold this token: remove it, or name another one with --write.`,
   );
 }

@@ -79,9 +79,12 @@ async function makeFolder(parent: string): Promise<string> {
   try {
     return await mkdtemp(join(parent, ".taskmaster-cert-"));
   } catch (error) {
-    throw new ConnectError(`Cannot make a certificate in ${parent}: ${(error as Error).message}.`, {
-      cause: error,
-    });
+    throw new ConnectError(
+      `Cannot make a certificate in ${parent}: ${
+        (error as Error).message
+      }. Name other files with --tls-cert and --tls-key.`,
+      { cause: error },
+    );
   }
 }
 

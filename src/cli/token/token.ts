@@ -23,8 +23,16 @@ export type TokenSources = Readonly<{
   waitMs?: number;
 }>;
 
+type Asked = Pick<TokenSources, "env" | "mayCreate">;
+
 /** A token, and where it came from, in words for a person. */
-export type Token = Readonly<{ text: string; from: string; isNew: boolean }>;
+export type Token = Readonly<{
+  text: string;
+  from: string;
+  /** By `--token-file` or TASKMASTER_TOKEN: no file elsewhere is looked at. */
+  isNamed: boolean;
+  isNew: boolean;
+}>;
 
 /**
  * The shared secret: of `--token-file`, else TASKMASTER_TOKEN, else `taskmaster.token` beside the binary if nobody else
@@ -34,8 +42,10 @@ export type Token = Readonly<{ text: string; from: string; isNew: boolean }>;
  */
 export async function resolveToken(sources: TokenSources): Promise<Token> {
   const { file, text, env, binary } = sources;
-  if (file !== undefined) return await required(file, env);
-  if (text !== undefined && text.trim() !== "") return judged(text.trim(), "TASKMASTER_TOKEN");
+  if (file !== undefined) return { ...await required(file, sources), isNamed: true };
+  if (text !== undefined && text.trim() !== "") {
+    return { ...judged(text.trim(), "TASKMASTER_TOKEN"), isNamed: true };
+  }
   const beside = binary === undefined ? undefined : await tokenBeside(binary, sources.warn);
   const waitMs = sources.waitMs ?? 0;
   for (const untilMs = monotonicMs() + waitMs;;) {
@@ -43,7 +53,7 @@ export async function resolveToken(sources: TokenSources): Promise<Token> {
       const found = path === undefined ? undefined : await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
       if (found !== undefined) return judged(found, path!);
     }
-    if (sources.mayCreate) return await create(ownTokenPath(env), env);
+    if (sources.mayCreate) return await create(ownTokenPath(env), sources);
     if (monotonicMs() >= untilMs) {
       throw waitMs > 0 ? new ConnectError(noTokenHere) : new ConnectError(noToken, { below: copyCommands });
     }
@@ -63,21 +73,23 @@ async function tokenBeside(binary: string, warn: (sentence: string) => void): Pr
 /** How often it is looked for while it is waited for. */
 const lookMs = 100;
 
-async function required(path: string, env: TokenSources["env"]): Promise<Token> {
+async function required(path: string, { env, mayCreate }: Asked): Promise<Token> {
   const text = await readTokenFile(path, env["CREDENTIALS_DIRECTORY"]);
-  if (text === undefined) {
-    throw new ConnectError(
-      `There is no token file ${path}: make one with \`${
-        shellQuote(["taskmaster", "token", "--write", path])
-      }\`.`,
-    );
-  }
-  return judged(text, path);
+  if (text !== undefined) return judged(text, path);
+  const command = (file: string) => `\`${shellQuote(["taskmaster", "token", "--write", file])}\``;
+  throw new ConnectError(
+    mayCreate
+      ? `There is no token file ${path}: make one with ${command(path)}.`
+      // one that is made here would not be the master's
+      : `There is no token file ${path}: on the master's machine run ${
+        command("taskmaster.token")
+      }, then copy that file here.`,
+  );
 }
 
-async function create(path: string, env: TokenSources["env"]): Promise<Token> {
+async function create(path: string, asked: Asked): Promise<Token> {
   const isNew = await createTokenFile(path, makeTokenText());
-  return { ...await required(path, env), isNew };
+  return { ...await required(path, asked), isNew };
 }
 
 /** `taskmaster/token` in the user's folder for settings. */
@@ -90,7 +102,7 @@ export function ownTokenPath(env: TokenSources["env"]): string {
 
 function judged(text: string, from: string): Token {
   const fault = tokenFault(text);
-  if (fault === undefined) return { text, from, isNew: false };
+  if (fault === undefined) return { text, from, isNamed: false, isNew: false };
   throw new ConnectError(`The token in ${from} ${fault}. \`taskmaster token\` makes a good one.`);
 }
 

@@ -25,16 +25,17 @@ export async function readTokenFile(
  * Puts a token into a file of mode 0600 unless the file is there; its folder is made, mode 0700. It appears whole or
  * not at all, and of many processes at once exactly one makes it.
  *
+ * @param otherwise what to do when it cannot be made, as a sentence.
  * @returns whether it was this call that made the file.
  * @throws {ConnectError} if it cannot be made.
  */
-export async function createTokenFile(path: string, text: string): Promise<boolean> {
+export async function createTokenFile(path: string, text: string, otherwise = elsewhere): Promise<boolean> {
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     return await writeOnce(path, text);
   } catch (error) {
     throw new ConnectError(
-      `Cannot make the token file ${path}: ${(error as Error).message}. ${elsewhere}`,
+      `Cannot make the token file ${path}: ${(error as Error).message}. ${otherwise}`,
       { cause: error },
     );
   }
