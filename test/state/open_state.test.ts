@@ -428,8 +428,19 @@ t.test("a closed store saves nothing", async (t) => {
 });
 
 t.test("one save at a time, in order", async (t) => {
-  const store = await open(folder(t));
-  await Promise.all([1, 2, 3, 4].map((done) => store.save(stateOf(done))));
+  let underWay = 0, most = 0;
+  const begin = async (...args: Parameters<Disk["open"]>) => {
+    if (/\.state\.tmp/.test(String(args[0]))) most = Math.max(most, ++underWay);
+    return await nodeDisk.open(...args);
+  };
+  const rename = async (from: string, to: string) => {
+    await nodeDisk.rename(from, to);
+    if (to.endsWith(".state")) underWay--;
+  };
+  const store = await open(folder(t), { disk: { ...nodeDisk, open: begin, rename } as Disk });
+  const saves = await Promise.allSettled([1, 2, 3, 4].map((done) => store.save(stateOf(done))));
+  t.equal(most, 1);
+  t.same(saves.map(({ status }) => status), ["fulfilled", "fulfilled", "fulfilled", "fulfilled"]);
   t.equal((await readState(store.path)).state.done, 4);
   t.equal((await readState(`${store.path}.prev`)).state.done, 3);
   await store.close();
