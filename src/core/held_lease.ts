@@ -1,4 +1,4 @@
-import { includes, intersect, RangeSet, rangesOf, unite } from "../base/range_set.ts";
+import { countOf, includes, intersect, RangeSet, rangesOf, unite } from "../base/range_set.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { Alone, Answer, Failure, LeaseName } from "./types.ts";
 
@@ -31,6 +31,12 @@ export class Outcomes {
   get isEmpty(): boolean {
     return this.done.isEmpty && this.skipped.isEmpty && this.released.isEmpty && this.failed.length === 0 &&
       this.crashes.length === 0;
+  }
+
+  /** How many jobs. */
+  get count(): number {
+    const crashed = this.crashes.reduce((sum, { own }) => sum + countOf(own), 0);
+    return this.done.count + this.skipped.count + this.released.count + this.failed.length + crashed;
   }
 
   /** The jobs that ended here: all but the released, which the slave no longer has. */

@@ -85,6 +85,13 @@ export class Holdings {
     return this.queued + this.#running;
   }
 
+  /** Jobs that ended or go back, and were not said yet: to the master, which leases by what it hears, they are held. */
+  get unsaid(): number {
+    let jobs = 0;
+    for (const { pending } of this.#pending) jobs += pending.count;
+    return jobs;
+  }
+
   /** Leases of which a job is queued or runs. */
   get openLeases(): number {
     return this.#openLeases;

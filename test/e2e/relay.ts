@@ -30,6 +30,11 @@ export class Relay {
     for (const socket of this.#sockets()) socket.pause();
   }
 
+  /** What slaves send arrives no more; what the master sends does. */
+  deafen(): void {
+    for (const [near] of this.#pairs) near.pause();
+  }
+
   release(): void {
     this.#isHeld = false;
     for (const socket of this.#sockets()) socket.resume();

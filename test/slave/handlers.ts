@@ -47,6 +47,8 @@ export async function handleJob(job: Job, ctx: { signal: AbortSignal }): Promise
       return await new Promise(() => setInterval(() => {}, 1_000));
     case "throw":
       throw new Error("it threw");
+    case "throw long":
+      throw Object.assign(new Error("it threw"), { stack: `at ${"x".repeat(300)}\n`.repeat(50) });
     case "forget":
       // whoever is `well` ends before the job's rest does
       void forgotten(job);
