@@ -17,10 +17,12 @@ export const durationMsMax = 2_147_483_647;
 /** The heartbeats that a slave keeps; what its master says beyond them is taken for the nearest. */
 export const heartbeatMsMin = 50, heartbeatMsMax = 3_600_000;
 /**
- * Words of a master beside leases (beats, `saved`, `drain`) in one session: so many, and as many a second as the second says,
- * are far more than a master has reason for.
+ * Words of a master beside leases (beats, `saved`, `drain`): so many at once, and as many a second as the second says, are far
+ * more than a master has reason for.
  */
-export const chatterFree = 1_000, chatterPerSecond = 100;
+export const masterWords = 1_000, masterWordsPerSecond = 100;
+/** Words of a slave that settle nothing (beats, `credit`, `late`, stale answers): a slave has many workers to speak for. */
+export const slaveWords = 10_000, slaveWordsPerSecond = 1_000;
 /** Features that a side may name, and the length of each name. */
 export const featuresMax = 64, featureCharsMax = 64;
 /** Errors named in one `late`; the rest is only counted. */

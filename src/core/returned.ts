@@ -1,6 +1,7 @@
 import { Queue } from "../base/queue.ts";
 import { fitting } from "./fresh.ts";
 import { aloneOf, isAlike } from "./history.ts";
+import { leaseKey } from "./lease_table.ts";
 import { bySeq, divide, type Piece } from "./piece.ts";
 import type { Ranges } from "../base/ranges.ts";
 import type { LeaseName } from "./types.ts";
@@ -110,6 +111,13 @@ export class Returned {
     if (count === span.count) return piece;
     this.together.unshift({ ...piece, span: span.cut(span.seq + count, span.end) });
     return { ...piece, span: span.cut(span.seq, span.seq + count) };
+  }
+
+  /** The leases of this slave that any of the jobs remember: it may name many more, and each is looked for in all lines. */
+  leasesOf(slaveId: string): ReadonlySet<string> {
+    const keys = new Set<string>();
+    for (const { holder } of this) if (holder?.slaveId === slaveId) keys.add(leaseKey(holder.name));
+    return keys;
   }
 
   /** Takes out the jobs that remember this lease of this slave, of those named. */

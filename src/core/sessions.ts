@@ -1,3 +1,5 @@
+import { Chatter } from "../base/chatter.ts";
+import { slaveWords, slaveWordsPerSecond } from "../base/wire_limits.ts";
 import type { Lease } from "./lease_table.ts";
 import type { SessionId } from "./types.ts";
 
@@ -29,6 +31,8 @@ export type Session = {
   /** Number of the latest answer, and of the latest one known to be covered by a durable state. */
   answered: number;
   covered: number;
+  /** Answers that changed nothing. */
+  readonly stale: Chatter;
 };
 
 /** All sessions, and which of them have credit. */
@@ -65,6 +69,7 @@ export class Sessions {
       front: { lease: undefined, count: 0, sinceMs: heardMs },
       answered: 0,
       covered: 0,
+      stale: new Chatter(slaveWords, slaveWordsPerSecond, heardMs),
     };
     this.#all.set(id, session);
     return session;

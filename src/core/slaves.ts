@@ -20,6 +20,9 @@ type Absence = Readonly<{ slaveName: string; untilMs: number; at: string }>;
 /** Of a slave that says nothing of its oldest jobs for two of its timeouts and so much more, nothing is to be expected. */
 const stuckMs = 10_000;
 
+/** So many bounds of ranges in a stale answer cost about as much as a word. */
+const boundsPerWord = 100;
+
 /** What becomes of leases when slaves come, answer, fall silent and go. */
 export class Slaves {
   readonly #jobs: Jobs;
@@ -78,9 +81,9 @@ export class Slaves {
     this.#health.join(slaveId, slaveName);
     this.#absences.delete(slaveId);
     this.#judgeAtMs = Math.min(this.#judgeAtMs, heardMs + this.#silenceMs);
-    const kept = merged(held).map(({ lease, jobs }) => this.#reclaim(session, lease, jobs)).filter((
-      { jobs },
-    ) => jobs.length > 0);
+    const returned = this.#jobs.returned.leasesOf(slaveId);
+    const kept = merged(held).map(({ lease, jobs }) => this.#reclaim(session, lease, jobs, returned))
+      .filter(({ jobs }) => jobs.length > 0);
     for (const older of [...this.#sessions]) {
       if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced");
     }
@@ -111,12 +114,16 @@ export class Slaves {
     else this.#counted.delete(slaveId);
   }
 
-  #reclaim(session: Session, name: LeaseName, jobs: Ranges): LeaseJobs {
-    const { leases, reclaims, returned } = this.#jobs;
+  #reclaim(session: Session, name: LeaseName, jobs: Ranges, returned: ReadonlySet<string>): LeaseJobs {
+    const { leases, reclaims } = this.#jobs;
     const { slaveId } = session;
     const lease = leases.find(name);
-    const pieces = [...reclaims.take(name, slaveId, jobs), ...returned.reclaim(name, slaveId, jobs)];
-    if (lease !== undefined && lease.slaveId === slaveId) pieces.push(...this.#moveOut(lease, jobs));
+    // they may be more than the arguments of a call
+    let pieces = reclaims.take(name, slaveId, jobs);
+    if (returned.has(leaseKey(name))) {
+      pieces = pieces.concat(this.#jobs.returned.reclaim(name, slaveId, jobs));
+    }
+    if (lease !== undefined && lease.slaveId === slaveId) pieces = pieces.concat(this.#moveOut(lease, jobs));
     if (pieces.length > 0) this.#jobs.leaseReclaimed(name, session, pieces.sort(bySeq));
     return { lease: name, jobs: seqsOf(pieces) };
   }
@@ -140,16 +147,25 @@ export class Slaves {
   answered(session: Session, { number, answer, at }: Answered, nowMs: number): void {
     session.answered = Math.max(session.answered, number);
     const lease = this.#jobs.leases.find(answer.lease);
-    if (lease === undefined || lease.session !== session.id) return;
+    if (lease === undefined || lease.session !== session.id) return this.#stale(session, answer, nowMs);
     const before = lease.count;
     const { slaveId, slaveName } = session;
     this.#answers.apply(lease, answer, { slaveId, slaveName, nowMs, at });
+    if (lease.count === before) return this.#stale(session, answer, nowMs);
     const wasAlone = lease.alone === "in slave" && lease.count === 0;
     const held = session.held - (before - lease.count);
     this.#sessions.change(
       session,
       wasAlone && session.mode === "reserved" ? { held, mode: "open" } : { held },
     );
+  }
+
+  /** It may be an answer given again. Whoever says nothing else, and without end, would but keep this master busy. */
+  #stale(session: Session, { done, skipped, failed, released }: Answered["answer"], nowMs: number): void {
+    const bounds = done.length + skipped.length + released.length;
+    if (session.stale.isTooMuch(nowMs, 1 + failed.length + bounds / boundsPerWord)) {
+      this.#end(session, "stale");
+    }
   }
 
   leaving(session: Session): void {
@@ -223,7 +239,7 @@ export class Slaves {
   }
 
   /** Ends a session from our side: nobody is charged for that. */
-  #end(session: Session, how: "silent" | "replaced" | "stuck"): void {
+  #end(session: Session, how: "silent" | "replaced" | "stuck" | "stale"): void {
     this.#remove(session, how);
     this.#emit({ kind: "close", session: session.id, how });
   }

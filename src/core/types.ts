@@ -114,7 +114,7 @@ export type Answer = Readonly<{
 }>;
 
 /** How a session ended. Only `closed` may charge a job that ran alone. */
-export type SessionEnd = "closed" | "silent" | "drained" | "replaced" | "stuck";
+export type SessionEnd = "closed" | "silent" | "drained" | "replaced" | "stuck" | "stale";
 
 /** What the shell tells the core. Times come beside the event, as `nowMs` of a monotonic clock. */
 export type RunEvent =

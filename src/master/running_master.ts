@@ -37,8 +37,12 @@ import type {
 
 /** How long `onFinish` may take after a stop, even if the grace is over, in milliseconds. */
 const finishMsMin = 5_000;
+/** Between two events that only count what was late. */
+const lateToldMs = 1_000;
 /** The demand of a core that is asked no more. */
 const nothing = { jobs: 0, bytes: 0 };
+
+type LateEvent = Extract<MasterEvent, { kind: "late" }>;
 
 /**
  * Owns everything of a running master, wires it together, and takes it apart again at the end.
@@ -85,6 +89,9 @@ export class RunningMaster implements Master {
   /** The latest one that could be had: after a fault the core is not asked again. */
   #status: RunStatus;
   #late: LateErrors = { count: 0, errors: [] };
+  /** What no event has told yet. */
+  #lateUntold: LateEvent | null = null;
+  #lateToldAtMs = -Infinity;
   #endedMs: number | undefined;
   #finish!: (result: MasterResult) => void;
 
@@ -244,6 +251,7 @@ export class RunningMaster implements Master {
       await Promise.race([sourceClosed, aborted(this.#hurry.signal), this.#graceOver()]);
       if (fault === undefined) this.#finishFault = await this.#callOnFinish(isComplete);
     });
+    this.#tellLate();
     this.#emit({ kind: "ended", outcome });
     return this.#toResult(outcome, error);
   }
@@ -314,13 +322,13 @@ export class RunningMaster implements Master {
       log,
       onEvent: (event) => {
         if (event.kind === "late") this.#noteLate(event);
-        this.#emit(event);
+        else this.#emit(event);
       },
     });
   }
 
   /** The first one is logged at once: whoever looks on may want to mend the plugin now. The end names more. */
-  #noteLate({ slave, errors, count }: Extract<MasterEvent, { kind: "late" }>): void {
+  #noteLate({ slave, errors, count }: LateEvent): void {
     const named = errors.slice(0, lateErrorsMax - this.#late.errors.length).map((error) => ({
       ...error,
       slave,
@@ -331,6 +339,27 @@ export class RunningMaster implements Master {
       this.#options.log("warn", `Slave '${slave}': an error ${whose}, as of a forgotten await: ${message}`);
     }
     this.#late = { count: this.#late.count + count, errors: [...this.#late.errors, ...named] };
+    const { count: untold = 0 } = this.#lateUntold ?? {};
+    const told = named.map(({ seq, message }) => ({ seq, message }));
+    this.#lateUntold = { kind: "late", slave, errors: told, count: untold + count };
+    if (named.length > 0) this.#tellLate();
+    else this.#timer.wakeBy(this.#lateToldAtMs + lateToldMs);
+  }
+
+  /** Once enough are named, the rest is a number now and then: a slave may say such things without end. */
+  #tellLate(): void {
+    if (this.#lateUntold === null) return;
+    this.#emit(this.#lateUntold);
+    this.#lateUntold = null;
+    this.#lateToldAtMs = monotonicMs();
+  }
+
+  #tickLate(nowMs: number): number {
+    if (this.#lateUntold === null) return Infinity;
+    const dueMs = this.#lateToldAtMs + lateToldMs;
+    if (nowMs < dueMs) return dueMs;
+    this.#tellLate();
+    return Infinity;
   }
 
   #makeSaving(): Saving {
@@ -401,6 +430,7 @@ export class RunningMaster implements Master {
       this.#sessions.tick(nowMs),
       this.#saving.tick(nowMs),
       this.#failureLog.tick(nowMs),
+      this.#tickLate(nowMs),
     );
   }
 

@@ -1,5 +1,8 @@
 import { countOf, rangesOf, unite } from "../base/range_set.ts";
+import { Chatter } from "../base/chatter.ts";
+import { monotonicMs } from "../base/clock.ts";
 import type { Ranges } from "../base/ranges.ts";
+import { slaveWords, slaveWordsPerSecond } from "../base/wire_limits.ts";
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import type { Introduction, MasterMessage, SlaveMessage } from "../protocol/messages.ts";
 
@@ -45,6 +48,8 @@ export class Session {
   #creditTold = 0;
   /** The number of the latest answer. */
   #answers = 0;
+  /** What it says beside answers. */
+  readonly #chatter: Chatter;
 
   constructor(
     id: SessionId,
@@ -56,6 +61,7 @@ export class Session {
     this.id = id;
     this.intro = intro;
     this.welcomedAtMs = nowMs;
+    this.#chatter = new Chatter(slaveWords, slaveWordsPerSecond, nowMs);
     this.#wire = wire;
     this.#tell = tell;
   }
@@ -75,6 +81,9 @@ export class Session {
     const isAnytime = message.kind === "beat" || message.kind === "bye";
     if ((message.kind === "ready") === this.hasJoined && !isAnytime) {
       return this.#offend(`said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`);
+    }
+    if (message.kind !== "answer" && this.#chatter.isTooMuch(monotonicMs(), wordsOf(message))) {
+      return this.#offend("said more beside answers than there can be to say");
     }
     switch (message.kind) {
       case "ready":
@@ -203,6 +212,15 @@ export class Session {
     this.#at = "closed";
   }
 }
+
+/** As how many words a message counts: one that names much costs as much. */
+function wordsOf(message: SlaveMessage): number {
+  if (message.kind === "late") return 1 + message.errors.length / lateErrorsPerWord;
+  return message.kind === "excused" ? 1 + message.jobs.length / excusedPerWord : 1;
+}
+
+/** What is late comes in a few messages a second, of a hundred errors each; what is excused is said seldom, and may be much. */
+const lateErrorsPerWord = 10, excusedPerWord = 200;
 
 /** Whether a job stands in two fields of an answer, or fails twice: then the slave contradicts itself. */
 export function namesTwice(

@@ -199,6 +199,7 @@ export class Sessions {
 /** What the slave did. */
 const endReasons: Readonly<Record<SessionEnd, string>> = {
   stuck: "beats, but says nothing of its oldest jobs, though none may take so long (--timeout)",
+  stale: "answers for jobs that it does not have, again and again",
   closed: "closed its connection",
   silent: "was silent for too long",
   drained: "has drained",

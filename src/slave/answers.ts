@@ -49,6 +49,7 @@ export class Answers {
   #unsent: ReturnType<Holdings["takeAnswers"]> = [];
   /** Errors that came after the end of their jobs, not said yet; some of them named. */
   #late: { errors: LateError[]; count: number } = { errors: [], count: 0 };
+  #lateSaidAtMs = -Infinity;
   /** Jobs that run again here, not said yet. */
   #again = 0;
   /** The most credit said in this session. */
@@ -72,7 +73,8 @@ export class Answers {
   late(errors: readonly LateError[], count: number): void {
     this.#late.errors.push(...errors.slice(0, lateErrorsMax - this.#late.errors.length));
     this.#late.count += count;
-    this.#sayLate();
+    if (this.#options.nowMs() >= this.#lateSaidAtMs + answerMs) this.sayLate();
+    else this.#sendBy(answerMs);
   }
 
   /** So many jobs that had ended here run again here. It waits for a master, like what is late. */
@@ -88,9 +90,11 @@ export class Answers {
     this.#again = 0;
   }
 
-  #sayLate(): void {
-    const { canSend, send } = this.#options;
+  /** Says what is late, if the master takes it. */
+  sayLate(): void {
+    const { canSend, send, nowMs } = this.#options;
     if (this.#late.count === 0 || !canSend()) return;
+    this.#lateSaidAtMs = nowMs();
     send({ kind: "late", ...this.#late });
     this.#late = { errors: [], count: 0 };
   }
@@ -121,7 +125,7 @@ export class Answers {
     const { holdings, canSend, send } = this.#options;
     this.stop();
     if (!canSend()) return;
-    this.#sayLate();
+    this.sayLate();
     this.#sayAgain();
     this.#ended = 0;
     this.#failureChars = 0;

@@ -3,12 +3,13 @@ import { clearTimeout, setImmediate, setTimeout } from "../base/clock.ts";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { Chatter } from "../base/chatter.ts";
 import { AwakeClock } from "../base/stall_watch.ts";
 import { DeadBuffers } from "../base/dead_buffers.ts";
 import { formatDuration } from "../base/duration.ts";
 import { jobBytesMax } from "../base/limits.ts";
 import { formatSize } from "../base/size.ts";
-import { chatterFree, chatterPerSecond } from "../base/wire_limits.ts";
+import { masterWords, masterWordsPerSecond } from "../base/wire_limits.ts";
 import type { ConnectError } from "../base/errors.ts";
 import { headline } from "../core/headline.ts";
 import { Holdings } from "../core/holdings.ts";
@@ -85,7 +86,7 @@ export class Supervisor implements Slave {
   readonly #clock = new AwakeClock();
   #timer: ReturnType<typeof setTimeout> | null = null;
   /** Since the latest WELCOME: words of the master that are no leases. */
-  #chatter = { count: 0, sinceMs: 0 };
+  #chatter = new Chatter(masterWords, masterWordsPerSecond, 0);
   #hasSaidHeartbeat = false;
   #hasSaidForgotten = false;
   /** The latest lease that came; the numbers of one master count up. */
@@ -243,7 +244,8 @@ export class Supervisor implements Slave {
       );
     }
     if (welcome.epoch < this.#epoch) {
-      this.#options.log("warn", `An earlier master of "${welcome.key}" answers still: it is left alone`);
+      const level = this.#uplink!.isFlapping ? "debug" : "warn";
+      this.#options.log(level, `An earlier master of "${welcome.key}" answers still: it is left alone`);
       return void this.#uplink!.leave("a later master of this run welcomed this slave");
     }
     if (this.#runId !== null && !isDeepStrictEqual(welcome.args, this.#args)) {
@@ -256,7 +258,7 @@ export class Supervisor implements Slave {
     const refusal = this.#refusalOf(welcome);
     if (refusal !== null) return void this.#end(5, refusal);
     this.#checkHeartbeat(welcome);
-    this.#chatter = { count: 0, sinceMs: this.#options.nowMs() };
+    this.#chatter = new Chatter(masterWords, masterWordsPerSecond, this.#options.nowMs());
     this.#runId = welcome.runId;
     this.#args = welcome.args;
     this.#epoch = welcome.epoch;
@@ -331,10 +333,8 @@ export class Supervisor implements Slave {
 
   #onMessage(message: MasterMessage): void {
     if (this.#isEnded) return;
-    if (message.kind !== "lease" && this.#isTooMuchSaid()) {
-      return this.#offended(
-        `said ${this.#chatter.count} things beside leases, which is more than there can be to say`,
-      );
+    if (message.kind !== "lease" && this.#chatter.isTooMuch(this.#options.nowMs())) {
+      return this.#offended("said more beside leases than there can be to say");
     }
     switch (message.kind) {
       case "keep":
@@ -367,14 +367,6 @@ export class Supervisor implements Slave {
     if (!this.#isKept) return;
     this.#answers.flush();
     this.#uplink?.send({ kind: "excused", jobs });
-  }
-
-  /** One more word of the master: it may say so many from the beginning, and more as time goes by. */
-  #isTooMuchSaid(): boolean {
-    const chatter = this.#chatter;
-    if (++chatter.count <= chatterFree) return false;
-    const seconds = (this.#options.nowMs() - chatter.sinceMs) / 1_000;
-    return chatter.count > chatterFree + chatterPerSecond * seconds;
   }
 
   #onLease({ number, seq, count, attempt, alone, probe, jobs: bytes }: Lease): void {
@@ -416,7 +408,8 @@ export class Supervisor implements Slave {
       return `sent a lease of jobs from ${seq} on: no number is beyond that`;
     }
     // A credit that was lowered meanwhile may not have arrived yet, so the most of this session counts.
-    const { mostCredit } = this.#answers, held = this.#holdings.jobs;
+    // What was not said yet is held, to a master: one that reads nothing must not have it pile up here.
+    const { mostCredit } = this.#answers, held = this.#holdings.jobs + this.#holdings.unsaid;
     if (held + count > mostCredit) {
       return `leased ${count} jobs to a slave that holds ${held} and said that it takes ${mostCredit} at most`;
     }
@@ -514,6 +507,7 @@ export class Supervisor implements Slave {
       this.#uplink?.dialNoMore();
       const graceLeftMs = this.#stopping.graceLeftMs(this.#awakeMs) ?? this.#graceMs;
       await this.#workforce.quit(this.#teardownMs, Math.min(restMs, graceLeftMs));
+      this.#answers.sayLate();
       await this.#uplink?.close(headline(reason));
     } else {
       void this.#uplink?.close(headline(reason));

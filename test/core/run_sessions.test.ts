@@ -126,6 +126,33 @@ t.test("of a lost lease a slave gets back what is not leased again", async (t) =
   t.same(kept.map(({ history }) => history.lostSessions), [0], "what the loss changed is taken back");
 });
 
+t.test("answers that change nothing, without end, lose the session, and charge nobody", async (t) => {
+  const run = new TestRun().yield(2).join(1, 2);
+  const [lease] = run.leases();
+  const failed = Array.from({ length: 500 }, (_, seq) => (
+    { seq: 100 + seq, how: "threw", message: "", stack: "", durationMs: 0 } as const
+  ));
+  const answer = { lease: lease!.lease, done: [], skipped: [], failed, crash: null, released: [] };
+  const stale = () => run.say({ kind: "answered", session: 1, number: 1, answer, at: "" });
+  for (let said = 0; said < 15; said++) stale();
+  t.same(run.take("close"), [], "an answer may be given again");
+  for (let said = 0; said < 10; said++) stale();
+  t.same(run.take("close"), [{ kind: "close", session: 1, how: "stale" }]);
+  t.match(run.join(2, 2).leases(), [{ attempt: 1, alone: "no" }], "its jobs are for others");
+});
+
+t.test("a slave that names very many leases costs no more than reading them", async (t) => {
+  const run = new TestRun().yield(4_000).join(1, 4_000);
+  const [lease] = run.leases();
+  const released = Array.from({ length: 4_000 }, (_, at) => at);
+  const answer = { lease: lease!.lease, done: [], skipped: [], failed: [], crash: null, released };
+  run.say({ kind: "answered", session: 1, number: 1, answer, at: "" });
+  const held = Array.from({ length: 30_000 }, (_, number) => ({ lease: m1(number), jobs: [0, 1] }));
+  const beganMs = performance.now();
+  run.join(2, 0, held);
+  t.ok(performance.now() - beganMs < 1_000, "not those times what waits here");
+});
+
 t.test("a lease of another slave, or an unknown one, is not kept", async (t) => {
   const run = new TestRun().yield(4).join(1, 4);
   const [lease] = run.leases();

@@ -1,4 +1,5 @@
 import t from "tap";
+import { setTimeout as sleep } from "node:timers/promises";
 import { readFileSync } from "node:fs";
 import { dial } from "../../src/link/dial.ts";
 import type { Master } from "../../src/master/master.ts";
@@ -301,6 +302,19 @@ t.test("errors after the end of jobs are counted until the slaves have said good
     errors: [{ seq: 3, message: "first", slave: "web1" }, { seq: null, message: "second", slave: "web1" }],
   });
   t.match(told, [{ complete: true, lateErrors: 121 }]);
+});
+
+t.test("what is late without end is counted, and told of now and then", async (t) => {
+  const { join, events } = await start(t, { getJobs: () => ids(9) });
+  const slave = await join({ credit: 9 });
+  const errors = Array.from({ length: 100 }, (_, seq) => ({ seq, message: "late" }));
+  for (let said = 0; said < 200; said++) slave.link.send({ kind: "late", errors, count: 150 });
+  const late = () => events.flatMap((event) => event.kind === "late" ? [event] : []);
+  const counted = () => late().reduce((sum, { count }) => sum + count, 0);
+  for (const endMs = Date.now() + 10_000; counted() < 30_000 && Date.now() < endMs;) await sleep(50);
+  t.equal(counted(), 30_000, "all of them");
+  t.ok(late().length < 10, `in ${late().length} events`);
+  t.equal(late().flatMap(({ errors }) => errors).length, 100, "of which as many are named as at the end");
 });
 
 t.test("a slave that never says goodbye does not hold up a second stop", async (t) => {

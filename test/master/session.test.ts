@@ -47,6 +47,26 @@ const answer: SlaveMessage = {
   released: [],
 };
 
+const endless: readonly SlaveMessage[] = [
+  { kind: "beat" },
+  { kind: "credit", credit: 1 },
+  { kind: "notice", text: "" },
+  { kind: "again", count: 1 },
+  { kind: "excused", jobs: [] },
+  { kind: "late", errors: Array.from({ length: 100 }, () => ({ seq: null, message: "late" })), count: 100 },
+];
+
+t.test("words beside answers lose the session if they do not end", async (t) => {
+  for (const message of endless) {
+    const { receive, closed } = open();
+    receive(ready);
+    let said = 0;
+    for (; closed.length === 0 && said < 100_000; said++) receive(message);
+    t.match(closed, ["it said more beside answers than there can be to say"], message.kind);
+    t.ok(said > 900, `${message.kind}: ${said} of them are none too many`);
+  }
+});
+
 function block(...jobs: number[]) {
   return {
     bytes: new Uint8Array(jobs),

@@ -406,9 +406,9 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a master may say words without end",
     patches: [{
-      file: "src/slave/supervisor.ts",
-      find: "if (++chatter.count <= chatterFree) return false;",
-      replace: "if (++chatter.count > 0) return false;",
+      file: "src/base/chatter.ts",
+      find: "return this.#words > this.#free;",
+      replace: "return false;",
     }],
     checks: [
       hanging(

@@ -263,6 +263,28 @@ t.test("answers go out while the connection takes them, the rest once it has dra
   t.ok(answers.isAllSent);
 });
 
+t.test("what is late is said a few times a second, however often workers say it", async (t) => {
+  const sent: SlaveMessage[] = [];
+  let nowMs = 0;
+  const answers = new Answers({
+    holdings: { jobs: 0, takeAnswers: () => [] } as unknown as Holdings,
+    canSend: () => true,
+    knowsAgain: () => true,
+    credit: () => 5,
+    isHungry: () => false,
+    nowMs: () => nowMs,
+    send: (message) => sent.push(message),
+  });
+  const error = { seq: 1, message: "late" };
+  for (; nowMs < 50; nowMs++) answers.late([error], 1);
+  t.same(sent, [{ kind: "late", errors: [error], count: 1 }], "the first at once");
+  answers.sayLate();
+  t.match(sent[1], { count: 49 }, "the rest at the end at the latest");
+  answers.late([error], 1);
+  answers.stop();
+  t.equal(sent.length, 2);
+});
+
 t.test("credit is said without an answer where it matters: a worker has nothing to do, or it is another altogether", async (t) => {
   const sent: SlaveMessage[] = [];
   let credit = 7, isHungry = false;
