@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import leven from "leven";
 import { PluginError } from "../base/errors.ts";
 import type { Plugin } from "./types.ts";
@@ -109,11 +110,18 @@ const contracts: Readonly<Partial<Record<FunctionName, string>>> = {
 
 function lacks(path: string, missing: readonly FunctionName[], members: Members): PluginError {
   const hints = missing.map((name) => nearest(name, members)).filter((hint) => hint !== undefined);
+  const whole = Object.keys(members).find((name) => hasAll(members[name], missing));
   const meant = hints.length > 0
     ? ` Is ${hints.join(", and ")} meant?`
+    : whole !== undefined
+    ? ` Is the plugin \`${whole}\` meant? Write \`${basename(path)}:${whole}\`.`
     : ` Export ${missing.map((name) => contracts[name]).join(", and ")}.`;
   const found = `it lacks ${missing.map((name) => `\`${name}\``).join(" and ")}`;
   return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}${meant}`);
+}
+
+function hasAll(value: unknown, names: readonly FunctionName[]): boolean {
+  return isObject(value) && names.every((name) => typeof value[name] === "function");
 }
 
 function notThere(exports: Members, exportName: string, value: unknown, path: string): PluginError {

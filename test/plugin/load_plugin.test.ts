@@ -167,6 +167,12 @@ t.test("pickPlugin() says what was found instead", (t) => {
       `it lacks \`getJobs\`. ${found}getJob (a function). Is \`getJob\` (`,
     ],
     [{ getJobs, handlejob: handleJob }, "both", undefined, "Is `handlejob` (for `handleJob`) meant?"],
+    [
+      { posts: { getJobs, handleJob } },
+      "both",
+      undefined,
+      "Is the plugin `posts` meant? Write `p.ts:posts`.",
+    ],
     [{ posts: {} }, "both", undefined, "it lacks `getJobs` and `handleJob`. Found: posts (an object)."],
     [
       { posts: {} },

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
@@ -36,9 +36,15 @@ const folder = t.testdir({
 });
 
 t.test("each block of docs/plugins.md is named and passes the type check", async (t) => {
-  const { writeFileSync } = await import("node:fs");
-  t.same(Object.keys(blocks).sort(), ["orders.ts", "pages.ts", "reuse.ts", "squares.ts", "two_in_one.ts"]);
-  t.equal(page.split("```ts\n").length - 1, 5, "none was missed");
+  t.same(Object.keys(blocks).sort(), [
+    "again.ts",
+    "orders.ts",
+    "pages.ts",
+    "reuse.ts",
+    "squares.ts",
+    "two_in_one.ts",
+  ]);
+  t.equal(page.split("```ts\n").length - 1, 6, "none was missed");
   writeFileSync(
     join(folder, "mod.ts"),
     `export type * from "${relative(folder, resolve("src/plugin/types.ts"))}";`,
@@ -66,7 +72,19 @@ t.test("the blocks that need no server run", async (t) => {
     10_000,
     "each job is as it was when yielded",
   );
-  t.equal(reuse.results.filter(({ kind }) => kind === "failed").length, 4_950);
+  t.equal(reuse.results.filter(({ kind }) => kind === "skipped").length, 4_950);
+  const letters = join(folder, "squares.dead.ndjson");
+  const lines = [
+    { seq: 7, job: { id: 8 }, cbor: "oWJpZAg=" },
+    { seq: 3, job: { id: 4 }, cbor: "oWJpZAQ=" },
+    { seq: 5, job: { id: 6 }, cbor: "oWJpZAY=" },
+    { seq: 9, job: null, cbor: null },
+    { seq: 5, handled: "2025-01-02T03:04:05.000Z" },
+  ];
+  writeFileSync(letters, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const again = await run("again.ts", { args: { letters } });
+  t.same(again.jobs, [{ id: 4 }, { id: 8 }], "the letters that stand");
+  t.same((await run("again.ts", { args: { letters }, last: "BA==" })).jobs, [{ id: 8 }]);
   const pages = await run("pages.ts", { args: { site: "http://127.0.0.1:1" }, stopAfter: 1 });
   t.match(pages.results, [{ kind: "failed", how: "threw" }], "nobody listens there");
 });
