@@ -7,7 +7,7 @@
  * Each worker process logs what it counted when it ends. Lines appended later are the jobs of the next start.
  */
 import { Buffer } from "node:buffer";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Context, JobContext, SourceContext } from "../mod.ts";
 
@@ -27,12 +27,9 @@ const valuesMax = 10_000;
  */
 export async function* getJobs(last: number | undefined, ctx: SourceContext): AsyncGenerator<Line> {
   const path = pathOf(ctx);
-  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
-    throw hopeless.includes(error.code ?? "") ? ctx.fatal(`Cannot read ${path}: ${error.message}`) : error;
-  });
+  const file = await openFile(path, ctx);
   const buffer = Buffer.allocUnsafe(jobBytesMax * 2);
   try {
-    if ((await file.stat()).isDirectory()) ctx.fatal(`Cannot read ${path}: it is a folder`);
     let offset = last ?? 0; // Of the buffer's first byte, where a line begins.
     let held = 0; // Bytes in the buffer.
     let isSkipped = false; // The line in which the buffer begins: it was too long, and yielded already.
@@ -88,6 +85,20 @@ export function teardown({ shared, args, log }: Context & { shared: Counts }): v
 
 /** What is wrong with a path that trying again does not mend. */
 const hopeless = ["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP", "ENAMETOOLONG"];
+
+/** A pipe or a device would be waited for, and cannot be read from a byte on. */
+async function openFile(path: string, { fatal }: SourceContext): Promise<FileHandle> {
+  try {
+    const found = await stat(path);
+    if (found.isDirectory()) fatal(`Cannot read ${path}: it is a folder`);
+    if (!found.isFile()) fatal(`Cannot read ${path}: it is no regular file`);
+    return await open(path);
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (hopeless.includes(code)) fatal(`Cannot read ${path}: ${message}`);
+    throw error;
+  }
+}
 
 function pathOf({ args, fatal }: SourceContext): string {
   const unknown = Object.keys(args).find((name) => name !== "file" && name !== "field");

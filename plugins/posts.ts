@@ -22,11 +22,8 @@ export function* getJobs(last: number | undefined, { args, log, fatal }: SourceC
   const path = pathOf(args);
   if (args.file === undefined && !existsSync(path)) makeSampleBlog(path, log);
   if (!existsSync(path)) fatal(missing(path));
-  const db = open(path);
+  const { db, page } = openPosts(path, fatal);
   try {
-    const page = db.prepare(
-      "SELECT id, author_id, title, body FROM posts WHERE id > ? ORDER BY id LIMIT 1000",
-    );
     for (let after = last ?? -Infinity;;) {
       const posts = page.all(after) as Post[];
       if (posts.length === 0) return;
@@ -83,6 +80,23 @@ function pathOf(args: Context["args"]): string {
 
 function missing(path: string): string {
   return `There is no ${path} on this machine: an SQLite file is for one machine. Start taskmaster in its folder, or say file=PATH`;
+}
+
+/** What trying again does not mend: a folder, a file that is no database, one without these tables. */
+const hopeless = /unable to open|not a database|no such|readonly/;
+
+function openPosts(path: string, fatal: SourceContext["fatal"]): { db: DatabaseSync; page: StatementSync } {
+  try {
+    const db = open(path);
+    const page = db.prepare(
+      "SELECT id, author_id, title, body FROM posts WHERE id > ? ORDER BY id LIMIT 1000",
+    );
+    return { db, page };
+  } catch (error) {
+    const { message } = error as Error;
+    if (hopeless.test(message)) fatal(`Cannot read posts from ${path}: ${message}`);
+    throw error;
+  }
 }
 
 /** Several processes write to the file at once: WAL lets readers go on, and a writer waits for its turn. */

@@ -114,6 +114,7 @@ t.test("it gives up where no file is named, where there is none, and where an ar
   await gaveUp({ file: "" }, /^fatal: .*file=PATH$/);
   await gaveUp({ file: "/gone/text" }, /^fatal: Cannot read \/gone\/text: ENOENT/);
   await gaveUp({ file: t.testdir() }, /^fatal: Cannot read \/.*: it is a folder$/);
+  await gaveUp({ file: "/dev/null" }, /^fatal: Cannot read \/dev\/null: it is no regular file$/);
   await gaveUp({ flie: "/gone/text" }, /^fatal: There is no argument flie: /);
 });
 

@@ -50,6 +50,24 @@ t.test("posts.ts says what to do where its file is missing", async (t) => {
   t.same([results, readdirSync(folder)], [[], []], "and makes none");
 });
 
+for (const runtime of Object.keys(runtimes)) {
+  t.test(`posts.ts is not asked again for what cannot be its file, on ${runtime}`, async (t) => {
+    const folder = t.testdir({ folder: {}, "text.sqlite": "no database at all, but a text\n".repeat(100) });
+    await sql(folder, "CREATE TABLE other (id INTEGER PRIMARY KEY)");
+    for (
+      const [file, why] of [
+        ["folder", /unable to open/],
+        ["text.sqlite", /not a database/],
+        ["blog.sqlite", /no such table: posts/],
+      ] as const
+    ) {
+      const { error } = await driven(runtime, plugin, folder, { args: { file } });
+      t.match(error, why, file);
+      t.match(error, /^getJobs called ctx.fatal: Cannot read posts from /, file);
+    }
+  });
+}
+
 t.test("posts.ts fails a job, not its worker, on a machine without the file", async (t) => {
   const folder = t.testdir();
   const post = { id: 1, author_id: 1, title: "One", body: "hello" };
