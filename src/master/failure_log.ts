@@ -25,8 +25,8 @@ export class FailureLog {
   readonly #attempts: LimitedLines;
 
   constructor(log: Log) {
-    this.#dead = new LimitedLines(log, "info", "more jobs are dead letters");
-    this.#attempts = new LimitedLines(log, "debug", "more attempts failed");
+    this.#dead = new LimitedLines(log, "info", ["more job is a dead letter", "more jobs are dead letters"]);
+    this.#attempts = new LimitedLines(log, "debug", ["more attempt failed", "more attempts failed"]);
   }
 
   /** These became durable. */
@@ -96,12 +96,13 @@ function howOf({ failures, crashes, attempts }: DeadLetter["history"]): string {
 class LimitedLines {
   readonly #log: Log;
   readonly #level: LogLevel;
-  readonly #what: string;
+  /** What there is more of: one, and many. */
+  readonly #what: readonly [string, string];
   readonly #groups = new Map<string, Group>();
   #shown = 0;
   #endsMs = Infinity;
 
-  constructor(log: Log, level: LogLevel, what: string) {
+  constructor(log: Log, level: LogLevel, what: readonly [string, string]) {
     this.#log = log;
     this.#level = level;
     this.#what = what;
@@ -130,13 +131,19 @@ class LimitedLines {
     this.#shown = 0;
     this.#endsMs = Infinity;
     for (const { hidden: count, sample, seq } of hidden.slice(0, namedMax)) {
-      this.#log(this.#level, `${count} ${this.#what}, job ${seq} the last of them: ${printable(sample)}`);
+      const which = count === 1 ? `job ${seq}` : `job ${seq} the last of them`;
+      this.#log(this.#level, `${this.#more(count)}, ${which}: ${printable(sample)}`);
     }
     const rest = hidden.slice(namedMax).reduce((sum, group) => sum + group.hidden, 0);
     if (rest > 0) {
-      this.#log(this.#level, `${rest} ${this.#what}, with ${hidden.length - namedMax} other messages`);
+      const others = hidden.length - namedMax;
+      this.#log(this.#level, `${this.#more(rest)}, with ${others} other message${others === 1 ? "" : "s"}`);
     }
     return Infinity;
+  }
+
+  #more(count: number): string {
+    return `${count} ${this.#what[count === 1 ? 0 : 1]}`;
   }
 
   /** Numbers and ids in a message do not make it another one. */

@@ -95,7 +95,7 @@ function refusal(value: unknown, error: unknown): JobValueError {
   }
   const limit = /more than \d+ items$/.exec(reason)?.[0];
   if (reason === overlong || limit !== undefined) {
-    return new JobValueError({ path: "$", reason, dataFault: limit ?? overlong });
+    return new JobValueError({ path: "$", reason: limit ?? reason, dataFault: limit ?? overlong });
   }
   return new JobValueError({ path: "$", reason: `a value that cannot be read: ${reason}`, dataFault: null });
 }

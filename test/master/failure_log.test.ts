@@ -118,7 +118,10 @@ t.test("FailureLog shows five a second of a message, whatever its numbers, then 
   t.equal(lines.length, 6);
   t.equal(log.tick(1_000), Infinity);
   t.same(lines.slice(6), ["info: 995 more jobs are dead letters, job 999 the last of them: row 999 is bad"]);
-  log.buried([bad(1)], 1_100);
+  for (let seq = 0; seq < 6; seq++) log.buried([bad(seq)], 1_050);
+  log.tick(2_050);
+  t.equal(lines.at(-1), "info: 1 more job is a dead letter, job 5: row 5 is bad");
+  log.buried([bad(1)], 2_100);
   t.match(lines.at(-1), "Job 1 is", "and begins anew");
 });
 

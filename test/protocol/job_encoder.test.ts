@@ -140,7 +140,7 @@ const ofData: readonly Refused[] = [
   ["the same in a Map", new Map([["all", sameTextOften]]), "$", /more than 1048576 bytes encoded/],
   ["arrays of the same arrays, seven levels", sameArraysOften(7), "$", /more than 1048576 bytes encoded/],
   ["ten million holes", new Set([new Array(1e7)]), "$", /more than 1048576 bytes encoded/],
-  ["a million items and one", Array(1_000_000).fill(0), "$", /more than 1000000 items/],
+  ["a million items and one", Array(1_000_000).fill(0), "$", /^more than 1000000 items$/],
   [
     "the same with those of an object",
     [...Array(999_997).fill(0), { "": 0 }],
