@@ -3,7 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { StateError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { formatSize } from "../base/size.ts";
-import { deadLetterGroupBytes } from "../base/state_limits.ts";
+import { deadLetterGroupBytes, lastLettersBytes } from "../base/state_limits.ts";
 import type { DeadLetter } from "../core/types.ts";
 import { deadLetterLine, handledLine } from "./dead_letter_line.ts";
 import { type Disk, errorCode, errorText, isRegular } from "./disk.ts";
@@ -142,6 +142,11 @@ export class DeadLetterFile {
   async #mend(file: FileHandle): Promise<number> {
     const { size } = await file.stat();
     const tail = await lastLine(file, size);
+    if (tail === null) {
+      throw new StateError(
+        `Cannot write dead letters to "${this.path}": its last line is longer than any letter. Move it away.`,
+      );
+    }
     if (tail.length === 0) return size;
     if (isJson(tail)) {
       await file.write(Uint8Array.of(newline));
@@ -156,15 +161,16 @@ export class DeadLetterFile {
   }
 }
 
-/** What stands behind the last newline; read backwards. */
-async function lastLine(file: FileHandle, size: number): Promise<Uint8Array> {
-  for (let length = 1;; length = Math.min(size, length * 4_096)) {
+/** What stands behind the last newline, read backwards; null if that is longer than what is ever looked at. */
+async function lastLine(file: FileHandle, size: number): Promise<Uint8Array | null> {
+  for (let length = 1; length <= lastLettersBytes; length = Math.min(size, length * 4_096)) {
     const bytes = new Uint8Array(Math.min(size, length));
     await file.read(bytes, 0, bytes.length, size - bytes.length);
     const end = bytes.lastIndexOf(newline);
     if (end >= 0) return bytes.subarray(end + 1);
     if (length >= size) return bytes;
   }
+  return null;
 }
 
 function isJson(line: Uint8Array): boolean {

@@ -75,13 +75,19 @@ type DamagedState = Readonly<{
   counters: Readonly<{ handedOut: number; settled: number }> | null;
 }>;
 
+/** The counters stand at the beginning: what is damaged may be of any length. */
+const damagedBytesMax = 16 << 20;
+
 /** Null if there is no file. */
 async function readDamaged(disk: Disk, path: string): Promise<DamagedState | null> {
   const file = await openOwn(disk, path);
   if (file === null) return null;
   try {
     const { size, mtimeMs } = await file.stat();
-    return { savedAtMs: mtimeMs, counters: readCounters(await readExactly(file, size)) };
+    return {
+      savedAtMs: mtimeMs,
+      counters: readCounters(await readExactly(file, Math.min(size, damagedBytesMax))),
+    };
   } finally {
     await file.close();
   }

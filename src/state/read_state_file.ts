@@ -71,6 +71,8 @@ export async function readStateFile(disk: Disk, path: string): Promise<ReadState
   if (file === null) return null;
   try {
     const { size, mtimeMs } = await file.stat();
+    // Before anything is read that is as long as the file says.
+    checkHeader(await readExactly(file, Math.min(size, headerBytes)), size, path);
     return { ...parseStateFile(await readExactly(file, size), path), savedAtMs: mtimeMs };
   } finally {
     await file.close();
@@ -79,19 +81,8 @@ export async function readStateFile(disk: Disk, path: string): Promise<ReadState
 
 /** As `readStateFile`, of bytes at hand. `path` is for the message. */
 export function parseStateFile(bytes: Uint8Array, path: string): StateContents & { header: StateHeader } {
-  if (bytes.length < headerBytes) throw new DamageError(`it has only ${bytes.length} bytes`);
-  const header = decodeHeader(bytes);
-  if (header === null) throw new DamageError("its header is damaged");
-  if (header.version > stateVersion) {
-    throw new StateError(
-      `Cannot read "${path}": it was written by a newer taskmaster (version ${header.version} of the format, this one ` +
-        `knows ${stateVersion}). Use that taskmaster.`,
-    );
-  }
+  const header = checkHeader(bytes, bytes.length, path);
   const body = bytes.subarray(headerBytes);
-  if (body.length !== header.bodyBytes) {
-    throw new DamageError(`its body has ${body.length} bytes instead of ${header.bodyBytes}`);
-  }
   if (!isSameBytes(sha256(body), header.bodyHash)) throw new DamageError("its checksum does not hold");
   const contents = parseBody(migrate(decodeBody(body), header.version));
   if (!isSameBytes(runTag(contents.identity.runId), header.runTag)) {
@@ -100,9 +91,27 @@ export function parseStateFile(bytes: Uint8Array, path: string): StateContents &
   return { ...contents, header };
 }
 
+/** The header of a file that has so many bytes. `start`: those it begins with. */
+function checkHeader(start: Uint8Array, fileBytes: number, path: string): StateHeader {
+  if (start.length < headerBytes) throw new DamageError(`it has only ${start.length} bytes`);
+  const header = decodeHeader(start);
+  if (header === null) throw new DamageError("its header is damaged");
+  if (header.version > stateVersion) {
+    throw new StateError(
+      `Cannot read "${path}": it was written by a newer taskmaster (version ${header.version} of the format, this one ` +
+        `knows ${stateVersion}). Use that taskmaster.`,
+    );
+  }
+  const bodyBytes = fileBytes - headerBytes;
+  if (bodyBytes !== header.bodyBytes) {
+    throw new DamageError(`its body has ${bodyBytes} bytes instead of ${header.bodyBytes}`);
+  }
+  return header;
+}
+
 /** The first `size` bytes, fewer only where the file ends. */
 export async function readExactly(file: FileHandle, size: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(size);
+  const bytes = roomFor(size);
   let at = 0;
   while (at < size) {
     const { bytesRead } = await file.read(bytes, at, size - at, at);
@@ -110,4 +119,15 @@ export async function readExactly(file: FileHandle, size: number): Promise<Uint8
     at += bytesRead;
   }
   return bytes.subarray(0, at);
+}
+
+/** A file may be made longer than any memory by a single call, and take no room on its disk. */
+function roomFor(size: number): Uint8Array {
+  try {
+    return new Uint8Array(size);
+  } catch (error) {
+    throw new StateError(`Cannot read a state of ${size} bytes: there is not enough memory.`, {
+      cause: error,
+    });
+  }
 }

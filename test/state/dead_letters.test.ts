@@ -240,6 +240,14 @@ t.test("a start proves that it can append, before a letter needs it", async (t) 
   await (await open(dir)).close();
   t.notOk(existsSync(path), "none is made");
 
+  const store = await open(dir);
+  writeFileSync(path, "{}\n");
+  truncateSync(path, 2 ** 36);
+  await t.rejects(store.bury([letter(1)]), { name: "StateError", message: /longer than any letter/ });
+  t.equal(statSync(path).size, 2 ** 36, "it is left as it is");
+  unlinkSync(path);
+  await store.close();
+
   const fake = new FakeDisk();
   fake.put("/d/posts.dead.ndjson", new Uint8Array());
   fake.onStep = (step, path) => {

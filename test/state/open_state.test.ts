@@ -90,6 +90,7 @@ t.test("D1: damaged in any way, the one before is used, with a warning", async (
   const damages: Record<string, (path: string) => void> = {
     "cut off": (path) => truncateSync(path, statSync(path).size - 1),
     "longer": (path) => writeFileSync(path, "x", { flag: "a" }),
+    "longer than any memory": (path) => truncateSync(path, 2 ** 36),
     "empty": (path) => truncateSync(path, 0),
     "garbage": (path) =>
       writeFileSync(path, "not a state at all, but long enough to have a header".repeat(9)),
