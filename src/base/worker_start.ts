@@ -1,5 +1,9 @@
 import { readSync } from "node:fs";
+import type { LogLevel } from "./log.ts";
 import type { OwnFile } from "./own_file.ts";
+
+/** How a worker is to log. */
+export type WorkerLog = Readonly<{ level: LogLevel; format: "text" | "json" }>;
 
 /**
  * What a worker is told by its supervisor as it begins, over its standard input. Not by its environment: that is shown in
@@ -20,6 +24,8 @@ export type WorkerStart = Readonly<{
   note: OwnFile | null;
   /** For what could not be said before an exit; null if there is none. */
   last: OwnFile | null;
+  /** Null: as it does by itself. */
+  log: WorkerLog | null;
 }>;
 
 /** More is no start of a worker. */

@@ -1,5 +1,6 @@
 import { Terminal } from "../terminal/terminal.ts";
 import type { LogLevel } from "../base/log.ts";
+import type { WorkerLog } from "../base/worker_start.ts";
 import type { Settings } from "./options.ts";
 import type { Environment } from "./settings.ts";
 
@@ -13,4 +14,12 @@ export function openTerminal(settings: Settings, env: Environment): Terminal {
     hasStatus: !settings["no-progress"],
     env,
   });
+}
+
+/** How the workers of a slave with these settings log. */
+export function workerLog(settings: Settings): WorkerLog {
+  return {
+    level: settings.quiet ? "warn" : settings["log-level"] as LogLevel,
+    format: settings["log-format"] === "json" ? "json" : "text",
+  };
 }

@@ -11,7 +11,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 import { oddVariables } from "./environment_name.ts";
 import type { Invocation } from "./invocation.ts";
 import { type StopSignal, stopSignals } from "./exit_code.ts";
-import { openTerminal } from "./open_terminal.ts";
+import { openTerminal, workerLog } from "./open_terminal.ts";
 import type { Settings } from "./options.ts";
 import type { PluginWords } from "./plugin_words.ts";
 import { compiledBinary } from "./program.ts";
@@ -100,10 +100,7 @@ export class SlaveProgram {
       graceMs: chosen.grace,
       checkOptions: (options) => void settle(line, env, options),
       // Workers log by themselves.
-      env: {
-        TASKMASTER_LOG_LEVEL: settings.quiet ? "warn" : settings["log-level"],
-        TASKMASTER_LOG_FORMAT: settings["log-format"],
-      },
+      workerLog: workerLog(settings),
       log: isChild ? asChild(terminal.log) : terminal.log,
     });
   }

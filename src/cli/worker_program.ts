@@ -1,4 +1,5 @@
-import type { Log, LogLevel } from "../base/log.ts";
+import type { Log } from "../base/log.ts";
+import type { WorkerLog } from "../base/worker_start.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
 import { redirectConsole } from "./plugin_console.ts";
 import { runWorker } from "../worker/main.ts";
@@ -9,24 +10,21 @@ export async function workerProgram(parentPid: number): Promise<never> {
   const { isForeground } = new Foreground(parentPid);
   const writeLine = (line: string) => lineOverStatus(process.stderr, line, isForeground);
   if (process.stderr.isTTY) redirectConsole(writeLine);
-  runWorker({ parentPid, log: lateLog(writeLine) });
+  runWorker({ parentPid, log: (how) => lateLog(how ?? plain, writeLine) });
   return await new Promise<never>(() => {});
 }
+
+/** Where a slave that is no program of ours says nothing of it. */
+const plain: WorkerLog = { level: "info", format: "text" };
 
 /**
  * The logger, loaded while the worker connects: it would cost a third of the start. What is logged before is kept.
  */
-function lateLog(writeLine: (line: string) => void): Log {
-  const { TASKMASTER_LOG_LEVEL: level, TASKMASTER_LOG_FORMAT: format } = process.env;
+function lateLog(how: WorkerLog, writeLine: (line: string) => void): Log {
   const kept: Parameters<Log>[] = [];
   let log: Log = (...line) => kept.push(line);
   void import("../terminal/logger.ts").then(({ makeLog }) => {
-    log = makeLog({
-      level: (level ?? "info") as LogLevel,
-      format: format === "json" ? "json" : "text",
-      colours: false,
-      write: writeLine,
-    });
+    log = makeLog({ ...how, colours: false, write: writeLine });
     for (const line of kept) log(...line);
   });
   return (...line) => log(...line);

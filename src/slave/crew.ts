@@ -8,8 +8,7 @@ import { connectionsAllowed } from "../link/open_files.ts";
 import type { WorkerMessage } from "../protocol/worker_messages.ts";
 import { Door } from "./door.ts";
 import { Seat } from "./seat.ts";
-import type { Command } from "./self.ts";
-import { type Death, WorkerProcess } from "./worker_process.ts";
+import { type Death, type Launch, WorkerProcess } from "./worker_process.ts";
 
 /** A worker that died without a job is replaced after a pause that doubles up to this; one that had jobs, after the first. */
 const pauseMsMax = 30_000;
@@ -23,9 +22,7 @@ const busyMs = 1_000;
 const strangersMax = 256;
 
 export type CrewHooks = Readonly<{
-  command: Command;
-  /** Added to the environment of each worker. */
-  env: Readonly<Record<string, string>>;
+  launch: Launch;
   onHello: (seat: Seat, runtime: string) => void;
   onMessage: (seat: Seat, message: WorkerMessage) => void;
   onDied: (seat: Seat, death: Death) => void;
@@ -210,8 +207,8 @@ export class Crew {
 
   #start(): void {
     const id = ++this.#started;
-    const { command, env, nowMs } = this.#hooks;
-    const process: WorkerProcess = new WorkerProcess(id, this.#door, command, env, {
+    const { launch, nowMs } = this.#hooks;
+    const process: WorkerProcess = new WorkerProcess(id, this.#door, launch, {
       onMessage: (message) =>
         message.kind === "hello"
           ? this.#hooks.onHello(seat, message.runtime)

@@ -186,10 +186,9 @@ export class Supervisor implements Slave {
   }
 
   #makeWorkforce(): Workforce {
-    const { command, env, pluginPath, exportName, log } = this.#options;
+    const { command, env, workerLog, pluginPath, exportName, log } = this.#options;
     return new Workforce(this.#holdings, {
-      command: command ?? workerCommand(),
-      env: env ?? {},
+      launch: { command: command ?? workerCommand(), env: env ?? {}, log: workerLog ?? null },
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
       onLate: (errors, count) => this.#answers.late(errors, count),

@@ -1,4 +1,5 @@
 import type { Log } from "../base/log.ts";
+import type { WorkerLog } from "../base/worker_start.ts";
 import type { SlaveLink } from "../link/link.ts";
 import type { SlaveTls } from "../link/tls_client.ts";
 import type { Welcome } from "../protocol/messages.ts";
@@ -34,6 +35,8 @@ export type SlaveOptions = Readonly<{
   command?: Command;
   /** Added to the environment of each worker. */
   env?: Readonly<Record<string, string>>;
+  /** How workers log. @default plain lines, no debugging */
+  workerLog?: WorkerLog;
   log: Log;
   /** Called when `status()` changed in `state`. */
   onState?: (status: SlaveStatus) => void;

@@ -7,7 +7,7 @@ import { makeWorkerSecret } from "../link/local_link.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import { parseWorkerMessage } from "../protocol/parse.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
-import { cutOffExitCode, encodeStart } from "../base/worker_start.ts";
+import { cutOffExitCode, encodeStart, type WorkerLog } from "../base/worker_start.ts";
 import type { Door } from "./door.ts";
 import { childEnvironment, type Command } from "./self.ts";
 import { deathReason } from "./suspects.ts";
@@ -16,6 +16,14 @@ import { deathReason } from "./suspects.ts";
 const lateBytesMs = 2_000;
 /** After its socket ended, how long its process may take to. */
 const lateExitMs = 2_000;
+
+/** How to start a worker, whichever it is. */
+export type Launch = Readonly<{
+  command: Command;
+  /** Added to its environment, and to that of what its handlers start. */
+  env: Readonly<Record<string, string>>;
+  log: WorkerLog | null;
+}>;
 
 /**
  * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
@@ -82,8 +90,7 @@ export class WorkerProcess {
   constructor(
     id: number,
     door: Door,
-    command: Command,
-    env: Readonly<Record<string, string>>,
+    launch: Launch,
     hooks: WorkerHooks,
   ) {
     this.id = id;
@@ -91,9 +98,11 @@ export class WorkerProcess {
     this.dead = new Promise((resolve) => this.#resolveDead = resolve);
     const [note, last] = this.#makeFiles(door);
     this.hasNotes = note !== null;
-    this.#child = this.#spawn(command, env);
+    this.#child = this.#spawn(launch);
     const { address, socket, folder } = door;
-    this.#tell(encodeStart({ address, worker: id, secret: this.secret, socket, folder, note, last }));
+    this.#tell(
+      encodeStart({ address, worker: id, secret: this.secret, socket, folder, note, last, log: launch.log }),
+    );
     this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
     this.#child.once("exit", (code, signal) => {
       if (code === cutOffExitCode) this.#cutOff ??= "its connection to the supervisor ended while it ran";
@@ -102,7 +111,7 @@ export class WorkerProcess {
     });
   }
 
-  #spawn({ command, args }: Command, env: Readonly<Record<string, string>>): ChildProcess {
+  #spawn({ command: { command, args }, env }: Launch): ChildProcess {
     try {
       return spawn(command, [...args], {
         // A process group of its own: Ctrl-C reaches the whole foreground group.

@@ -15,9 +15,8 @@ import { Feeder } from "./feeder.ts";
 import { numbersOf, Overseer } from "./overseer.ts";
 import { PluginGate } from "./plugin_gate.ts";
 import type { Seat } from "./seat.ts";
-import type { Command } from "./self.ts";
 import { endedOf, suspectsOf, UnexplainedDeaths } from "./suspects.ts";
-import type { Death } from "./worker_process.ts";
+import type { Death, Launch } from "./worker_process.ts";
 
 /** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
 const overfullMs = 250;
@@ -38,8 +37,7 @@ type Answer = Extract<WorkerMessage, { kind: "answer" }>;
 type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
 
 export type WorkforceHooks = Readonly<{
-  command: Command;
-  env: Readonly<Record<string, string>>;
+  launch: Launch;
   load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
   /** The first worker loaded the plugin, and runs in this runtime. */
   onLoaded: (loaded: Loaded, runtime: string) => void;
@@ -106,10 +104,9 @@ export class Workforce {
 
   /** Starts the first worker. @throws {Error} if there is no way for workers to connect. */
   async start(): Promise<void> {
-    const { command, env, nowMs, log } = this.#hooks;
+    const { launch, nowMs, log } = this.#hooks;
     this.#crew = await Crew.open({
-      command,
-      env,
+      launch,
       onHello: (seat, runtime) => this.#onHello(seat, runtime),
       onMessage: (seat, message) => this.#onMessage(seat, message),
       onDied: (seat, death) => this.#onDied(seat, death),

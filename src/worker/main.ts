@@ -5,7 +5,7 @@ import { endProcess, guardExits } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
 import { makeWatch, startWatchdog } from "../base/watchdog.ts";
 import { isOwnFolder, isThere } from "../base/own_file.ts";
-import { takeStart, type WorkerStart } from "../base/worker_start.ts";
+import { takeStart, type WorkerLog, type WorkerStart } from "../base/worker_start.ts";
 import { recordOffset } from "../base/start_note.ts";
 import { callSupervisor, notProved, type WorkerLink } from "../link/local_link.ts";
 import { stderrLog } from "./stderr_log.ts";
@@ -17,8 +17,8 @@ const beatMs = 250;
 export type WorkerProcessOptions = Readonly<{
   /** The supervisor's process: this one must not outlive it. */
   parentPid: number;
-  /** Where `ctx.log` goes. @default plain lines on stderr */
-  log?: Log;
+  /** Where `ctx.log` goes, made for what the supervisor says of it. @default plain lines on stderr */
+  log?: (how: WorkerLog | null) => Log;
 }>;
 
 /**
@@ -62,7 +62,7 @@ export function runWorker(options: WorkerProcessOptions): void {
     watch,
     note,
     last,
-    log: options.log ?? stderrLog,
+    log: options.log?.(start.log) ?? stderrLog,
   });
   const closed = () => {
     isClosed = true;

@@ -222,7 +222,16 @@ for (const name of ["binary", "bun", "deno", "node"] as const) {
         });
         const address = join(stage.folder, `s${what.length}`);
         await new Promise<void>((resolve) => server.listen(address, resolve));
-        const start = { address, worker: 1, secret, socket: null, folder: null, note: null, last: null };
+        const start = {
+          address,
+          worker: 1,
+          secret,
+          socket: null,
+          folder: null,
+          note: null,
+          last: null,
+          log: null,
+        };
         const { code, stderr } = await workerOf(stage, runtimes[name], encodeStart(start));
         server.close();
         t.equal(code, 70, `${what}: ${stderr}`);
@@ -263,7 +272,7 @@ row("E12: who sits at the socket and relays is found out by his place", async (t
     on.on("error", () => {}).pipe(worker);
   });
   await new Promise<void>((resolve) => relay.listen(address, resolve));
-  const start = { address, worker: 1, secret, socket, folder, note: null, last: null };
+  const start = { address, worker: 1, secret, socket, folder, note: null, last: null, log: null };
   const { code, stderr } = await workerOf(stage, runtimes.binary, encodeStart(start));
   t.equal(code, 70, stderr);
   t.match(stderr, /did not prove/);
@@ -309,12 +318,12 @@ for (const name of ["binary", "bun", "deno", "node"] as const) {
       const plugin = stage.write("outer.mjs", spawning(stage.folder));
       stage.write("inner.mjs", "export function* getJobs() { yield 1; }\nexport function handleJob() {}\n");
       const master = stage.masterOf(plugin, [], 0, runtimes[name]);
-      const slave = stage.hand(await portOf(master), [], plugin, runtimes[name]);
+      const slave = stage.hand(await portOf(master), ["--log-format", "json"], plugin, runtimes[name]);
       t.equal(await master.ended, 0, master.stderr);
       t.equal(await slave.ended, 0, slave.stderr);
       const { own, node, native, stdin, again, said } = JSON.parse(stage.read("found.json").toString());
       for (const environ of [own, node, native]) {
-        t.notMatch(environ, /TASKMASTER_WORKER|SECRET|SOCKET|TASKMASTER_TOKEN/);
+        t.notMatch(environ, /TASKMASTER_WORKER|SECRET|SOCKET|TASKMASTER_TOKEN|TASKMASTER_LOG/);
       }
       t.match(node, /PATH=/, "it is an environment");
       t.equal(stdin, "", "nor does its standard input tell anything");
