@@ -30,6 +30,7 @@ import {
   verdictChance,
 } from "../base/run_limits.ts";
 import { chanceOf } from "./chance.ts";
+import { headline, placeOfFault } from "./headline.ts";
 import { Opening } from "./opening.ts";
 import type { Attempt, ProbeKind } from "./types.ts";
 
@@ -136,6 +137,11 @@ export class Failures {
   /** Nothing succeeds, not even at low load. */
   get isOutage(): boolean {
     return this.mode === "testing" && this.#test.isFruitless;
+  }
+
+  /** What fails then, and where; null while anything succeeds. */
+  get outage(): string | null {
+    return this.isOutage ? headline(this.message) + placeOfFault(this) : null;
   }
 
   /**

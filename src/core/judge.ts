@@ -2,7 +2,7 @@ import { elsewhereMs } from "../base/run_limits.ts";
 import { printable } from "../base/printable.ts";
 import type { Sentence } from "./condemned.ts";
 import type { Failures, Surroundings } from "./failures.ts";
-import { headline, placeOfFault } from "./headline.ts";
+import { headline } from "./headline.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Sessions } from "./sessions.ts";
@@ -193,19 +193,20 @@ export class Judge {
 
   #noteOutage(nowMs: number): void {
     const { failures, health, emit } = this.#parts;
-    if (failures.isOutage === this.#hasToldOutage) return;
-    this.#hasToldOutage = failures.isOutage;
-    if (!failures.isOutage) {
+    const { outage } = failures;
+    if ((outage !== null) === this.#hasToldOutage) return;
+    this.#hasToldOutage = outage !== null;
+    if (outage === null) {
       health.startAnew(nowMs);
       return emit({ kind: "warn", message: "Jobs succeed again" });
     }
     emit({
       kind: "warn",
       message:
-        `Everything fails: ${printable(headline(failures.message))}${
-          placeOfFault(failures)
-        }. No job is charged while that lasts; a few are ` +
-        "tried now and then. If the plugin is at fault, stop the run, mend the plugin and start the same command again",
+        `Everything fails: ${
+          printable(outage)
+        }. No job is charged while that lasts; a few are tried now and then. ` +
+        "If the plugin is at fault, stop the run, mend the plugin and start the same command again",
     });
   }
 }

@@ -183,6 +183,7 @@ export class Run {
       slaves: this.#sessions.count,
       settledNow,
       reason,
+      outage: this.#failures.outage,
       sick: [...this.#health.sick()],
       failures: this.#letters.groups,
     });

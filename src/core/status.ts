@@ -9,7 +9,7 @@ export function settledOf({ counters: { done, skipped, dead } }: Jobs): number {
 /** The numbers of the status line; what is not of the jobs is given. */
 export function statusOf(
   jobs: Jobs,
-  rest: Pick<RunStatus, "slaves" | "settledNow" | "reason" | "failures" | "sick">,
+  rest: Pick<RunStatus, "slaves" | "settledNow" | "reason" | "failures" | "outage" | "sick">,
 ): RunStatus {
   return {
     ...rest,

@@ -274,6 +274,8 @@ export type RunStatus = Readonly<{
   slaves: number;
   /** The reason for the speed. */
   reason: string;
+  /** What fails, while nothing succeeds any more; null otherwise. */
+  outage: string | null;
   /** Slaves that fail everything while others do not, and what they fail with. */
   sick: readonly Readonly<{ name: string; message: string }>[];
   /** Dead letters of this start, grouped by message. */

@@ -32,6 +32,8 @@ export type Ending = Readonly<{
   /** Settled by this start. */
   settledNow: number;
   elapsedMs: number;
+  /** What failed, where nothing succeeded any more when it was stopped; null otherwise. */
+  outage: string | null;
   /** Slaves that failed everything, and what they failed with. */
   sick: readonly Readonly<{ name: string; message: string }>[];
   /** Dead letters of this start, by message. */
@@ -141,7 +143,7 @@ function detail({ outcome, saveError, fault }: Ending): string[] {
   return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
 }
 
-function headline({ outcome, dead, late, finishFault, saveError, fault, stoppedBy }: Ending): string {
+function headline({ outcome, dead, late, finishFault, saveError, fault, stoppedBy, outage }: Ending): string {
   if (fault !== undefined) {
     return `Ended by a fault of the program, as of the last save: ${printable(fault.split("\n")[0]!, 1_000)}`;
   }
@@ -150,7 +152,11 @@ function headline({ outcome, dead, late, finishFault, saveError, fault, stoppedB
   }
   switch (outcome.kind) {
     case "stopped":
-      return `Stopped and saved.${stoppedBy === undefined ? "" : ` What ended it: ${printable(stoppedBy)}.`}`;
+      return [
+        "Stopped and saved.",
+        ...(stoppedBy === undefined ? [] : [`What ended it: ${printable(stoppedBy)}.`]),
+        ...(outage === null ? [] : [`Nothing succeeded any more: ${printable(outage)}`]),
+      ].join(" ");
     case "source failed":
       return `Ended: ${printable(outcome.message.split("\n")[0]!, 1_000)}`;
     case "outage":

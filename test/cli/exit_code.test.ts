@@ -19,6 +19,7 @@ const status: RunStatus = {
   stranded: 0,
   slaves: 0,
   reason: "",
+  outage: null,
   sick: [],
   failures: [],
 };

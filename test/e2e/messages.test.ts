@@ -174,6 +174,24 @@ export const handleJob = (job) => job.user.name;
   );
 });
 
+t.test("a run that is stopped while nothing succeeds says so at its end", async (t) => {
+  for (const words of [[], ["--quiet"]]) {
+    const scenario = new Scenario();
+    t.teardown(() => scenario.end());
+    const plugin =
+      "export const getJobs = () => Array(500).keys();\nexport const handleJob = (job) => job.user.name;\n";
+    writeFileSync(join(scenario.folder, "x.mjs"), plugin);
+    const program = scenario.start(runtimes.binary, run("x.mjs", ...words));
+    await program.printed(/WARN: Everything fails: /);
+    program.signal("SIGINT");
+    t.equal(await program.ended, 130);
+    t.match(
+      program.stderr,
+      /Stopped and saved\. Nothing succeeded any more: TypeError: .* \(x\.mjs:2:\d+\)\n/,
+    );
+  }
+});
+
 t.test("a token that cannot be written names the option for another file", async (t) => {
   const { stderr, status } = ran(t, { file: "" }, ["token", "--write", "file/taskmaster.token"]);
   t.equal(status, 5);

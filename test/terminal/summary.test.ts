@@ -17,6 +17,7 @@ const ending: Ending = {
   elapsedMs: 4_000,
   late: { count: 0, errors: [] },
   finishFault: null,
+  outage: null,
   sick: [],
   failures: [],
   deadPath: "/d/posts.dead.ndjson",
@@ -93,6 +94,8 @@ t.test("summaryLines() ends with the command that resumes, unless the run is com
   const last = (outcome: Ending["outcome"], saveError?: string) =>
     summaryLines({ ...ending, outcome, saveError }).at(-1);
   t.equal(last({ kind: "stopped" }), "Resume with: taskmaster master posts.ts");
+  const failing = { ...ending, outcome: { kind: "stopped" }, outage: "no\u001b[2J database" } as const;
+  t.equal(summaryLines(failing)[0], "Stopped and saved. Nothing succeeded any more: no\\e[2J database");
   t.equal(last({ kind: "source failed", message: "no rows" }), "Resume with: taskmaster master posts.ts");
   t.equal(
     last({ kind: "complete", ignoredLast: false }, "disk full"),
