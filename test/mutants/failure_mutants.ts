@@ -278,8 +278,8 @@ export const failureMutants: readonly Mutant[] = [
     name: "a slave that met an outage is blamed for it once others succeed",
     patches: [{
       file: "src/core/judge.ts",
-      find: "    if (!failures.isOutage) {\n      health.startAnew(nowMs);",
-      replace: "    if (!failures.isOutage) {",
+      find: "    if (outage === null) {\n      health.startAnew(nowMs);",
+      replace: "    if (outage === null) {",
     }],
     checks: [failuresTest("an outage that hit all jobs at one slave before another joined")],
   },
