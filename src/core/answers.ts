@@ -1,6 +1,6 @@
 import { crashesMax } from "../base/limits.ts";
 import { elsewhereMs } from "../base/run_limits.ts";
-import { countOf, unite } from "../base/range_set.ts";
+import { countOf, intersect, unite } from "../base/range_set.ts";
 import { Deaths } from "./deaths.ts";
 import type { Failures } from "./failures.ts";
 import type { Health } from "./health.ts";
@@ -126,9 +126,11 @@ export class Answers {
   /** `suspects` are all jobs that may have been running in that worker, whatever their lease: a sole one is charged. */
   #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Witness): void {
     const isSole = countOf(suspects) === 1;
+    // What the slave does not have cannot have run there, whatever it says.
+    const possible = isSole ? suspects : intersect(suspects, this.#jobs.leases.seqsOf(lease.session));
     const pieces = this.#jobs.leases.take(lease, suspects);
     const isOutage = this.#failures.isOutage;
-    if (!isSole && pieces.length > 0 && !isOutage) this.#deaths.add(suspects);
+    if (!isSole && pieces.length > 0 && !isOutage) this.#deaths.add(possible);
     for (const piece of pieces) {
       const { history } = piece;
       if (!isSole) this.#jobs.suspect(piece, isOutage ? history : crashedInCompany(history));

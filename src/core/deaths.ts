@@ -14,9 +14,11 @@ type Death = { suspects: Ranges; isCharged: boolean };
 export class Deaths {
   #deaths: Death[] = [];
 
-  /** Told once for each lease that has suspects: they are the same ones each time. */
+  /** Told once for each lease that has suspects, of all that were not told of before. */
   add(suspects: Ranges): void {
-    if (this.#deaths.some((death) => !death.isCharged && isSame(death.suspects, suspects))) return;
+    if (this.#deaths.some((death) => !death.isCharged && subtract(suspects, death.suspects).length === 0)) {
+      return;
+    }
     this.#deaths.push({ suspects, isCharged: false });
     if (this.#deaths.length > deathsMax) this.#deaths.shift();
   }
@@ -33,8 +35,4 @@ export class Deaths {
     this.#deaths = this.#deaths.filter(({ suspects }) => suspects.length > 0);
     return charged;
   }
-}
-
-function isSame(a: Ranges, b: Ranges): boolean {
-  return a.length === b.length && a.every((bound, at) => bound === b[at]);
 }

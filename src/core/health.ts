@@ -31,6 +31,9 @@ type Record = {
   nextProbeMs: number;
 };
 
+/** A sick slave that is started anew all the time is another one each time: so many are remembered. */
+const goneMax = 100;
+
 /**
  * Tells which of several members that do the same work fails everything while others do not: slaves of a run, workers
  * of a slave. What such a member failed says nothing about the jobs.
@@ -49,23 +52,30 @@ export class Health {
   #members = new Map<string, Record>();
   /** Those that failed so much in a row that they may be sick; nearly always none. */
   readonly #suspects = new Map<string, Record>();
+  /** Those that left while they were quarantined, the latest of them. */
+  readonly #gone = new Set<string>();
   /** What was leased before tells nothing: much failed everywhere. */
   #sinceMs = -Infinity;
 
   join(id: string, name: string): void {
+    this.#gone.delete(id);
     const member = this.#members.get(id);
     if (member !== undefined) member.name = name;
     else this.#members.set(id, newRecord(name));
   }
 
-  /** It is gone. One that was quarantined is known again if it comes back. */
+  /** It is gone. One that was quarantined is known again if it comes back, unless many more were since. */
   leave(id: string): void {
-    if (!this.isQuarantined(id)) this.forget(id);
+    if (!this.isQuarantined(id)) return this.forget(id);
+    this.#gone.add(id);
+    const [oldest] = this.#gone;
+    if (this.#gone.size > goneMax) this.forget(oldest!);
   }
 
   /** It is gone for good. */
   forget(id: string): void {
     this.#members.delete(id);
+    this.#gone.delete(id);
     this.#suspects.delete(id);
   }
 

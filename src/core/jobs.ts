@@ -193,6 +193,11 @@ export class Jobs {
     return parts.map((span) => ({ span, history: untried, holder: null, avoid: null }));
   }
 
+  /** Slaves say so too, and may say anything: what is no count any more could not be loaded again. */
+  countRepeated(count: number): void {
+    this.counters.repeated = Math.min(Number.MAX_SAFE_INTEGER, this.counters.repeated + count);
+  }
+
   /** The source yields again, from the first on, what was handed out before: that many jobs, as far as is known. */
   sourceStartedOver(): void {
     this.#againToCome = this.counters.handedOut - this.counters.handedOutAgain;
@@ -207,7 +212,7 @@ export class Jobs {
     const again = Math.min(count, this.#againToCome);
     this.#againToCome -= again;
     this.counters.handedOutAgain += again;
-    this.counters.repeated += again;
+    this.countRepeated(again);
   }
 
   /** READY -> LEASED: pieces that were taken out of `returned`, or for a test out of `takeFailed`. */
@@ -260,7 +265,7 @@ export class Jobs {
    * unless `repeated` is what is known for certain, and there may be more.
    */
   #countLost(count: number): void {
-    if (!this.counters.repeatedAtLeast) this.counters.repeated += count;
+    if (!this.counters.repeatedAtLeast) this.countRepeated(count);
   }
 
   /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */
@@ -302,7 +307,7 @@ export class Jobs {
 
   /** LEASED -> READY: jobs that may have been running when their worker died, in company. They run again. */
   suspect(piece: Piece, history: History): void {
-    this.counters.repeated += piece.span.count;
+    this.countRepeated(piece.span.count);
     this.handBack([this.#changed(piece, history)]);
   }
 

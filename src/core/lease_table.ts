@@ -1,5 +1,5 @@
 import type { Ranges } from "../base/ranges.ts";
-import { countJobs, divide, type Piece } from "./piece.ts";
+import { bySeq, countJobs, divide, type Piece, seqsOf } from "./piece.ts";
 import type { Alone, LeaseName, Probe, SessionId } from "./types.ts";
 
 /** How jobs are leased, whatever they are. */
@@ -49,6 +49,11 @@ export class LeaseTable {
 
   ofSession(session: SessionId): readonly Lease[] {
     return [...this.#ofSession.get(session) ?? []];
+  }
+
+  /** The jobs of all leases of the session. */
+  seqsOf(session: SessionId): Ranges {
+    return seqsOf(this.ofSession(session).flatMap(({ pieces }) => pieces).sort(bySeq));
   }
 
   /** The one that the session has had for longest. */

@@ -236,8 +236,7 @@ export class Run {
         return this.#judge.excuse(session.slaveId, event.jobs, nowMs);
       case "again":
         this.#saves.version++;
-        this.#jobs.counters.repeated += event.count;
-        return;
+        return this.#jobs.countRepeated(event.count);
       case "leaving":
         return this.#slaves.leaving(session);
       case "left":

@@ -20,6 +20,9 @@ type Absence = Readonly<{ slaveName: string; untilMs: number; at: string }>;
 /** Of a slave that says nothing of its oldest jobs for two of its timeouts and so much more, nothing is to be expected. */
 const stuckMs = 10_000;
 
+/** Slaves of which it is known how many jobs they began for a dead master: far more than come back at once. */
+const countedMax = 10_000;
+
 /** So many bounds of ranges in a stale answer cost about as much as a word. */
 const boundsPerWord = 100;
 
@@ -109,9 +112,11 @@ export class Slaves {
       began += countOf(subtract(intersect(jobs, behind), idle.get(leaseKey(lease)) ?? []));
     }
     began = Math.min(began, creditMax);
-    this.#jobs.counters.repeated += Math.max(0, began - (this.#counted.get(slaveId) ?? 0));
+    this.#jobs.countRepeated(Math.max(0, began - (this.#counted.get(slaveId) ?? 0)));
+    this.#counted.delete(slaveId);
     if (began > 0) this.#counted.set(slaveId, began);
-    else this.#counted.delete(slaveId);
+    const [oldest] = this.#counted.keys();
+    if (this.#counted.size > countedMax) this.#counted.delete(oldest!);
   }
 
   #reclaim(session: Session, name: LeaseName, jobs: Ranges, returned: ReadonlySet<string>): LeaseJobs {

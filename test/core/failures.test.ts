@@ -1,6 +1,7 @@
 import t, { type Test } from "tap";
 import { lostSessionsMax } from "../../src/base/limits.ts";
 import { chanceOf } from "../../src/core/chance.ts";
+import { Health } from "../../src/core/health.ts";
 import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
 import { seqsOf, TestRun } from "./fixture.ts";
 
@@ -803,6 +804,19 @@ t.test("a slave that gets on with its oldest lease, or whose link is slow, is no
   slow.leases();
   t.same(slow.pass(140_000).take("close"), [], "1 MiB takes 105 s at 10 KB/s");
   t.match(slow.pass(20_000).take("close"), [{ how: "stuck" }]);
+});
+
+t.test("of sick slaves that are gone the latest are known again, and no more and more", async (t) => {
+  const health = new Health();
+  for (let slave = 0; slave < 1_000; slave++) {
+    const id = `s${slave}`;
+    health.join(id, id);
+    health.quarantine(id, slave);
+    health.leave(id);
+    if (slave === 500) health.join("s450", "is back");
+  }
+  const known = Array.from({ length: 1_000 }, (_, slave) => `s${slave}`).filter((id) => health.has(id));
+  t.same(known, ["s450", ...Array.from({ length: 100 }, (_, at) => `s${900 + at}`)]);
 });
 
 t.test("chanceOf counts the ways in which all successes are among the others", async (t) => {

@@ -141,6 +141,28 @@ t.test("answers that change nothing, without end, lose the session, and charge n
   t.match(run.join(2, 2).leases(), [{ attempt: 1, alone: "no" }], "its jobs are for others");
 });
 
+t.test("repetitions that slaves make up stay a count that can be loaded", async (t) => {
+  const run = new TestRun().yield(1).join(1, 1);
+  for (let said = 0; said < 3; said++) {
+    run.say({ kind: "again", session: 1, count: Number.MAX_SAFE_INTEGER - 1 });
+  }
+  t.equal(run.state.repeated, Number.MAX_SAFE_INTEGER);
+});
+
+t.test("a slave that names suspects which it never had charges nobody else with them", async (t) => {
+  const run = new TestRun().yield(6).join(1, 3).join(2, 3);
+  const leases = run.leases();
+  const [evil] = leases.filter(({ session }) => session === 1);
+  const honest = leases.filter(({ session }) => session === 2);
+  const [seq] = seqsOf(honest[0]!);
+  for (let job = 0; job < 3; job++) run.crash(evil!, [evil!.parts[0]!.seq + job, 2 ** 50]);
+  run.crash(honest[0]!, [seq!, seq! + 1]);
+  const crashes = run.state.stranded.flatMap(({ span, history }) =>
+    seq! >= span.seq && seq! < span.end ? [history.crashes] : []
+  );
+  t.same(crashes, [1], "it died once");
+});
+
 t.test("a slave that names very many leases costs no more than reading them", async (t) => {
   const run = new TestRun().yield(4_000).join(1, 4_000);
   const [lease] = run.leases();
