@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { encodeRefusal } from "../../src/protocol/handshake.ts";
 import { binary } from "../e2e/harness.ts";
 
 const page = readFileSync(new URL("../../docs/smallest-slave.md", import.meta.url), "utf8");
@@ -112,6 +114,10 @@ t.test("it goes on under the next master when one is killed, and leaves another 
   first.kill();
   await first.ended;
   await slave.printed(/trying again/);
+  const stranger = createServer((socket) => socket.on("error", () => {}).end(encodeRefusal("token")));
+  await new Promise<void>((resolve) => stranger.listen(Number(port), "127.0.0.1", resolve));
+  await slave.printed(/refused with code 1: see its log; trying again/);
+  await new Promise((resolve) => stranger.close(resolve));
   const next = masterAt(port!);
   t.match(await next.ended, { code: 3, stderr: /199 done \+ 0 skipped \+ 1 dead \+ 0 stranded/ });
   t.match(await slave.ended, { code: 0 }, "it is dismissed by the second one");
