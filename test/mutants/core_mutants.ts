@@ -47,8 +47,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "an answer is applied without a look at whose lease it is",
     patches: [{
       file: "src/core/slaves.ts",
-      find: "if (lease === undefined || lease.session !== session.id) return;",
-      replace: "if (lease === undefined) return;",
+      find: "if (lease === undefined || lease.session !== session.id) return this.#stale(",
+      replace: "if (lease === undefined) return this.#stale(",
     }],
     checks: [
       simulation,
@@ -383,9 +383,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "a slave that comes back after its lease was lost gets nothing back",
     patches: [{
       file: "src/core/slaves.ts",
-      find:
-        "const pieces = [...reclaims.take(name, slaveId, jobs), ...returned.reclaim(name, slaveId, jobs)];",
-      replace: "const pieces = [...reclaims.take(name, slaveId, jobs)];\n    void returned;",
+      find: "pieces = pieces.concat(this.#jobs.returned.reclaim(name, slaveId, jobs));",
+      replace: "void returned;",
     }],
     checks: [test("core/run_sessions", "of a lost lease a slave gets back what is not leased again")],
   },
