@@ -120,8 +120,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "what may not have begun is said to have run again at least",
     patches: [{
       file: "src/core/jobs.ts",
-      find: "if (!this.counters.repeatedAtLeast) this.counters.repeated += count;",
-      replace: "this.counters.repeated += count;",
+      find: "if (!this.counters.repeatedAtLeast) this.countRepeated(count);",
+      replace: "this.countRepeated(count);",
     }],
     checks: [
       quickTest(
