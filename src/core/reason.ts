@@ -28,6 +28,8 @@ export type Pace = Readonly<{
   bound: Bound | null;
   /** Since a job was settled, or since the first one in flight was leased. */
   idleMs: number;
+  /** The first job not answered of the oldest lease, and the slave that has it. */
+  oldest: Readonly<{ seq: number; slaveName: string }> | null;
 }>;
 
 type Parts = Readonly<
@@ -70,7 +72,15 @@ export function paceOf(
     reclaimable: jobs.reclaims.count,
     bound: bound !== null && source.mode === "open" ? bounds.mostly(bound) : bound,
     idleMs,
+    oldest: oldestOf(jobs, sessions),
   };
+}
+
+function oldestOf({ leases }: Jobs, sessions: Sessions): Pace["oldest"] {
+  for (const { pieces, session } of leases) {
+    return { seq: pieces[0]!.span.seq, slaveName: sessions.get(session)?.slaveName ?? "" };
+  }
+  return null;
 }
 
 /** One phrase for the status line: why the run is not faster. */
@@ -80,7 +90,9 @@ export function reasonOf(pace: Pace): string {
   if (pace.slaves === 0) return "waiting for slaves";
   if (pace.recovering !== null) return `throttled: ${throttleOf(pace)}`;
   if (pace.sick !== null) return `slave ${pace.sick.name} fails everything: ${headline(pace.sick.message)}`;
-  if (pace.inFlight > 0 && pace.idleMs >= stalledMs) return `stalled ${Math.floor(pace.idleMs / 1000)}s`;
+  if (pace.oldest !== null && pace.idleMs >= stalledMs) {
+    return `stalled ${Math.floor(pace.idleMs / 1000)}s: job ${pace.oldest.seq} at ${pace.oldest.slaveName}`;
+  }
   if (pace.bound !== null) return phrases[pace.bound];
   if (pace.inFlight > 0) return "slaves busy";
   if (pace.reclaimable > 0) return "waiting for slaves";

@@ -117,9 +117,11 @@ t.test("status says why the run is not faster", async (t) => {
   const [lease] = run.leases();
   t.equal(run.status.reason, "slaves busy");
   run.pass(30_000);
-  t.equal(run.status.reason, "stalled 30s");
-  run.done(lease!, [0, 1]);
+  t.equal(run.status.reason, "stalled 30s: job 0 at s1");
+  run.done(lease!, [0, 1]).join(2, 2);
   t.equal(run.status.reason, "slaves busy");
+  run.pass(45_000);
+  t.equal(run.status.reason, "stalled 45s: job 1 at s1", "the oldest lease, not the slave that came last");
   run.done(run.leases()[0]!).say({ kind: "source ended" }).throw(lease!, "no", 1);
   t.equal(run.status.reason, "waiting for retries");
 });

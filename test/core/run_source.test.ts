@@ -108,7 +108,7 @@ t.test("a source that throws is opened again after 1, 2, 4, 8 and 16 s, at the l
     t.same(opened[0]!.last, blockOf(4, 1).bytes);
   }
   t.same(pauses, [1_000, 2_000, 4_000, 8_000, 16_000]);
-  t.equal(run.status.reason, "stalled 31s");
+  t.equal(run.status.reason, "stalled 31s: job 0 at s1");
   run.say({ kind: "source failed", message: "gone", fatal: false });
   t.same(run.take("end"), [], "what it yielded finishes first");
   t.equal(run.status.reason, "failing: gone");
