@@ -15,7 +15,7 @@ import {
 } from "./jobs_iterator.ts";
 import { equalCursors, Neighbours } from "./neighbours.ts";
 import { pluginLog } from "./plugin_log.ts";
-import { FatalCall, SourceFault, thrown } from "./source_fault.ts";
+import { FatalCall, guardedLast, SourceFault, thrown } from "./source_fault.ts";
 import type { SourceHooks, SourceParts } from "./source_hooks.ts";
 import { nextTurn, Turn } from "./turn.ts";
 import type { Plugin, SourceContext } from "./types.ts";
@@ -123,7 +123,7 @@ export class Reading {
   async #open(parts: SourceParts, last: Uint8Array | undefined): Promise<void> {
     try {
       const returned: unknown = this.#plugin.getJobs!(
-        last === undefined ? undefined : decode(last),
+        last === undefined ? undefined : guardedLast(decode(last)),
         this.#contextOf(parts),
       );
       this.#ask();

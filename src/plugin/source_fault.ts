@@ -26,3 +26,22 @@ export function thrown(what: string, error: unknown): SourceFault {
   const lines = stack === "" || isOurs ? "" : isHeaded ? `\n${stack}` : `\n${message}\n${stack}`;
   return new SourceFault(`${what} threw: ${message}${lines}`, false);
 }
+
+const comparedObject =
+  "getJobs compares `last`, or adds to it, and `last` is an object: the cursor of a job, which is " +
+  "the whole job if the plugin exports no `cursor`. No job would be found behind it. Read its fields, as in `last.id`; or " +
+  "export `cursor`, as in `(job) => job.id`, and start over with --reset";
+
+/**
+ * `last` as the plugin is given it. Of an object no number can be made by mistake: `job.id > last` would be false for every
+ * job, and the run would end as if all were handled.
+ */
+export function guardedLast(last: unknown): unknown {
+  if (typeof last !== "object" || last === null || Array.isArray(last) || last instanceof Date) return last;
+  const value = (hint: string) => {
+    if (hint === "string") return "[object Object]";
+    const { message, stack } = describeError(new Error(comparedObject));
+    throw new SourceFault(hasPluginFrames(stack) ? `${message}\n${stack}` : message, true);
+  };
+  return ArrayBuffer.isView(last) ? last : Object.defineProperty(last, Symbol.toPrimitive, { value });
+}

@@ -102,6 +102,43 @@ t.test("last is decoded, and undefined on a fresh start", async (t) => {
   t.same(seen, [undefined, { id: 4n }].map((last) => last && decode(taker.blocks[0]!.bytes)));
 });
 
+t.test("a last that is an object is compared with nothing, where all jobs would be skipped", async (t) => {
+  const first = new Taker({ getJobs: () => [{ id: 4 }] as never });
+  first.source.open(undefined);
+  await first.over;
+  const opened = async (getJobs: (last: never) => unknown) => {
+    const taker = new Taker({ getJobs: getJobs as never });
+    taker.source.open(first.blocks[0]!.bytes);
+    return { how: await taker.over, jobs: taker.jobs };
+  };
+  const rows = [{ id: 4 }, { id: 5 }];
+  const wrong: readonly ((last: never) => unknown)[] = [
+    (last) => rows.filter(({ id }) => id > last),
+    function* (last) {
+      yield* rows.filter(({ id }) => id >= last);
+    },
+    async (last) => await Promise.resolve(rows.filter(({ id }) => id >= last + 1)),
+  ];
+  for (const getJobs of wrong) {
+    const { how } = await opened(getJobs);
+    t.match(how, {
+      fatal: true,
+      message: /^getJobs compares `last`, .* start over with --reset\n/,
+    });
+    t.match(how, { message: /\n {4}at .*source\.test\.ts:\d+/ });
+  }
+  t.same(
+    (await opened((last: { id: number }) => rows.filter(({ id }) => id > last.id))).jobs,
+    [{ id: 5 }],
+    "its fields are there",
+  );
+  t.same((await opened((last) => [last, ...Object.keys(last), `${last}`])).jobs, [
+    { id: 4 },
+    "id",
+    "[object Object]",
+  ]);
+});
+
 t.test("getJobs sees its arguments, and nothing of it runs inside open", async (t) => {
   let seen: unknown;
   const taker = new Taker({ getJobs: (_last: unknown, ctx) => ((seen = ctx.args), []) }, { table: "posts" });
