@@ -58,7 +58,7 @@ const nonceBytes = 32, macBytes = 32, secretBytes = 32;
 const callBytes = 4 + nonceBytes;
 const answerBytes = nonceBytes + macBytes;
 /** How long either waits for the other, from the connection to the proof. */
-const proofMs = 10_000;
+export const proofMs = 10_000;
 
 /** Of one worker, for its one connection. */
 export function makeWorkerSecret(): Uint8Array {

@@ -1,16 +1,24 @@
-import { monotonicMs, setInterval } from "../base/clock.ts";
+import { monotonicMs, setInterval, setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { endProcess, guardExits } from "../base/exit_guard.ts";
 import type { Log } from "../base/log.ts";
 import { makeWatch, startWatchdog } from "../base/watchdog.ts";
 import { isOwnFolder, isThere } from "../base/own_file.ts";
 import { takeStart, type WorkerLog, type WorkerStart } from "../base/worker_start.ts";
 import { recordOffset } from "../base/start_note.ts";
-import { callSupervisor, notProved, type WorkerLink } from "../link/local_link.ts";
+import {
+  callSupervisor,
+  notProved,
+  proofMs,
+  type WorkerCaller,
+  type WorkerLink,
+} from "../link/local_link.ts";
 import { stderrLog } from "./stderr_log.ts";
 import { WorkerSession } from "./worker_session.ts";
 
+/** After a call that ended before it was answered, the next one comes this much later. */
+const callAgainMs = 10;
 /** Every so often a worker that says nothing else says that its event loop turns. */
 const beatMs = 250;
 
@@ -36,13 +44,9 @@ export function runWorker(options: WorkerProcessOptions): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
   const watch = makeWatch();
   const { note, folder, last } = start;
-  startWatchdog({
-    parentPid: options.parentPid,
-    folder,
-    watch,
-    record: note === null ? undefined : { file: note, offset: recordOffset },
-  });
-  const socket = connect(start.address);
+  const record = note === null ? undefined : { file: note, offset: recordOffset };
+  startWatchdog({ parentPid: options.parentPid, folder, watch, record });
+  let socket: Socket;
   let isClosed = false;
   /** From the supervisor's proof on; nothing is said before. */
   let link: WorkerLink | null = null;
@@ -69,18 +73,57 @@ export function runWorker(options: WorkerProcessOptions): void {
     session.orphaned();
   };
   const beats = setInterval(() => link?.tick(monotonicMs()), beatMs);
-  callSupervisor(socket, {
-    ...start,
-    isInPlace: () => isInPlace(start),
-    options: { nowMs: monotonicMs, heartbeatMs: beatMs },
+  const call: Call = {
+    onSocket: (made) => socket = made,
     onLink: (made) => {
       link = made;
-      link.onMessage = (message) => session.receive(message);
-      link.onClose = closed;
       session.hello();
     },
+    onMessage: (message) => session.receive(message),
     onEnd: (reason) => reason === notProved ? session.misled(reason) : closed(),
-  });
+  };
+  callUntilKnown(start, call);
+}
+
+/** `onEnd`: nobody is to be called any more. */
+type Call =
+  & Pick<WorkerLink, "onMessage">
+  & Pick<WorkerCaller, "onLink" | "onEnd">
+  & Readonly<{ onSocket: (socket: Socket) => void }>;
+
+/**
+ * Calls the supervisor, and again if the connection ends before that has sent anything behind its proof: others of the
+ * machine may take all the places there are for who is not known yet, and that of this worker among them.
+ */
+function callUntilKnown(start: WorkerStart, { onSocket, onLink, onMessage, onEnd }: Call): void {
+  const untilMs = monotonicMs() + proofMs;
+  const again = (reason: string) => {
+    const isFinal = reason === notProved || monotonicMs() >= untilMs || !isInPlace(start);
+    if (isFinal) onEnd(reason);
+    else setTimeout(call, callAgainMs);
+  };
+  const linked = (link: WorkerLink) => {
+    let isKnown = false;
+    link.onMessage = (message) => {
+      isKnown = true;
+      onMessage(message);
+    };
+    link.onClose = (reason) => isKnown ? onEnd(reason) : again(reason);
+    onLink(link);
+  };
+  const call = () => {
+    const socket = connect(start.address);
+    onSocket(socket);
+    const options = { nowMs: monotonicMs, heartbeatMs: beatMs };
+    callSupervisor(socket, {
+      ...start,
+      isInPlace: () => isInPlace(start),
+      options,
+      onLink: linked,
+      onEnd: again,
+    });
+  };
+  call();
 }
 
 /** Nobody but this user can make a socket in a folder that is his alone, nor connect to the one that was there. */

@@ -282,6 +282,44 @@ row("E12: who sits at the socket and relays is found out by his place", async (t
   supervisor.close();
 });
 
+row(
+  "E12: a worker that strangers have put out of its place before it was known calls again",
+  async (t, stage) => {
+    const secret = makeWorkerSecret();
+    let calls = 0, isIn = false;
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      if (++calls <= 3) return void socket.destroy();
+      greetWorker(socket, {
+        // The fourth time the worker has seen the proof of its supervisor, and its own comes too late.
+        secretOf: () => calls === 4 ? secret.slice() : secret,
+        onWorker: (_, link) => {
+          isIn = true;
+          link.send({ kind: "quit", waitMs: 0, isSick: false });
+        },
+        nowMs: () => performance.now(),
+      });
+    });
+    const address = join(stage.folder, "s");
+    await new Promise<void>((resolve) => server.listen(address, resolve));
+    const start = {
+      address,
+      worker: 1,
+      secret,
+      socket: null,
+      folder: null,
+      note: null,
+      last: null,
+      log: null,
+    };
+    const { code, stderr } = await workerOf(stage, runtimes.binary, encodeStart(start));
+    server.close();
+    t.ok(isIn, `it ended with ${code}: ${stderr}`);
+    t.equal(calls, 5);
+    t.equal(code, 0, "it does what it is told, and calls no more");
+  },
+);
+
 /** What a handler finds of its worker's environment, and starts without one of its own. */
 const spawning = (dir: string): string => `
   import { spawnSync } from "node:child_process";
