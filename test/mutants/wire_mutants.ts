@@ -404,6 +404,41 @@ export const wireMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "what ended and was not answered is not held",
+    patches: [{
+      file: "src/slave/supervisor.ts",
+      find: "held = this.#holdings.jobs + this.#holdings.unsaid;",
+      replace: "held = this.#holdings.jobs;",
+    }],
+    checks: [
+      hanging(
+        test(
+          "slave/rules",
+          "a master that leases on and reads no answers loses the session: they must not pile up here",
+        ),
+      ),
+    ],
+  },
+  {
+    name: "a slave may answer without end for what it does not have",
+    patches: [{
+      file: "src/core/slaves.ts",
+      find:
+        "if (lease === undefined || lease.session !== session.id) return this.#stale(session, answer, nowMs);",
+      replace: "if (lease === undefined || lease.session !== session.id) return;",
+    }, {
+      file: "src/core/slaves.ts",
+      find: "    if (lease.count === before) return this.#stale(session, answer, nowMs);\n",
+      replace: "",
+    }],
+    checks: [
+      test(
+        "core/run_sessions",
+        "answers that change nothing, without end, lose the session, and charge nobody",
+      ),
+    ],
+  },
+  {
     name: "a master may say words without end",
     patches: [{
       file: "src/base/chatter.ts",
