@@ -1,10 +1,10 @@
 import { realpathSync } from "node:fs";
 import { mainProcess } from "./src/cli/main.ts";
-import { useImportMap } from "./src/plugin/module_files.ts";
+import { useImportMap } from "./src/plugin/plugin_code.ts";
 
-export * from "./src/base/errors.ts";
-export type { Address } from "./src/base/address.ts";
-export type { Log, LogLevel } from "./src/base/log.ts";
+export * from "./src/lib/errors.ts";
+export type { Address } from "./src/lib/units.ts";
+export type { Log, LogLevel } from "./src/lib/log.ts";
 export type { Outcome, RunStatus } from "./src/core/types.ts";
 export type {
   Context,
@@ -16,9 +16,9 @@ export type {
   Summary,
 } from "./src/plugin/types.ts";
 export { type LoadedPlugin, loadPlugin } from "./src/plugin/load_plugin.ts";
-export type { KeyPair } from "./src/link/certificate.ts";
-export type { SlaveTls, Trust } from "./src/link/tls_client.ts";
-export type { MasterTls } from "./src/link/tls_gate.ts";
+export type { KeyPair } from "./src/link/tls.ts";
+export type { SlaveTls, Trust } from "./src/link/tls.ts";
+export type { MasterTls } from "./src/link/tls.ts";
 export { runMaster, startMaster } from "./src/master/master.ts";
 export type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus } from "./src/master/types.ts";
 export { runSlave, startSlave } from "./src/slave/slave.ts";

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { settingsOf } from "../src/base/tuning.ts";
+import { settingsOf } from "../src/lib/runtime.ts";
 import { cpuMsOfDescendants } from "./cpu_time.ts";
 
 export const root = resolve(import.meta.dirname!, "..");

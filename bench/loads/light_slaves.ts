@@ -10,7 +10,7 @@ import { tokenText } from "../taskmaster.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 
-/** As in src/slave/answers.ts: what part of its credit makes a slave answer at once (half of what is left), and when it answers for less. */
+/** As in src/slave/result_reporter.ts: what part of its credit makes a slave answer at once (half of what is left), and when it answers for less. */
 const answerPart = 1 / 3;
 const answerMs = 80;
 

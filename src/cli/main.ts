@@ -1,18 +1,31 @@
-import { TaskmasterError, UsageError } from "../base/errors.ts";
-import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../base/exit_guard.ts";
-import { reported } from "../base/printable.ts";
-import { changedBy } from "../base/runtime_variables.ts";
-import { describeDenied, isBinary, takeTypedName } from "../base/start_words.ts";
-import { forgetTuning } from "../base/tuning.ts";
-import { startWatchdog } from "../base/watchdog.ts";
+import { TaskmasterError, UsageError } from "../lib/errors.ts";
+import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../lib/exit_guard.ts";
+import { changedBy, describeDenied, forgetTuning, isBinary, takeTypedName } from "../lib/runtime.ts";
+import { reported } from "../lib/text.ts";
+import { startWatchdog } from "../lib/watchdog.ts";
 import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
+import { type Generation, takeGeneration } from "../slave/spawn_self.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
-import { type Generation, takeGeneration } from "../slave/self.ts";
 import { readCommandLine } from "./command_line.ts";
-import { oddVariables } from "./environment_name.ts";
-import { exit } from "./exit.ts";
-import { Faults } from "./faults.ts";
-import { loadCommand } from "./load_command.ts";
+import type { Command } from "./commands.ts";
+import { type CommandName, oddVariables } from "./options.ts";
+import { exit, Faults } from "./signals.ts";
+
+const loaders: Readonly<Record<CommandName, () => Promise<Command>>> = {
+  run: async () => (await import("./commands/run.ts")).run,
+  master: async () => (await import("./commands/master.ts")).master,
+  slave: async () => (await import("./commands/slave.ts")).slave,
+  state: async () => (await import("./commands/state.ts")).state,
+  token: async () => (await import("./commands/token.ts")).token,
+  cert: async () => (await import("./commands/cert.ts")).cert,
+  help: async () => (await import("./commands/help.ts")).help,
+  version: async () => (await import("./commands/version.ts")).version,
+};
+
+/** Loads the code of a command, and of no other: help comes at once, whatever a master needs. */
+export function loadCommand(name: CommandName): Promise<Command> {
+  return loaders[name]();
+}
 
 /**
  * Runs the program: `argv` are the words behind its name. Resolves with the exit code, and never rejects: an

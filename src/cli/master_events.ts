@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
-import { formatAddress } from "../base/address.ts";
-import { writeNow } from "../base/exit_guard.ts";
 import type { DeadLetter } from "../core/types.ts";
+import { writeNow } from "../lib/exit_guard.ts";
+import { formatAddress } from "../lib/units.ts";
 import type { Master, MasterEvent, MasterResult, MasterStatus } from "../master/types.ts";
 import { EventWriter } from "../terminal/events.ts";
 

@@ -1,21 +1,27 @@
 import { constants } from "node:os";
-import { monotonicMs, wallMs } from "../base/clock.ts";
-import { TaskmasterError } from "../base/errors.ts";
-import { dateFault, readCertificate } from "../link/certificate.ts";
-import type { MasterTls } from "../link/tls_gate.ts";
-import { changeLastWord, type EarlyEnd, holdStandardFiles } from "../base/exit_guard.ts";
-import { LoopWatch } from "../base/watchdog.ts";
-import { Waits } from "../base/waits.ts";
-import { formatDuration } from "../base/duration.ts";
-import type { FinishFault, Master, MasterResult, MasterStatus } from "../master/types.ts";
+import { monotonicMs, wallMs } from "../lib/clock.ts";
+import { TaskmasterError } from "../lib/errors.ts";
+import { changeLastWord, type EarlyEnd, holdStandardFiles } from "../lib/exit_guard.ts";
+import { type Log, Waits } from "../lib/log.ts";
+import { version } from "../lib/runtime.ts";
+import { formatDuration } from "../lib/units.ts";
+import { LoopWatch } from "../lib/watchdog.ts";
+import { dateFault, type MasterTls, readCertificate } from "../link/tls.ts";
 import { startMaster } from "../master/master.ts";
-import { reachableHost } from "../master/reachable.ts";
+import { reachableHost } from "../master/setup.ts";
+import type {
+  FinishFault,
+  Master,
+  MasterEvent,
+  MasterOptions,
+  MasterResult,
+  MasterStatus,
+} from "../master/types.ts";
 import { describeError, describeThrown } from "../plugin/describe_error.ts";
+import { FatalCall } from "../plugin/jobs_iterator.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
-import { FatalCall } from "../plugin/source_fault.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
-import { Progress } from "../terminal/progress.ts";
 import { masterStatusLine, type StatusLine } from "../terminal/status_line.ts";
 import {
   earlyEndLines,
@@ -24,25 +30,66 @@ import {
   quietLines,
   summaryLines,
 } from "../terminal/summary.ts";
-import type { Terminal } from "../terminal/terminal.ts";
-import type { Invocation } from "./invocation.ts";
-import { confirmReset } from "./confirm_reset.ts";
-import { oddVariables } from "./environment_name.ts";
-import { exitCodeOf, type StopSignal } from "./exit_code.ts";
-import { HeldLog } from "./held_log.ts";
+import { Progress, type Terminal } from "../terminal/terminal.ts";
+import { type PluginWords, readPluginWords } from "./command_line.ts";
+import type { CommandLine, Invocation } from "./commands.ts";
 import { MasterEvents } from "./master_events.ts";
-import { masterOptions } from "./master_options.ts";
-import { openTerminal } from "./open_terminal.ts";
-import type { Settings } from "./options.ts";
+import { HeldLog, openTerminal } from "./open_terminal.ts";
+import { oddVariables, type Settings } from "./options.ts";
 import { redirectConsole } from "./plugin_console.ts";
-import { type PluginWords, readPluginWords } from "./plugin_words.ts";
-import { compiledBinary, programWords } from "./program.ts";
-import { resumeCommand } from "./resume_command.ts";
-import { runName } from "./run_name.ts";
-import { settle } from "./settings.ts";
-import { endWhileLoading, onSignals } from "./signals.ts";
-import { masterTls, tlsGreeting } from "./tls/tls_settings.ts";
-import { resolveToken } from "./token/token.ts";
+import { compiledBinary, programWords, resumeCommand } from "./program.ts";
+import { confirmReset, type RunName, runName } from "./run_name.ts";
+import { hostDefault, settle } from "./settings.ts";
+import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "./signals.ts";
+import { masterTls, tlsGreeting } from "./tls_settings.ts";
+import { resolveToken, tokenBytes } from "./token.ts";
+
+/** What the command line says besides the settings. */
+export type MasterParts = Readonly<{
+  line: CommandLine;
+  plugin: LoadedPlugin;
+  args: Readonly<Record<string, string>>;
+  name: RunName;
+  /** Undefined with `--insecure`. */
+  tokenText: string | undefined;
+  tls: MasterTls | undefined;
+  log: Log;
+  onEvent: (event: MasterEvent) => void;
+}>;
+
+/** A master's options, of the settings of `master` or `run`. */
+export function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
+  const { line, plugin, args, name, tokenText, tls, log, onEvent } = parts;
+  const isRun = line.command === "run";
+  return {
+    ...(settings.host ?? hostDefault(line.command)),
+    ...name,
+    // Whoever names a port wants that one.
+    portFallback: isRun && settings.host === undefined,
+    plugin,
+    args,
+    token: tokenText === undefined ? null : tokenBytes(tokenText),
+    tls,
+    reset: settings.reset,
+    force: settings.force,
+    jobsMax: settings.size,
+    bytesMax: settings["size-bytes"],
+    failuresMax: settings.attempts,
+    backoffMs: settings.backoff,
+    timeoutMs: settings.timeout ?? 0,
+    maxOutageMs: settings["max-outage"],
+    maxDeadBytes: settings["max-dead"],
+    heartbeatMs: settings.heartbeat,
+    checkpointMs: settings.checkpoint,
+    graceMs: settings.grace,
+    // The slave of a `run` ended with its master: nobody comes back for what it held.
+    reclaimMs: isRun ? 0 : 3 * settings.heartbeat,
+    version,
+    logsAttempts: settings["log-level"] === "debug" && !settings.quiet,
+    log,
+    onEvent,
+  };
+}
 
 /** The last field of the last status line. */
 const endings = {

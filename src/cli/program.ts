@@ -1,6 +1,7 @@
 import { basename, delimiter, dirname, join, relative } from "node:path";
-import { denoFlags, isBinary, startWords } from "../base/start_words.ts";
-import type { Invocation } from "./invocation.ts";
+import { denoFlags, isBinary, startWords } from "../lib/runtime.ts";
+import { shellQuote } from "../terminal/text_width.ts";
+import type { Invocation } from "./commands.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */
 export function compiledBinary(): string | undefined {
@@ -32,4 +33,19 @@ function fromHere(path: string): string {
   const short = relative(process.cwd(), path);
   if (short === "" || short.length >= path.length) return path;
   return dirname(short) === "." ? `./${short}` : short;
+}
+
+/** For one start only: with them a resume would start over, or go on whatever the state is of. */
+const notAgain = /^--(?:reset|force)(?:=|$)/;
+
+/** The command line that goes on with a run: the one that was typed, without `--reset` and `--force`. */
+export function resumeCommand(program: readonly string[], argv: readonly string[]): string {
+  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
+  const kept = argv.filter((word, at) => at >= end || !isDropped(word, argv[at - 1]));
+  return shellQuote([...program, ...kept]);
+}
+
+/** `--reset`, `--reset=true`, and the `true` of `--reset true`. */
+function isDropped(word: string, before = ""): boolean {
+  return notAgain.test(word) || (/^--(?:reset|force)$/.test(before) && /^(?:true|false)$/.test(word));
 }

@@ -1,5 +1,11 @@
+import { existsSync } from "node:fs";
 import { basename, dirname, extname, resolve } from "node:path";
-import { checkKey } from "../state/key.ts";
+import { createInterface } from "node:readline/promises";
+import { UsageError } from "../lib/errors.ts";
+import { printable } from "../lib/text.ts";
+import { splitPluginWord } from "../plugin/load_plugin.ts";
+import { checkKey, stateFiles } from "../state/disk.ts";
+import { readState } from "../state/read_state.ts";
 import type { Settings } from "./options.ts";
 
 /** What a run is called, and where its files live. */
@@ -14,4 +20,72 @@ export function runName(settings: Settings, pluginPath: string): RunName {
   const key = settings.key ?? basename(pluginPath, extname(pluginPath));
   checkKey(key);
   return { key, stateDir: resolve(settings["state-dir"] ?? dirname(pluginPath)) };
+}
+
+/**
+ * Path of the state file that a word names: a plugin (its state is beside it), a key (in the current folder), or the
+ * state file itself. `--key` and `--state-dir` go before.
+ *
+ * @throws {UsageError} if the word is none of them.
+ */
+export function statePlace(word: string | undefined, settings: Settings): string {
+  if (word === undefined || word === "") {
+    throw new UsageError(
+      "`taskmaster state` needs a plugin or a key, such as `taskmaster state plugins/posts.ts`.",
+    );
+  }
+  if (word.endsWith(".state") && existsSync(word)) return resolve(word);
+  const { path } = splitPluginWord(word);
+  const isPlugin = /[/\\]|\.[cm]?[jt]sx?$/.test(path) || existsSync(path);
+  const key = settings.key ?? (isPlugin ? basename(path, extname(path)) : word);
+  checkKey(key);
+  return stateFiles(resolve(settings["state-dir"] ?? (isPlugin ? dirname(path) : ".")), key).state;
+}
+
+/** What an earlier start saved, as far as a question needs it; undefined if there is nothing, or nothing readable. */
+export async function peekState(
+  { stateDir, key }: RunName,
+): Promise<{ complete: boolean; handedOut: number; stranded: number } | undefined> {
+  const path = stateFiles(stateDir, key).state;
+  if (!existsSync(path)) return undefined;
+  const read = await readState(path).catch(() => undefined);
+  if (read === undefined) return undefined;
+  const { complete, handedOut, done, skipped, dead } = read.state;
+  return { complete, handedOut, stranded: handedOut - done - skipped - dead };
+}
+
+/** Asks on the terminal; anything but y or yes is a no, and so is the end of input. */
+export async function isConfirmed(question: string): Promise<boolean> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const ended = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
+  try {
+    return /^y(?:es)?$/i.test(
+      (await Promise.race([lines.question(`${printable(question, Infinity)} [y/N] `), ended])).trim(),
+    );
+  } finally {
+    lines.close();
+    // A paused stdin must not keep the program alive.
+    process.stdin.unref?.();
+  }
+}
+
+/** Whether there is a person to ask. */
+export function canAsk(): boolean {
+  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+}
+
+/**
+ * Before an unfinished run is started over, asks the person at the terminal, if there is one. `--force` answers.
+ *
+ * @throws {UsageError} if the answer is no.
+ */
+export async function confirmReset(settings: Settings, name: RunName): Promise<void> {
+  if (!settings.reset || settings.force || !canAsk()) return;
+  const found = await peekState(name);
+  if (found === undefined || found.complete) return;
+  const { handedOut, stranded } = found;
+  const question =
+    `The run "${name.key}" is not finished: ${handedOut} jobs handed out, ${stranded} of them unfinished. Start over?`;
+  if (await isConfirmed(question)) return;
+  throw new UsageError("Not started: without --reset, the same command resumes the run.");
 }

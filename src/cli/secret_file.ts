@@ -1,10 +1,10 @@
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, lstat, open, realpath, stat } from "node:fs/promises";
 import { dirname, sep } from "node:path";
-import { monotonicMs, setTimeout } from "../base/clock.ts";
-import { ConnectError } from "../base/errors.ts";
-import { ownUid } from "../base/own_file.ts";
-import { shellQuote } from "../terminal/shell_quote.ts";
+import { monotonicMs, setTimeout } from "../lib/clock.ts";
+import { ConnectError } from "../lib/errors.ts";
+import { ownUid } from "../lib/own_file.ts";
+import { shellQuote } from "../terminal/text_width.ts";
 
 export type NamedFile = Readonly<{
   path: string;

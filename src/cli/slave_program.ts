@@ -1,25 +1,21 @@
-import { isLoopback } from "../base/address.ts";
-import { monotonicMs } from "../base/clock.ts";
 import { resolve } from "node:path";
-import type { Log } from "../base/log.ts";
+import { monotonicMs } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { isLoopback } from "../lib/units.ts";
 import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../slave/slave.ts";
 import { EventWriter } from "../terminal/events.ts";
 import { slaveGreetingLines } from "../terminal/greeting.ts";
-import { Progress } from "../terminal/progress.ts";
 import { slaveStatusLine, type StatusLine } from "../terminal/status_line.ts";
-import type { Terminal } from "../terminal/terminal.ts";
-import { oddVariables } from "./environment_name.ts";
-import type { Invocation } from "./invocation.ts";
-import { type StopSignal, stopSignals } from "./exit_code.ts";
+import { Progress, type Terminal } from "../terminal/terminal.ts";
+import type { PluginWords } from "./command_line.ts";
+import type { Invocation } from "./commands.ts";
 import { openTerminal, workerLog } from "./open_terminal.ts";
-import type { Settings } from "./options.ts";
-import type { PluginWords } from "./plugin_words.ts";
+import { oddVariables, type Settings } from "./options.ts";
 import { compiledBinary } from "./program.ts";
 import { given, hostDefault, settle } from "./settings.ts";
-import { onSignals } from "./signals.ts";
-import { slaveTls, trustInWords } from "./tls/tls_settings.ts";
-import { resolveToken } from "./token/token.ts";
-import { tokenBytes } from "./token/token_text.ts";
+import { onSignals, type StopSignal, stopSignals } from "./signals.ts";
+import { slaveTls, trustInWords } from "./tls_settings.ts";
+import { resolveToken, tokenBytes } from "./token.ts";
 
 /** The first master on a machine makes the token, and may have been started together with this slave. */
 const tokenWaitMs = 5_000;

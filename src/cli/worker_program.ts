@@ -1,8 +1,8 @@
-import type { Log } from "../base/log.ts";
-import type { WorkerLog } from "../base/worker_start.ts";
+import type { Log } from "../lib/log.ts";
+import type { WorkerLog } from "../lib/worker_start.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
-import { redirectConsole } from "./plugin_console.ts";
 import { runWorker } from "../worker/main.ts";
+import { redirectConsole } from "./plugin_console.ts";
 
 /** The hidden `worker`: runs handlers for the slave that started it, and never returns. */
 export async function workerProgram(parentPid: number): Promise<never> {

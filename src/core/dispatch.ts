@@ -1,10 +1,9 @@
-import { leaseBytesMax } from "../base/run_limits.ts";
+import { leaseBytesMax } from "../lib/limits.ts";
 import type { Failures, Surroundings } from "./failures.ts";
 import type { Health } from "./health.ts";
-import { aloneOf, nextAttempt, untried } from "./history.ts";
 import type { Jobs } from "./jobs.ts";
-import type { Lease, Terms } from "./lease_table.ts";
-import type { Piece } from "./piece.ts";
+import type { Lease, Terms } from "./leases.ts";
+import { aloneOf, nextAttempt, type Piece, untried } from "./piece.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import type { Alone, Effect, LeaseName, Probe } from "./types.ts";
 

@@ -28,10 +28,10 @@ import {
   tailProbesAtOnce,
   testSettleMs,
   verdictChance,
-} from "../base/run_limits.ts";
-import { chanceOf } from "./chance.ts";
-import { headline, placeOfFault } from "./headline.ts";
+} from "../lib/limits.ts";
+import { chanceOf } from "./health.ts";
 import { Opening } from "./opening.ts";
+import { headline, placeOfFault } from "./piece.ts";
 import type { Attempt, ProbeKind } from "./types.ts";
 
 /** What judging needs to know of the run. All counts are of jobs. */

@@ -1,5 +1,14 @@
-import { healthAttempts, healthMemory, quarantineProbeMs, sickChance } from "../base/run_limits.ts";
-import { chanceOf } from "./chance.ts";
+import { healthAttempts, healthMemory, quarantineProbeMs, sickChance } from "../lib/limits.ts";
+
+/**
+ * How likely it is that none of `tested` and `ok` of `others` succeed, were all of them equally likely to: of all ways to
+ * place the successes, those where all are among the others.
+ */
+export function chanceOf(tested: number, others: number, ok: number): number {
+  let chance = 1;
+  for (let i = 0; i < ok; i++) chance *= (others - i) / (tested + others - i);
+  return chance;
+}
 
 /** Charges to take back, by seq. */
 export type Charges = ReadonlyMap<number, Readonly<{ failures: number; crashes: number }>>;

@@ -1,14 +1,12 @@
-import { elsewhereMs } from "../base/run_limits.ts";
-import { printable } from "../base/printable.ts";
-import type { Sentence } from "./condemned.ts";
+import { elsewhereMs } from "../lib/limits.ts";
+import { includes, type Ranges } from "../lib/ranges.ts";
+import { printable } from "../lib/text.ts";
 import type { Failures, Surroundings } from "./failures.ts";
-import { headline } from "./headline.ts";
 import type { Health } from "./health.ts";
-import type { Jobs } from "./jobs.ts";
+import type { Jobs, Sentence } from "./jobs.ts";
+import { headline } from "./piece.ts";
 import type { Sessions } from "./sessions.ts";
 import type { DeadLetter, Effect, RunSettings } from "./types.ts";
-import type { Ranges } from "../base/ranges.ts";
-import { includes } from "../base/range_set.ts";
 
 type Parts = Readonly<{
   jobs: Jobs;

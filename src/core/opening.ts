@@ -14,7 +14,7 @@ import {
   sampleAttempts,
   slowerShare,
   successRateMs,
-} from "../base/run_limits.ts";
+} from "../lib/limits.ts";
 
 /** A job's last failure: how many other attempts had succeeded and failed by then. */
 type Mark = Readonly<{ ok: number; bad: number }>;

@@ -1,6 +1,144 @@
-import type { JobSpan } from "../base/job_span.ts";
-import type { Ranges } from "../base/ranges.ts";
-import type { History, LeaseName } from "./types.ts";
+import { type Block, JobSpan } from "../lib/bytes.ts";
+import { crashesMax, errorMessageCharsMax, jobErrorBytesMax, lostSessionsMax } from "../lib/limits.ts";
+import type { Ranges } from "../lib/ranges.ts";
+import { cutToWritten, printable, writtenBytes } from "../lib/text.ts";
+import type { Alone, Attempt, History, LeaseName } from "./types.ts";
+
+/** What a message of many lines says, in one: its first line, and the next one if that only announces it. */
+export function headline(message: string): string {
+  const [first = "", second = ""] = message.split("\n").map((line) => line.trim()).filter((line) =>
+    line !== ""
+  );
+  return first.endsWith(":") && second !== "" ? `${first} ${second}` : first;
+}
+
+/** `FILE:LINE:COLUMN` of the first frame of the stack in a message of many lines; empty if there is none. */
+export function placeIn(message: string): string {
+  for (const line of message.split("\n")) {
+    const frame = /^\s*at (?:.*\()?(?:file:\/\/)?((?:\/|[A-Za-z]:[\\/]).*:\d+:\d+)\)?$/.exec(line);
+    if (frame !== null) return frame[1]!;
+  }
+  return "";
+}
+
+/** Where a fault of the code lies, whose message does not tell: ` (plugin.ts:12:7)`; empty of any other failure. */
+export function placeOfFault({ message, stack }: Pick<Attempt, "message" | "stack">): string {
+  if (!/^(?:Type|Reference|Range|Syntax)Error\b/.test(message)) return "";
+  const [, place] = /\n\s*at (?!.*\b(?:node|bun|ext):).*?([^/\\(\s]+:\d+:\d+)\)?(?:\n|$)/.exec(stack) ?? [];
+  return place === undefined ? "" : ` (${printable(place, 100)})`;
+}
+
+/** Of a job that nothing happened to yet. Shared by all fresh jobs. */
+export const untried: History = {
+  failures: 0,
+  crashes: 0,
+  crashesInCompany: 0,
+  lostSessions: 0,
+  attempts: [],
+};
+
+/** It threw or timed out (or was fatal): that is charged. */
+export function failed(history: History, attempt: Attempt): History {
+  return { ...history, failures: history.failures + 1, attempts: withAttempt(history.attempts, attempt) };
+}
+
+/** Its process died, and no other job can have done it. `inCompany` deaths before that are charged to it now, too. */
+export function crashedAlone(history: History, attempt: Attempt, inCompany: number): History {
+  return {
+    ...history,
+    crashes: history.crashes + inCompany + 1,
+    crashesInCompany: 0,
+    attempts: withAttempt(history.attempts, attempt),
+  };
+}
+
+/** Its process died while others may have been running there: nobody is charged yet. */
+export function crashedInCompany(history: History): History {
+  return { ...history, crashesInCompany: history.crashesInCompany + 1 };
+}
+
+/** Its session was lost: nobody is charged, the job may never have started. */
+export function lostWithSession(history: History): History {
+  return { ...history, lostSessions: history.lostSessions + 1 };
+}
+
+/** Some of what it was charged for is taken back: that was not its doing. */
+export function takenBack(history: History, failures: number, crashes: number): History {
+  const left = {
+    failures: Math.max(0, history.failures - failures),
+    crashes: Math.max(0, history.crashes - crashes),
+  };
+  const isClear = left.failures + left.crashes === 0;
+  return {
+    ...history,
+    ...left,
+    attempts: isClear ? [] : history.attempts.slice(0, left.failures + left.crashes),
+  };
+}
+
+/** How the job must run next. */
+export function aloneOf(history: History): Alone {
+  if (history.lostSessions >= lostSessionsMax) return "in slave";
+  return history.crashes + history.crashesInCompany > 0 ? "in worker" : "no";
+}
+
+/** Whether no attempt is left: the job is to be buried. */
+export function isSpent(history: History, failuresMax: number): boolean {
+  return history.failures >= failuresMax || history.crashes >= crashesMax ||
+    history.attempts.at(-1)?.how === "fatal";
+}
+
+/** Number of the attempt that comes next, from 1. */
+export function nextAttempt(history: History): number {
+  return history.failures + history.crashes + 1;
+}
+
+/** Whether jobs of both may share a batch. */
+export function isAlike(a: History, b: History): boolean {
+  return a === b || (
+    a.attempts.length === 0 && b.attempts.length === 0 && a.failures === b.failures &&
+    a.crashes === b.crashes && a.crashesInCompany === b.crashesInCompany && a.lostSessions === b.lostSessions
+  );
+}
+
+/** Memory of the error text, in bytes (two a character), which the buffer's cap counts. */
+export function errorBytes(history: History): number {
+  let bytes = 0;
+  for (const attempt of history.attempts) bytes += attemptBytes(attempt);
+  return bytes;
+}
+
+function attemptBytes(attempt: Attempt): number {
+  return textBytes(attempt.message) + textBytes(attempt.stack) + textBytes(attempt.slave);
+}
+
+/** What a text takes: in memory two bytes a character, in a dead letter as many as it has there once it is escaped. */
+function textBytes(text: string): number {
+  return Math.max(2 * text.length, writtenBytes(text));
+}
+
+/** Drops the oldest attempts, and at last the end of the newest one's stack, to stay within the limit. */
+function withAttempt(attempts: readonly Attempt[], newest: Attempt): readonly Attempt[] {
+  const kept = [shortened(newest)];
+  let bytes = attemptBytes(kept[0]!);
+  for (const attempt of attempts.toReversed()) {
+    bytes += attemptBytes(attempt);
+    if (bytes > jobErrorBytesMax) break;
+    kept.unshift(attempt);
+  }
+  return kept;
+}
+
+function shortened(attempt: Attempt): Attempt {
+  const message = cutToBytes(attempt.message.slice(0, errorMessageCharsMax), jobErrorBytesMax / 2);
+  const slave = cutToBytes(attempt.slave.slice(0, errorMessageCharsMax), jobErrorBytesMax / 4);
+  const room = jobErrorBytesMax - textBytes(message) - textBytes(slave);
+  return { ...attempt, message, slave, stack: cutToBytes(attempt.stack, room) };
+}
+
+function cutToBytes(text: string, bytesMax: number): string {
+  return cutToWritten(text.slice(0, bytesMax / 2), bytesMax);
+}
 
 /**
  * The lease that jobs were last in, if it was lost: its slave may still hold them, or have finished them, and gets
@@ -61,4 +199,77 @@ export function seqsOf(pieces: Iterable<Piece>): Ranges {
     else ranges.push(span.seq, span.end);
   }
   return ranges;
+}
+
+/**
+ * Counts the bytes of all jobs yielded and not settled, and those of the blocks that they keep alive. A block is
+ * freed as a whole, so one long job could hold many times its size: once more than half is waste, plus some
+ * slack so that the work is worth it, blocks that are mostly waste are copied.
+ */
+export class Memory {
+  /** Encoded bytes of the jobs not settled, and of their error text. */
+  jobBytes = 0;
+  /** Bytes of the blocks that are alive because of them. */
+  blockBytes = 0;
+  readonly #slackBytes: number;
+  /** Bytes of each block's jobs that are not settled. */
+  #live = new Map<Block, number>();
+
+  constructor(bytesMax: number) {
+    this.#slackBytes = Math.max(1 << 20, bytesMax / 4);
+  }
+
+  add(span: JobSpan): void {
+    const { block, byteLength } = span;
+    const live = this.#live.get(block);
+    if (live === undefined) this.blockBytes += sizeOf(block);
+    this.#live.set(block, (live ?? 0) + byteLength);
+    this.jobBytes += byteLength;
+  }
+
+  /** The jobs are settled, or were copied. */
+  free(span: JobSpan): void {
+    const { block, byteLength } = span;
+    const live = this.#live.get(block)! - byteLength;
+    this.jobBytes -= byteLength;
+    if (live > 0) {
+      this.#live.set(block, live);
+      return;
+    }
+    this.#live.delete(block);
+    this.blockBytes -= sizeOf(block);
+  }
+
+  get isWasteful(): boolean {
+    return this.blockBytes > 2 * this.jobBytes + this.#slackBytes;
+  }
+
+  /** The same piece, out of its block if that is mostly waste. */
+  compact(piece: Piece): Piece {
+    const { span } = piece;
+    if (2 * this.#live.get(span.block)! >= sizeOf(span.block)) return piece;
+    const copy = copyOf(span);
+    this.add(copy);
+    this.free(span);
+    return { ...piece, span: copy };
+  }
+
+  /** Error text changes with the history. */
+  recount(before: Piece, after: Piece): Piece {
+    if (before.history !== after.history) {
+      this.jobBytes += errorBytes(after.history) - errorBytes(before.history);
+    }
+    return after;
+  }
+}
+
+function sizeOf(block: Block): number {
+  return block.bytes.length + (block.cursors?.bytes.length ?? 0);
+}
+
+/** Jobs that were handed out need no cursor any more. */
+function copyOf(span: JobSpan): JobSpan {
+  const start = span.from === 0 ? 0 : span.block.ends[span.from - 1]!;
+  const ends = span.block.ends.slice(span.from, span.from + span.count).map((end) => end - start);
+  return new JobSpan({ bytes: span.bytes.slice(), ends, cursors: null }, 0, span.count, span.seq);
 }

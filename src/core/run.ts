@@ -1,20 +1,15 @@
+import { invariant } from "../lib/errors.ts";
 import { Answers } from "./answers.ts";
-import { type Bound, Bounds, type WindowLimit } from "./bounds.ts";
+import { Letters } from "./dead_letter_queue.ts";
 import { Dispatch } from "./dispatch.ts";
-import { Furthest } from "./furthest.ts";
-import { Jobs } from "./jobs.ts";
-import { Letters } from "./letters.ts";
 import { Failures } from "./failures.ts";
 import { Health } from "./health.ts";
+import { Jobs } from "./jobs.ts";
 import { Judge } from "./judge.ts";
-import { Patience } from "./patience.ts";
-import { boundOf, paceOf, reasonOf } from "./reason.ts";
-import { Saves } from "./saves.ts";
-import { Sessions } from "./sessions.ts";
-import { Slaves } from "./slaves.ts";
-import { stateOf } from "./capture.ts";
-import { SourceState } from "./source_state.ts";
-import { settledOf, statusOf } from "./status.ts";
+import { type Bound, boundOf, Bounds, paceOf, reasonOf, type WindowLimit } from "./pace.ts";
+import { type Session, Sessions } from "./sessions.ts";
+import { Patience, Slaves } from "./slaves.ts";
+import { Furthest, SourceState } from "./source.ts";
 import type {
   DeadLetter,
   Effect,
@@ -24,7 +19,85 @@ import type {
   RunSettings,
   RunState,
   RunStatus,
+  SessionId,
 } from "./types.ts";
+
+/** All that a resume needs, in one synchronous step. The numbers of every state add up. */
+export function stateOf(
+  jobs: Jobs,
+  furthest: Furthest,
+  rest: Pick<RunState, "complete" | "final" | "settings">,
+): RunState {
+  const { handedOut, done, skipped, dead } = jobs.counters;
+  const stranded = jobs.strand();
+  const count = stranded.reduce((sum, { span }) => sum + span.count, 0);
+  invariant(
+    handedOut === done + skipped + dead + count,
+    `Cannot save: ${handedOut} jobs handed out, but ${done} done, ${skipped} skipped, ${dead} dead, ${count} stranded`,
+  );
+  return {
+    ...rest,
+    ...jobs.counters,
+    againToCome: jobs.againToCome,
+    last: furthest.handedOut(),
+    firstJobHash: furthest.firstJobHash,
+    stranded,
+  };
+}
+
+/** Done, skipped and dead, over all starts. */
+export function settledOf({ counters: { done, skipped, dead } }: Jobs): number {
+  return done + skipped + dead;
+}
+
+/** The numbers of the status line; what is not of the jobs is given. */
+export function statusOf(
+  jobs: Jobs,
+  rest: Pick<RunStatus, "slaves" | "settledNow" | "reason" | "failures" | "outage" | "sick">,
+): RunStatus {
+  return {
+    ...rest,
+    ...jobs.counters,
+    settled: settledOf(jobs),
+    buffered: jobs.unsettled - jobs.leases.count,
+    inFlight: jobs.leases.count,
+    stranded: jobs.stranded,
+  };
+}
+
+/** States on their way to the disk at most: what an older one covers is covered by the ones behind it, too. */
+const capturedMax = 8;
+
+/** Which answers each state that is on its way to the disk covers. */
+export class Saves {
+  /** Grows with every change of what a state says. */
+  version = 0;
+  #savedVersion = -1;
+  #captured: { version: number; answered: Map<SessionId, number> }[] = [];
+
+  /** Whether something changed since the state that was saved last was captured. */
+  get isDirty(): boolean {
+    return this.version !== this.#savedVersion;
+  }
+
+  captured(sessions: Iterable<Session>): void {
+    const answered = new Map<SessionId, number>();
+    for (const session of sessions) {
+      if (session.answered > session.covered) answered.set(session.id, session.answered);
+    }
+    this.#captured = this.#captured.filter(({ version }) => version !== this.version);
+    this.#captured.push({ version: this.version, answered });
+    if (this.#captured.length > capturedMax) this.#captured.shift();
+  }
+
+  /** The state of this version is durable: returns which answers that covers. */
+  saved(version: number): ReadonlyMap<SessionId, number> {
+    const state = this.#captured.find((captured) => captured.version === version);
+    this.#captured = this.#captured.filter((captured) => captured.version > version);
+    if (version > this.#savedVersion) this.#savedVersion = version;
+    return state?.answered ?? new Map();
+  }
+}
 
 /**
  * The run: everything a master decides, as a synchronous state machine over plain data. It is told what happened

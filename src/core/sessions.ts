@@ -1,6 +1,6 @@
-import { Chatter } from "../base/chatter.ts";
-import { slaveWords, slaveWordsPerSecond } from "../base/wire_limits.ts";
-import type { Lease } from "./lease_table.ts";
+import { Chatter } from "../lib/clock.ts";
+import { slaveWords, slaveWordsPerSecond } from "../lib/limits.ts";
+import type { Lease } from "./leases.ts";
 import type { SessionId } from "./types.ts";
 
 /**

@@ -1,5 +1,5 @@
-import type { Block, JobSpan, Unsendable } from "../base/job_span.ts";
-import type { Ranges } from "../base/ranges.ts";
+import type { Block, JobSpan, Unsendable } from "../lib/bytes.ts";
+import type { Ranges } from "../lib/ranges.ts";
 
 /** Number of one session (a connection from welcome to close) in this master process, from 1. */
 export type SessionId = number;

@@ -1,11 +1,19 @@
-import { clearTimeout, monotonicMs, setTimeout } from "../base/clock.ts";
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { ConnectError } from "../base/errors.ts";
-import { handshakeBytesMax, slowLinkBytesPerMs } from "../base/limits.ts";
-import { printable } from "../base/printable.ts";
-import { dialMs, heartbeatMsMax, heartbeatMsMin, nameCharsMax, remarkCharsMax } from "../base/wire_limits.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
+import { ConnectError } from "../lib/errors.ts";
+import {
+  dialMs,
+  handshakeBytesMax,
+  heartbeatMsMax,
+  heartbeatMsMin,
+  nameCharsMax,
+  remarkCharsMax,
+  slowLinkBytesPerMs,
+} from "../lib/limits.ts";
+import { printable } from "../lib/text.ts";
+import { FrameError } from "../protocol/cbor_scan.ts";
 import { encode } from "../protocol/codec.ts";
 import {
   encodeRefusal,
@@ -19,13 +27,10 @@ import {
 } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { encodeMessage, parseIntroduction, parseMasterMessage } from "../protocol/parse.ts";
-import { FrameError } from "../protocol/frame_error.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
+import { askStranger, StrangerError } from "./protocol_sniffer.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
-import { askStranger, StrangerError } from "./stranger.ts";
-import type { TlsClient } from "./tls_client.ts";
-import { hopelessTlsFault } from "./tls_fault.ts";
-
+import { hopelessTlsFault, type TlsClient } from "./tls.ts";
 export { RefusedError } from "./slave_handshake.ts";
 
 /**

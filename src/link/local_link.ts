@@ -1,8 +1,8 @@
-import { clearTimeout, setTimeout } from "../base/clock.ts";
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Socket } from "node:net";
+import { clearTimeout, setTimeout } from "../lib/clock.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import { parseSupervisorMessage, parseWorkerMessage } from "../protocol/parse.ts";
-import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
 import { type Link, SocketLink } from "./link.ts";
 
 /** The supervisor's end of the connection to one worker. */

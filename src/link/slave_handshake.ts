@@ -1,7 +1,6 @@
-import { ConnectError } from "../base/errors.ts";
-import { formatFingerprint } from "../base/fingerprint.ts";
-import { handshakeBytesMax } from "../base/limits.ts";
-import { welcomeBytesMax } from "../base/wire_limits.ts";
+import { formatFingerprint } from "../lib/bytes.ts";
+import { ConnectError } from "../lib/errors.ts";
+import { handshakeBytesMax, welcomeBytesMax } from "../lib/limits.ts";
 import {
   encodeAuth,
   type Greeting,
@@ -19,7 +18,7 @@ import {
 } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { parseWelcome } from "../protocol/parse.ts";
-import { isGreeting, serverOf, StrangerError, strangerOf } from "./stranger.ts";
+import { isGreeting, serverOf, StrangerError, strangerOf } from "./protocol_sniffer.ts";
 
 /**
  * The master refused, or did not prove the token, and would do so again. Nearly always it has proved nothing by then, so

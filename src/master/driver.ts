@@ -1,5 +1,82 @@
-import { monotonicMs, setImmediate } from "../base/clock.ts";
-import type { Effect, RunEvent } from "../core/types.ts";
+import type { DeadLetter, Effect, Outcome, RunEvent } from "../core/types.ts";
+import { clearTimeout, monotonicMs, setImmediate, setTimeout } from "../lib/clock.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** Longest sleep: what begins between two ticks (a stalled write, a new deadline) is seen at the latest after this. */
+const sleepMsMax = 1_000;
+
+/**
+ * The one timer of the process. It calls `tick`, which does all that is overdue and returns when to wake next
+ * (absolute, monotonic milliseconds; Infinity if nothing is due).
+ */
+export class Timer {
+  readonly #tick: (nowMs: number) => number;
+  #handle: ReturnType<typeof setTimeout> | null = null;
+  #atMs = Infinity;
+  #isStopped = false;
+
+  constructor(tick: (nowMs: number) => number) {
+    this.#tick = tick;
+  }
+
+  /** Sees to it that `tick` is called at `atMs` or before. A later wake-up than the one set changes nothing. */
+  wakeBy(atMs: number): void {
+    if (this.#isStopped || atMs >= this.#atMs) return;
+    if (this.#handle !== null) clearTimeout(this.#handle);
+    this.#atMs = atMs;
+    this.#handle = setTimeout(() => this.#fire(), Math.max(0, Math.ceil(atMs - monotonicMs())));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    if (this.#handle !== null) clearTimeout(this.#handle);
+    this.#handle = null;
+  }
+
+  #fire(): void {
+    this.#handle = null;
+    this.#atMs = Infinity;
+    const nowMs = monotonicMs();
+    this.wakeBy(Math.min(this.#tick(nowMs), nowMs + sleepMsMax));
+  }
+}
+
+/** Who carries out what. */
+export type Hands = Readonly<{
+  sessions: Sessions;
+  burials: { bury(letters: readonly DeadLetter[]): void };
+  source: { open(last: Uint8Array | undefined): void; close(): unknown };
+  warn: (message: string) => void;
+  end: (outcome: Outcome) => void;
+}>;
+
+/** Carries out one effect of the core. No rule of the queue stands here: each case is one call. */
+export function carryOut(effect: Effect, hands: Hands): void {
+  switch (effect.kind) {
+    case "lease":
+      return hands.sessions.get(effect.session)?.lease(effect);
+    case "keep":
+      return hands.sessions.get(effect.session)?.send({ kind: "keep", leases: effect.leases });
+    case "covered":
+      return hands.sessions.get(effect.session)?.send({ kind: "saved", through: effect.through });
+    case "drain":
+      return hands.sessions.get(effect.session)?.send({ kind: "drain" });
+    case "close":
+      return hands.sessions.close(effect.session, effect.how);
+    case "bury":
+      return hands.burials.bury(effect.letters);
+    case "open source":
+      return hands.source.open(effect.last);
+    case "close source":
+      return void hands.source.close();
+    case "warn":
+      return hands.warn(effect.message);
+    case "end":
+      return hands.end(effect.outcome);
+    default:
+      return effect satisfies never;
+  }
+}
 
 /** What the driver needs of the core. */
 export interface Core {

@@ -1,9 +1,9 @@
-import { formatDuration } from "../base/duration.ts";
-import type { Unsendable } from "../base/job_span.ts";
-import type { Log, LogLevel } from "../base/log.ts";
-import { asClause, printable } from "../base/printable.ts";
-import { headline, placeOfFault } from "../core/headline.ts";
+import { headline, placeOfFault } from "../core/piece.ts";
 import type { DeadLetter, FailedAttempt } from "../core/types.ts";
+import type { Unsendable } from "../lib/bytes.ts";
+import type { Log, LogLevel } from "../lib/log.ts";
+import { asClause, printable } from "../lib/text.ts";
+import { formatDuration } from "../lib/units.ts";
 
 /** Most lines a second of one message, and of all of them; the rest is counted. */
 const linesOfMessageMax = 5;

@@ -1,9 +1,7 @@
-import type { Log } from "../base/log.ts";
-import type { Waits } from "../base/waits.ts";
 import type { RunStatus } from "../core/types.ts";
+import type { Log, Waits } from "../lib/log.ts";
+import { describeError, describeThrown, pluginLog } from "../plugin/describe_error.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
-import { describeError, describeThrown } from "../plugin/describe_error.ts";
-import { pluginLog } from "../plugin/plugin_log.ts";
 import type { Summary } from "../plugin/types.ts";
 import type { FinishFault } from "./types.ts";
 

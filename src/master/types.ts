@@ -1,9 +1,9 @@
-import type { Address } from "../base/address.ts";
-import type { Log } from "../base/log.ts";
 import type { DeadLetter, Outcome, RunStatus, SessionId } from "../core/types.ts";
-import type { MasterTls } from "../link/tls_gate.ts";
-import type { LateError } from "../protocol/messages.ts";
+import type { Log } from "../lib/log.ts";
+import type { Address } from "../lib/units.ts";
+import type { MasterTls } from "../link/tls.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
+import type { LateError } from "../protocol/messages.ts";
 
 /** All that a master is told at its start. Times in milliseconds, sizes in bytes. */
 export type MasterOptions = Readonly<{

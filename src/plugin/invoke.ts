@@ -1,10 +1,125 @@
-import type { Log } from "../base/log.ts";
-import { describeError } from "./describe_error.ts";
-import { HandlerContext, type SharedParts, type Verdict } from "./job_context.ts";
-import { isFulfilled } from "./is_fulfilled.ts";
-import type { JobSignal } from "./job_signal.ts";
-import { pluginLog } from "./plugin_log.ts";
-import type { Plugin } from "./types.ts";
+import { types } from "node:util";
+import type { Log } from "../lib/log.ts";
+import { describeError, pluginLog } from "./describe_error.ts";
+import type { JobContext, Plugin, PluginLog } from "./types.ts";
+
+type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled" | "rejected" }>;
+
+/**
+ * Whether this is a promise already known to be fulfilled, as that of an `async` function is that awaited nothing. False
+ * under Deno and Node, which do not tell before the next microtask. @see https://bun.com/docs/api/utils#bun-peek
+ */
+export function isFulfilled(value: object): boolean {
+  // Of what is no promise `peek` says that it is fulfilled. Of a subclass `await` calls `then`, in which work may begin.
+  return peek !== undefined && types.isPromise(value) && value.constructor === Promise &&
+    peek.status(value) === "fulfilled";
+}
+
+const { peek } = (globalThis as { Bun?: { peek: Peek } }).Bun ?? {};
+
+/**
+ * Why a job's signal fires: a stop whose grace ended, a lost lease, or an attempt that took too long. The first
+ * two cost nothing; the last is charged.
+ */
+export type AbortWhy = "stop" | "lost" | "timed out";
+
+const reasons: Readonly<Record<AbortWhy, string>> = {
+  "stop": "The slave stops and its grace is over",
+  "lost": "The lease of this job is lost: another slave runs it",
+  "timed out": "The attempt took longer than --timeout",
+};
+
+/**
+ * The abort of one job in one attempt. Its AbortController is made only when the handler touches `ctx.signal`:
+ * most never do, and making one costs more than a small job.
+ */
+export class JobSignal {
+  /** Undefined until `abort`; the first reason stays. */
+  why: AbortWhy | undefined = undefined;
+  #controller: AbortController | undefined = undefined;
+
+  /** What a handler sees as `ctx.signal`. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.why !== undefined) this.#fire(this.why);
+    return this.#controller.signal;
+  }
+
+  /** Fires the signal, once; later calls change nothing. */
+  abort(why: AbortWhy): void {
+    if (this.why !== undefined) return;
+    this.why = why;
+    this.#fire(why);
+  }
+
+  #fire(why: AbortWhy): void {
+    if (this.#controller === undefined || this.#controller.signal.aborted) return;
+    const name = why === "timed out" ? "TimeoutError" : "AbortError";
+    this.#controller.abort(new DOMException(reasons[why], name));
+  }
+}
+
+/** What `ctx.skip` or `ctx.fatal` decided about a job; the first call counts. */
+export type Verdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
+
+/** What all jobs of a worker process share. */
+export type SharedParts = Readonly<{
+  args: Readonly<Record<string, string>>;
+  log: PluginLog;
+  shared: unknown;
+}>;
+
+/**
+ * The `ctx` of one handler call. One is made for each job, so it does nothing that a handler does not ask for: what
+ * most never read is made when it is read (an object with its own accessor and functions takes four times as long).
+ * `const { skip, signal } = ctx` works; only a copy made with `{ ...ctx }` has neither of them.
+ */
+export class HandlerContext implements JobContext {
+  readonly args: Readonly<Record<string, string>>;
+  readonly log: PluginLog;
+  readonly shared: unknown;
+  readonly seq: number;
+  readonly attempt: number;
+  #signal: JobSignal | undefined = undefined;
+  #verdict: Verdict | undefined = undefined;
+
+  constructor(parts: SharedParts, seq: number, attempt: number) {
+    this.args = parts.args;
+    this.log = parts.log;
+    this.shared = parts.shared;
+    this.seq = seq;
+    this.attempt = attempt;
+  }
+
+  get signal(): AbortSignal {
+    return HandlerContext.signalOf(this).signal;
+  }
+
+  get skip(): (reason: string) => never {
+    return (reason) => this.#decide("skip", reason);
+  }
+
+  get fatal(): (reason: string) => never {
+    return (reason) => this.#decide("fatal", reason);
+  }
+
+  #decide(kind: Verdict["kind"], reason: string): never {
+    const text = String(reason);
+    const error = new Error(`ctx.${kind}: ${text}`);
+    this.#verdict ??= { kind, reason: text, error };
+    throw error;
+  }
+
+  /** What the plugin decided about the job of this context; out of the plugin's reach. */
+  static verdictOf(context: HandlerContext): Verdict | undefined {
+    return context.#verdict;
+  }
+
+  /** By which the job of this context is aborted: made when the handler reads it, or goes on behind a promise. */
+  static signalOf(context: HandlerContext): JobSignal {
+    return context.#signal ??= new JobSignal();
+  }
+}
 
 /** How one attempt ended. */
 export type Result =

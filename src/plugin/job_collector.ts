@@ -1,4 +1,4 @@
-import type { Block, Unsendable } from "../base/job_span.ts";
+import type { Block, Unsendable } from "../lib/bytes.ts";
 import { JobEncoder, JobValueError } from "../protocol/job_encoder.ts";
 import { describeError } from "./describe_error.ts";
 import { isThenable } from "./jobs_iterator.ts";

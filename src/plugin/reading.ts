@@ -1,9 +1,13 @@
-import { clearImmediate, queueMicrotask, setImmediate } from "../base/clock.ts";
-import type { Block, Unsendable } from "../base/job_span.ts";
+import { Buffer } from "node:buffer";
+import type { Block, Unsendable } from "../lib/bytes.ts";
+import { clearImmediate, monotonicMs, queueMicrotask, setImmediate } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
 import { decode } from "../protocol/codec.ts";
-import { describeError } from "./describe_error.ts";
+import { describeError, pluginLog } from "./describe_error.ts";
 import { BadJob, BadRow, JobCollector } from "./job_collector.ts";
 import {
+  FatalCall,
+  guardedLast,
   isAsyncIterable,
   isLast,
   isThenable,
@@ -12,13 +16,124 @@ import {
   leftOver,
   openJobs,
   returnOf,
+  SourceFault,
+  thrown,
 } from "./jobs_iterator.ts";
-import { equalCursors, Neighbours } from "./neighbours.ts";
-import { pluginLog } from "./plugin_log.ts";
-import { FatalCall, guardedLast, SourceFault, thrown } from "./source_fault.ts";
-import type { SourceHooks, SourceParts } from "./source_hooks.ts";
-import { nextTurn, Turn } from "./turn.ts";
 import type { Plugin, SourceContext } from "./types.ts";
+
+/**
+ * What a source needs of its master. None is called from inside `open`, `pull` or `close`, so each may call
+ * any of the three.
+ */
+export interface SourceHooks {
+  /** What the source may yield now; 0 jobs or 0 bytes pause it until `pull`. Asked again after each block. */
+  demand(): Readonly<{ jobs: number; bytes: number }>;
+  /** @param moreAtHand Whether a limit ended the block, and not the source, which had more at hand. */
+  onBlock(block: Block, moreAtHand: boolean): void;
+  /** A row whose data cannot be sent, in its place among the jobs. */
+  onRow(row: Unsendable): void;
+  /** The iterator ended; all its jobs were handed over. */
+  onEnd(): void;
+  /**
+   * `getJobs` threw, or (fatal) yielded what cannot be sent, so that calling it again cannot help. Jobs before
+   * it were handed over. `message` is a sentence, then the lines of the plugin's stack if there is one.
+   */
+  onError(error: Readonly<{ message: string; fatal: boolean }>): void;
+  /** The seq that the next job handed over will get, for messages; without it jobs are counted from 0. */
+  nextSeq?(): number;
+  readonly log: Log;
+}
+
+/** What `ctx` of `getJobs` is made of, besides signal and log. */
+export type SourceParts = Readonly<{ args: Readonly<Record<string, string>> }>;
+
+/** Longest a source may hold the event loop in one go, in milliseconds: beats and answers wait meanwhile. */
+const turnMs = 5;
+
+/** Most jobs between two looks at the clock; a look costs about a tenth of encoding a small job. */
+const strideMax = 32;
+
+/**
+ * How long the event loop was held. Looks at the clock after 1, 2, 4, at most 32 jobs, and after each one again
+ * as soon as they turn out to be slow.
+ */
+export class Turn {
+  #beganAt = monotonicMs();
+  #lookedAt = this.#beganAt;
+  #stride = 1;
+  #left = 1;
+
+  /** The event loop has just run. */
+  begin(): void {
+    this.#beganAt = this.#lookedAt = monotonicMs();
+  }
+
+  /** Whether it is time to let the event loop run; asked once after each job. */
+  isSpent(): boolean {
+    if (--this.#left > 0) return false;
+    const now = monotonicMs();
+    const isSlow = now - this.#lookedAt > turnMs / 10;
+    this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, strideMax);
+    this.#left = this.#stride;
+    this.#lookedAt = now;
+    return now - this.#beganAt > turnMs;
+  }
+}
+
+/** Lets the event loop run once: timers, sockets, then the caller again. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** What to say of job `seq`, whose cursor is that of the job before it. */
+export function equalCursors(seq: number): string {
+  return `Jobs ${
+    seq - 1
+  } and ${seq} have the same cursor: if the run is resumed between the two, a source that ` +
+    "reads `last` as exclusive skips the second. Make cursor(job) unique, by a primary key for instance.";
+}
+
+/** Finds two neighbouring jobs with equal cursors, also across blocks. */
+export class Neighbours {
+  #last: Uint8Array | undefined = undefined;
+
+  /** Whether the cursor of a row that is in no block equals that of the job before it. */
+  isEqual(cursor: Uint8Array): boolean {
+    const lastBefore = this.#last;
+    this.#last = cursor;
+    return lastBefore !== undefined && Buffer.compare(lastBefore, cursor) === 0;
+  }
+
+  /** The index in `block` of the first job whose cursor equals that of the job before it; -1 if there is none. */
+  findEqual(block: Block): number {
+    const { bytes, ends } = block.cursors ?? block;
+    const lastBefore = this.#last;
+    let before = 0;
+    let from = 0;
+    let found = -1;
+    for (let index = 0; index < ends.length && found < 0; index++) {
+      const end = ends[index]!;
+      const isEqual = index > 0
+        ? isRepeat(bytes, before, from, end)
+        : lastBefore !== undefined && Buffer.compare(lastBefore, bytes.subarray(0, end)) === 0;
+      if (isEqual) found = index;
+      before = from;
+      from = end;
+    }
+    this.#last = bytes.slice(ends.length > 1 ? ends[ends.length - 2] : 0, ends[ends.length - 1]);
+    return found;
+  }
+}
+
+/** Compares the item [from, end) with the one right before it, from behind: that is where counters differ. */
+function isRepeat(bytes: Uint8Array, before: number, from: number, end: number): boolean {
+  const length = end - from;
+  if (from - before !== length) return false;
+  for (let at = 1; at <= length; at++) {
+    if (bytes[end - at] !== bytes[from - at]) return false;
+  }
+  return true;
+}
 
 /** Most jobs of one block: bounds its table, and what is handed over in one go. */
 const blockJobsMax = 4_096;

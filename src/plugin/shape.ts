@@ -1,6 +1,6 @@
-import { basename } from "node:path";
 import leven from "leven";
-import { PluginError } from "../base/errors.ts";
+import { basename } from "node:path";
+import { PluginError } from "../lib/errors.ts";
 import type { Plugin } from "./types.ts";
 
 /** What a plugin is loaded for; `both` is `taskmaster run`. */

@@ -1,7 +1,6 @@
-import { clearTimeout, setTimeout } from "../base/clock.ts";
-import { invariant } from "../base/errors.ts";
-import { Reading } from "./reading.ts";
-import type { SourceHooks, SourceParts } from "./source_hooks.ts";
+import { clearTimeout, setTimeout } from "../lib/clock.ts";
+import { invariant } from "../lib/errors.ts";
+import { Reading, type SourceHooks, type SourceParts } from "./reading.ts";
 import type { Plugin } from "./types.ts";
 
 /** Longest `close` waits for the plugin, in milliseconds. */

@@ -1,8 +1,8 @@
-import { Buffer } from "node:buffer";
 import { addExtension, Encoder } from "cbor-x/index-no-eval";
-import { cborDepthMax, cborItemsMax, jobBytesMax } from "../base/limits.ts";
-import { isExactDate } from "./exact_date.ts";
-import { scanItem } from "./prescan.ts";
+import { Buffer } from "node:buffer";
+import { cborDepthMax, cborItemsMax, jobBytesMax } from "../lib/limits.ts";
+import { scanItem } from "./cbor_scan.ts";
+import { isExactDate } from "./cbor_shapes.ts";
 
 // The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun
 // and Deno. Records, which are cbor-x's own tags, stay off; so do typed-array tags.

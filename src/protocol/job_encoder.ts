@@ -1,11 +1,9 @@
-import { jobBytesMax } from "../base/limits.ts";
-import type { Block } from "../base/job_span.ts";
+import type { Block } from "../lib/bytes.ts";
+import { jobBytesMax } from "../lib/limits.ts";
+import { ValueWriter } from "./cbor_writer.ts";
 import { encodeJob } from "./codec.ts";
-import { findFault, overlong, tooLong } from "./job_fault.ts";
-import { JobValueError } from "./job_value_error.ts";
-import { ValueWriter } from "./value_writer.ts";
-
-export { JobValueError } from "./job_value_error.ts";
+import { findFault, JobValueError, overlong, tooLong } from "./job_fault.ts";
+export { JobValueError } from "./job_fault.ts";
 
 /** All of the first plain jobs are looked through, then one in so many. */
 const sampledFirst = 100, sampledEach = 1_000;

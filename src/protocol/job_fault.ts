@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
-import { bignumBytesMax, cborDepthMax, jobBytesMax } from "../base/limits.ts";
-import { isExactDate } from "./exact_date.ts";
+import { bignumBytesMax, cborDepthMax, jobBytesMax } from "../lib/limits.ts";
+import { isExactDate } from "./cbor_shapes.ts";
 
 /** A place in a job that would not arrive as it was sent, and why. */
 export type Fault = Readonly<{
@@ -245,4 +245,31 @@ function isThenable(value: object): boolean {
 
 function isMethod(value: object, name: string): boolean {
   return typeof (value as Record<string, unknown>)[name] === "function";
+}
+
+/**
+ * A yielded value that would not arrive as it was sent. The message names the place inside the job and the
+ * reason; who knows the job's number adds it.
+ */
+export class JobValueError extends TypeError {
+  /** Where in the job, such as `$.user.tags[3]`. */
+  readonly path: string;
+  /** What is wrong there, in words. */
+  readonly reason: string;
+  /** As in `Fault`. */
+  readonly dataFault: string | null;
+  /** As in `Fault`. */
+  readonly source: DataSource | undefined;
+
+  constructor(fault: Fault) {
+    super(`Cannot send this job: at ${fault.path} there is ${fault.reason}`);
+    this.path = fault.path;
+    this.reason = fault.reason;
+    this.dataFault = fault.dataFault;
+    this.source = fault.source;
+  }
+
+  override get name(): string {
+    return "JobValueError";
+  }
 }

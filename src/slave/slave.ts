@@ -1,15 +1,13 @@
-import { monotonicMs, random } from "../base/clock.ts";
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { refuseWithoutChildren } from "../base/start_words.ts";
-import { version } from "../base/version.ts";
+import { monotonicMs, random } from "../lib/clock.ts";
+import { refuseWithoutChildren, version } from "../lib/runtime.ts";
 import { dial } from "../link/dial.ts";
-import { TlsClient } from "../link/tls_client.ts";
+import { TlsClient } from "../link/tls.ts";
 import { features } from "../protocol/handshake.ts";
-import { refuseWithinWorker } from "./self.ts";
+import { refuseWithinWorker } from "./spawn_self.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { Slave, SlaveOptions, SlaveResult } from "./types.ts";
-
 export type { Slave, SlaveOptions, SlaveResult, SlaveStatus } from "./types.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { messageJobs } from "../base/run_limits.ts";
+import { messageJobs } from "../lib/limits.ts";
 
 /** How fast old measurements fade: a job's cost may change by a hundred, and a second later that must be known. */
 const fadeMs = 150;

@@ -1,9 +1,9 @@
-import type { Log } from "../base/log.ts";
-import type { WorkerLog } from "../base/worker_start.ts";
+import type { Log } from "../lib/log.ts";
+import type { WorkerLog } from "../lib/worker_start.ts";
 import type { SlaveLink } from "../link/link.ts";
-import type { SlaveTls } from "../link/tls_client.ts";
+import type { SlaveTls } from "../link/tls.ts";
 import type { Welcome } from "../protocol/messages.ts";
-import type { Command } from "./self.ts";
+import type { Command } from "./spawn_self.ts";
 import type { UplinkState } from "./uplink.ts";
 
 export type SlaveOptions = Readonly<{

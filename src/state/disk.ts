@@ -1,7 +1,53 @@
 import * as promises from "node:fs/promises";
-import { holdStandardFiles } from "../base/exit_guard.ts";
-import { StateError } from "../base/errors.ts";
-import { asClause } from "../base/printable.ts";
+import { join } from "node:path";
+import { StateError, TaskmasterError, UsageError } from "../lib/errors.ts";
+import { holdStandardFiles } from "../lib/exit_guard.ts";
+import { asClause, printable } from "../lib/text.ts";
+
+const keyRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/**
+ * A key becomes part of file names, so it can neither leave its folder nor hide, nor be longer than names may be.
+ *
+ * @throws {UsageError} naming the rule.
+ */
+export function checkKey(key: string): void {
+  if (keyRule.test(key)) return;
+  throw new UsageError(
+    `Cannot use the key "${
+      printable(key, 80)
+    }": a key is 1 to 64 letters, digits, ".", "_" or "-", and begins with a letter or a ` +
+      `digit. Give one with --key.`,
+  );
+}
+
+/** The files of one key in its folder. */
+export type StateFiles = Readonly<
+  { dir: string; key: string; state: string; prev: string; dead: string; lock: string }
+>;
+
+export function stateFiles(dir: string, key: string): StateFiles {
+  const state = join(dir, `${key}.state`);
+  return {
+    dir,
+    key,
+    state,
+    prev: `${state}.prev`,
+    dead: join(dir, `${key}.dead.ndjson`),
+    lock: join(dir, `${key}.lock`),
+  };
+}
+
+/**
+ * A state or dead letter could not be made durable this time (disk full, an I/O error); the last good file stays.
+ * Its message is the end of a sentence: what failed, and why. Trying again is right, whereas a `StateError` ends the run. If it was the last save, it ends the program with 6.
+ */
+export class SaveError extends TaskmasterError {
+  readonly exitCode = 6;
+}
+
+/** The dead letters would take more of the disk than they may: nothing was written. The run is to end; no try helps. */
+export class NoRoomError extends Error {}
 
 /**
  * What the state needs of a file system; `node:fs/promises` is one. All of it runs off the event loop. Tests put

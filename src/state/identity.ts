@@ -1,5 +1,5 @@
-import { StateError } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
+import { StateError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
 
 /** What a run is a run of. The same plugin in another folder, or with a bug fixed, is the same run. */
 export type Identity = Readonly<{

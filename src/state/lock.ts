@@ -1,13 +1,251 @@
-import { randomBytes } from "node:crypto";
-import { monotonicMs, setTimeout } from "../base/clock.ts";
-import { lockAnswerMs, lockNoteLookMs, lockPauseMs } from "../base/state_limits.ts";
-import type { Disk } from "./disk.ts";
-import type { ElsewhereOptions } from "./elsewhere.ts";
-import { restoreFile, takeFile } from "./file_lock.ts";
-import { type Holder, thisHolder } from "./holder.ts";
-import { lockedError, noteError, readNote, removeNote, writeNote } from "./lock_note.ts";
-import { askHolder, holdSocket, isProof, proofOf, type SocketLock, socketName } from "./socket_lock.ts";
-import type { StateFiles } from "./state_files.ts";
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { isSameBytes } from "../lib/bytes.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
+import {
+  lockAnswerMs,
+  lockAskMs,
+  lockConnectionsMax,
+  lockNoteLookMs,
+  lockPauseMs,
+  lockTextBytesMax,
+} from "../lib/limits.ts";
+import { UnprovenConnections } from "../lib/unproven.ts";
+import { type Disk, errorCode, linkless, removeFile, type StateFiles } from "./disk.ts";
+import {
+  type ElsewhereOptions,
+  type Holder,
+  isRunning,
+  isSamePlace,
+  lockedError,
+  noteError,
+  readNote,
+  removeNote,
+  thisHolder,
+  watchElsewhere,
+  writeNew,
+  writeNote,
+} from "./lock_owner.ts";
+
+/** Takeovers of a dead master's file that may go to someone quicker, before that is strange. */
+const triesMax = 20;
+
+export type FileLockOptions =
+  & ElsewhereOptions
+  & Readonly<{
+    /** The kernel's lock is held too, so that who takes the file now has not, and can be no master that sees this kernel. */
+    isAlone: boolean;
+    /** Nonces of the locks that this process holds. */
+    heldHere: ReadonlySet<string>;
+  }>;
+
+/**
+ * Takes `<key>.lock`, which appears whole or not at all: the lock itself where the kernel keeps none, or a stranger holds
+ * that one. It outlives a master that is killed, hence it names the process and when that began.
+ *
+ * @throws {StateError} naming the master that runs.
+ */
+export async function takeFile(
+  disk: Disk,
+  files: StateFiles,
+  here: Holder,
+  options: FileLockOptions,
+): Promise<void> {
+  for (let tries = 1; tries <= triesMax; tries++) {
+    const made = await create(disk, files, here, options.isAlone);
+    if (made === "made") return;
+    const note = await readNote(disk, files.lock);
+    if (note !== null) await checkDead(disk, files, note, here, options);
+    if (made === "linkless") return await writeNote(disk, files.lock, here).catch(failed(files));
+    await clear(disk, files.lock, note);
+  }
+  throw lockedError(files, await readNote(disk, files.lock));
+}
+
+/** Makes the file anew if it was removed meanwhile, and leaves any other alone. */
+export async function restoreFile(disk: Disk, files: StateFiles, here: Holder): Promise<void> {
+  try {
+    await disk.lstat(files.lock);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    if (await create(disk, files, here, true) === "linkless") await writeNote(disk, files.lock, here);
+  }
+}
+
+/** `taken`: the file is there already. `linkless`: none can be made so that it is known not to replace another. */
+async function create(
+  disk: Disk,
+  files: StateFiles,
+  here: Holder,
+  isAlone: boolean,
+): Promise<"made" | "taken" | "linkless"> {
+  const temporary = await writeNew(disk, files.lock, here).catch(failed(files));
+  try {
+    await disk.link(temporary, files.lock);
+    return "made";
+  } catch (error) {
+    if (isAlone && linkless.includes(errorCode(error))) return "linkless";
+    // ENOENT: the new holder swept the temporary file away.
+    if (["EEXIST", "ENOENT"].includes(errorCode(error))) return "taken";
+    return await failed(files)(error);
+  } finally {
+    await removeFile(disk, temporary);
+  }
+}
+
+function failed(files: StateFiles): (error: unknown) => Promise<never> {
+  return (error) => Promise.reject(noteError(files, error));
+}
+
+async function checkDead(
+  disk: Disk,
+  files: StateFiles,
+  note: Holder,
+  here: Holder,
+  options: FileLockOptions,
+) {
+  if (!isSamePlace(note, here)) return await watchElsewhere(disk, files, note, options);
+  // Left by an earlier store of this process, which held the kernel's lock as this one does.
+  if (options.isAlone && note.pid === here.pid && !options.heldHere.has(note.nonce)) return;
+  if (await isRunning(note)) throw lockedError(files, note);
+}
+
+/** Takes the dead one's file away; puts it back if a quicker one has replaced it meanwhile. */
+async function clear(disk: Disk, path: string, dead: Holder | null): Promise<void> {
+  // Not a temporary name: nobody may sweep it away, for it may have to be put back.
+  const aside = `${path}.dead.${randomBytes(4).toString("hex")}`;
+  try {
+    await disk.rename(path, aside);
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return;
+    throw error;
+  }
+  const taken = await readNote(disk, aside);
+  if (JSON.stringify(taken) !== JSON.stringify(dead)) await disk.link(aside, path).catch(() => {});
+  await removeFile(disk, aside);
+}
+
+export type SocketLock = Readonly<{ release(): Promise<void> }>;
+
+/** What was asked of whoever holds a name, and what came back: a line, or nothing. */
+export type Answer = Readonly<{ question: string; line: string | null }>;
+
+const questionRule = /^[0-9a-f]{64}$/;
+const questionBytes = 32;
+const newline = 10;
+
+/**
+ * The name of the abstract socket that stands for a key in a folder, whatever path leads there. Abstract names are
+ * Linux's: no file, so that nothing is left behind, and the kernel frees them however the process ends. But any user of the
+ * machine can compute and take one, or connect to it; hence the proof.
+ */
+export function socketName(folder: { dev: bigint; ino: bigint }, key: string): string {
+  return `\0taskmaster:${createHash("sha256").update(`${folder.dev}:${folder.ino}:${key}`).digest("hex")}`;
+}
+
+/** What only a process that can read `<key>.lock` can answer, in 64 hex digits. Null if that is no question. */
+export function proofOf(nonce: string, name: string, question: string): string | null {
+  if (!questionRule.test(question)) return null;
+  return createHmac("sha256", nonce).update(`taskmaster/lock/1${name}\0${question}`).digest("hex");
+}
+
+/** Whether it was given by a process that knows the nonce; no nonce is known to nobody. */
+export function isProof({ question, line }: Answer, nonce: string, name: string): boolean {
+  if (line === null || nonce === "") return false;
+  // Digests, for their comparison takes a time that tells nothing of the proof.
+  const digest = (text: string) => createHash("sha256").update(text).digest();
+  return isSameBytes(digest(line), digest(proofOf(nonce, name, question) ?? ""));
+}
+
+/** The first line that a stranger says, as far as it is looked at: what is longer than `bytesMax` is no line. */
+export class FirstLine {
+  readonly #bytes: Uint8Array;
+  #filled = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytes = new Uint8Array(bytesMax);
+  }
+
+  /** The line without its end; null if what came is none; undefined as long as it has not ended. */
+  push(chunk: Uint8Array): string | null | undefined {
+    const kept = chunk.subarray(0, this.#bytes.length - this.#filled);
+    this.#bytes.set(kept, this.#filled);
+    const end = kept.indexOf(newline);
+    if (end >= 0) return Buffer.from(this.#bytes.subarray(0, this.#filled + end)).toString("latin1");
+    this.#filled += kept.length;
+    return this.#filled < this.#bytes.length ? undefined : null;
+  }
+}
+
+/**
+ * Holds the name; whoever asks is answered in one line, and is told nothing else. Null if another process holds it.
+ *
+ * @param answer The proof for a question. It never rejects.
+ */
+export async function holdSocket(
+  name: string,
+  answer: (question: string) => Promise<string | null>,
+): Promise<SocketLock | null> {
+  const strangers = new UnprovenConnections({ connectionsMax: () => lockConnectionsMax, msMax: lockAskMs });
+  const server = createServer((socket) => {
+    // The lock keeps no process alive that has nothing else to do.
+    socket.unref();
+    strangers.admit(socket);
+    const question = new FirstLine(2 * questionBytes + 1);
+    const onData = async (chunk: Uint8Array) => {
+      const line = question.push(chunk);
+      if (line === undefined) return;
+      socket.off("data", onData);
+      const proof = line === null ? null : await answer(line);
+      if (proof === null) return void socket.destroy();
+      socket.end(`${proof}\n`);
+      socket.destroySoon();
+    };
+    socket.on("data", onData);
+  });
+  if (!await listen(server, name)) return null;
+  server.unref();
+  const release = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      strangers.close();
+    });
+  return { release };
+}
+
+function listen(server: Server, name: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    // Later ones say that a connection was not accepted, for want of file descriptors: whoever made it is not answered.
+    server.on("error", (error) => errorCode(error) === "EADDRINUSE" ? resolve(false) : reject(error));
+    server.listen({ path: name }, () => resolve(true));
+  });
+}
+
+/** Asks who holds the name for a proof, for at most so long; it may be stopped, gone by now, or anybody. */
+export async function askHolder(name: string, msMax: number): Promise<Answer> {
+  const question = randomBytes(questionBytes).toString("hex");
+  const line = await new Promise<string | null>((resolve) => {
+    const answer = new FirstLine(lockTextBytesMax);
+    const socket: Socket = connect({ path: name });
+    const timer = setTimeout(() => {
+      resolve(null);
+      socket.destroy();
+    }, msMax);
+    socket.on("connect", () => socket.write(`${question}\n`));
+    socket.on("data", (chunk: Uint8Array) => {
+      const line = answer.push(chunk);
+      if (line === undefined) return;
+      resolve(line);
+      socket.destroy();
+    });
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      clearTimeout(timer);
+      resolve(null);
+    });
+  });
+  return { question, line };
+}
 
 export type Lock = Readonly<{
   /** Says in `<key>.lock` where this master can be reached. */

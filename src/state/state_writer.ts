@@ -1,20 +1,22 @@
 import { createHash, randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { StateError } from "../base/errors.ts";
-import { monotonicMs } from "../base/clock.ts";
-import type { Log } from "../base/log.ts";
-import { stateStepBytes } from "../base/state_limits.ts";
-import { isSameBytes } from "../base/same_bytes.ts";
-import { type Disk, errorCode, errorText, linkless, removeFile } from "./disk.ts";
-import { syncFolder } from "./folder.ts";
-import { gather } from "./gather.ts";
-import { stateVersion } from "./migrate.ts";
-import { readHeader } from "./read_state_file.ts";
-import { SaveError } from "./save_error.ts";
-import { bodyParts, type StateContents } from "./state_body.ts";
-import type { StateFiles } from "./state_files.ts";
-import { encodeHeader, headerBytes, runTag, type StateHeader } from "./state_header.ts";
+import { isSameBytes } from "../lib/bytes.ts";
+import { monotonicMs } from "../lib/clock.ts";
+import { StateError } from "../lib/errors.ts";
+import { stateStepBytes } from "../lib/limits.ts";
+import type { Log } from "../lib/log.ts";
+import { type Disk, errorCode, errorText, linkless, removeFile, SaveError, type StateFiles } from "./disk.ts";
+import { readHeader, stateVersion, syncFolder } from "./read_state.ts";
+import {
+  bodyParts,
+  encodeHeader,
+  gather,
+  headerBytes,
+  runTag,
+  type StateContents,
+  type StateHeader,
+} from "./state_format.ts";
 
 /** Exclusive, so that a link in its place is refused. */
 const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);

@@ -1,7 +1,294 @@
-/** What the rest of the program uses of this folder. */
-export { openState, type OpenStateOptions } from "./open_state.ts";
-export type { StateStore } from "./state_store.ts";
+import type { DeadLetter, RunState } from "../core/types.ts";
+import { isoTime, wallMs } from "../lib/clock.ts";
+import { StateError } from "../lib/errors.ts";
+import { foreignWatchMs, maxDeadBytesDefault } from "../lib/limits.ts";
+import type { Log } from "../lib/log.ts";
+import { DeadLetterFile, lastLetters } from "./dead_letters.ts";
+import {
+  checkKey,
+  type Disk,
+  errorCode,
+  explained,
+  nodeDisk,
+  removeFile,
+  type StateFiles,
+  stateFiles,
+} from "./disk.ts";
+import { checkIdentity, type Identity, type Purpose } from "./identity.ts";
+import { type Lock, takeLock } from "./lock.ts";
+import { checkFolder, loadState, proveWritable, sweepTemporaries, syncFolder } from "./read_state.ts";
+import { StateWriter } from "./state_writer.ts";
 export { readState, type StateReport } from "./read_state.ts";
-export { type DeadLetterRecord, type DeadLetters, readDeadLetters } from "./read_dead_letters.ts";
+export { type DeadLetterRecord, type DeadLetters, readDeadLetters } from "./dead_letters.ts";
 export type { Identity, Purpose } from "./identity.ts";
-export { NoRoomError, SaveError } from "./save_error.ts";
+export { NoRoomError, SaveError } from "./disk.ts";
+
+/**
+ * Sets the files of the earlier run aside as `.bak.<time>`. `.prev` goes first, for good: whatever happens next, it
+ * can never be taken for the state before that of the new run. Returns where they are now; null for one that was not there.
+ */
+export async function setAside(
+  disk: Disk,
+  files: StateFiles,
+  now: Date,
+): Promise<{ state: string | null; dead: string | null }> {
+  await removeFile(disk, files.prev);
+  await syncFolder(disk, files.dir);
+  const time = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
+  // The state last: while it is there, the run is the earlier one.
+  const dead = await moveAside(disk, files.dead, time);
+  const state = await moveAside(disk, files.state, time);
+  await syncFolder(disk, files.dir);
+  return { state, dead };
+}
+
+async function moveAside(disk: Disk, path: string, time: string): Promise<string | null> {
+  for (let number = 1;; number++) {
+    const aside = `${path}.bak.${time}${number === 1 ? "" : `-${number}`}`;
+    if (await isThere(disk, aside)) continue;
+    try {
+      await disk.rename(path, aside);
+      return aside;
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return null;
+      throw error;
+    }
+  }
+}
+
+async function isThere(disk: Disk, path: string): Promise<boolean> {
+  return await disk.lstat(path).then(() => true, () => false);
+}
+
+/** The files of one run, held by its master. */
+export interface StateStore {
+  readonly runId: string;
+  /** The number of this master's life under the run id: one above the last that was saved. */
+  readonly epoch: number;
+  /** What was saved last; null on a fresh start. */
+  readonly loaded: RunState | null;
+  /** Of the state file. */
+  readonly path: string;
+  /** Of the dead letters. */
+  readonly deadPath: string;
+  /**
+   * Resolves when the state is durable, with how long this thread was held for it, in ms. One save runs at a time. The
+   * epoch is raised on disk by the first one.
+   *
+   * @throws {SaveError} if it could not be written this time: try again.
+   * @throws {StateError} if another master took the run over: end.
+   */
+  save(state: RunState): Promise<number>;
+  /**
+   * Resolves when the dead letters are durable: only then may a state forget their jobs.
+   *
+   * @throws {SaveError} if they could not be written this time: try again, all of them.
+   * @throws {NoRoomError} if they would be more than there may be: end.
+   * @throws {StateError} if the file cannot be used at all.
+   */
+  bury(letters: readonly DeadLetter[]): Promise<void>;
+  /**
+   * The jobs, by seq, of the dead letters on record that were appended last, if their seq is wanted.
+   *
+   * @throws {StateError} if the file cannot be used at all.
+   */
+  lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array | null>>;
+  /** Takes the dead letters of these jobs back. Resolves when that is durable. @throws as `bury`. */
+  handled(seqs: readonly number[]): Promise<void>;
+  /** Says in `<key>.lock` where this master can be reached. @throws {StateError} if it cannot be written. */
+  setAddress(address: string): Promise<void>;
+  /** Waits for what is being written, frees the lock. Idempotent. */
+  close(): Promise<void>;
+}
+
+export type StoreParts = Readonly<{
+  identity: Identity;
+  epoch: number;
+  loaded: RunState | null;
+  path: string;
+  disk: Disk;
+  writer: StateWriter;
+  dead: DeadLetterFile;
+  lock: Lock;
+}>;
+
+export class OpenStore implements StateStore {
+  readonly #parts: StoreParts;
+  #saving: Promise<unknown> = Promise.resolve();
+  #burying: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | null = null;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+  }
+
+  get runId(): string {
+    return this.#parts.identity.runId;
+  }
+
+  get epoch(): number {
+    return this.#parts.epoch;
+  }
+
+  get loaded(): RunState | null {
+    return this.#parts.loaded;
+  }
+
+  get path(): string {
+    return this.#parts.path;
+  }
+
+  get deadPath(): string {
+    return this.#parts.dead.path;
+  }
+
+  async save(state: RunState): Promise<number> {
+    this.#checkOpen("save");
+    const { writer, identity } = this.#parts;
+    const saved = this.#saving.then(() => writer.save({ identity, state }));
+    this.#saving = saved.catch(() => {});
+    return await saved;
+  }
+
+  bury(letters: readonly DeadLetter[]): Promise<void> {
+    return this.#append(() => this.#parts.dead.append(letters));
+  }
+
+  handled(seqs: readonly number[]): Promise<void> {
+    return this.#append(() => this.#parts.dead.takeBack(seqs));
+  }
+
+  async #append(append: () => Promise<void>): Promise<void> {
+    this.#checkOpen("bury");
+    const appended = this.#burying.then(append);
+    this.#burying = appended.catch(() => {});
+    await appended;
+  }
+
+  async lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array | null>> {
+    this.#checkOpen("read the dead letters of");
+    const { disk, dead } = this.#parts;
+    return await lastLetters(dead.path, disk, isWanted).catch((error: unknown) => {
+      throw explained(error, `Cannot read the dead letters in "${dead.path}"`);
+    });
+  }
+
+  async setAddress(address: string): Promise<void> {
+    this.#checkOpen("set the address");
+    await this.#parts.lock.setAddress(address).catch((error: unknown) => {
+      throw explained(error, `Cannot say in a file beside "${this.path}" where this master is`);
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#saving, this.#burying]);
+    await this.#parts.lock.release();
+  }
+
+  #checkOpen(what: string): void {
+    if (this.#closing !== null) throw new StateError(`Cannot ${what} "${this.path}": its store is closed.`);
+  }
+}
+
+export type OpenStateOptions = Readonly<{
+  /** The folder; it must exist. */
+  dir: string;
+  key: string;
+  identity: Purpose;
+  newRunId: () => string;
+  /** Start over: earlier state and dead letters are kept as `.bak.<time>`. */
+  reset: boolean;
+  /** Resume although plugin or arguments differ. The run stays the same one. */
+  force: boolean;
+  /** Where this master can be reached, if that is known already. */
+  address?: string | undefined;
+  log: Log;
+  /**
+   * How long a state whose last master may still run elsewhere is watched: three heartbeats.
+   *
+   * @default 15_000
+   */
+  watchMs?: number | undefined;
+  /** Asks over the network whether a master of this run answers at an address. */
+  isAlive?: ((address: string) => Promise<boolean>) | undefined;
+  /** Most bytes of dead letters. @default 1 GiB */
+  maxDeadBytes?: number | undefined;
+  /** @default node:fs/promises */
+  disk?: Disk | undefined;
+  /** Whether the kernel keeps the lock. @default on Linux */
+  isKernelLock?: boolean | undefined;
+}>;
+
+/**
+ * Takes the lock of a key, proves that its state can be saved, and loads what is there.
+ *
+ * @throws {UsageError} if the key is none.
+ * @throws {StateError} if it is locked, damaged, not writable, not readable, of another run, or written by a newer version.
+ */
+export async function openState(options: OpenStateOptions): Promise<StateStore> {
+  checkKey(options.key);
+  try {
+    return await openStore(options);
+  } catch (error) {
+    throw explained(error, `Cannot open the state of "${options.key}" in "${options.dir}"`);
+  }
+}
+
+async function openStore(options: OpenStateOptions): Promise<StateStore> {
+  const {
+    disk = nodeDisk,
+    address = null,
+    watchMs = foreignWatchMs,
+    isKernelLock = process.platform === "linux",
+  } = options;
+  const files = stateFiles(options.dir, options.key);
+  await checkFolder(disk, files.dir);
+  const lock = await takeLock(disk, files, { ...options, address, watchMs, isKernel: isKernelLock });
+  try {
+    await sweepTemporaries(disk, files);
+    await proveWritable(disk, files);
+    if (options.reset) tellAside(await setAside(disk, files, new Date(wallMs())), options.log);
+    return new OpenStore({ ...await resume(disk, files, options), lock });
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+function tellAside({ state, dead }: Awaited<ReturnType<typeof setAside>>, log: Log): void {
+  const kept = [
+    ...(state === null ? [] : [`the earlier state as "${state}"`]),
+    ...(dead === null ? [] : [`its dead letters as "${dead}"`]),
+  ];
+  if (kept.length > 0) log("info", `Starting over: kept ${kept.join(", and ")}.`);
+}
+
+async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) {
+  const { identity: purpose, force, log } = options;
+  const loaded = await loadState(disk, files, log);
+  if (loaded !== null) {
+    // such as a start whose arguments were mistyped
+    const isUntouched = loaded.from === "state" && loaded.state.final && loaded.state.handedOut === 0;
+    checkIdentity(loaded.identity, purpose, { force, isUntouched, path: files.state, log });
+  }
+  const identity: Identity = { ...purpose, runId: loaded?.identity.runId ?? options.newRunId() };
+  const epoch = (loaded?.epochSeen ?? 0) + 1;
+  const seen = loaded?.from === "state" ? loaded.header : null;
+  const writer = new StateWriter({ disk, files, runId: identity.runId, epoch, loaded: seen, log });
+  const dead = new DeadLetterFile({
+    disk,
+    path: files.dead,
+    dir: files.dir,
+    nowIso: () => isoTime(),
+    bytesMax: options.maxDeadBytes ?? maxDeadBytesDefault,
+    log,
+  });
+  await dead.check();
+  return { identity, epoch, loaded: loaded?.state ?? null, path: files.state, disk, writer, dead };
+}
+
+/** What the rest of the program uses of this folder. */

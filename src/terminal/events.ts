@@ -1,5 +1,5 @@
-import { isoTime } from "../base/clock.ts";
-import { safeJson } from "../base/printable.ts";
+import { isoTime } from "../lib/clock.ts";
+import { safeJson } from "../lib/text.ts";
 
 /** What `--json` writes, one object a line. `docs` of the fields are in the command's help. */
 export type ProgramEvent = Readonly<{ event: string } & Record<string, unknown>>;

@@ -1,6 +1,6 @@
+import { type Address, formatAddress, isLoopback } from "../lib/units.ts";
 import type { Resumed } from "../master/types.ts";
-import { type Address, formatAddress, isLoopback } from "../base/address.ts";
-import { shellQuote } from "./shell_quote.ts";
+import { shellQuote } from "./text_width.ts";
 
 const notEncrypted =
   "Connections are authenticated at connect; not encrypted, not protected against tampering";

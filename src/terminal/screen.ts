@@ -1,6 +1,6 @@
-import { monotonicMs } from "../base/clock.ts";
 import { execFile, spawnSync } from "node:child_process";
 import { fstatSync, readFileSync } from "node:fs";
+import { monotonicMs } from "../lib/clock.ts";
 import type { StatusLine } from "./status_line.ts";
 
 /** The part of a stream, such as stderr, that a screen needs. */

@@ -1,5 +1,5 @@
-import { formatElapsed } from "../base/duration.ts";
-import { printable } from "../base/printable.ts";
+import { printable } from "../lib/text.ts";
+import { formatElapsed } from "../lib/units.ts";
 import { cutToWidth, widthOf } from "./text_width.ts";
 
 /** One line of text for a terminal of so many columns; `Infinity` asks for all of it. */

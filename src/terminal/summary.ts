@@ -1,6 +1,6 @@
-import { formatDuration, formatElapsed } from "../base/duration.ts";
-import type { EarlyEnd } from "../base/exit_guard.ts";
-import { printable, setIn } from "../base/printable.ts";
+import type { EarlyEnd } from "../lib/exit_guard.ts";
+import { printable, setIn } from "../lib/text.ts";
+import { formatDuration, formatElapsed } from "../lib/units.ts";
 import { formatRate } from "./status_line.ts";
 
 /** How a run ended, for the summary. Counts are over all starts of the key unless said. */

@@ -1,3 +1,20 @@
+import { escapeUnsafe, isUnsafe } from "../lib/text.ts";
+
+/** A command line for a POSIX shell: what these words are when it reads them. */
+export function shellQuote(words: readonly string[]): string {
+  return words.map((word) => /^[\w@%+=:,./-]+$/.test(word) ? word : quoteWord(word)).join(" ");
+}
+
+/** What is unsafe to show goes into `$'...'`, so that the line can be shown and copied as one. */
+function quoteWord(word: string): string {
+  if (!isUnsafe(word)) return `'${word.replaceAll("'", `'\\''`)}'`;
+  return `$'${escapeUnsafe(word.replace(/[\\']/g, "\\$&"), escaped)}'`;
+}
+
+function escaped(char: string): string {
+  return `\\U${char.codePointAt(0)!.toString(16).padStart(8, "0")}`;
+}
+
 /** Marks drawn over the character before them, and what is not drawn at all. */
 const zeroWidth = /^[\p{Mn}\p{Me}\p{Cf}\u1160-\u11ff]$/u;
 

@@ -1,12 +1,12 @@
-import { monotonicMs, setInterval, setTimeout } from "../base/clock.ts";
 import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { endProcess, guardExits } from "../base/exit_guard.ts";
-import type { Log } from "../base/log.ts";
-import { makeWatch, startWatchdog } from "../base/watchdog.ts";
-import { isOwnFolder, isThere } from "../base/own_file.ts";
-import { takeStart, type WorkerLog, type WorkerStart } from "../base/worker_start.ts";
-import { recordOffset } from "../base/start_note.ts";
+import { monotonicMs, setInterval, setTimeout } from "../lib/clock.ts";
+import { endProcess, guardExits } from "../lib/exit_guard.ts";
+import type { Log, LogLevel } from "../lib/log.ts";
+import { isOwnFolder, isThere } from "../lib/own_file.ts";
+import { printableLines } from "../lib/text.ts";
+import { makeWatch, startWatchdog } from "../lib/watchdog.ts";
+import { recordOffset, takeStart, type WorkerLog, type WorkerStart } from "../lib/worker_start.ts";
 import {
   callSupervisor,
   notProved,
@@ -14,8 +14,29 @@ import {
   type WorkerCaller,
   type WorkerLink,
 } from "../link/local_link.ts";
-import { stderrLog } from "./stderr_log.ts";
-import { WorkerSession } from "./worker_session.ts";
+import { WorkerSession } from "./session.ts";
+
+/** Longest message with its fields. */
+const lineCharsMax = 10_000;
+
+/** `ctx.log` of a handler as plain lines on stderr, where no other logger was given. */
+export function stderrLog(
+  level: LogLevel,
+  message: string,
+  fields?: Readonly<Record<string, unknown>>,
+): void {
+  if (level === "debug") return;
+  const tail = fields === undefined || Object.keys(fields).length === 0 ? "" : ` ${fieldsJson(fields)}`;
+  process.stderr.write(`${level} ${printableLines(`${message}${tail}`, lineCharsMax).join("\n    ")}\n`);
+}
+
+function fieldsJson(fields: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(fields);
+  } catch {
+    return "(fields that cannot be shown)";
+  }
+}
 
 /** After a call that ended before it was answered, the next one comes this much later. */
 const callAgainMs = 10;

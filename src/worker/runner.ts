@@ -1,15 +1,115 @@
-import { queueMicrotask, setImmediate } from "../base/clock.ts";
-import { rangesOf } from "../base/range_set.ts";
-import type { Ranges } from "../base/ranges.ts";
-import { messageJobs } from "../base/run_limits.ts";
-import { awakeMs, watchSlots } from "../base/watchdog.ts";
-import type { Result } from "../plugin/invoke.ts";
-import type { WorkerMessage } from "../protocol/worker_messages.ts";
-import { Alarm } from "./alarm.ts";
-import { type Begun, type JobHandler, withTimeout } from "./job_handler.ts";
-import type { JobTags } from "./late_errors.ts";
-import { type RunningJob, RunningJobs } from "./running_jobs.ts";
+import { clearTimeout, queueMicrotask, setImmediate, setTimeout } from "../lib/clock.ts";
+import { messageJobs } from "../lib/limits.ts";
+import { includes, type Ranges, rangesOf } from "../lib/ranges.ts";
+import { awakeMs, watchSlots } from "../lib/watchdog.ts";
+import type { JobSignal, Result } from "../plugin/invoke.ts";
+import type { WorkerMessage } from "../protocol/messages.ts";
+import { type Begun, type JobHandler, type JobTags, withTimeout } from "./job_handler.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
+
+/** A timer that is set often and rarely goes off: it is only moved if it would go off too late. */
+export class Alarm {
+  readonly #ring: () => void;
+  #handle: ReturnType<typeof setTimeout> | null = null;
+  #atMs = Infinity;
+
+  constructor(ring: () => void) {
+    this.#ring = ring;
+  }
+
+  /** Goes off no more, unless it is set again. */
+  cancel(): void {
+    if (this.#handle !== null) clearTimeout(this.#handle);
+    this.#handle = null;
+    this.#atMs = Infinity;
+  }
+
+  /** Goes off at `atMs` or before; Infinity asks for nothing. */
+  setBy(atMs: number, nowMs: number): void {
+    if (atMs >= this.#atMs) return;
+    if (this.#handle !== null) clearTimeout(this.#handle);
+    this.#atMs = atMs;
+    this.#handle = setTimeout(() => {
+      this.#handle = null;
+      this.#atMs = Infinity;
+      this.#ring();
+    }, Math.max(0, Math.ceil(atMs - nowMs)));
+  }
+}
+
+/** A job whose handler goes on behind a promise. `startedMs`, as all times here, is of the awake clock. */
+export type RunningJob = Readonly<{ seq: number; slice: SliceRun; signal: JobSignal; startedMs: number }>;
+
+/** Jobs that run, in the order they began, and which of them passed the timeout. */
+export class RunningJobs {
+  /** 0 if there is none. */
+  timeoutMs = 0;
+  readonly #jobs = new Map<number, RunningJob>();
+  readonly #overdue = new Set<number>();
+
+  get size(): number {
+    return this.#jobs.size;
+  }
+
+  get ranges(): Ranges {
+    return this.#jobs.size === 0 ? [] : rangesOf(this.#jobs.keys());
+  }
+
+  get jobs(): readonly RunningJob[] {
+    return [...this.#jobs.values()];
+  }
+
+  /** Whether this attempt at the job goes on. */
+  has(job: RunningJob): boolean {
+    return this.#jobs.get(job.seq) === job;
+  }
+
+  /** Jobs whose signal fired at the timeout and that still run. */
+  get overdue(): Ranges {
+    return rangesOf(this.#overdue);
+  }
+
+  get hasOverdue(): boolean {
+    return this.#overdue.size > 0;
+  }
+
+  add(job: RunningJob): void {
+    this.#jobs.set(job.seq, job);
+  }
+
+  /** Returns whether the job was overdue. */
+  remove(seq: number): boolean {
+    this.#jobs.delete(seq);
+    return this.#overdue.delete(seq);
+  }
+
+  abort(jobs: Ranges, why: "lost" | "stop"): void {
+    for (const job of this.#jobs.values()) if (includes(jobs, job.seq)) job.signal.abort(why);
+  }
+
+  /** Fires the signals of the jobs that passed the timeout; returns whether there were any. */
+  expire(nowMs: number): boolean {
+    if (this.timeoutMs === 0) return false;
+    let isAny = false;
+    for (const job of this.#jobs.values()) {
+      if (nowMs < job.startedMs + this.timeoutMs) break;
+      if (this.#overdue.has(job.seq)) continue;
+      this.#overdue.add(job.seq);
+      job.signal.abort("timed out");
+      isAny = true;
+    }
+    return isAny;
+  }
+
+  /** When `expire` is due; Infinity if it is not. */
+  get nextExpiryMs(): number {
+    if (this.timeoutMs === 0) return Infinity;
+    for (const job of this.#jobs.values()) {
+      if (!this.#overdue.has(job.seq)) return job.startedMs + this.timeoutMs;
+    }
+    return Infinity;
+  }
+}
 
 /** Longest stretch of synchronous work before sockets and timers get their turn. */
 const turnMs = 10;

@@ -1,11 +1,9 @@
-import { elapsed } from "../base/clock.ts";
-import { jobErrorBytesMax } from "../base/limits.ts";
-import { includes, RangeSet, rangesOf } from "../base/range_set.ts";
-import type { Ranges } from "../base/ranges.ts";
+import { elapsed } from "../lib/clock.ts";
+import { jobErrorBytesMax } from "../lib/limits.ts";
+import { includes, type Ranges, RangeSet, rangesOf } from "../lib/ranges.ts";
 import type { Result } from "../plugin/invoke.ts";
-import type { Failure } from "../protocol/messages.ts";
-import { decodeJobs } from "../protocol/value_reader.ts";
-import type { SupervisorMessage, WorkerMessage } from "../protocol/worker_messages.ts";
+import { decodeJobs } from "../protocol/cbor_reader.ts";
+import type { Failure, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
 export type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;

@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type KeyPair, readCertificate } from "../../src/link/certificate.ts";
+import { type KeyPair, readCertificate } from "../../src/link/tls.ts";
 
 /** Certificates signed by `ca`, but for `stranger` and `foreign_slave`, which `other_ca` signed. */
 export type Name =

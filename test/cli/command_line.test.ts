@@ -1,5 +1,5 @@
 import t from "tap";
-import { UsageError } from "../../src/base/errors.ts";
+import { UsageError } from "../../src/lib/errors.ts";
 import { readCommandLine } from "../../src/cli/command_line.ts";
 
 t.test("readCommandLine() finds the command, its words and its flags", async (t) => {

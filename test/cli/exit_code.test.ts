@@ -1,8 +1,8 @@
 import t from "tap";
-import { StateError } from "../../src/base/errors.ts";
+import { StateError } from "../../src/lib/errors.ts";
 import type { Outcome, RunStatus } from "../../src/core/types.ts";
 import type { MasterResult } from "../../src/master/types.ts";
-import { exitCodeOf, type StopSignal } from "../../src/cli/exit_code.ts";
+import { exitCodeOf, type StopSignal } from "../../src/cli/signals.ts";
 
 const status: RunStatus = {
   settled: 0,

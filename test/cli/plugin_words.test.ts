@@ -1,6 +1,5 @@
 import t from "tap";
-import { readCommandLine } from "../../src/cli/command_line.ts";
-import { readPluginWords } from "../../src/cli/plugin_words.ts";
+import { readCommandLine, readPluginWords } from "../../src/cli/command_line.ts";
 
 const read = (...words: string[]) => readPluginWords(readCommandLine(["run", ...words]));
 

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
-import { version } from "../../src/base/version.ts";
+import { version } from "../../src/lib/runtime.ts";
 
 // The program as a process under Bun: what it prints where, and what it exits with.
 

@@ -1,7 +1,6 @@
 import t from "tap";
 import { readCommandLine } from "../../src/cli/command_line.ts";
-import { environmentName, oddVariables } from "../../src/cli/environment_name.ts";
-import { optionRows } from "../../src/cli/options.ts";
+import { environmentName, oddVariables, optionRows } from "../../src/cli/options.ts";
 import { settle } from "../../src/cli/settings.ts";
 
 const run = (...flags: string[]) => readCommandLine(["run", "x.ts", ...flags]);

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import t from "tap";
 import { readCommandLine } from "../../src/cli/command_line.ts";
 import { settle } from "../../src/cli/settings.ts";
-import { makeCertificate } from "../../src/cli/tls/make_certificate.ts";
-import { masterTls, slaveTls, tlsGreeting, trustInWords } from "../../src/cli/tls/tls_settings.ts";
-import { formatFingerprint } from "../../src/base/fingerprint.ts";
+import { makeCertificate } from "../../src/cli/commands/cert.ts";
+import { masterTls, slaveTls, tlsGreeting, trustInWords } from "../../src/cli/tls_settings.ts";
+import { formatFingerprint } from "../../src/lib/bytes.ts";
 import { hashOf, pair, pathOf, pem } from "../certificates/certificates.ts";
 
 const fingerprint = formatFingerprint(hashOf("master"));

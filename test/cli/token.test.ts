@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomBytes, randomUUID } from "node:crypto";
 import {
   chmodSync,
   mkdirSync,
@@ -9,11 +10,15 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
-import { randomBytes, randomUUID } from "node:crypto";
 import t from "tap";
-import { ConnectError } from "../../src/base/errors.ts";
-import { ownTokenPath, resolveToken, type TokenSources } from "../../src/cli/token/token.ts";
-import { makeTokenText, tokenFault } from "../../src/cli/token/token_text.ts";
+import {
+  makeTokenText,
+  ownTokenPath,
+  resolveToken,
+  tokenFault,
+  type TokenSources,
+} from "../../src/cli/token.ts";
+import { ConnectError } from "../../src/lib/errors.ts";
 
 const good = "A7kVw9TzQm2RbXc5LfYp8HsNd4Gj";
 const other = "Z3LfYp8HsNd4GjUa6EeB5wQ7kVw9";

@@ -1,9 +1,8 @@
 import t, { type Test } from "tap";
-import { lostSessionsMax } from "../../src/base/limits.ts";
-import { chanceOf } from "../../src/core/chance.ts";
-import { Health } from "../../src/core/health.ts";
-import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
+import { chanceOf, Health } from "../../src/core/health.ts";
+import { lostSessionsMax } from "../../src/lib/limits.ts";
 import { seqsOf, TestRun } from "./fixture.ts";
+import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
 
 t.setTimeout(120_000);
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Block } from "../../src/base/job_span.ts";
-import type { Ranges } from "../../src/base/ranges.ts";
+import type { Block } from "../../src/lib/bytes.ts";
+import type { Ranges } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
 import type {
   Answer,

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { Heap } from "../../src/base/heap.ts";
-import { countOf, unite } from "../../src/base/range_set.ts";
+import { Heap } from "../../src/lib/collections.ts";
+import { countOf, unite } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
 import type { Answer, Effect, Failure, Outcome, RunSettings } from "../../src/core/types.ts";
 import { blockOf, numberOf, settings } from "./fixture.ts";

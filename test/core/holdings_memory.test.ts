@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import t from "tap";
-import { Holdings } from "../../src/core/holdings.ts";
+import { Holdings } from "../../src/slave/ledger.ts";
 import { blockOf } from "./fixture.ts";
 
 /** Receives two jobs; returns them, encoded, as far as anybody still has them. */

@@ -1,5 +1,5 @@
 import t from "tap";
-import type { Block, Unsendable } from "../../src/base/job_span.ts";
+import type { Block, Unsendable } from "../../src/lib/bytes.ts";
 import type { Effect } from "../../src/core/types.ts";
 import { blockOf, brief, settings, TestRun } from "./fixture.ts";
 

@@ -1,5 +1,5 @@
 import t from "tap";
-import { Patience } from "../../src/core/patience.ts";
+import { Patience } from "../../src/core/slaves.ts";
 import { brief, seqsOf, TestRun } from "./fixture.ts";
 
 const m1 = (number: number) => ({ masterId: "m1", number });

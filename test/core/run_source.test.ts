@@ -1,5 +1,5 @@
 import t from "tap";
-import { headline } from "../../src/core/headline.ts";
+import { headline } from "../../src/core/piece.ts";
 import type { RunState } from "../../src/core/types.ts";
 import { blockOf, brief, TestRun } from "./fixture.ts";
 

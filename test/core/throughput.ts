@@ -1,7 +1,7 @@
 // How many jobs a second pass through the core alone: bun test/core/throughput.ts [jobs] [slaves]
 import { createHash } from "node:crypto";
 import { performance } from "node:perf_hooks";
-import type { Block } from "../../src/base/job_span.ts";
+import type { Block } from "../../src/lib/bytes.ts";
 import { Run } from "../../src/core/run.ts";
 import type { RunSettings } from "../../src/core/types.ts";
 

@@ -1,10 +1,8 @@
 import { readdirSync } from "node:fs";
 import type { RunState } from "../../src/core/types.ts";
-import { nodeDisk } from "../../src/state/disk.ts";
-import { type LoadedState, loadState } from "../../src/state/load_state.ts";
-import { readDeadLetters } from "../../src/state/read_dead_letters.ts";
-import { type ReadState, readStateFile } from "../../src/state/read_state_file.ts";
-import { stateFiles } from "../../src/state/state_files.ts";
+import { readDeadLetters } from "../../src/state/dead_letters.ts";
+import { nodeDisk, stateFiles } from "../../src/state/disk.ts";
+import { type LoadedState, loadState, type ReadState, readStateFile } from "../../src/state/read_state.ts";
 import type { Records } from "../e2e/harness.ts";
 
 const filesOf = (folder: string) => stateFiles(folder, "probe");

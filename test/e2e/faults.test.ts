@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { nodeDisk } from "../../src/state/disk.ts";
-import { readStateFile } from "../../src/state/read_state_file.ts";
+import { readStateFile } from "../../src/state/read_state.ts";
 import { portOf, processesOf, type Program, randomFrom, runtimes, Scenario, until } from "./harness.ts";
 
 // Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of

@@ -2,7 +2,7 @@ import t from "tap";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeSlave } from "../master/fake_slave.ts";
-import { readDeadLetters } from "../../src/state/read_dead_letters.ts";
+import { readDeadLetters } from "../../src/state/dead_letters.ts";
 import { portOf, runtimes, until } from "./harness.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage, token } from "./stage.ts";
 

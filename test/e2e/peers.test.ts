@@ -2,7 +2,7 @@ import t from "tap";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { formatFingerprint } from "../../src/base/fingerprint.ts";
+import { formatFingerprint } from "../../src/lib/bytes.ts";
 import { encode } from "../../src/protocol/codec.ts";
 import { encodeHello, encodeRefusal, encodeWelcome, Secret } from "../../src/protocol/handshake.ts";
 import { hashOf, optionsOf, pair } from "../certificates/certificates.ts";

@@ -1,5 +1,5 @@
 import { nodeDisk } from "../../src/state/disk.ts";
-import { readStateFile } from "../../src/state/read_state_file.ts";
+import { readStateFile } from "../../src/state/read_state.ts";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { portOf, type Program, type Records, runtimes, type Scenario, until } from "./harness.ts";

@@ -2,7 +2,7 @@ import t, { type Test } from "tap";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { stateJson } from "../../src/cli/state_report.ts";
+import { stateJson } from "../../src/cli/commands/state.ts";
 import { readState } from "../../src/state/read_state.ts";
 import { type Program, root, runtimes, Scenario, token as tokenText } from "./harness.ts";
 

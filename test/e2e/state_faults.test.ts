@@ -1,10 +1,9 @@
-import t from "tap";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { stateVersion } from "../../src/state/migrate.ts";
-import { openState } from "../../src/state/open_state.ts";
-import { readState } from "../../src/state/read_state.ts";
-import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_header.ts";
+import t from "tap";
+import { readState, stateVersion } from "../../src/state/read_state.ts";
+import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_format.ts";
+import { openState } from "../../src/state/store.ts";
 import { portOf, type Program, root, runtimes, until } from "./harness.ts";
 import { ending, row, type Stage } from "./stage.ts";
 

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { join } from "node:path";
 import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import { socketName } from "../../src/state/socket_lock.ts";
+import { socketName } from "../../src/state/lock.ts";
 import { portOf, type Program, until } from "./harness.ts";
 import { ending, events, row, type Stage } from "./stage.ts";
 import { noStranger, Stranger } from "./stranger.ts";

@@ -3,7 +3,7 @@ import { connect as connectTls, createServer as createTlsServer } from "node:tls
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
-import { formatFingerprint } from "../../src/base/fingerprint.ts";
+import { formatFingerprint } from "../../src/lib/bytes.ts";
 import { hashOf, type Name, optionsOf, pair, pathOf } from "../certificates/certificates.ts";
 import { portOf, type Program, runtimes, Scenario, until } from "./harness.ts";
 

@@ -13,8 +13,8 @@ import {
 } from "node:fs";
 import { connect, createServer } from "node:net";
 import { basename, join } from "node:path";
-import { makeOwnFolder, ownFileAt } from "../../src/base/own_file.ts";
-import { encodeStart } from "../../src/base/worker_start.ts";
+import { makeOwnFolder, ownFileAt } from "../../src/lib/own_file.ts";
+import { encodeStart } from "../../src/lib/worker_start.ts";
 import { greetWorker, makeWorkerSecret } from "../../src/link/local_link.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
 import { portOf, runtimes, until } from "./harness.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
-import { Pauses } from "../../src/slave/reconnect.ts";
+import { Pauses } from "../../src/slave/uplink.ts";
 import { token } from "../e2e/harness.ts";
 import { Field } from "./field.ts";
 

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { socketName } from "../../src/state/socket_lock.ts";
+import { socketName } from "../../src/state/lock.ts";
 import { runtimes, until } from "../e2e/harness.ts";
 import { Stranger } from "../e2e/stranger.ts";
 import { Field, type Figures, residentMiB } from "./field.ts";

@@ -1,4 +1,4 @@
-import { headerBytes as stateHeaderBytes } from "../../src/state/state_header.ts";
+import { headerBytes as stateHeaderBytes } from "../../src/state/state_format.ts";
 import { join } from "./mutate.ts";
 
 /** Small to send, dear to read: what the limits are there for. Each is of just under a megabyte, or whole in itself. */

@@ -1,9 +1,8 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import t from "tap";
-import { connectionsMax, handshakesMax } from "../../src/base/limits.ts";
-import { Lobby } from "../../src/link/lobby.ts";
-import { placesFor } from "../../src/link/open_files.ts";
+import { connectionsMax, handshakesMax } from "../../src/lib/limits.ts";
+import { Lobby, placesFor } from "../../src/link/listen.ts";
 import { Secret } from "../../src/protocol/handshake.ts";
 import { introduction, welcome } from "../protocol/samples.ts";
 import { authFor, token } from "./harness.ts";

@@ -1,12 +1,11 @@
 // What a slave says of servers that are no master: the real ones, where they are installed.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { type SlaveTls, TlsClient } from "../../src/link/tls_client.ts";
+import { type SlaveTls, TlsClient } from "../../src/link/tls.ts";
 import { pair, pem } from "../certificates/certificates.ts";
 import { openHouse } from "./harness.ts";
 

@@ -1,13 +1,12 @@
 // How TLS is spoken and refused. A case is a function that throws: Node runs them under tap, Bun and Deno by
 // conformance.ts.
 import assert from "node:assert/strict";
-import { protocolVersion } from "../../src/protocol/handshake.ts";
-import { createServer, type Server } from "node:net";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
-import { formatFingerprint } from "../../src/base/fingerprint.ts";
+import { formatFingerprint } from "../../src/lib/bytes.ts";
 import { RefusedError } from "../../src/link/dial.ts";
-import { type SlaveTls, TlsClient } from "../../src/link/tls_client.ts";
+import { type SlaveTls, TlsClient } from "../../src/link/tls.ts";
+import { protocolVersion } from "../../src/protocol/handshake.ts";
 import { hashOf, type Name, pair, pem } from "../certificates/certificates.ts";
 import { welcome } from "../protocol/samples.ts";
 import { forgedClient, forgedServer } from "./forged_tls.ts";

@@ -1,6 +1,6 @@
 import t from "tap";
 import type { DeadLetter } from "../../src/core/types.ts";
-import { Burials } from "../../src/master/burials.ts";
+import { Burials } from "../../src/master/persistence.ts";
 
 const history = { failures: 1, crashes: 0, crashesInCompany: 0, lostSessions: 0, attempts: [] };
 const letter = (seq: number): DeadLetter => ({ seq, job: new Uint8Array([seq]), history });

@@ -1,7 +1,7 @@
 import t from "tap";
-import { JobSpan } from "../../src/base/job_span.ts";
+import { JobSpan } from "../../src/lib/bytes.ts";
 import type { RunState } from "../../src/core/types.ts";
-import { Checkpoints, intervalMs } from "../../src/master/checkpoints.ts";
+import { Checkpoints, intervalMs } from "../../src/master/persistence.ts";
 
 const empty: RunState = {
   handedOut: 0,

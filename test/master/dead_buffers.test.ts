@@ -1,5 +1,5 @@
 import t from "tap";
-import { pretendCollector } from "../base/pretend_collector.ts";
+import { pretendCollector } from "../lib/pretend_collector.ts";
 import { ids, start } from "./harness.ts";
 
 const weight = "x".repeat(100_000);

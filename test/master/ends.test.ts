@@ -1,8 +1,8 @@
 import t from "tap";
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Run } from "../../src/core/run.ts";
-import type { MasterTls } from "../../src/link/tls_gate.ts";
-import { isMasterAlive } from "../../src/master/is_alive.ts";
+import type { MasterTls } from "../../src/link/tls.ts";
+import { isMasterAlive } from "../../src/master/setup.ts";
 import { pair, pem } from "../certificates/certificates.ts";
 import { openState } from "../../src/state/store.ts";
 import { ids, start, statePath, token } from "./harness.ts";

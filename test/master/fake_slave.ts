@@ -1,8 +1,8 @@
 import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
-import type { Address } from "../../src/base/address.ts";
+import type { Address } from "../../src/lib/units.ts";
 import type { LeaseJobs, MasterMessage, SlaveMessage, Welcome } from "../../src/protocol/messages.ts";
-import { decodeJobs } from "../../src/protocol/value_reader.ts";
+import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
 
 export type Lease = Extract<MasterMessage, { kind: "lease" }>;
 type Answer = Extract<SlaveMessage, { kind: "answer" }>;

@@ -1,10 +1,9 @@
-import t from "tap";
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Block, JobSpan } from "../../src/base/job_span.ts";
+import t from "tap";
 import type { RunState } from "../../src/core/types.ts";
-import { LateLetters, loadLateLetters } from "../../src/master/late_letters.ts";
-import { Saving } from "../../src/master/saving.ts";
+import { type Block, JobSpan } from "../../src/lib/bytes.ts";
+import { LateLetters, loadLateLetters, Saving } from "../../src/master/persistence.ts";
 import { readDeadLetters, SaveError } from "../../src/state/store.ts";
 import { jobsOf } from "./fake_slave.ts";
 import { ids, start } from "./harness.ts";

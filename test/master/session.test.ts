@@ -1,7 +1,7 @@
 import t from "tap";
-import { JobSpan } from "../../src/base/job_span.ts";
+import { JobSpan } from "../../src/lib/bytes.ts";
 import type { RunEvent } from "../../src/core/types.ts";
-import { type LeaseEffect, Session } from "../../src/master/session.ts";
+import { type LeaseEffect, Session } from "../../src/master/sessions.ts";
 import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
 
 const intro = {

@@ -69,15 +69,15 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "leased jobs count as settled in a state",
     patches: [{
-      file: "src/core/capture.ts",
+      file: "src/core/run.ts",
       find: "  const { handedOut, done, skipped, dead } = jobs.counters;\n  const stranded = jobs.strand();",
       replace: "  const { handedOut, skipped, dead } = jobs.counters;\n" +
         "  const stranded = jobs.strand().filter(({ lease }) => lease === null);\n" +
         "  const done = handedOut - skipped - dead - stranded.reduce((sum, { span }) => sum + span.count, 0);",
     }, {
-      file: "src/core/capture.ts",
-      find: "    ...jobs.counters,",
-      replace: "    ...jobs.counters,\n    done,",
+      file: "src/core/run.ts",
+      find: "    ...jobs.counters,\n    againToCome:",
+      replace: "    ...jobs.counters,\n    done,\n    againToCome:",
     }],
     checks: [
       simulation,
@@ -105,13 +105,13 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "all that a slave holds counts as begun",
     patches: [{
-      file: "src/core/holdings.ts",
+      file: "src/slave/ledger.ts",
       find: "const jobs = unite(held.queued.ranges, subtract(held.running.ranges, begun));",
       replace: "const jobs = subtract(subtract(held.queued.ranges, held.queued.ranges), begun);",
     }],
     checks: [
       quickTest(
-        "core/holdings",
+        "slave/ledger",
         "answers are said again in the next session, unless a durable state covers them",
       ),
     ],
@@ -147,7 +147,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "no grace after the master itself stood still",
     patches: [{
-      file: "src/core/patience.ts",
+      file: "src/core/slaves.ts",
       find: "    if (late <= lateMs) return;",
       replace: "    if (late <= lateMs || late > lateMs) return;",
     }],
@@ -160,7 +160,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a worker's death is charged to jobs that had not begun",
     patches: [{
-      file: "src/core/holdings.ts",
+      file: "src/slave/ledger.ts",
       find: "    const crash = { suspects: intersect(suspects, atWorker), reason };",
       replace: "    const crash = { suspects: atWorker, reason };",
     }],
@@ -169,7 +169,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a source that reads `last` as inclusive has its first job run again",
     patches: [{
-      file: "src/core/furthest.ts",
+      file: "src/core/source.ts",
       find: '      return "last again";',
       replace: '      return "new";',
     }],
@@ -187,14 +187,14 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "all that ended in an outage is one answer, whatever a master takes",
     patches: [{
-      file: "src/core/held_lease.ts",
+      file: "src/slave/held_lease.ts",
       find: "const failuresMax = 20_000,",
       replace: "const failuresMax = 2_000_000,",
     }],
     checks: [
       throwing(
         test(
-          "core/holdings",
+          "slave/ledger",
           "what ended in an outage is told in answers that a master takes, however much it is",
         ),
         /more than 1000000 items/,
@@ -204,14 +204,14 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "what did not begin is named beside all that is held, whatever a master takes",
     patches: [{
-      file: "src/core/holdings.ts",
+      file: "src/slave/ledger.ts",
       find: "      if (items > heldItemsMax) break;\n      untouched.push",
       replace: "      untouched.push",
     }],
     checks: [
       throwing(
         test(
-          "core/holdings",
+          "slave/ledger",
           "what a slave holds is named in a message that a master takes, what did not begin as well",
         ),
         /more than 1000000 items/,
@@ -221,7 +221,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a slave forgets answers that no durable state covers",
     patches: [{
-      file: "src/core/held_lease.ts",
+      file: "src/slave/held_lease.ts",
       find: "    for (const { outcomes } of this.unsaved) this.pending.absorb(outcomes);",
       replace: "",
     }],
@@ -230,7 +230,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a source that threw goes on behind the last job handed out, not the last one yielded",
     patches: [{
-      file: "src/core/source_state.ts",
+      file: "src/core/source.ts",
       find: "    this.#openedAfter = this.#furthest.yielded();",
       replace: "    this.#openedAfter = this.#furthest.handedOut();",
     }],
@@ -253,7 +253,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a death in company is charged to each of its suspects",
     patches: [{
-      file: "src/core/deaths.ts",
+      file: "src/core/answers.ts",
       find: "if (!death.isCharged) charged += 1;",
       replace: "charged += 1;",
     }],
@@ -267,7 +267,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a job that fails is retried for ever",
     patches: [{
-      file: "src/core/history.ts",
+      file: "src/core/piece.ts",
       find: "return history.failures >= failuresMax || history.crashes >= crashesMax ||",
       replace: "return failuresMax < 0 || history.crashes >= crashesMax ||",
     }],
@@ -282,7 +282,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a job that kills every worker is retried for ever",
     patches: [{
-      file: "src/core/history.ts",
+      file: "src/core/piece.ts",
       find: "return history.failures >= failuresMax || history.crashes >= crashesMax ||",
       replace: "return history.failures >= failuresMax || crashesMax < 0 ||",
     }],
@@ -400,7 +400,7 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a finished run whose source ignores `last` runs everything again",
     patches: [{
-      file: "src/core/source_state.ts",
+      file: "src/core/source.ts",
       find: "      this.ignoredLast = true;\n      this.close();",
       replace: "      return true;",
     }],
@@ -409,12 +409,12 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "a worker begins a lost job again beside its first run",
     patches: [{
-      file: "src/core/holdings.ts",
+      file: "src/slave/ledger.ts",
       find: "this.#lost.addAll(jobs);\n        if",
       replace: "if",
     }],
     checks: [
-      quickTest("core/holdings", "a job that was lost while it ran is not begun again beside itself"),
+      quickTest("slave/ledger", "a job that was lost while it ran is not begun again beside itself"),
     ],
   },
 ];

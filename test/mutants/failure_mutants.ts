@@ -231,7 +231,7 @@ export const failureMutants: readonly Mutant[] = [
   {
     name: "a master is woken a hair before its time",
     patches: [{
-      file: "src/core/patience.ts",
+      file: "src/core/slaves.ts",
       find: "this.time(realMs) < time ? realMs + 1 : realMs",
       replace: "realMs",
     }],

@@ -67,7 +67,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "dead letters are reported durable before they are synced",
     patches: [{
-      file: "src/state/dead_letter_file.ts",
+      file: "src/state/dead_letters.ts",
       find: "        await file.sync();\n",
       replace: "",
     }],
@@ -81,7 +81,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "the next dead letter is run together with a torn line",
     patches: [{
-      file: "src/state/dead_letter_file.ts",
+      file: "src/state/dead_letters.ts",
       find: "    await file.truncate(size - tail.length);\n    return size - tail.length;",
       replace: "    return size;",
     }],
@@ -98,11 +98,11 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a reset takes `.prev` away last",
     patches: [{
-      file: "src/state/reset.ts",
+      file: "src/state/store.ts",
       find: "  await removeFile(disk, files.prev);\n  await syncFolder(disk, files.dir);\n",
       replace: "",
     }, {
-      file: "src/state/reset.ts",
+      file: "src/state/store.ts",
       find: "await moveAside(disk, files.state, time);\n  await syncFolder(disk, files.dir);",
       replace:
         "await moveAside(disk, files.state, time);\n  await removeFile(disk, files.prev);\n  await syncFolder(disk, files.dir);",
@@ -117,13 +117,13 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "`.prev` is ignored where the state is damaged",
     patches: [{
-      file: "src/state/load_state.ts",
+      file: "src/state/read_state.ts",
       find: "const prev = await attempt(disk, files.prev);",
       replace: "const prev = await attempt(disk, `${files.prev}.none`);",
     }],
     checks: [
       throwing(
-        test("state/open_state", "D1: damaged in any way, the one before is used, with a warning"),
+        test("state/store", "D1: damaged in any way, the one before is used, with a warning"),
         /there is none before it/,
       ),
     ],
@@ -131,33 +131,33 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a damaged state is a fresh start",
     patches: [{
-      file: "src/state/load_state.ts",
+      file: "src/state/read_state.ts",
       find: "if (state === null && prev === null) return null;",
       replace: "if (prev === null) return null;",
     }],
     checks: [
-      quickTest("state/open_state", "D1: damaged, and none before it that is good: refused, never from zero"),
+      quickTest("state/store", "D1: damaged, and none before it that is good: refused, never from zero"),
     ],
   },
   {
     name: "`.prev` may be of another run",
     patches: [{
-      file: "src/state/load_state.ts",
+      file: "src/state/read_state.ts",
       find: "if (isSameBytes(header.runTag, prev.header.runTag))",
       replace: "if (isSameBytes(header.runTag, header.runTag))",
     }],
-    checks: [test("state/open_state", "D1: the one before is never that of another run")],
+    checks: [test("state/store", "D1: the one before is never that of another run")],
   },
   {
     name: "that a master was killed is not noted by the next",
     patches: [{
-      file: "src/state/load_state.ts",
+      file: "src/state/read_state.ts",
       find: 'const isKnown = from === "state" && state.final;',
       replace: 'const isKnown = from === "state";',
     }],
     checks: [
       quickTest(
-        "state/open_state",
+        "state/store",
         "what was done behind a state that was not its master's last is not known",
       ),
     ],
@@ -193,7 +193,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "the checksum of a state is not looked at",
     patches: [{
-      file: "src/state/read_state_file.ts",
+      file: "src/state/read_state.ts",
       find: "if (!isSameBytes(sha256(body), header.bodyHash))",
       replace: "if (!isSameBytes(sha256(body), sha256(body)))",
     }],
@@ -208,7 +208,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest(
-        "state/open_state",
+        "state/store",
         "C6: a higher epoch, the same by another master, or another run in the file ends this master",
       ),
     ],
@@ -216,11 +216,11 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "the epoch of a start is that of the master before",
     patches: [{
-      file: "src/state/open_state.ts",
+      file: "src/state/store.ts",
       find: "const epoch = (loaded?.epochSeen ?? 0) + 1;",
       replace: "const epoch = loaded?.epochSeen ?? 1;",
     }],
-    checks: [test("state/open_state", "what was saved is loaded, under the next epoch")],
+    checks: [test("state/store", "what was saved is loaded, under the next epoch")],
   },
   {
     name: "the lock is not taken",
@@ -229,7 +229,7 @@ export const fileMutants: readonly Mutant[] = [
       find: "if (note !== null && isProof(",
       replace: 'if (note !== null && name === "" && isProof(',
     }, {
-      file: "src/state/file_lock.ts",
+      file: "src/state/lock.ts",
       find: "await isRunning(note)) throw lockedError",
       replace: "await isRunning(note) && note.pid < 0) throw lockedError",
     }],
@@ -242,7 +242,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "whoever holds the socket of the lock is believed",
     patches: [{
-      file: "src/state/socket_lock.ts",
+      file: "src/state/lock.ts",
       find: '  if (line === null || nonce === "") return false;\n',
       replace: "  if (line === null) return false;\n  if (nonce.length > 0) return true;\n",
     }],
@@ -251,7 +251,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "no nonce proves a master",
     patches: [{
-      file: "src/state/socket_lock.ts",
+      file: "src/state/lock.ts",
       find: '  if (line === null || nonce === "") return false;\n',
       replace: "  if (line === null) return false;\n",
     }],
@@ -273,7 +273,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "whoever connects to the lock stays as long as he likes",
     patches: [{
-      file: "src/state/socket_lock.ts",
+      file: "src/state/lock.ts",
       find: "    strangers.admit(socket);\n",
       replace: "    void strangers;\n",
     }],
@@ -298,18 +298,18 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a save is skipped when one is under way, instead of following it",
     patches: [{
-      file: "src/state/state_store.ts",
+      file: "src/state/store.ts",
       find: "const saved = this.#saving.then(() => writer.save({ identity, state }));",
       replace: "const saved = writer.save({ identity, state });",
     }],
     checks: [
-      test("state/open_state", "one save at a time, in order"),
+      test("state/store", "one save at a time, in order"),
     ],
   },
   {
     name: "a start does not prove that it can save",
     patches: [{
-      file: "src/state/open_state.ts",
+      file: "src/state/store.ts",
       find: "    await proveWritable(disk, files);\n",
       replace: "    void proveWritable;\n",
     }],
@@ -323,7 +323,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "the state forgets a job before its dead letter is written",
     patches: [{
-      file: "src/master/burials.ts",
+      file: "src/master/persistence.ts",
       find: "    try {\n      await this.#options.write(letters);",
       replace:
         "    try {\n      this.#options.onBuried(letters, rangesOf(letters.map(({ seq }) => seq)));\n      await this.#options.write(letters);",
@@ -338,7 +338,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a state is told saved before it is",
     patches: [{
-      file: "src/master/checkpoints.ts",
+      file: "src/master/persistence.ts",
       find: "    const heldMs = await save(state);",
       replace: "    onSaved(version, 0);\n    const heldMs = await save(state);",
     }],
@@ -347,7 +347,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a slow disk is saved to all the time",
     patches: [{
-      file: "src/master/checkpoints.ts",
+      file: "src/master/persistence.ts",
       find: "threadMs / threadShareMax, tookMs / timeShareMax)",
       replace: "threadMs / threadShareMax)",
     }],
@@ -361,7 +361,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "how long a save holds the thread is not looked at",
     patches: [{
-      file: "src/master/checkpoints.ts",
+      file: "src/master/persistence.ts",
       find: "const heldMs = await save(state);",
       replace: "const heldMs = 0 * await save(state);",
     }],
@@ -372,7 +372,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "the last save is that of the last checkpoint",
     patches: [{
-      file: "src/master/checkpoints.ts",
+      file: "src/master/persistence.ts",
       find: "    await this.#saving;\n    for (let tries",
       replace:
         "    await this.#saving;\n    if (!this.#options.isDirty() || this.#failures === 0) return null;\n    for (let tries",
@@ -385,7 +385,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "letters of jobs that are done after all are never taken back",
     patches: [{
-      file: "src/master/saving.ts",
+      file: "src/master/persistence.ts",
       find: "if (settled.length > 0) {",
       replace: "if (settled.length < 0) {",
     }],
@@ -399,7 +399,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a letter is taken back whose seq is another job now",
     patches: [{
-      file: "src/master/late_letters.ts",
+      file: "src/master/persistence.ts",
       find: "job !== null && !isSameBytes(job, span.job(seq))",
       replace: "job !== null && job.length < 0",
     }],

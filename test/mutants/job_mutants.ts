@@ -2,37 +2,37 @@ import { type Check, hanging, type Mutant, type Patch, test, throwing } from "./
 
 const arrives = throwing(
   test(
-    "protocol/value_reader",
+    "protocol/cbor_reader",
     "jobs arrive as they were yielded, the first of a shape and the fortieth",
   ),
   /^Property failed/,
 );
-const numbersArrive = test("protocol/value_reader", "numbers around every length that a head may have");
+const numbersArrive = test("protocol/cbor_reader", "numbers around every length that a head may have");
 const shapesChange = test(
-  "protocol/value_reader",
+  "protocol/cbor_reader",
   "a job may change its shape, and what its keys hold, at any time",
 );
 const tables = throwing(
-  test("protocol/value_reader", "keys of tables and of objects"),
+  test("protocol/cbor_reader", "keys of tables and of objects"),
   /call stack|there are (no )?more bytes|first argument/,
 );
 const forgotten = test(
-  "protocol/value_reader",
+  "protocol/cbor_reader",
   "keys that never come again are forgotten, and jobs arrive all the same",
 );
 const stopped = test(
-  "protocol/value_reader",
+  "protocol/cbor_reader",
   "of the keys of messages only so many are kept, and what else comes is read all the same",
 );
 const badRefused = test(
-  "protocol/value_reader",
+  "protocol/cbor_reader",
   "a job with a text that is no UTF-8, or a key twice, is refused, and its neighbours are decoded",
 );
 const badBuried = test(
   "worker/runner",
   "a job whose bytes break a rule is buried without being run, and its neighbours run",
 );
-const copies = test("protocol/value_reader", "byte strings are copies");
+const copies = test("protocol/cbor_reader", "byte strings are copies");
 const refusedOnce = test(
   "protocol/job_encoder",
   "what would not arrive as it was sent is refused, with its path",
@@ -49,9 +49,9 @@ const nextBlock = test(
   "protocol/job_encoder",
   "a block is in memory of its own, and the next one begins anew",
 );
-const notToTheEnd = test("protocol/value_writer", "what is too long is not written to its end");
+const notToTheEnd = test("protocol/cbor_writer", "what is too long is not written to its end");
 const longestBehind = test(
-  "protocol/value_writer",
+  "protocol/cbor_writer",
   "behind others in a block, a job may be as long as alone, and no longer",
 );
 
@@ -169,11 +169,11 @@ export const jobMutants: readonly Mutant[] = [
   {
     name: "a job that came may have a key __proto__",
     patches: [{
-      file: "src/protocol/prescan.ts",
+      file: "src/protocol/cbor_scan.ts",
       find: "isKey && value === 9 &&",
       replace: "isKey && value === 0 &&",
     }],
-    checks: [test("protocol/prescan", "bombs are refused before anything is decoded")],
+    checks: [test("protocol/cbor_scan", "bombs are refused before anything is decoded")],
   },
   inWriter(
     "half a surrogate pair is written in a text",
@@ -331,7 +331,7 @@ export const jobMutants: readonly Mutant[] = [
     "what others added to all objects is written",
     "if (!Object.hasOwn(object, key)) continue;",
     "",
-    test("protocol/value_reader", "what others added to all objects is no part of a job"),
+    test("protocol/cbor_reader", "what others added to all objects is no part of a job"),
   ),
   one(
     "an array of a subclass is refused beside what is rare",
@@ -369,7 +369,7 @@ export const jobMutants: readonly Mutant[] = [
   {
     name: "a run stands still once its slave was told to leave by a signal",
     patches: [{
-      file: "src/cli/local_slave.ts",
+      file: "src/cli/commands/run.ts",
       find: "if (this.#isEnding || this.#options.isEnding()) return;",
       replace: "if (this.#isEnding || this.#options.isEnding() || code === 0) return;",
     }],
@@ -383,7 +383,7 @@ export const jobMutants: readonly Mutant[] = [
   {
     name: "a worker that hears nothing any more keeps its jobs",
     patches: [{
-      file: "src/slave/workforce.ts",
+      file: "src/slave/worker_pool.ts",
       find: "nowMs - seat.movedAtMs < idleMs) return null;",
       replace: "idleMs > 0) return null;",
     }],
@@ -397,7 +397,7 @@ export const jobMutants: readonly Mutant[] = [
   {
     name: "a handler that exits before it returns is charged with nothing",
     patches: [{
-      file: "src/worker/worker_session.ts",
+      file: "src/worker/session.ts",
       find: "owner === null || runner.isOnStack) return;",
       replace: "owner === null) return;",
     }],
@@ -410,15 +410,15 @@ export const jobMutants: readonly Mutant[] = [
 ];
 
 function inWriter(name: string, find: string, replace: string, check: Check): Mutant {
-  return one(name, { file: "src/protocol/value_writer.ts", find, replace }, check);
+  return one(name, { file: "src/protocol/cbor_writer.ts", find, replace }, check);
 }
 
 function inReader(name: string, find: string, replace: string, check: Check): Mutant {
-  return one(name, { file: "src/protocol/value_reader.ts", find, replace }, check);
+  return one(name, { file: "src/protocol/cbor_reader.ts", find, replace }, check);
 }
 
 function inShapes(name: string, find: string, replace: string, check: Check): Mutant {
-  return one(name, { file: "src/protocol/shapes.ts", find, replace }, check);
+  return one(name, { file: "src/protocol/cbor_shapes.ts", find, replace }, check);
 }
 
 function one(name: string, patch: Patch, check: Check): Mutant {

@@ -21,7 +21,7 @@ export const processMutants: readonly Mutant[] = [
   },
   {
     name: "stty tostop stops a run in the background",
-    patches: [{ file: "src/slave/self.ts", find: "!isatty(2) || ", replace: "true || " }],
+    patches: [{ file: "src/slave/spawn_self.ts", find: "!isatty(2) || ", replace: "true || " }],
     checks: [
       throwing(
         test("e2e/terminal", "stty tostop does not stop a run in the background at its first line"),
@@ -76,7 +76,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a slave runs other code than its master's",
     patches: [{
-      file: "src/protocol/plugin_match.ts",
+      file: "src/protocol/handshake.ts",
       find: 'return isSameBytes(slave.hash, master.hash) ? null : "code";',
       replace: "return null;",
     }],
@@ -91,7 +91,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "what ended in a dead worker runs again uncounted",
     patches: [{
-      file: "src/slave/workforce.ts",
+      file: "src/slave/worker_pool.ts",
       find: "    if (again > 0) this.#hooks.onAgain(again);\n",
       replace: "    void again;\n",
     }],
@@ -146,7 +146,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a worker runs a plugin that was edited",
     patches: [{
-      file: "src/slave/workforce.ts",
+      file: "src/slave/worker_pool.ts",
       find: "hash: this.#hash });",
       replace: "hash: new Uint8Array(0) });",
     }],
@@ -158,7 +158,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "paths of tsconfig.json do not count",
     patches: [{
-      file: "src/plugin/module_files.ts",
+      file: "src/plugin/plugin_code.ts",
       find: "  if (tsconfig === null) return [];\n",
       replace: "  if (tsconfig !== undefined) return [];\n",
     }],
@@ -183,13 +183,13 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "workers under Deno are allowed everything",
     patches: [{
-      file: "src/base/start_words.ts",
-      find: "return flags.filter((flag) => !notForChildren.test(flag));",
+      file: "src/lib/runtime.ts",
+      find: "return flags.filter((flag) => !flagsNotForChildren.test(flag));",
       replace: 'return ["-A"];',
     }],
     checks: [
       quickTest(
-        "base/start_words",
+        "lib/start_words",
         "a child of Deno has the flags of its parent, but those that make something else of it",
       ),
       test("e2e/runtimes", "workers under Deno are allowed what their master is, and no more"),
@@ -216,7 +216,7 @@ export const processMutants: readonly Mutant[] = [
       find: "if (this.#runId !== null && this.#runId !== welcome.runId) {",
       replace: 'if (this.#runId !== null && welcome.runId === "") {',
     }],
-    checks: [hanging(test("slave/reconnect", "a master of another run is left with 5"))],
+    checks: [hanging(test("slave/uplink", "a master of another run is left with 5"))],
   },
   {
     name: "a slave works on with arguments of its first master",
@@ -228,7 +228,7 @@ export const processMutants: readonly Mutant[] = [
     checks: [
       hanging(
         test(
-          "slave/reconnect",
+          "slave/uplink",
           "a master of the same run with other arguments is left with 5: workers have the first ones",
         ),
       ),
@@ -243,7 +243,7 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [
       hanging(
-        test("slave/reconnect", "an earlier master of the same run is left alone until a later one answers"),
+        test("slave/uplink", "an earlier master of the same run is left alone until a later one answers"),
       ),
     ],
   },
@@ -258,7 +258,7 @@ export const processMutants: readonly Mutant[] = [
     checks: [
       hanging(
         test(
-          "slave/reconnect",
+          "slave/uplink",
           "a silent master is dialed anew; jobs and answers are kept until it welcomes",
         ),
       ),
@@ -267,7 +267,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "timeouts are ignored",
     patches: [{
-      file: "src/slave/overseer.ts",
+      file: "src/slave/timeout_monitor.ts",
       find: "if (timeoutMs === 0 || seat.held === 0",
       replace: "if (timeoutMs >= 0 || seat.held === 0",
     }],
@@ -281,7 +281,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a handler's signal does not fire at the timeout",
     patches: [{
-      file: "src/worker/running_jobs.ts",
+      file: "src/worker/runner.ts",
       find: "if (nowMs < job.startedMs + this.timeoutMs) break;",
       replace: "if (nowMs >= 0) break;",
     }],
@@ -294,12 +294,12 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "no watchdog: workers outlive a supervisor that was killed",
     patches: [{
-      file: "src/base/watchdog.ts",
+      file: "src/lib/watchdog.ts",
       find: "  if (process.ppid === parentPid) return;",
       replace: "  if (parentPid !== 0) return;",
     }],
     checks: [
-      hanging(test("slave/reconnect", "a supervisor that is killed leaves nothing running, loops or not")),
+      hanging(test("slave/uplink", "a supervisor that is killed leaves nothing running, loops or not")),
       throwing(
         endToEnd("run, killed again and again in mid-run: its slave ends too, and the next start goes on"),
         /^It never came to this: slave and workers ended/,
@@ -309,7 +309,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "what runs is not noted: all jobs of a dead worker are suspects",
     patches: [{
-      file: "src/slave/workforce.ts",
+      file: "src/slave/worker_pool.ts",
       find: "const noted = this.#noted(death.note, death.hasNotes);",
       replace: "const noted = this.#noted(death.note, false);",
     }],
@@ -317,7 +317,7 @@ export const processMutants: readonly Mutant[] = [
   },
   {
     name: "a death that nobody is suspected of is nobody's, however often",
-    patches: [{ file: "src/slave/suspects.ts", find: "    return again;", replace: "    return [];" }],
+    patches: [{ file: "src/slave/worker_handle.ts", find: "    return again;", replace: "    return [];" }],
     checks: [
       quickTest("slave/pure", "deaths that nobody is suspected of are explained by who was there twice"),
       hanging(test("slave/slave", "a job whose worker dies twice with nothing noted is suspect")),
@@ -326,7 +326,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a worker that quits does not wait for what handlers left running",
     patches: [{
-      file: "src/worker/worker_session.ts",
+      file: "src/worker/session.ts",
       find: "    this.#waitForRest(waitMs);",
       replace: "    if (waitMs >= 0) this.#leave(0);\n    else this.#waitForRest(waitMs);",
     }],
@@ -342,7 +342,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a worker that is ended early as it leaves is a success",
     patches: [{
-      file: "src/slave/crew.ts",
+      file: "src/slave/worker_spawner.ts",
       find: "if (seat.mayRest && !death.isKilled)",
       replace: "if (seat.mayRest && death.isKilled)",
     }],
@@ -353,7 +353,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a teardown that throws is a success",
     patches: [{
-      file: "src/worker/worker_session.ts",
+      file: "src/worker/session.ts",
       find: "if (!isSick) this.#late.add(",
       replace: "if (isSick) this.#late.add(",
     }],
@@ -377,7 +377,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "errors after the end of jobs are a success",
     patches: [{
-      file: "src/cli/exit_code.ts",
+      file: "src/cli/signals.ts",
       find: "result.status.dead > 0 || result.late.count > 0",
       replace: "result.status.dead > 0",
     }],
@@ -386,7 +386,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "an error of a job that has ended ends its worker",
     patches: [{
-      file: "src/worker/worker_session.ts",
+      file: "src/worker/session.ts",
       find: "    if (running.some(({ seq }) => seq === owner) && !this.#isLeaving) {",
       replace: "    if (owner !== null && !this.#isLeaving) {",
     }],
@@ -402,7 +402,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a timeout counts the time in which the process stood still",
     patches: [{
-      file: "src/base/watchdog.ts",
+      file: "src/lib/watchdog.ts",
       find: "  return Math.min(nowMs - watch[watchSlots.sleptMs]!, mostMs);",
       replace: "  return Math.max(nowMs, mostMs - Infinity);",
     }],
@@ -413,13 +413,13 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a supervisor that was stopped judges its workers by it",
     patches: [{
-      file: "src/base/stall_watch.ts",
+      file: "src/lib/clock.ts",
       find: "    return Math.min(nowMs - this.#sleptMs, this.#mostMs);",
       replace: "    return Math.max(nowMs - 0 * this.#sleptMs, this.#mostMs - Infinity);",
     }],
     checks: [
       quickTest(
-        "base/stall_watch",
+        "lib/stall_watch",
         "an awake clock goes on while it is looked at, and stands still while nobody can",
       ),
     ],
@@ -427,12 +427,12 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a plugin can change the clock",
     patches: [{
-      file: "src/base/clock.ts",
+      file: "src/lib/clock.ts",
       find: "export const monotonicMs: () => number = performance.now.bind(performance);",
       replace: "export const monotonicMs: () => number = () => performance.now();",
     }],
     checks: [
-      quickTest("base/clock", "clocks, timers and chance go on, whatever a plugin puts in their place"),
+      quickTest("lib/clock", "clocks, timers and chance go on, whatever a plugin puts in their place"),
     ],
   },
   {
@@ -447,7 +447,7 @@ export const processMutants: readonly Mutant[] = [
   },
   {
     name: "a promise is taken at its word, whatever its class",
-    patches: [{ file: "src/plugin/is_fulfilled.ts", find: " && value.constructor === Promise", replace: "" }],
+    patches: [{ file: "src/plugin/invoke.ts", find: " && value.constructor === Promise", replace: "" }],
     checks: [
       test(
         "plugin/is_fulfilled",
@@ -515,7 +515,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "an exit that is not the program's own is its success",
     patches: [{
-      file: "src/base/exit_guard.ts",
+      file: "src/lib/exit_guard.ts",
       find: "  if (endCode === null && leaveCode === null && lastWord !== null) {",
       replace:
         "  if (typeof code === 'number') endCode = code;\n  else if (endCode === null && leaveCode === null && lastWord !== null) {",
@@ -530,7 +530,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "an event loop that ran empty ends the program in silence",
     patches: [{
-      file: "src/base/exit_guard.ts",
+      file: "src/lib/exit_guard.ts",
       find: '  keepListener("beforeExit", onEmpty);\n  keepListener("exit", onExit);\n',
       replace: "  process.exitCode = 0;\n",
     }],
@@ -544,7 +544,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "an onFinish that hangs outlives the grace of a stop",
     patches: [{
-      file: "src/master/running_master.ts",
+      file: "src/master/master.ts",
       find: "    else this.#hurryIn(this.#options.graceMs);\n",
       replace: "",
     }],
@@ -560,7 +560,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a worker that hangs in setup keeps a stop for as long as a teardown may take",
     patches: [{
-      file: "src/slave/crew.ts",
+      file: "src/slave/worker_spawner.ts",
       find: "Math.min(unreadyMs, limitMs)",
       replace: "limitMs + 60_000",
     }, {
@@ -577,7 +577,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a signal to a master whose loop stands still waits for that",
     patches: [{
-      file: "src/base/watchdog.ts",
+      file: "src/lib/watchdog.ts",
       find: "if (still >= stillMs && !isForgetful) isForgetful = setForgetful(true);",
       replace: "",
     }],
@@ -590,7 +590,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "the files of a state take the numbers of a stdout that is closed",
     patches: [{
-      file: "src/base/exit_guard.ts",
+      file: "src/lib/exit_guard.ts",
       find: "[0, 1, 2].every(isOpen)) return;",
       replace: "isOpen(0)) return;",
     }],
@@ -604,7 +604,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "workers inherit the token",
     patches: [{
-      file: "src/slave/self.ts",
+      file: "src/slave/spawn_self.ts",
       find: 'if (generation === "worker") delete environment[tokenVariable];',
       replace: 'if (generation !== "worker") delete environment[tokenVariable];',
     }, {
@@ -637,7 +637,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a run with dead letters exits 0",
     patches: [{
-      file: "src/cli/exit_code.ts",
+      file: "src/cli/signals.ts",
       find: "return result.status.dead > 0 || ",
       replace: "return result.status.dead < 0 || ",
     }],
@@ -649,7 +649,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a failed last save exits as if it had succeeded",
     patches: [{
-      file: "src/cli/exit_code.ts",
+      file: "src/cli/signals.ts",
       find: "if (!result.savedFinally) return 6;",
       replace: "if (!result.savedFinally && result.error) return 6;",
     }],
@@ -658,7 +658,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a master lets the buffers of its jobs gather",
     patches: [{
-      file: "src/master/running_master.ts",
+      file: "src/master/master.ts",
       find: "deadBuffers.made(block.bytes.length + ",
       replace: "deadBuffers.made(0 * block.bytes.length + ",
     }],
@@ -669,7 +669,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a master lets the buffers of its cursors gather",
     patches: [{
-      file: "src/master/running_master.ts",
+      file: "src/master/master.ts",
       find: "(block.cursors?.bytes.length ?? 0));",
       replace: "0);",
     }],
@@ -689,7 +689,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "whoever connects to the socket of workers stays",
     patches: [{
-      file: "src/slave/crew.ts",
+      file: "src/slave/worker_spawner.ts",
       find: "    this.#strangers.admit(socket);\n",
       replace: '    socket.on("error", () => {});\n',
     }],
@@ -703,13 +703,13 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "strangers that came first keep new ones out",
     patches: [{
-      file: "src/base/unproven.ts",
+      file: "src/lib/unproven.ts",
       find: "      this.#end(oldest);\n",
       replace: "      return void (oldest !== socket && socket.destroy());\n",
     }],
     checks: [
       quickTest(
-        "base/unproven",
+        "lib/unproven",
         "beyond the limit a new connection takes the place of the one that has waited longest",
       ),
     ],

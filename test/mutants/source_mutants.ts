@@ -116,7 +116,7 @@ export const sourceMutants: readonly Mutant[] = [
     test("plugin/source", "every fault of the data costs one row: too long, too deep, too large"),
   ),
   inCore(
-    "fresh",
+    "ready_queues",
     "jobs pass a row that is on its way to the dead letters",
     {
       find: "if (this.#sinking.length + this.#behind.length === 0) this.#pushReady(span);",
@@ -128,7 +128,7 @@ export const sourceMutants: readonly Mutant[] = [
     ),
   ),
   inCore(
-    "fresh",
+    "ready_queues",
     "a row is buried before the jobs in front of it are handed out",
     {
       find: "if (this.count + this.#sinking.length > 0 ||",
@@ -138,7 +138,7 @@ export const sourceMutants: readonly Mutant[] = [
     simulation,
   ),
   inCore(
-    "fresh",
+    "ready_queues",
     "rows are buried in whatever order the disk takes them",
     {
       find: "if (this.count + this.#sinking.length > 0 ||",
@@ -163,7 +163,7 @@ export const sourceMutants: readonly Mutant[] = [
       "an answer for the seq of a row, or a letter of no row that waits, changes nothing",
     ),
   ),
-  inCore("furthest", "a row may be taken for the job that its cursor is", {
+  inCore("source", "a row may be taken for the job that its cursor is", {
     find: "  bytes[0] = 0xff;\n",
     replace: "",
   }, inTurn),
@@ -174,7 +174,7 @@ export const sourceMutants: readonly Mutant[] = [
   {
     name: "the letter of a row that was mended stays",
     patches: [{
-      file: "src/master/late_letters.ts",
+      file: "src/master/persistence.ts",
       find: "if (job !== null &&",
       replace: "if (job === null) this.#jobs.delete(seq);\n        if (job !== null &&",
     }],
@@ -188,7 +188,7 @@ export const sourceMutants: readonly Mutant[] = [
   {
     name: "an onFinish that threw is a success",
     patches: [{
-      file: "src/cli/exit_code.ts",
+      file: "src/cli/signals.ts",
       find: "      if (result.finishFault !== null) return 1;\n",
       replace: "",
     }],

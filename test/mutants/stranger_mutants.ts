@@ -69,34 +69,34 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "any folder at the path of the workers' folder is that",
     patches: [{
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "return stats.isDirectory() && isSame(stats, folder) && (",
       replace: "return stats.isDirectory() && (",
     }],
-    checks: [quickTest("base/own_file", folder)],
+    checks: [quickTest("lib/own_file", folder)],
   },
   {
     name: "a folder that was opened to others is still the workers' own",
     patches: [{
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "(stats.mode & 0o777) === 0o700",
       replace: "(stats.mode & 0o700) === 0o700",
     }],
-    checks: [test("base/own_file", folder)],
+    checks: [test("lib/own_file", folder)],
   },
   {
     name: "what stands in the place of the workers' folder is cleared away",
     patches: [{
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "  if (!isOwnFolder(folder)) return;\n",
       replace: "",
     }],
-    checks: [test("base/own_file", folder)],
+    checks: [test("lib/own_file", folder)],
   },
   {
     name: "a worker that outlives its slave clears away whatever is at the path of their folder",
     patches: [{
-      file: "src/base/watchdog.ts",
+      file: "src/lib/watchdog.ts",
       find: "  if (!stats.isDirectory() || !isSame(stats, folder)) return;\n",
       replace: "  if (!stats.isDirectory()) return;\n",
     }],
@@ -110,40 +110,40 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "a note is written through a link, or over a file",
     patches: [{
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "O_RDWR | O_CREAT | O_EXCL | noFollow",
       replace: "O_RDWR | O_CREAT | (O_EXCL & noFollow)",
     }],
-    checks: [quickTest("base/own_file", "a file is made where nothing is, and nowhere else")],
+    checks: [quickTest("lib/own_file", "a file is made where nothing is, and nowhere else")],
   },
   {
     name: "a worker opens whatever is at the path of its note",
     patches: [{
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "if (!isSame(lstatSync(file.path), file)) throw",
       replace: "if (!isThere(file) && lstatSync(file.path).isFIFO()) throw",
     }, {
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "  if (isOwnFile(fd, file)) return fd;\n",
       replace: "  if (fd > 0) return fd;\n",
     }],
-    checks: [test("base/own_file", "what is at the path of a file and is not that file is not opened")],
+    checks: [test("lib/own_file", "what is at the path of a file and is not that file is not opened")],
   },
   {
     name: "a folder that others may rename is as good as any",
     patches: [{
-      file: "src/base/own_file.ts",
+      file: "src/lib/own_file.ts",
       find: "if (isOpen || !trusted",
       replace: 'if ((isOpen && folder === "") || !trusted',
     }],
     checks: [
-      test("base/own_file", "a folder is kept from others if they may rename nothing on the way to it"),
+      test("lib/own_file", "a folder is kept from others if they may rename nothing on the way to it"),
     ],
   },
   {
     name: "the folder of workers is not looked at before one is started",
     patches: [{
-      file: "src/slave/door.ts",
+      file: "src/slave/worker_socket.ts",
       find: '    if (!this.isThere) throw new Error("their folder is gone',
       replace: '    if (worker < 0) throw new Error("their folder is gone',
     }],
@@ -157,7 +157,7 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "a worker has its secret in its environment",
     patches: [{
-      file: "src/slave/worker_process.ts",
+      file: "src/slave/worker_handle.ts",
       find: 'env: childEnvironment("worker", env),',
       replace: 'env: childEnvironment("worker", { ...env, TASKMASTER_WORKER_SECRET: String(this.secret) }),',
     }],
@@ -171,7 +171,7 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "what a handler starts takes itself for a worker",
     patches: [{
-      file: "src/slave/self.ts",
+      file: "src/slave/spawn_self.ts",
       find: 'return Number(parent) === process.ppid && argv.at(-1) === "worker" ? "worker" : "first";',
       replace: 'return Number(parent) > 0 && argv.length > 0 ? "worker" : "first";',
     }],
@@ -203,7 +203,7 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "a token may be one word over and over",
     patches: [{
-      file: "src/cli/token/token_text.ts",
+      file: "src/cli/token.ts",
       find: "for (let period = 1;",
       replace: "for (let period = text.length;",
     }],
@@ -223,7 +223,7 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "errors are shown as they are",
     patches: [{
-      file: "src/base/printable.ts",
+      file: "src/lib/text.ts",
       find: 'return [`taskmaster: ${withoutMiddle(first)}`, ...rest.map(setIn), ""].join("\\n");',
       replace: 'return rest.length > 0 || first === "" ? "" : `taskmaster: ${text}\\n`;',
     }],
@@ -232,12 +232,12 @@ export const strangerMutants: readonly Mutant[] = [
   {
     name: "JSON for machines carries controls as they are",
     patches: [{
-      file: "src/base/printable.ts",
+      file: "src/lib/text.ts",
       find: "json.replace(unsafe, jsonEscaped)",
       replace: "json.replace(/[\\p{Zl}]/gu, jsonEscaped)",
     }],
     checks: [
-      test("base/printable", "safeJson() escapes what is unsafe, and a machine reads the very same value"),
+      test("lib/text", "safeJson() escapes what is unsafe, and a machine reads the very same value"),
     ],
   },
 ];

@@ -21,7 +21,7 @@ export const tlsMutants: readonly Mutant[] = [
   {
     name: "a slave takes any certificate for the pinned one",
     patches: [{
-      file: "src/link/tls_client.ts",
+      file: "src/link/tls.ts",
       find: "return isSameBytes(this.#trust.hash, hash)",
       replace: "return isSameBytes(hash, hash)",
     }],
@@ -30,7 +30,7 @@ export const tlsMutants: readonly Mutant[] = [
   {
     name: "a slave does not look at CA, name and dates",
     patches: [{
-      file: "src/link/tls_client.ts",
+      file: "src/link/tls.ts",
       find: "if (socket.authorized === true) return { hash };",
       replace: "if (socket.encrypted) return { hash };",
     }],
@@ -39,7 +39,7 @@ export const tlsMutants: readonly Mutant[] = [
   {
     name: "a master does not look at the CA of its slaves' certificates",
     patches: [{
-      file: "src/link/tls_gate.ts",
+      file: "src/link/tls.ts",
       find: "if (socket.authorized === true) return undefined;",
       replace: "if (socket.encrypted) return undefined;",
     }],
@@ -48,16 +48,16 @@ export const tlsMutants: readonly Mutant[] = [
   {
     name: "a master speaks older TLS as well",
     patches: [{
-      file: "src/link/tls_gate.ts",
-      find: '      minVersion: "TLSv1.3",\n',
-      replace: "",
+      file: "src/link/tls.ts",
+      find: '      key,\n      minVersion: "TLSv1.3",\n',
+      replace: "      key,\n",
     }],
     checks: [test("link/tls", "only TLS 1.3 is spoken")],
   },
   {
     name: "who connects to a TLS port and says nothing is never told what is spoken there",
     patches: [{
-      file: "src/link/lobby.ts",
+      file: "src/link/listen.ts",
       find: "      else arrival.tick(nowMs);\n",
       replace: "",
     }],

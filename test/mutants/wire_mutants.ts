@@ -5,7 +5,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "the token is not checked",
     patches: [{
-      file: "src/link/arrival.ts",
+      file: "src/link/master_handshake.ts",
       find: "if (!holds || insecure !== secret.isInsecure) {",
       replace: "if (insecure !== secret.isInsecure) {\n      void holds;",
     }],
@@ -62,7 +62,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "the nonce of HELLO is always the same: AUTH can be replayed",
     patches: [{
-      file: "src/link/lobby.ts",
+      file: "src/link/listen.ts",
       find: "nonce: randomBytes(nonceBytes), sinceMs",
       replace: "nonce: randomBytes(nonceBytes).fill(0), sinceMs",
     }],
@@ -84,11 +84,11 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "an introduction is decoded before its MAC held",
     patches: [{
-      file: "src/link/arrival.ts",
+      file: "src/link/master_handshake.ts",
       find: "    const holds = secret.holds",
       replace: "    const intro = parseIntroduction(info);\n    const holds = secret.holds",
     }, {
-      file: "src/link/arrival.ts",
+      file: "src/link/master_handshake.ts",
       find: "this.#introduce(info, role);",
       replace: 'this.#settle({ kind: "proved", intro, role });',
     }],
@@ -97,7 +97,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "who never proves anything is never closed",
     patches: [{
-      file: "src/link/lobby.ts",
+      file: "src/link/listen.ts",
       find: "if (nowMs >= arrival.lateAtMs) arrival",
       replace: "if (nowMs >= Infinity) arrival",
     }],
@@ -110,7 +110,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "any number of strangers is greeted at once",
     patches: [{
-      file: "src/link/lobby.ts",
+      file: "src/link/listen.ts",
       find: "this.#greeted.size < this.#greetedMax) {",
       replace: "this.#greeted.size < 100 * this.#greetedMax) {",
     }],
@@ -228,7 +228,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "messages may come in any order",
     patches: [{
-      file: "src/master/session.ts",
+      file: "src/master/sessions.ts",
       find: 'if ((message.kind === "ready") === this.hasJoined && !isAnytime) {',
       replace: 'if ((message.kind === "ready") === this.hasJoined && !isAnytime && this.#at === "leaving") {',
     }],
@@ -237,7 +237,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a congested slave is leased more",
     patches: [{
-      file: "src/master/session.ts",
+      file: "src/master/sessions.ts",
       find: "    if (!this.#wire.isCongested) {",
       replace: "    if (this.#credit >= 0) {",
     }],
@@ -303,7 +303,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "an answer may skip numbers",
     patches: [{
-      file: "src/master/session.ts",
+      file: "src/master/sessions.ts",
       find: "if (message.number < 1 || message.number > this.#answers + 1) {",
       replace: "if (message.number <= this.#answers) {",
     }],
@@ -312,12 +312,12 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a key that is twice in a map of a message is not noticed",
     patches: [{
-      file: "src/protocol/prescan.ts",
+      file: "src/protocol/cbor_scan.ts",
       find: "if (keyOf > 0 && !addKey(",
       replace: "if (keyOf > 0 && value > 1e6 && !addKey(",
     }],
     checks: [
-      test("protocol/prescan", "no key is twice in a map, wherever it stands and however many there are"),
+      test("protocol/cbor_scan", "no key is twice in a map, wherever it stands and however many there are"),
     ],
   },
   {
@@ -365,7 +365,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "dead letters take as much of the disk as they like",
     patches: [{
-      file: "src/state/dead_letter_file.ts",
+      file: "src/state/dead_letters.ts",
       find: "if (size + lines.length > bytesMax) {",
       replace: "if (size > bytesMax + 2 ** 50) {",
     }],
@@ -379,7 +379,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "error text is bounded before it is escaped",
     patches: [{
-      file: "src/core/history.ts",
+      file: "src/core/piece.ts",
       find: "return Math.max(2 * text.length, writtenBytes(text));",
       replace: "return Math.max(2 * text.length, 0 * writtenBytes(text));",
     }],
@@ -441,7 +441,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a master may say words without end",
     patches: [{
-      file: "src/base/chatter.ts",
+      file: "src/lib/clock.ts",
       find: "return this.#words > this.#free;",
       replace: "return false;",
     }],
@@ -457,13 +457,13 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "what a master never saves is kept for ever",
     patches: [{
-      file: "src/core/holdings.ts",
+      file: "src/slave/ledger.ts",
       find: "if (this.#unsavedBytes <= unsavedBytesMax) return;",
       replace: "if (this.#unsavedBytes <= 1_000 * unsavedBytesMax) return;",
     }],
     checks: [
       test(
-        "core/holdings",
+        "slave/ledger",
         "what is never saved is forgotten, the oldest first, and bytes of jobs are counted while one can run",
       ),
     ],
@@ -471,7 +471,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a slave hurries to a master whose sessions never last",
     patches: [{
-      file: "src/slave/reconnect.ts",
+      file: "src/slave/uplink.ts",
       find: "this.#brief = connectedMs < briefMs ? this.#brief + 1 : 0;",
       replace: "this.#brief = connectedMs < briefMs ? this.#brief : 0;",
     }],

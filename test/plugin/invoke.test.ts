@@ -1,6 +1,5 @@
 import t from "tap";
-import { Handler, type Pending, type Result } from "../../src/plugin/invoke.ts";
-import { type AbortWhy, JobSignal } from "../../src/plugin/job_signal.ts";
+import { type AbortWhy, Handler, JobSignal, type Pending, type Result } from "../../src/plugin/invoke.ts";
 import type { JobContext, Plugin } from "../../src/plugin/types.ts";
 
 type Handle = (job: unknown, ctx: JobContext) => unknown;

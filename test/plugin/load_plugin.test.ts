@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import t from "tap";
-import { PluginError } from "../../src/base/errors.ts";
+import { PluginError } from "../../src/lib/errors.ts";
 import { loadPlugin, splitPluginWord } from "../../src/plugin/load_plugin.ts";
 import { pickPlugin, type Side } from "../../src/plugin/shape.ts";
 

@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
-import { PluginError } from "../../src/base/errors.ts";
+import { PluginError } from "../../src/lib/errors.ts";
 import { loadPlugin, PluginChangedError } from "../../src/plugin/load_plugin.ts";
 import { readPluginCode } from "../../src/plugin/plugin_code.ts";
 

@@ -1,12 +1,12 @@
 import { mock } from "node:test";
 import t, { type Test } from "tap";
-import * as ownClock from "../../src/base/clock.ts";
+import * as ownClock from "../../src/lib/clock.ts";
 import { decode, encode } from "../../src/protocol/codec.ts";
 import { type AnyPlugin, type Failed, read, Taker } from "./taker.ts";
 
 /** Sources by another clock than this process has. */
 async function takers(t: Test, clock: Partial<typeof ownClock>): Promise<typeof import("./taker.ts")> {
-  return await t.mockImport("./taker.ts", { "../../src/base/clock.ts": { ...ownClock, ...clock } });
+  return await t.mockImport("./taker.ts", { "../../src/lib/clock.ts": { ...ownClock, ...clock } });
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,7 +1,7 @@
-import type { Block, Unsendable } from "../../src/base/job_span.ts";
+import type { Block, Unsendable } from "../../src/lib/bytes.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
-import { decodeJobs } from "../../src/protocol/value_reader.ts";
+import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
 
 export type Failed = Readonly<{ message: string; fatal: boolean }>;
 export type AnyPlugin = Pick<Plugin<never, unknown>, "getJobs" | "cursor">;

@@ -7,15 +7,15 @@
  */
 import { Buffer } from "node:buffer";
 import { argv, stdout, versions } from "node:process";
-import type { Block } from "../../src/base/job_span.ts";
-import type { LogLevel } from "../../src/base/log.ts";
+import type { Block } from "../../src/lib/bytes.ts";
+import type { LogLevel } from "../../src/lib/log.ts";
 import { describeError } from "../../src/plugin/describe_error.ts";
 import { Handler, type Result } from "../../src/plugin/invoke.ts";
 import { loadPlugin } from "../../src/plugin/load_plugin.ts";
 import { Source } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { decode } from "../../src/protocol/codec.ts";
-import { decodeJobs } from "../../src/protocol/value_reader.ts";
+import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
 
 export type Task = Readonly<{
   args: Readonly<Record<string, string>>;

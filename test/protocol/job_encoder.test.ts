@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 import t from "tap";
 import { decode } from "../../src/protocol/codec.ts";
 import { JobEncoder, JobValueError } from "../../src/protocol/job_encoder.ts";
-import { itemEnds } from "../../src/protocol/prescan.ts";
+import { itemEnds } from "../../src/protocol/cbor_scan.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
 t.test("jobs lie one behind the other, with a table of their ends", async (t) => {

@@ -1,9 +1,14 @@
 import fc from "fast-check";
 import t from "tap";
+import { FrameError } from "../../src/protocol/cbor_scan.ts";
 import { encode } from "../../src/protocol/codec.ts";
-import { FrameError } from "../../src/protocol/frame_error.ts";
 import { FrameReader } from "../../src/protocol/frames.ts";
-import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
+import type {
+  MasterMessage,
+  SlaveMessage,
+  SupervisorMessage,
+  WorkerMessage,
+} from "../../src/protocol/messages.ts";
 import {
   encodeMessage,
   parseIntroduction,
@@ -13,7 +18,6 @@ import {
   parseWelcome,
   parseWorkerMessage,
 } from "../../src/protocol/parse.ts";
-import type { SupervisorMessage, WorkerMessage } from "../../src/protocol/worker_messages.ts";
 import { introduction, welcome } from "./samples.ts";
 
 const lease = { masterId: "m-1", number: 7 };

@@ -1,5 +1,5 @@
 import t from "tap";
-import { masterRefusal, pluginFault, pluginRemark, slaveRefusal } from "../../src/protocol/plugin_match.ts";
+import { masterRefusal, pluginFault, pluginRemark, slaveRefusal } from "../../src/protocol/handshake.ts";
 
 const hash = (byte: number): Uint8Array => new Uint8Array(32).fill(byte);
 const master = { name: "posts.ts", hash: hash(1) };

@@ -1,4 +1,4 @@
-import { leaseKey } from "../../src/core/lease_table.ts";
+import { leaseKey } from "../../src/core/leases.ts";
 import type {
   Alone,
   DeadLetter,
@@ -8,11 +8,9 @@ import type {
   RunState,
   SessionId,
 } from "../../src/core/types.ts";
+import { failureWindow, silentHeartbeatsMax } from "../../src/lib/limits.ts";
+import { countOf, type Ranges } from "../../src/lib/ranges.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
-import { silentHeartbeatsMax } from "../../src/base/limits.ts";
-import { failureWindow } from "../../src/base/run_limits.ts";
-import type { Ranges } from "../../src/base/ranges.ts";
-import { countOf } from "../../src/base/range_set.ts";
 import { idOfCursor, idOfJob } from "./wire.ts";
 
 /** An invariant does not hold. */

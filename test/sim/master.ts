@@ -1,6 +1,6 @@
-import { rangesOf } from "../../src/base/range_set.ts";
+import { rangesOf } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
-import { namesTwice } from "../../src/master/session.ts";
+import { namesTwice } from "../../src/master/sessions.ts";
 import type {
   Answer,
   Effect,

@@ -1,4 +1,4 @@
-import { Holdings } from "../../src/core/holdings.ts";
+import { Holdings } from "../../src/slave/ledger.ts";
 import type { Checks } from "./checks.ts";
 import type { End, Link } from "./link.ts";
 import { type Behaviour, heartbeatMs, type Plan } from "./plan.ts";

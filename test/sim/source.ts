@@ -1,4 +1,4 @@
-import type { Block, Unsendable } from "../../src/base/job_span.ts";
+import type { Block, Unsendable } from "../../src/lib/bytes.ts";
 import type { Plan } from "./plan.ts";
 import { encodeJobs, encodeRow, idOfCursor } from "./wire.ts";
 import type { Process } from "./world.ts";

@@ -1,4 +1,4 @@
-import { type Block, JobSpan, type Unsendable } from "../../src/base/job_span.ts";
+import { type Block, JobSpan, type Unsendable } from "../../src/lib/bytes.ts";
 import type { RunState } from "../../src/core/types.ts";
 import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
 

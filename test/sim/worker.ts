@@ -1,7 +1,6 @@
-import { includes, rangesOf } from "../../src/base/range_set.ts";
-import type { Ranges } from "../../src/base/ranges.ts";
-import type { Slice } from "../../src/core/holdings.ts";
 import type { Alone } from "../../src/core/types.ts";
+import { includes, type Ranges, rangesOf } from "../../src/lib/ranges.ts";
+import type { Slice } from "../../src/slave/ledger.ts";
 import type { SimSlave } from "./slave.ts";
 import { endsOf, idOfJob } from "./wire.ts";
 

@@ -1,4 +1,4 @@
-import { Heap } from "../../src/base/heap.ts";
+import { Heap } from "../../src/lib/collections.ts";
 import { Random } from "./random.ts";
 import { Trace } from "./trace.ts";
 

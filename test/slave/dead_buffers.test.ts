@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import t from "tap";
-import { pretendCollector } from "../base/pretend_collector.ts";
+import { pretendCollector } from "../lib/pretend_collector.ts";
 import { FakeMaster } from "./fake_master.ts";
 import { ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 

@@ -1,4 +1,4 @@
-import type { Log } from "../../src/base/log.ts";
+import type { Log } from "../../src/lib/log.ts";
 import { encode } from "../../src/protocol/codec.ts";
 import type {
   Introduction,

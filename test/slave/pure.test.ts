@@ -1,13 +1,11 @@
 import t from "tap";
-import { layNote, noteFileBytes, noteOffset, readNote, recordOffset } from "../../src/base/start_note.ts";
-import { Holdings } from "../../src/core/holdings.ts";
+import { layNote, noteFileBytes, noteOffset, readNote, recordOffset } from "../../src/lib/worker_start.ts";
 import type { SlaveMessage } from "../../src/protocol/messages.ts";
-import { Answers } from "../../src/slave/answers.ts";
-import { Feeder } from "../../src/slave/feeder.ts";
-import { Pauses } from "../../src/slave/reconnect.ts";
-import { Seat } from "../../src/slave/seat.ts";
-import { takeGeneration, workerCommand } from "../../src/slave/self.ts";
+import { Holdings } from "../../src/slave/ledger.ts";
+import { Answers } from "../../src/slave/result_reporter.ts";
 import { startSlave } from "../../src/slave/slave.ts";
+import { Feeder } from "../../src/slave/slice_scheduler.ts";
+import { takeGeneration, workerCommand } from "../../src/slave/spawn_self.ts";
 import {
   isWorthSlice,
   LinkWindow,
@@ -16,7 +14,8 @@ import {
   Speed,
   workerRoom,
 } from "../../src/slave/speed.ts";
-import { deathReason, endedOf, suspectsOf, UnexplainedDeaths } from "../../src/slave/suspects.ts";
+import { Pauses } from "../../src/slave/uplink.ts";
+import { deathReason, endedOf, Seat, suspectsOf, UnexplainedDeaths } from "../../src/slave/worker_handle.ts";
 
 t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
   const longest = new Pauses(() => 1);

@@ -4,10 +4,10 @@
  */
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { takeStart } from "../../src/base/worker_start.ts";
+import { takeStart } from "../../src/lib/worker_start.ts";
 import { callSupervisor, type WorkerLink } from "../../src/link/local_link.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import type { WorkerMessage } from "../../src/protocol/worker_messages.ts";
+import type { WorkerMessage } from "../../src/protocol/messages.ts";
 
 const start = takeStart();
 const nothing = { done: [], skipped: [], failed: [], released: [], busyMs: 1 };

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Log } from "../../src/base/log.ts";
+import type { Log } from "../../src/lib/log.ts";
 import { type Slave, type SlaveOptions, startSlave } from "../../src/slave/slave.ts";
 import type { FakeMaster } from "./fake_master.ts";
 

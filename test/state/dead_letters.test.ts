@@ -1,4 +1,3 @@
-import t from "tap";
 import fc from "fast-check";
 import { execFileSync } from "node:child_process";
 import {
@@ -14,12 +13,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import t from "tap";
 import type { DeadLetter } from "../../src/core/types.ts";
 import { decode, encode } from "../../src/protocol/codec.ts";
-import { nodeDisk } from "../../src/state/disk.ts";
-import { deadLetterLines, readDeadLetters } from "../../src/state/read_dead_letters.ts";
-import { jobJson } from "../../src/state/job_json.ts";
-import { SaveError } from "../../src/state/save_error.ts";
+import { deadLetterLines, jobJson, readDeadLetters } from "../../src/state/dead_letters.ts";
+import { nodeDisk, SaveError } from "../../src/state/disk.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { attempt, folder, listen, open, openFake, untouched } from "./fixtures.ts";
 

@@ -1,12 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sha256 } from "../../src/base/digest.ts";
-import { JobSpan } from "../../src/base/job_span.ts";
-import type { Log } from "../../src/base/log.ts";
 import type { Attempt, History, RunState, Stranded } from "../../src/core/types.ts";
+import { JobSpan, sha256 } from "../../src/lib/bytes.ts";
+import type { Log } from "../../src/lib/log.ts";
 import { encode } from "../../src/protocol/codec.ts";
-import { openState, type OpenStateOptions } from "../../src/state/open_state.ts";
+import { openState, type OpenStateOptions } from "../../src/state/store.ts";
 import type { FakeDisk } from "./fake_disk.ts";
 
 export const purpose = {

@@ -1,8 +1,6 @@
-import t, { type Test } from "tap";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
 import {
   cpSync,
   existsSync,
@@ -15,14 +13,14 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
-import { parseHolder, thisHolder } from "../../src/state/holder.ts";
-import { lockedError } from "../../src/state/lock_note.ts";
-import { askHolder, isProof, proofOf, socketName } from "../../src/state/socket_lock.ts";
-import { startOfProcess } from "../../src/state/process_start.ts";
-import { stateFiles } from "../../src/state/state_files.ts";
+import t, { type Test } from "tap";
+import { stateFiles } from "../../src/state/disk.ts";
+import { askHolder, isProof, proofOf, socketName } from "../../src/state/lock.ts";
+import { lockedError, parseHolder, startOfProcess, thisHolder } from "../../src/state/lock_owner.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { folder, listen, open, openFake, stateOf } from "./fixtures.ts";
 

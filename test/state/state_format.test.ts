@@ -1,20 +1,23 @@
-import t from "tap";
 import fc from "fast-check";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { sha256 } from "../../src/base/digest.ts";
-import { JobSpan } from "../../src/base/job_span.ts";
+import t from "tap";
 import type { History, OperatorSettings, RunState, Stranded } from "../../src/core/types.ts";
+import { JobSpan, sha256 } from "../../src/lib/bytes.ts";
 import { decode, encode } from "../../src/protocol/codec.ts";
-import { DamageError } from "../../src/state/fields.ts";
-import { gather } from "../../src/state/gather.ts";
 import type { Identity } from "../../src/state/identity.ts";
-import { migrate, stateVersion } from "../../src/state/migrate.ts";
-import { decodeBody, parseBody } from "../../src/state/parse_body.ts";
-import { parseStateFile } from "../../src/state/read_state_file.ts";
-import { readState } from "../../src/state/read_state.ts";
-import { bodyParts } from "../../src/state/state_body.ts";
-import { decodeHeader, encodeHeader, headerBytes, runTag } from "../../src/state/state_header.ts";
+import { migrate, parseStateFile, readState, stateVersion } from "../../src/state/read_state.ts";
+import {
+  bodyParts,
+  DamageError,
+  decodeBody,
+  decodeHeader,
+  encodeHeader,
+  gather,
+  headerBytes,
+  parseBody,
+  runTag,
+} from "../../src/state/state_format.ts";
 import { purpose, someStranded, spanOf, stateOf, untouched } from "./fixtures.ts";
 
 const identity: Identity = { ...purpose, runId: "run-1" };

@@ -1,5 +1,5 @@
 import t from "tap";
-import { Progress } from "../../src/terminal/progress.ts";
+import { Progress } from "../../src/terminal/terminal.ts";
 
 /** A progress whose clock the test turns; its timer's turns are awaited, their number does not matter. */
 function progress(t: Tap, terminal: { isLive: boolean; hasStatus: boolean }) {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
-import * as limits from "../../src/base/limits.ts";
-import { itemEnds } from "../../src/protocol/prescan.ts";
+import * as limits from "../../src/lib/limits.ts";
+import { itemEnds } from "../../src/protocol/cbor_scan.ts";
 import { parseMasterMessage, parseSlaveMessage } from "../../src/protocol/parse.ts";
 import { exampleBytes, messages } from "./example.ts";
 

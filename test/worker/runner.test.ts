@@ -1,12 +1,10 @@
 import t from "tap";
-import { countOf, includes } from "../../src/base/range_set.ts";
-import type { Ranges } from "../../src/base/ranges.ts";
-import { makeWatch, watchSlots } from "../../src/base/watchdog.ts";
+import { countOf, includes, type Ranges } from "../../src/lib/ranges.ts";
+import { makeWatch, watchSlots } from "../../src/lib/watchdog.ts";
+import { JobSignal, type Pending, type Result } from "../../src/plugin/invoke.ts";
 import { encode } from "../../src/protocol/codec.ts";
-import type { Pending, Result } from "../../src/plugin/invoke.ts";
-import { JobSignal } from "../../src/plugin/job_signal.ts";
-import type { WorkerMessage } from "../../src/protocol/worker_messages.ts";
-import { JobTags } from "../../src/worker/late_errors.ts";
+import type { WorkerMessage } from "../../src/protocol/messages.ts";
+import { JobTags } from "../../src/worker/job_handler.ts";
 import { type Notes, Runner } from "../../src/worker/runner.ts";
 
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;

@@ -1,8 +1,137 @@
-import { UsageError } from "../../base/errors.ts";
+import { UsageError } from "../../lib/errors.ts";
+import { wrap } from "../../terminal/text_width.ts";
 import { unknownCommand } from "../command_line.ts";
-import { isCommand } from "../commands.ts";
-import type { Invocation } from "../invocation.ts";
-import { commandHelp, generalHelp, helpColumns } from "../help.ts";
+import { commandNames, commands, type Invocation, isCommand } from "../commands.ts";
+import {
+  type CommandName,
+  environmentName,
+  type Kind,
+  type Option,
+  type OptionName,
+  optionRows,
+} from "../options.ts";
+
+/** Lines longer than this are hard to read, however wide the terminal is. */
+const columnsMax = 100;
+/** Where there is no terminal to ask. */
+const columnsDefault = 80;
+/** The widest left column of a table; a longer entry has a line of its own. */
+const leftMax = 34;
+/** A right column narrower than this goes below the left one. */
+const rightMin = 30;
+
+/** How wide help may be on this stream. */
+export function helpColumns({ isTTY, columns }: { isTTY?: boolean; columns?: number }): number {
+  return Math.min(columnsMax, (isTTY && columns) || columnsDefault);
+}
+
+/** The help of the whole program, in lines of at most so many columns. */
+export function generalHelp(columns: number): string {
+  return [
+    ...wrap(
+      "taskmaster runs a function over every item of an iterator too big for a queue.",
+      columns,
+    ),
+    "",
+    ...examples([
+      ["run plugins/posts.ts", "on this machine"],
+      ["master plugins/posts.ts", "hand out its jobs"],
+      ["slave plugins/posts.ts --host 10.0.0.5:5050", "on other machines"],
+    ], columns),
+    "",
+    "Commands:",
+    ...table(
+      commandNames.map((name) => [commands[name].usage.replace(" [options]", ""), commands[name].summary]),
+      columns,
+    ),
+    "",
+    ...wrap(
+      "Stop with Ctrl-C; the same command resumes. Options of a command: `taskmaster help run`.",
+      columns,
+    ),
+    "",
+  ].join("\n");
+}
+
+/** The help of one command, likewise. */
+export function commandHelp(command: CommandName, columns: number): string {
+  const row = commands[command];
+  const own = optionRows.filter(([, option]) => option.commands.includes(command));
+  const options = table(own.map((entry) => optionHelp(entry, command)), columns);
+  return [
+    ...wrap(`taskmaster ${command}: ${row.summary}`, columns),
+    "",
+    ...examples(row.examples, columns),
+    "",
+    ...wrap(`Usage: taskmaster ${row.usage}`, columns, "", "  "),
+    ...(own.length === 0 ? [] : ["", "Options:", ...options]),
+    ...[...(row.notes ?? []), ...forms(command)].flatMap((note) => ["", ...wrap(note, columns)]),
+    "",
+  ].join("\n");
+}
+
+/** Commands with what they do behind them, or above where a line is too narrow for both. A long command goes on behind a backslash. */
+function examples(rows: readonly (readonly [string, string])[], columns: number): string[] {
+  const prompt = "  $ taskmaster ";
+  const room = ([words, what]: readonly [string, string]) => columns - `${prompt}${words}   # ${what}`.length;
+  const beside = rows.filter((row) => room(row) >= 0);
+  const width = Math.max(0, ...beside.map(([words]) => words.length));
+  const isAligned = beside.every((row) => room(row) >= width - row[0].length);
+  return rows.flatMap((row) => {
+    const [words, what] = row;
+    if (room(row) >= 0) return [`${prompt}${words.padEnd(isAligned ? width : 0)}   # ${what}`];
+    const lines = wrap(words, columns - 2, prompt, "      ");
+    return [
+      ...wrap(what, columns, "  # "),
+      ...lines.map((line, at) => at < lines.length - 1 ? `${line} \\` : line),
+    ];
+  });
+}
+
+function optionHelp([name, option]: readonly [OptionName, Option], command: CommandName): [string, string] {
+  const left = option.value === undefined ? `--${name}` : `--${name} ${option.value}`;
+  const fallback = option.defaultOf?.[command] ?? option.default ?? option.defaultText;
+  const help = option.helpOf?.[command] ?? option.help;
+  return [left, help + (fallback === undefined ? "" : ` (default: ${fallback})`)];
+}
+
+/** How this command's options are written, and where else they come from. Of options that it has not, not a word. */
+function forms(command: CommandName): string[] {
+  const own = optionRows.filter(([, { commands }]) => commands.includes(command));
+  if (own.length === 0) return [];
+  const has = (kind: Kind) => own.some(([, option]) => option.kind === kind);
+  const variable = (name: OptionName) => environmentName(name, command);
+  const [sample] = own.find(([name]) => name.includes("-") && variable(name) !== undefined) ?? own[0]!;
+  const hasHost = own.some(([name]) => name === "host") && variable("host") !== undefined;
+  const without = own.map(([name]) => name).filter((name) => variable(name) === undefined);
+  const but = without.length === 0 ? "" : ` but ${inWords(without.map((name) => `--${name}`))}`;
+  const examples = [sample, ...(hasHost ? ["host" as const] : [])].map((name) =>
+    `--${name}: ${variable(name)}`
+  );
+  const isInPlugin = own.some(([, { inPlugin }]) => inPlugin);
+  return [
+    (has("duration") ? "Durations: 500ms, 30s, 5m. " : "") + (has("size") ? "Sizes: 64MiB. " : "") +
+    `Every option${but} has an environment variable (${examples.join("; ")}); a flag beats it` +
+    (isInPlugin ? ", and it beats the plugin's `options`." : "."),
+  ];
+}
+
+/** `a`, `a and b`, `a, b and c`. */
+function inWords(words: readonly string[]): string {
+  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+/** Two columns; the second wraps below itself. Where it would be too narrow it goes below the first. */
+function table(rows: readonly (readonly [string, string])[], columns: number): string[] {
+  const width = Math.min(leftMax, Math.max(...rows.map(([left]) => left.length)));
+  const isBeside = columns - width - 5 >= rightMin;
+  const indent = "".padEnd(isBeside ? width + 5 : 6);
+  return rows.flatMap(([left, right]) =>
+    isBeside && left.length <= width
+      ? wrap(right, columns, `  ${left}`.padEnd(indent.length), indent)
+      : [...wrap(left, columns, "  ", "    "), ...wrap(right, columns, indent)]
+  );
+}
 
 /** Prints help on stdout. */
 export async function help({ line }: Invocation): Promise<number> {

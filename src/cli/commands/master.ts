@@ -1,4 +1,4 @@
-import type { Invocation } from "../invocation.ts";
+import type { Invocation } from "../commands.ts";
 import { startMasterProgram } from "../master_program.ts";
 
 /** Iterates the plugin's source and hands its jobs to slaves. */

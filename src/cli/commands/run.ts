@@ -1,9 +1,143 @@
-import { formatAddress } from "../../base/address.ts";
-import { refuseWithoutChildren } from "../../base/start_words.ts";
-import type { OptionName } from "../options.ts";
-import type { Invocation } from "../invocation.ts";
-import { LocalSlave } from "../local_slave.ts";
+import { type ChildProcess, spawn } from "node:child_process";
+import { clearTimeout, setTimeout } from "../../lib/clock.ts";
+import type { Log } from "../../lib/log.ts";
+import { refuseWithoutChildren } from "../../lib/runtime.ts";
+import { formatAddress } from "../../lib/units.ts";
+import { childEnvironment, slaveCommand } from "../../slave/spawn_self.ts";
+import type { Invocation } from "../commands.ts";
 import { type MasterProgram, startMasterProgram } from "../master_program.ts";
+import type { OptionName } from "../options.ts";
+import { LineStream } from "../plugin_console.ts";
+
+export type LocalSlaveOptions = Readonly<{
+  /** The words behind `slave`. */
+  args: readonly string[];
+  tokenText: string;
+  /** Takes what it and its workers print, a line at a time. */
+  onLine: (line: string) => void;
+  /** It ended for a reason that a new one would meet too: its exit code is the run's. */
+  onHopeless: (exitCode: number) => void;
+  /** It is started; it should join soon. */
+  onStart: () => void;
+  /** Whether the run is over, or stops: then a slave that ended is missed no more. */
+  isEnding: () => boolean;
+  log: Log;
+}>;
+
+/** Pause before a slave that ended is started anew. */
+const restartMs = 1_000;
+/** How long a slave may take to leave, before it is told to, and once it was told. */
+const leaveMs = 10_000;
+/** What would lead it to other code, another master or another token than those of the run, or to TLS, which the run has not. */
+const misleading: readonly string[] = [
+  "TASKMASTER_HOST",
+  "TASKMASTER_LISTEN",
+  "TASKMASTER_INSECURE",
+  "TASKMASTER_ANY_PLUGIN",
+  "TASKMASTER_TOKEN_FILE",
+  "TASKMASTER_TLS",
+  "TASKMASTER_TLS_PIN",
+  "TASKMASTER_TLS_CA",
+  "TASKMASTER_TLS_CERT",
+  "TASKMASTER_TLS_KEY",
+];
+/** Exit codes that a new start cannot mend: usage, plugin, connection. */
+const hopelessCodes: readonly number[] = [2, 4, 5];
+
+/**
+ * The slave process of `taskmaster run`, started anew when it ends before the run does. It has a process group of its own: Ctrl-C reaches
+ * the master alone, which drains it. It ends itself when its master's process is gone.
+ *
+ *     RUNNING -- it ended --> PAUSING -- 1 s --> RUNNING
+ *        '-- the run ends -------'-------------------------> ENDED
+ */
+export class LocalSlave {
+  readonly #options: LocalSlaveOptions;
+  #child: ChildProcess | null = null;
+  #restart: NodeJS.Timeout | null = null;
+  #isEnding = false;
+  #exited: Promise<void> = Promise.resolve();
+
+  constructor(options: LocalSlaveOptions) {
+    this.#options = options;
+    // It would find its master gone half a second later, and a new one at the same port meanwhile.
+    process.on("exit", () => this.kill());
+    this.#start();
+  }
+
+  /** Waits for it to leave; `mayLinger` if it was dismissed by its master, else it is told to. */
+  async end(mayLinger: boolean): Promise<void> {
+    this.#isEnding = true;
+    if (this.#restart !== null) clearTimeout(this.#restart);
+    if (mayLinger) await this.#within(leaveMs);
+    this.#child?.kill("SIGTERM");
+    await this.#within(leaveMs);
+    this.kill();
+    await this.#exited;
+  }
+
+  /** Ends it at once; its workers notice. */
+  kill(): void {
+    this.#isEnding = true;
+    this.#child?.kill("SIGKILL");
+  }
+
+  #start(): void {
+    const { args, tokenText, onLine } = this.#options;
+    const { command, args: words } = slaveCommand(args);
+    let child;
+    try {
+      child = spawn(command, [...words], {
+        detached: true,
+        // Its stdout has nothing to say: events are the master's.
+        stdio: ["ignore", "ignore", "pipe"],
+        windowsHide: true,
+        env: slaveEnvironment(tokenText),
+      });
+    } catch (error) {
+      // Some errors are thrown, such as an environment that is too large.
+      return this.#restartLater(
+        `cannot be started: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+    this.#child = child;
+    this.#options.onStart();
+    child.stderr.pipe(new LineStream(onLine));
+    this.#exited = new Promise((resolve) => {
+      child.once("error", (error) => this.#ended(resolve, `cannot be started: ${error.message}`));
+      child.once("exit", (code, signal) => this.#ended(resolve, signal ?? `exit code ${code}`, code));
+    });
+  }
+
+  #ended(resolve: () => void, how: string, code: number | null = null): void {
+    resolve();
+    if (this.#child === null) return;
+    this.#child = null;
+    if (this.#isEnding || this.#options.isEnding()) return;
+    if (code !== null && hopelessCodes.includes(code)) return this.#options.onHopeless(code);
+    this.#restartLater(code === 0 ? "it was told to leave: a signal reached it alone" : how);
+  }
+
+  #restartLater(how: string): void {
+    this.#options.log("warn", `This machine's slave ended (${how}); starting another one`);
+    this.#restart = setTimeout(() => this.#options.isEnding() || this.#start(), restartMs);
+  }
+
+  /** Resolves when it has exited, or after this time. */
+  async #within(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+    await Promise.race([this.#exited, late]);
+    clearTimeout(timer);
+  }
+}
+
+/** The environment of this run's slave, which has the run's token. */
+function slaveEnvironment(tokenText: string): NodeJS.ProcessEnv {
+  const environment = childEnvironment("slave");
+  for (const name of misleading) delete environment[name];
+  return { ...environment, TASKMASTER_TOKEN: tokenText };
+}
 
 /** A master on loopback, and one slave of this machine that ends with it. */
 export async function run(invocation: Invocation): Promise<number> {

@@ -1,6 +1,6 @@
-import { readPluginWords } from "../plugin_words.ts";
-import { UsageError } from "../../base/errors.ts";
-import type { Invocation } from "../invocation.ts";
+import { UsageError } from "../../lib/errors.ts";
+import { readPluginWords } from "../command_line.ts";
+import type { Invocation } from "../commands.ts";
 import { SlaveProgram } from "../slave_program.ts";
 
 /** Runs the plugin's handler for a master. */

@@ -1,12 +1,11 @@
 import { basename, resolve } from "node:path";
-import { UsageError } from "../../base/errors.ts";
-import { printable, reported } from "../../base/printable.ts";
-import { shellQuote } from "../../terminal/shell_quote.ts";
-import type { Invocation } from "../invocation.ts";
+import { UsageError } from "../../lib/errors.ts";
+import { printable, reported } from "../../lib/text.ts";
+import { shellQuote } from "../../terminal/text_width.ts";
+import type { Invocation } from "../commands.ts";
 import { compiledBinary } from "../program.ts";
 import { settle } from "../settings.ts";
-import { resolveToken, type Token } from "../token/token.ts";
-import { createTokenFile, readTokenFile } from "../token/token_file.ts";
+import { createTokenFile, readTokenFile, resolveToken, type Token } from "../token.ts";
 
 /** Prints the token that a master started likewise would use, and makes this user's if there is none. */
 export async function token({ line, env, tokenText }: Invocation): Promise<number> {

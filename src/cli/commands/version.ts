@@ -1,4 +1,4 @@
-import { version as number } from "../../base/version.ts";
+import { version as number } from "../../lib/runtime.ts";
 
 /** Prints the version on stdout. */
 export async function version(): Promise<number> {

@@ -1,12 +1,9 @@
-import { UsageError } from "../../../src/base/errors.ts";
-import { readCommandLine } from "../../../src/cli/command_line.ts";
-import { commandNames, commands } from "../../../src/cli/commands.ts";
-import type { CommandLine } from "../../../src/cli/invocation.ts";
-import { environmentName } from "../../../src/cli/environment_name.ts";
-import { type Option, optionRows } from "../../../src/cli/options.ts";
-import { readPluginWords } from "../../../src/cli/plugin_words.ts";
+import { readCommandLine, readPluginWords } from "../../../src/cli/command_line.ts";
+import { type CommandLine, commandNames, commands } from "../../../src/cli/commands.ts";
+import { environmentName, type Option, optionRows } from "../../../src/cli/options.ts";
 import { runName } from "../../../src/cli/run_name.ts";
 import { settle } from "../../../src/cli/settings.ts";
+import { UsageError } from "../../../src/lib/errors.ts";
 import { amplifyBytes, mutateBytes } from "../mutate.ts";
 import { must, outcomeOf, quietly, type Target } from "../target.ts";
 import { faultOfShown, toInput, wordsOf } from "./text.ts";

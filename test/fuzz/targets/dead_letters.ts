@@ -1,10 +1,14 @@
-import { StateError } from "../../../src/base/errors.ts";
-import { isSameBytes } from "../../../src/base/same_bytes.ts";
+import { isSameBytes } from "../../../src/lib/bytes.ts";
+import { StateError } from "../../../src/lib/errors.ts";
 import { encode } from "../../../src/protocol/codec.ts";
-import { deadLetterLine, handledLine } from "../../../src/state/dead_letter_line.ts";
+import {
+  deadLetterLine,
+  type DeadLetters,
+  handledLine,
+  lastLetters,
+  readDeadLetters,
+} from "../../../src/state/dead_letters.ts";
 import type { Disk } from "../../../src/state/disk.ts";
-import { type DeadLetters, readDeadLetters } from "../../../src/state/read_dead_letters.ts";
-import { lastLetters } from "../../../src/state/last_letters.ts";
 import { Random } from "../../sim/random.ts";
 import { attempt, untouched } from "../../state/fixtures.ts";
 import { amplifyBytes, mutateBytes } from "../mutate.ts";

@@ -1,6 +1,6 @@
-import { frameBytesMax } from "../../../src/base/limits.ts";
-import { isSameBytes } from "../../../src/base/same_bytes.ts";
-import { FrameError } from "../../../src/protocol/frame_error.ts";
+import { frameBytesMax } from "../../../src/lib/limits.ts";
+import { isSameBytes } from "../../../src/lib/bytes.ts";
+import { FrameError } from "../../../src/protocol/cbor_scan.ts";
 import { parseSlaveMessage } from "../../../src/protocol/parse.ts";
 import { frame, FrameReader } from "../../../src/protocol/frames.ts";
 import { amplifyBytes, join, mutateBytes } from "../mutate.ts";

@@ -1,10 +1,10 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import type { Socket } from "node:net";
-import { handshakeBytesMax } from "../../../src/base/limits.ts";
-import { isSameBytes } from "../../../src/base/same_bytes.ts";
-import { Arrival, type Outcome } from "../../../src/link/arrival.ts";
+import { handshakeBytesMax } from "../../../src/lib/limits.ts";
+import { isSameBytes } from "../../../src/lib/bytes.ts";
+import { Arrival, type Outcome } from "../../../src/link/master_handshake.ts";
 import { RefusedError, SlaveHandshake } from "../../../src/link/slave_handshake.ts";
-import { StrangerError } from "../../../src/link/stranger.ts";
+import { StrangerError } from "../../../src/link/protocol_sniffer.ts";
 import { encode } from "../../../src/protocol/codec.ts";
 import {
   encodeAuth,

@@ -1,12 +1,11 @@
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
-import { jobBytesMax } from "../../../src/base/limits.ts";
+import { jobBytesMax } from "../../../src/lib/limits.ts";
+import { decodeJobs } from "../../../src/protocol/cbor_reader.ts";
+import { FrameError, itemEnds } from "../../../src/protocol/cbor_scan.ts";
 import { encode } from "../../../src/protocol/codec.ts";
 import { JobEncoder } from "../../../src/protocol/job_encoder.ts";
-import { decodeJobs } from "../../../src/protocol/value_reader.ts";
-import { FrameError } from "../../../src/protocol/frame_error.ts";
-import { itemEnds } from "../../../src/protocol/prescan.ts";
-import { jobJson } from "../../../src/state/job_json.ts";
+import { jobJson } from "../../../src/state/dead_letters.ts";
 import { jobValue, sameValue } from "../../protocol/job_values.ts";
 import { readItems, valueOf, writeItem } from "../cbor_model.ts";
 import { amplifyCbor, join, mutateBytes, mutateCbor } from "../mutate.ts";

@@ -1,10 +1,8 @@
 import { createHmac } from "node:crypto";
-import { lockTextBytesMax } from "../../../src/base/state_limits.ts";
-import type { Disk } from "../../../src/state/disk.ts";
-import type { Holder } from "../../../src/state/holder.ts";
-import { lockedError, readNote } from "../../../src/state/lock_note.ts";
-import { FirstLine, isProof, proofOf } from "../../../src/state/socket_lock.ts";
-import { stateFiles } from "../../../src/state/state_files.ts";
+import { lockTextBytesMax } from "../../../src/lib/limits.ts";
+import { type Disk, stateFiles } from "../../../src/state/disk.ts";
+import { FirstLine, isProof, proofOf } from "../../../src/state/lock.ts";
+import { type Holder, lockedError, readNote } from "../../../src/state/lock_owner.ts";
 import { amplifyBytes, join, mutateBytes } from "../mutate.ts";
 import { must, type Target } from "../target.ts";
 import { cutUp, planned } from "./cuts.ts";

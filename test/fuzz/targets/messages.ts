@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
-import { cborDepthMax, cborItemsMax } from "../../../src/base/limits.ts";
-import { isSameBytes } from "../../../src/base/same_bytes.ts";
+import { isSameBytes } from "../../../src/lib/bytes.ts";
+import { cborDepthMax, cborItemsMax } from "../../../src/lib/limits.ts";
+import { decodeMessage } from "../../../src/protocol/cbor_reader.ts";
+import { FrameError, prescan, scanItem } from "../../../src/protocol/cbor_scan.ts";
 import { decode, encode } from "../../../src/protocol/codec.ts";
-import { FrameError } from "../../../src/protocol/frame_error.ts";
-import { decodeMessage } from "../../../src/protocol/value_reader.ts";
 import type { SlaveMessage } from "../../../src/protocol/messages.ts";
 import {
   encodeMessage,
@@ -15,7 +15,6 @@ import {
   parseWelcome,
   parseWorkerMessage,
 } from "../../../src/protocol/parse.ts";
-import { prescan, scanItem } from "../../../src/protocol/prescan.ts";
 import { jobValue, sameValue } from "../../protocol/job_values.ts";
 import { readItem, valueOf } from "../cbor_model.ts";
 import { amplifyCbor, join, mutateCbor } from "../mutate.ts";

@@ -1,7 +1,12 @@
 import { encode } from "../../../src/protocol/codec.ts";
-import type { Failure, MasterMessage, SlaveMessage } from "../../../src/protocol/messages.ts";
+import type {
+  Failure,
+  MasterMessage,
+  SlaveMessage,
+  SupervisorMessage,
+  WorkerMessage,
+} from "../../../src/protocol/messages.ts";
 import { encodeMessage } from "../../../src/protocol/parse.ts";
-import type { SupervisorMessage, WorkerMessage } from "../../../src/protocol/worker_messages.ts";
 import { introduction, welcome } from "../../protocol/samples.ts";
 import { join } from "../mutate.ts";
 

@@ -1,11 +1,10 @@
-import type { Effect, LeaseName, RunEvent } from "../../../src/core/types.ts";
 import { Run } from "../../../src/core/run.ts";
-import { Session, type Wire } from "../../../src/master/session.ts";
+import type { Effect, LeaseName, RunEvent } from "../../../src/core/types.ts";
+import { Session, type Wire } from "../../../src/master/sessions.ts";
+import { FrameError, prescan } from "../../../src/protocol/cbor_scan.ts";
 import { decode, encode } from "../../../src/protocol/codec.ts";
-import { FrameError } from "../../../src/protocol/frame_error.ts";
 import type { SlaveMessage } from "../../../src/protocol/messages.ts";
 import { parseSlaveMessage } from "../../../src/protocol/parse.ts";
-import { prescan } from "../../../src/protocol/prescan.ts";
 import { blockOf, settings, wallClock } from "../../core/fixture.ts";
 import { amplifyCbor, mutateCbor } from "../mutate.ts";
 import { must, outcomeOf, type Target } from "../target.ts";

@@ -1,15 +1,18 @@
 import { Buffer } from "node:buffer";
-import { sha256 } from "../../../src/base/digest.ts";
-import { StateError } from "../../../src/base/errors.ts";
-import { isSameBytes } from "../../../src/base/same_bytes.ts";
-import { DamageError } from "../../../src/state/fields.ts";
-import { stateVersion } from "../../../src/state/migrate.ts";
-import { decodeBody } from "../../../src/state/parse_body.ts";
-import { loadState } from "../../../src/state/load_state.ts";
-import { parseStateFile } from "../../../src/state/read_state_file.ts";
-import { bodyParts, type StateContents } from "../../../src/state/state_body.ts";
-import { decodeHeader, encodeHeader, headerBytes, runTag } from "../../../src/state/state_header.ts";
-import { stateFiles } from "../../../src/state/state_files.ts";
+import { isSameBytes, sha256 } from "../../../src/lib/bytes.ts";
+import { StateError } from "../../../src/lib/errors.ts";
+import { stateFiles } from "../../../src/state/disk.ts";
+import { loadState, parseStateFile, stateVersion } from "../../../src/state/read_state.ts";
+import {
+  bodyParts,
+  DamageError,
+  decodeBody,
+  decodeHeader,
+  encodeHeader,
+  headerBytes,
+  runTag,
+  type StateContents,
+} from "../../../src/state/state_format.ts";
 import { FakeDisk } from "../../state/fake_disk.ts";
 import { purpose, someStranded, spanOf, stateOf, untouched } from "../../state/fixtures.ts";
 import { amplifyCbor, join, mutateBytes, mutateCbor } from "../mutate.ts";

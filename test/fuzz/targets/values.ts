@@ -1,11 +1,18 @@
-import { formatAddress, isLoopback, parseAddress } from "../../../src/base/address.ts";
-import { formatDuration, formatElapsed, parseDuration } from "../../../src/base/duration.ts";
-import { UsageError } from "../../../src/base/errors.ts";
-import { shownCharsMax } from "../../../src/base/limits.ts";
-import { printable, reported, safeJson } from "../../../src/base/printable.ts";
-import { formatSize, parseSize } from "../../../src/base/size.ts";
-import { tokenFault } from "../../../src/cli/token/token_text.ts";
-import { checkKey } from "../../../src/state/key.ts";
+import { tokenFault } from "../../../src/cli/token.ts";
+import { UsageError } from "../../../src/lib/errors.ts";
+import { shownCharsMax } from "../../../src/lib/limits.ts";
+import { printable, reported, safeJson } from "../../../src/lib/text.ts";
+import {
+  formatAddress,
+  formatDuration,
+  formatElapsed,
+  formatSize,
+  isLoopback,
+  parseAddress,
+  parseDuration,
+  parseSize,
+} from "../../../src/lib/units.ts";
+import { checkKey } from "../../../src/state/disk.ts";
 import { amplifyBytes, join, mutateBytes } from "../mutate.ts";
 import { must, outcomeOf, quietly, type Target } from "../target.ts";
 import { faultOfShown, movesCursor } from "./text.ts";

@@ -1,0 +1,273 @@
+import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
+import { errorMessageCharsMax, sourceRetryMs } from "../lib/limits.ts";
+import { asClause, printable } from "../lib/text.ts";
+import type { Jobs } from "./jobs.ts";
+import { headline, placeIn } from "./piece.ts";
+import type { Effect, RunSettings, RunState } from "./types.ts";
+
+/** A job, or row, by which a source goes on: its cursor, and the hash of its encoding to know it again. */
+export type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
+
+/** What a source's first job after it was opened is. */
+export type FirstJob =
+  /** A new job. */
+  | "new"
+  /** The job that `last` is of: the source reads `last` as inclusive. */
+  | "last again"
+  /** The run's first job: the source ignores `last`. */
+  | "first again";
+
+/** Remembers the furthest job and the run's first one. Digests only where somebody asks. */
+export class Furthest {
+  readonly #digest: RunSettings["digest"];
+  readonly #jobs: Jobs;
+  readonly #loaded: Mark | null;
+  #firstJobHash: Uint8Array | null;
+  /** Known in the start that yielded it. */
+  #firstCursor: Uint8Array | null = null;
+  #latest: { item: JobSpan | Unsendable; mark: Mark } | null = null;
+
+  constructor(state: RunState | null, jobs: Jobs, digest: RunSettings["digest"]) {
+    this.#digest = digest;
+    this.#jobs = jobs;
+    this.#loaded = state?.last ?? null;
+    this.#firstJobHash = state?.firstJobHash ?? null;
+  }
+
+  /** Of the furthest job ever handed out: `last` of the state. Null if none was. */
+  handedOut(): Mark | null {
+    const item = this.#jobs.lastHandedOut;
+    if (item === null) return this.#loaded;
+    if (this.#latest?.item !== item) this.#latest = { item, mark: this.#markOf(item) };
+    return this.#latest.mark;
+  }
+
+  /** Of the furthest job yielded, whether handed out or not. */
+  yielded(): Mark | null {
+    const item = this.#jobs.fresh.last;
+    return item === undefined ? this.handedOut() : this.#markOf(item);
+  }
+
+  /** Of the run's very first job; null until it was handed out. */
+  get firstJobHash(): Uint8Array | null {
+    return this.#jobs.counters.handedOut === 0 ? null : this.#firstJobHash;
+  }
+
+  /** Compares the first job, or row, with the one after which the source was opened, null on a fresh start. */
+  recognize(item: JobSpan | Unsendable, openedAfter: Mark | null): FirstJob {
+    const first = this.#markOf(item);
+    if (this.#jobs.nextSeq === 0) {
+      this.#firstJobHash = first.jobHash;
+      this.#firstCursor = first.cursor;
+    }
+    if (openedAfter === null) return "new";
+    if (isEqual(first.cursor, openedAfter.cursor) && isEqual(first.jobHash, openedAfter.jobHash)) {
+      return "last again";
+    }
+    return this.#isFirstOfRun(first) ? "first again" : "new";
+  }
+
+  #isFirstOfRun({ cursor, jobHash }: Mark): boolean {
+    if (this.#firstJobHash === null || !isEqual(jobHash, this.#firstJobHash)) return false;
+    return this.#firstCursor === null || isEqual(cursor, this.#firstCursor);
+  }
+
+  #markOf(item: JobSpan | Unsendable): Mark {
+    if (!(item instanceof JobSpan)) return { cursor: item.cursor, jobHash: this.#digest(inPlaceOf(item)) };
+    return { cursor: item.cursor(item.seq).slice(), jobHash: this.#digest(item.job(item.seq)) };
+  }
+}
+
+/** What stands for the bytes of a row that has none: no CBOR item begins with ff. */
+function inPlaceOf({ cursor }: Unsendable): Uint8Array {
+  const bytes = new Uint8Array(1 + cursor.length);
+  bytes[0] = 0xff;
+  bytes.set(cursor, 1);
+  return bytes;
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/**
+ * The run's side of the source: when `getJobs` is called, and what its first job says of how it reads `last`.
+ *
+ *              ended
+ *     OPEN ------------> ENDED          CLOSED (from any state: a stop, or a finished run that starts over)
+ *     ^  |
+ *     |  | failed
+ *     |  v
+ *   WAITING ----------> GIVEN UP
+ *     fatal, or five times without a new job
+ *
+ * - OPEN: `getJobs` was called, and may yield.
+ * - WAITING: it threw; it is called again at `retryAtMs`, with the cursor of the last job it yielded.
+ * - GIVEN UP: what it yielded finishes, then the run ends. Also from OPEN: it threw after new jobs, and started over.
+ * - ENDED: it has no more jobs.
+ * - CLOSED: whatever it still yields is ignored.
+ */
+export class SourceState {
+  mode: "open" | "waiting" | "given up" | "ended" | "closed" = "open";
+  /** When it is to be opened again; Infinity unless it waits. */
+  retryAtMs = Infinity;
+  /** What it threw last. */
+  message = "";
+  /** A finished run's source started over: nothing may be handed out. */
+  ignoredLast = false;
+  readonly #jobs: Jobs;
+  readonly #furthest: Furthest;
+  readonly #emit: (effect: Effect) => void;
+  /** Whether the run was complete when this start began. */
+  readonly #wasComplete: boolean;
+  #openedAfter: Mark | null;
+  /** Whether the next job is the first since it was opened. */
+  #isFirst = true;
+  /** Whether it yielded a new job in this start. */
+  #hasYielded = false;
+  /** Whether it had more at hand than it yielded last. */
+  #hasMoreAtHand = false;
+  #failures = 0;
+
+  /** Opens the source. */
+  constructor(jobs: Jobs, furthest: Furthest, wasComplete: boolean, emit: (effect: Effect) => void) {
+    this.#jobs = jobs;
+    this.#furthest = furthest;
+    this.#wasComplete = wasComplete;
+    this.#emit = emit;
+    this.#openedAfter = furthest.handedOut();
+    this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
+  }
+
+  /** Takes in new jobs; drops a first one that was handed out before. */
+  yielded(block: Block, moreAtHand: boolean): void {
+    if (this.mode !== "open" || block.ends.length === 0) return;
+    this.#hasMoreAtHand = moreAtHand;
+    const from = this.#isFirst ? this.#takeFirst(new JobSpan(block, 0, 1, 0)) : 0;
+    if (from >= block.ends.length) return;
+    this.#noteNew();
+    this.#jobs.yielded(block, from);
+  }
+
+  /** Takes in a row that cannot be sent, unless it was dealt with before. */
+  yieldedRow(row: Unsendable): void {
+    if (this.mode !== "open") return;
+    this.#hasMoreAtHand = true;
+    if (this.#isFirst && this.#takeFirst(row) > 0) return;
+    this.#noteNew();
+    this.#jobs.yieldedRow(row);
+  }
+
+  #noteNew(): void {
+    this.#hasYielded = true;
+    this.#failures = 0;
+  }
+
+  /** Whether it had more at hand than it yielded since this was asked before. */
+  takeMoreAtHand(): boolean {
+    const has = this.#hasMoreAtHand;
+    this.#hasMoreAtHand = false;
+    return has;
+  }
+
+  /** Returns how many of the first jobs are not to run. */
+  #takeFirst(first: JobSpan | Unsendable): number {
+    this.#isFirst = false;
+    switch (this.#furthest.recognize(first, this.#openedAfter)) {
+      case "last again":
+        return 1;
+      case "first again":
+        return this.#startsOver() ? 0 : Infinity;
+      case "new":
+        return 0;
+    }
+  }
+
+  /** Returns whether its jobs run again: once a start at most, for one that throws midway would never come further. */
+  #startsOver(): boolean {
+    if (this.#hasYielded) this.#giveUpStartingOver();
+    else if (this.#wasComplete && this.#jobs.unsettled === 0) {
+      this.ignoredLast = true;
+      this.close();
+    } else {
+      this.#jobs.sourceStartedOver();
+      this.#emit({
+        kind: "warn",
+        message: `${startedOver}, so jobs that are done run again. ${advice}, or use --reset to start over.`,
+      });
+      return true;
+    }
+    return false;
+  }
+
+  #giveUpStartingOver(): void {
+    this.mode = "given up";
+    const threw = this.message;
+    const fault = `${startedOver}, after it threw`;
+    this.message = `${fault}. ${advice}.\n${threw}`;
+    this.#emit({
+      kind: "warn",
+      message: `${fault}, and is given up: ${inOneLine(threw)}. ${advice}. ${end}${whereOf(threw)}`,
+    });
+    this.#emit({ kind: "close source" });
+  }
+
+  ended(): void {
+    if (this.mode === "open") this.mode = "ended";
+  }
+
+  failed(message: string, isFatal: boolean, nowMs: number): void {
+    if (this.mode !== "open") return;
+    this.message = message;
+    const pauseMs = sourceRetryMs[this.#failures++];
+    this.mode = isFatal || pauseMs === undefined ? "given up" : "waiting";
+    if (this.mode === "waiting") this.retryAtMs = nowMs + pauseMs!;
+    this.#warnOfFailure(isFatal, pauseMs);
+  }
+
+  /** Of the stack only its place is told: the rest is left to the end, for a source that is called again shows it in vain. */
+  #warnOfFailure(isFatal: boolean, pauseMs: number | undefined): void {
+    const next = this.mode === "waiting"
+      ? `it is called again in ${pauseMs! / 1_000} s.`
+      : isFatal
+      ? `calling it again cannot help. ${end}`
+      : `it threw ${this.#failures} times without a new job, and is given up. ${end}`;
+    this.#emit({
+      kind: "warn",
+      message: `${inOneLine(this.message, isFatal)}; ${next}${whereOf(this.message)}`,
+    });
+  }
+
+  /** Calls `getJobs` again if it is time. */
+  tick(nowMs: number): void {
+    if (nowMs < this.retryAtMs) return;
+    this.mode = "open";
+    this.retryAtMs = Infinity;
+    this.#isFirst = true;
+    this.#openedAfter = this.#furthest.yielded();
+    this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
+  }
+
+  /** Whatever it has not handed out yet is forgotten: another start yields it again. */
+  close(): void {
+    const wasOpen = this.mode === "open";
+    this.mode = "closed";
+    this.retryAtMs = Infinity;
+    this.#jobs.forgetFresh();
+    if (wasOpen) this.#emit({ kind: "close source" });
+  }
+}
+
+const startedOver = "getJobs ignores `last`: its first job is the run's first job again";
+const advice = "Let getJobs(last) begin at `last`";
+const end = "What it yielded is finished, then the run ends, resumable.";
+
+/** A fault that nobody but the plugin's author can mend is told whole. */
+function inOneLine(message: string, isWhole = false): string {
+  return asClause(printable(headline(message), isWhole ? errorMessageCharsMax : undefined));
+}
+
+function whereOf(message: string): string {
+  const place = placeIn(message);
+  return place === "" ? "" : ` It was thrown at ${printable(place)}.`;
+}

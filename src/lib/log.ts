@@ -1,0 +1,55 @@
+import { clearTimeout, monotonicMs, setTimeout } from "./clock.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Where a part says what happened, for a person. `fields` are shown behind the message. */
+export type Log = (level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>) => void;
+
+/** What the user's code, or world, may take until it is named. */
+export const silentWaitMs = 10_000;
+
+/** `onFinish runs since 12 s`. */
+export function since(what: string, sinceMs: number, nowMs: number): string {
+  return `${what} since ${Math.floor((nowMs - sinceMs) / 1_000)} s`;
+}
+
+/**
+ * What of the user's is waited for. Each wait is told once when it has lasted 10 s, and is named from then on while it
+ * lasts. None keeps the process alive.
+ */
+export class Waits {
+  readonly #say: (sentence: string) => void;
+  readonly #begun = new Map<object, Readonly<{ what: string; sinceMs: number }>>();
+
+  /** @param say Takes what is told once. */
+  constructor(say: (sentence: string) => void) {
+    this.#say = say;
+  }
+
+  /**
+   * A wait begins; what it returns is to be called when it is over.
+   *
+   * @param what Such as `onFinish runs`.
+   * @param hint A sentence to go with it, when it is told.
+   */
+  begin(what: string, hint = ""): () => void {
+    const sinceMs = monotonicMs();
+    const timer = setTimeout(() => {
+      this.#say(`${since(what, sinceMs, monotonicMs())}${hint === "" ? "" : `. ${hint}`}`);
+    }, silentWaitMs);
+    (timer as { unref?: () => void }).unref?.();
+    this.#begun.set(timer as object, { what, sinceMs });
+    return () => {
+      clearTimeout(timer);
+      this.#begun.delete(timer as object);
+    };
+  }
+
+  /** The wait that began first, in words; null if none has lasted 10 s. */
+  longest(nowMs: number): string | null {
+    for (const { what, sinceMs } of this.#begun.values()) {
+      if (nowMs - sinceMs >= silentWaitMs) return since(what, sinceMs, nowMs);
+    }
+    return null;
+  }
+}

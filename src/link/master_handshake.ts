@@ -1,0 +1,204 @@
+import type { Socket } from "node:net";
+import { handshakeBytesMax, handshakeMs, handshakeTlsMs } from "../lib/limits.ts";
+import { printable } from "../lib/text.ts";
+import { FrameError } from "../protocol/cbor_scan.ts";
+import { encode } from "../protocol/codec.ts";
+import {
+  type Auth,
+  encodeHello,
+  encodeRefusal,
+  encodeWelcome,
+  OtherVersionError,
+  type Proof,
+  protocolVersion,
+  readGreeting,
+  type RefusalCode,
+  type Role,
+  type Secret,
+} from "../protocol/handshake.ts";
+import type { Introduction, Welcome } from "../protocol/messages.ts";
+import { parseIntroduction } from "../protocol/parse.ts";
+import { peerOf } from "./link.ts";
+import { type Entered, Entrance, strangerOf } from "./protocol_sniffer.ts";
+import type { TlsGate } from "./tls.ts";
+
+/** How a handshake ended. `about` groups log lines; without `why` there is nothing to log. */
+export type Outcome =
+  | Readonly<{ kind: "proved"; intro: Introduction; role: Role }>
+  | Readonly<{ kind: "refused"; about: string; why?: string }>
+  | Readonly<{ kind: "gone" }>;
+
+type Greeted = Readonly<{
+  secret: Secret;
+  nonce: Uint8Array;
+  /** When it connected, and when it was its turn. */
+  sinceMs: number;
+  greetedAtMs: number;
+  /** Undefined without TLS. */
+  gate: TlsGate | undefined;
+}>;
+
+const none = new Uint8Array(0);
+
+/**
+ * The master's half of one handshake: takes the connection to TLS if there is a gate, sends HELLO, reads at most 1 KiB,
+ * and knows nothing of the sender before its MAC held. Settles once, through `#settle`.
+ */
+export class Arrival {
+  /** From HELLO on the one of TLS, if that is spoken. */
+  socket: Socket;
+  readonly peer: string;
+  readonly #greeted: Greeted;
+  readonly #onOutcome: (outcome: Outcome) => void;
+  readonly #bytes = new Uint8Array(handshakeBytesMax);
+  #filled = 0;
+  #isSettled = false;
+  /** Set until TLS is spoken; null without it. */
+  #entrance: Entrance | null = null;
+  /** Set once AUTH was read. */
+  #proof: Proof | null = null;
+  readonly #onData = (chunk: Uint8Array): void => this.#receive(chunk);
+  readonly #onGone = (): void => this.#settle({ kind: "gone" });
+
+  constructor(socket: Socket, greeted: Greeted, onOutcome: (outcome: Outcome) => void) {
+    this.socket = socket;
+    this.peer = peerOf(socket);
+    this.#greeted = greeted;
+    this.#onOutcome = onOutcome;
+  }
+
+  /** From when on it is late, as far as it has come. */
+  get lateAtMs(): number {
+    const { sinceMs, gate } = this.#greeted;
+    const speaksTls = this.#entrance ? this.#entrance.isSecuring : gate !== undefined;
+    return sinceMs + (speaksTls ? handshakeTlsMs : handshakeMs);
+  }
+
+  /** Sends HELLO, behind TLS if that is spoken, and waits for AUTH. */
+  greet(): void {
+    const { gate } = this.#greeted;
+    this.socket.setNoDelay(true);
+    this.socket.on("end", this.#onGone).on("close", this.#onGone);
+    if (gate === undefined) this.#hello();
+    else this.#entrance = new Entrance(this.socket, gate, (entered) => this.#entered(entered));
+  }
+
+  tick(nowMs: number): void {
+    this.#entrance?.tick(nowMs - this.#greeted.greetedAtMs);
+  }
+
+  /** Ends it with a reason the other side can read. */
+  refuse(code: RefusalCode, why?: string, about: string = code): void {
+    if (this.#isSettled) return;
+    if (this.#entrance) this.#entrance.turnAway();
+    else {
+      this.socket.end(encodeRefusal(code));
+      this.socket.destroySoon();
+    }
+    this.#settle(why === undefined ? { kind: "refused", about } : { kind: "refused", about, why });
+  }
+
+  /** Sends WELCOME; only after `proved`. */
+  welcome(told: Welcome): void {
+    this.socket.write(encodeWelcome(this.#proof!, encode(told), this.#greeted.secret));
+  }
+
+  #entered(entered: Entered): void {
+    if (this.#isSettled) return void this.socket.destroy();
+    if (entered.kind === "stranger") return this.refuse("malformed", entered.why, entered.about);
+    this.#entrance = null;
+    this.socket.off("end", this.#onGone).off("close", this.#onGone);
+    this.socket = entered.socket;
+    this.socket.on("end", this.#onGone).on("close", this.#onGone);
+    if (entered.fault === undefined) return this.#hello();
+    this.refuse("certificate", `Refused a slave: ${entered.fault}`);
+  }
+
+  #hello(): void {
+    this.socket.on("data", this.#onData);
+    this.socket.write(encodeHello(this.#greeted.nonce, this.#greeted.secret));
+  }
+
+  #receive(chunk: Uint8Array): void {
+    const kept = chunk.subarray(0, this.#bytes.length - this.#filled);
+    this.#bytes.set(kept, this.#filled);
+    this.#filled += kept.length;
+    const bytes = this.#bytes.subarray(0, this.#filled);
+    try {
+      const read = readGreeting(bytes, handshakeBytesMax);
+      if (read?.greeting.kind === "auth" && read.used === bytes.length && kept.length === chunk.length) {
+        this.#judge(read.greeting);
+      } else if (read || kept.length < chunk.length) this.refuse("malformed");
+    } catch (error) {
+      this.#reject(error, bytes);
+    }
+  }
+
+  /** The same work, reply and delay for whatever is wrong with the proof. */
+  #judge({ nonce, role, mac, info, insecure }: Auth): void {
+    const { secret, nonce: masterNonce, gate } = this.#greeted;
+    const certificateHash = gate?.certificateHash ?? none;
+    const proof = { masterNonce, slaveNonce: nonce, role, certificateHash };
+    const holds = secret.holds(mac, "slave", proof, info);
+    if (!holds || insecure !== secret.isInsecure) {
+      return this.refuse("token", `Refused a slave: ${this.#tokenFault(insecure)}`);
+    }
+    this.#proof = proof;
+    this.#introduce(info, role);
+  }
+
+  /** Its reply is the same in all cases; only this master's log tells them apart. */
+  #tokenFault(insecure: boolean): string {
+    const { secret, gate } = this.#greeted;
+    if (secret.isInsecure) return insecure ? badInsecureProof : tokenAtInsecure;
+    if (insecure) return insecureAtToken;
+    return gate ? tokenOrRelay : "it does not hold this master's token";
+  }
+
+  /** The proof holds, so it is told that it is its introduction: trying again with the same one cannot help. */
+  #introduce(info: Uint8Array, role: Role): void {
+    try {
+      this.#settle({ kind: "proved", intro: parseIntroduction(info), role });
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.refuse(
+        "info",
+        `Refused a slave: what it says of itself is not what the protocol allows. ${
+          printable(error.message)
+        }`,
+      );
+    }
+  }
+
+  #reject(error: unknown, bytes: Uint8Array): void {
+    if (!(error instanceof FrameError)) throw error;
+    if (error instanceof OtherVersionError) {
+      const both =
+        `it speaks version ${error.version} of the protocol, this master version ${protocolVersion}`;
+      return this.refuse("version", `Refused a slave: ${both}; use one release on both machines`);
+    }
+    const stranger = strangerOf(bytes);
+    if (!stranger) return this.refuse("malformed");
+    this.refuse("malformed", mistakes[stranger], stranger);
+  }
+
+  #settle(outcome: Outcome): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.socket.off("data", this.#onData).off("end", this.#onGone).off("close", this.#onGone);
+    this.#onOutcome(outcome);
+  }
+}
+
+const tokenAtInsecure =
+  "it proves a token, and this master runs with --insecure; start it with --insecure too, or this master without";
+const insecureAtToken =
+  "it runs with --insecure, and this master asks for a token; start it without, or this master with --insecure too";
+const badInsecureProof = "its proof is not the 32 zero bytes that stand for none under --insecure";
+const tokenOrRelay =
+  "it does not hold this master's token, or something on the way showed it another certificate than this master's";
+
+const mistakes = {
+  HTTP: "An HTTP request came to the port for slaves: point browsers and health checks elsewhere",
+  TLS: "A TLS connection came to the plain port for slaves: this master was started without --tls-cert",
+};

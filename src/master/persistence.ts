@@ -1,0 +1,432 @@
+import type { DeadLetter, RunState } from "../core/types.ts";
+import { isSameBytes, type JobSpan } from "../lib/bytes.ts";
+import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
+import { StateError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { includes, type Ranges, RangeSet, rangesOf } from "../lib/ranges.ts";
+import { whyOf } from "../lib/text.ts";
+import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
+
+/** First pause after a write that failed; doubles. */
+const retryMs = 1_000;
+const retryMsMax = 30_000;
+
+export type BurialsOptions = Readonly<{
+  /** Resolves when these are durable. */
+  write: (letters: readonly DeadLetter[]) => Promise<void>;
+  onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
+  /** The write failed in a way that ends this master, or null to try again. */
+  isFinal: (error: unknown) => boolean;
+  onFinal: (error: unknown) => void;
+  /** Wakes `tick` then. */
+  wakeBy: (atMs: number) => void;
+  nowMs: () => number;
+  log: Log;
+}>;
+
+/**
+ * Makes dead letters durable, in groups: what comes while one write is under way is the next group. A write that
+ * fails (a full disk) is tried again until it succeeds; the state carries the jobs until then.
+ */
+export class Burials {
+  readonly #options: BurialsOptions;
+  #waiting: DeadLetter[] = [];
+  #writing: Promise<void> | null = null;
+  #failures = 0;
+  #retryAtMs = -Infinity;
+  #isClosed = false;
+
+  constructor(options: BurialsOptions) {
+    this.#options = options;
+  }
+
+  bury(letters: readonly DeadLetter[]): void {
+    this.#waiting.push(...letters);
+    this.tick(this.#options.nowMs());
+  }
+
+  /** Starts the next write if one is due. Returns when to wake next. */
+  tick(nowMs: number): number {
+    if (this.#waiting.length === 0 || this.#writing !== null || this.#isClosed) return Infinity;
+    if (nowMs < this.#retryAtMs) return this.#retryAtMs;
+    const letters = this.#waiting;
+    this.#waiting = [];
+    this.#writing = this.#write(letters).finally(() => {
+      this.#writing = null;
+      this.#options.wakeBy(this.#retryAtMs);
+    });
+    return Infinity;
+  }
+
+  /** Starts no write any more; resolves when none is under way. What still waits stays in the state. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#writing;
+  }
+
+  async #write(letters: readonly DeadLetter[]): Promise<void> {
+    try {
+      await this.#options.write(letters);
+      this.#failures = 0;
+      this.#retryAtMs = -Infinity;
+      this.#options.onBuried(letters, rangesOf(letters.map(({ seq }) => seq)));
+    } catch (error) {
+      this.#waiting = [...letters, ...this.#waiting];
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#options.isFinal(error)) {
+      this.#isClosed = true;
+      return this.#options.onFinal(error);
+    }
+    const pauseMs = Math.min(retryMsMax, retryMs * 2 ** this.#failures++);
+    this.#retryAtMs = this.#options.nowMs() + pauseMs;
+    this.#options.log(
+      "warn",
+      `Cannot write dead letters: ${whyOf(error)}. They stay in the state; trying again in ${
+        pauseMs / 1000
+      } s.`,
+    );
+  }
+}
+
+/** A state above this is saved less often than asked for: at most a tenth of the time goes into saving. */
+const largeStateBytes = 8 << 20;
+const largeShareMax = 0.1;
+/**
+ * What `auto` keeps to: the share of this thread that goes into saving, and of the time, so that a slow disk is not kept
+ * busy, nor a core that workers need; and the interval in ms. How long a save takes is not all the disk's doing: its dozen calls wait for their turn
+ * on a busy thread.
+ */
+const threadShareMax = 0.02;
+const timeShareMax = 0.05;
+/** The share of the time where a save takes so long that it would be under way all the time. */
+const slowShareMax = 0.5;
+const autoMinMs = 50;
+const autoMaxMs = 1_000;
+/**
+ * What is not measured of a save: its calls to the system, and what it leaves to be collected, about as much as what
+ * is measured; and a message to each slave.
+ */
+const callsMs = 0.25;
+const leftTimes = 2;
+const messageMs = 0.02;
+/** How often the last save of all is tried, and how long it waits in between. */
+const finalTries = 3;
+const finalPauseMs = 300;
+
+export type CheckpointsOptions = Readonly<{
+  /** Null if there is none to be had any more. */
+  capture: () => { version: number; state: RunState } | null;
+  isDirty: () => boolean;
+  /** Resolves when the state is durable, with how long this thread was held for it, in ms. */
+  save: (state: RunState) => Promise<number>;
+  /** Returns to how many slaves a message goes. */
+  onSaved: (version: number, tookMs: number) => number;
+  /** Whether a failed save ends this master (another one took the run over) instead of being tried again. */
+  isFinal: (error: unknown) => boolean;
+  onFinal: (error: unknown) => void;
+  checkpointMs: number | "auto";
+  wakeBy: (atMs: number) => void;
+  nowMs: () => number;
+  log: Log;
+}>;
+
+/**
+ * Saves the state: one save at a time, every `checkpointMs` while it has changed. A failed save warns and is tried
+ * again; the run goes on meanwhile, and the last good file stays.
+ *
+ * `auto`: as often as it costs little. Between 50 ms and 1 s after the beginning of the last save, such that saving takes
+ * at most 2 % of this thread, and a save is under way at most a twentieth of the time; half of it where one takes longer
+ * than a quarter of a second.
+ *
+ *            tick, due and dirty            saved, failed
+ *     IDLE ----------------------> SAVING ----------------> IDLE
+ *       '------------------------------ close ------------------> CLOSED (only `saveLast` saves from then on)
+ */
+export class Checkpoints {
+  readonly #options: CheckpointsOptions;
+  #saving: Promise<unknown> | null = null;
+  #dueAtMs = -Infinity;
+  #isClosed = false;
+  #failures = 0;
+
+  constructor(options: CheckpointsOptions) {
+    this.#options = options;
+  }
+
+  /** Starts a save if one is due. Returns when to wake next. */
+  tick(nowMs: number): number {
+    if (this.#isClosed || this.#saving !== null || !this.#options.isDirty()) return Infinity;
+    if (nowMs < this.#dueAtMs) return this.#dueAtMs;
+    this.#saving = this.#saveOnce().finally(() => {
+      this.#saving = null;
+      this.#options.wakeBy(this.#dueAtMs);
+    });
+    return Infinity;
+  }
+
+  /** Saves now and at once: the first save of a start. @throws what the save throws. */
+  async saveFirst(): Promise<void> {
+    await this.#save();
+  }
+
+  /**
+   * The last save: what is in memory now, durable. Null when it is; else the error, after a few tries or once
+   * `hurry` is aborted.
+   */
+  async saveLast(hurry: AbortSignal): Promise<unknown> {
+    this.close();
+    await this.#saving;
+    for (let tries = 1;; tries++) {
+      const error = await this.#save().then(() => null, asIs);
+      if (error === null || tries === finalTries || hurry.aborted || this.#options.isFinal(error)) {
+        return error;
+      }
+      this.#options.log("warn", `Cannot save the state: ${whyOf(error)}. Trying again.`);
+      await pause(finalPauseMs, hurry);
+    }
+  }
+
+  /** Starts no save any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** Resolves when no save is under way. */
+  async idle(): Promise<void> {
+    await this.#saving;
+  }
+
+  async #saveOnce(): Promise<void> {
+    try {
+      await this.#save();
+      this.#failures = 0;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  async #save(): Promise<void> {
+    const { capture, save, onSaved, nowMs, checkpointMs } = this.#options;
+    const startedMs = nowMs();
+    // If it fails; a full disk is not asked twenty times a second.
+    this.#dueAtMs = startedMs + (checkpointMs === "auto" ? autoMaxMs : checkpointMs);
+    const taken = capture();
+    if (taken === null) throw new Error("the run has ended by a fault of the program");
+    const { version, state } = taken;
+    const capturedMs = nowMs() - startedMs;
+    const heldMs = await save(state);
+    const tookMs = nowMs() - startedMs;
+    const messages = onSaved(version, tookMs);
+    const threadMs = callsMs + leftTimes * (capturedMs + heldMs) + messageMs * messages;
+    const isLarge = byteLength(state) > largeStateBytes;
+    this.#dueAtMs = startedMs + intervalMs({ checkpointMs, threadMs, tookMs, isLarge });
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isClosed) return; // the last save says more
+    const { isFinal, onFinal, log } = this.#options;
+    if (isFinal(error)) return onFinal(error);
+    this.#failures += 1;
+    const times = this.#failures === 1 ? "" : ` (${this.#failures} times in a row)`;
+    log("warn", `Cannot save the state${times}: ${whyOf(error)}. The last good one stays; trying again.`);
+  }
+}
+
+/** From the beginning of one save to that of the next, by what the first one cost. */
+export function intervalMs(
+  { checkpointMs, threadMs, tookMs, isLarge }: Readonly<{
+    checkpointMs: number | "auto";
+    threadMs: number;
+    tookMs: number;
+    isLarge: boolean;
+  }>,
+): number {
+  const pacedMs = Math.max(autoMinMs, threadMs / threadShareMax, tookMs / timeShareMax);
+  const autoMs = Math.max(Math.min(autoMaxMs, pacedMs), tookMs / slowShareMax);
+  const wantedMs = checkpointMs === "auto" ? autoMs : checkpointMs;
+  return isLarge ? Math.max(wantedMs, tookMs / largeShareMax) : wantedMs;
+}
+
+/** About how large the file gets: jobs and error texts are all that grows. */
+function byteLength(state: RunState): number {
+  let bytes = 0;
+  for (const { span, history } of state.stranded) {
+    bytes += span.byteLength;
+    for (const { message, stack } of history.attempts) bytes += message.length + stack.length;
+  }
+  return bytes;
+}
+
+function asIs(error: unknown): unknown {
+  return error ?? new Error("the save failed without a reason");
+}
+
+function pause(ms: number, hurry: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    hurry.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}
+
+/**
+ * Dead letters that became durable after the last state that an earlier master saved. That state knows nothing of
+ * them, so their jobs run once more; one that is done this time is dead no more: its letter is to be taken back.
+ *
+ * A seq alone proves nothing, for the source may have changed: a letter counts for the very same job only. That of a
+ * row that could not be sent always counts: no state has it as dead, so the row is yielded again behind `last`, and comes
+ * to what it comes to, whatever has its seq by then.
+ */
+export class LateLetters {
+  /** The jobs on record, by seq; null for a row without bytes. Empty almost always. */
+  readonly #jobs: Map<number, Uint8Array | null>;
+
+  constructor(jobs: ReadonlyMap<number, Uint8Array | null> = new Map()) {
+    this.#jobs = new Map(jobs);
+  }
+
+  /** These jobs have these seqs: letters of others with the same seqs are not theirs. */
+  compare(spans: readonly JobSpan[]): void {
+    if (this.#jobs.size === 0) return;
+    for (const span of spans) {
+      for (let { seq } = span; seq < span.end; seq++) {
+        const job = this.#jobs.get(seq) ?? null;
+        if (job !== null && !isSameBytes(job, span.job(seq))) this.#jobs.delete(seq);
+      }
+    }
+  }
+
+  /** Letters of these became durable once more. */
+  buried(seqs: Ranges): void {
+    for (const seq of this.#jobs.keys()) if (includes(seqs, seq)) this.#jobs.delete(seq);
+  }
+
+  /** Of which jobs the letter is to be taken back before this state is saved: it has them as done or skipped. */
+  settledIn(state: RunState): number[] {
+    if (this.#jobs.size === 0) return [];
+    const isOpen = openIn(state);
+    return [...this.#jobs.keys()].filter((seq) => !isOpen(seq));
+  }
+
+  /** These were. */
+  takenBack(seqs: readonly number[]): void {
+    for (const seq of seqs) this.#jobs.delete(seq);
+  }
+}
+
+/** @throws {StateError} if the dead letters cannot be read. */
+export async function loadLateLetters(
+  store: Pick<StateStore, "loaded" | "lastLetters">,
+): Promise<LateLetters> {
+  const { loaded } = store;
+  if (loaded === null) return new LateLetters();
+  const letters = new LateLetters(await store.lastLetters(openIn(loaded)));
+  letters.compare(loaded.stranded.map(({ span }) => span));
+  return letters;
+}
+
+/** Whether a state has this job as not settled: stranded, or not handed out yet. */
+function openIn({ handedOut, stranded }: RunState): (seq: number) => boolean {
+  const seqs = new RangeSet();
+  const spans = stranded.map(({ span }) => span).sort((a, b) => a.seq - b.seq);
+  for (const { seq, end } of spans) seqs.add(seq, end);
+  return (seq) => seq >= handedOut || seqs.has(seq);
+}
+
+export type SavingOptions = Readonly<{
+  store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
+  checkpointMs: number | "auto";
+  capture: () => { version: number; state: RunState } | null;
+  isDirty: () => boolean;
+  onSaved: (version: number, tookMs: number) => number;
+  onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
+  /** The state is another master's now: this one is to end, and to write no more. */
+  onLost: (error: unknown) => void;
+  /** Dead letters would take more than they may: the run is to end, and to save what it has. */
+  onNoRoom: (message: string) => void;
+  wakeBy: (atMs: number) => void;
+  log: Log;
+}>;
+
+/** All that a master writes: checkpoints and dead letters, each one write at a time. */
+export class Saving {
+  readonly #checkpoints: Checkpoints;
+  readonly #burials: Burials;
+  readonly #store: SavingOptions["store"];
+  #late = new LateLetters();
+
+  constructor({ store, onLost, onNoRoom, onBuried, wakeBy, log, ...parts }: SavingOptions) {
+    const isFinal = (error: unknown) => error instanceof StateError;
+    const shared = { isFinal, onFinal: onLost, wakeBy, nowMs: monotonicMs, log };
+    this.#store = store;
+    this.#burials = new Burials({
+      ...shared,
+      write: (letters) => store.bury(letters),
+      isFinal: (error) => isFinal(error) || error instanceof NoRoomError,
+      onFinal: (error) => error instanceof NoRoomError ? onNoRoom(error.message) : onLost(error),
+      onBuried: (letters, seqs) => {
+        this.#late.buried(seqs);
+        onBuried(letters, seqs);
+      },
+    });
+    this.#checkpoints = new Checkpoints({ ...shared, ...parts, save: (state) => this.#save(state) });
+  }
+
+  /** These jobs are handed out. */
+  handedOut(spans: readonly JobSpan[]): void {
+    this.#late.compare(spans);
+  }
+
+  bury(letters: readonly DeadLetter[]): void {
+    this.#burials.bury(letters);
+  }
+
+  /** @throws {StateError} if it cannot be saved, or the dead letters cannot be read. */
+  async saveFirst(): Promise<void> {
+    this.#late = await loadLateLetters(this.#store);
+    await this.#checkpoints.saveFirst().catch((error: unknown) => {
+      if (!(error instanceof SaveError)) throw error;
+      const advice = "Nothing was handed out. Look at that disk, or name another folder with --state-dir.";
+      throw new StateError(`Cannot save the state: ${whyOf(error)}. ${advice}`, { cause: error });
+    });
+  }
+
+  /** Null once what is in memory is durable; else the error. */
+  async saveLast(hurry: AbortSignal): Promise<unknown> {
+    await this.#burials.close();
+    return await this.#checkpoints.saveLast(hurry);
+  }
+
+  /** Starts a checkpoint if one is due; after each turn. Returns when to wake next. */
+  tickCheckpoints(nowMs: number): number {
+    return this.#checkpoints.tick(nowMs);
+  }
+
+  tick(nowMs: number): number {
+    return Math.min(this.#burials.tick(nowMs), this.#checkpoints.tick(nowMs));
+  }
+
+  /** No more checkpoints; `close` ends the rest. */
+  stopCheckpoints(): void {
+    this.#checkpoints.close();
+  }
+
+  /** Starts no write any more; resolves when none is under way. */
+  async close(): Promise<void> {
+    this.#checkpoints.close();
+    await Promise.all([this.#checkpoints.idle(), this.#burials.close()]);
+  }
+
+  /** Letters are taken back first: if we die in between, their jobs run again, and what comes of it is on record. */
+  async #save(state: RunState): Promise<number> {
+    const settled = this.#late.settledIn(state);
+    if (settled.length > 0) {
+      await this.#store.handled(settled);
+      this.#late.takenBack(settled);
+    }
+    return await this.#store.save(state);
+  }
+}

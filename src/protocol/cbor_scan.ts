@@ -1,0 +1,305 @@
+import { Buffer, isUtf8 } from "node:buffer";
+import { bignumBytesMax, cborDepthMax, cborItemsMax, jobBytesMax } from "../lib/limits.ts";
+
+/** Bytes from a peer that are not what the protocol allows. Costs its session, nothing else. */
+export class FrameError extends Error {
+  override get name(): string {
+    return "FrameError";
+  }
+}
+
+/** What a CBOR item may be, so that decoding it costs no more than its bytes. */
+export type ScanLimits = Readonly<{
+  /** Arrays and maps within each other. @default cborDepthMax */
+  depthMax?: number;
+  /** Items in all. @default cborItemsMax */
+  itemsMax?: number;
+  /** Text keys of a map. @default 32,768: what tells them apart must stay small where a stranger writes them. */
+  keysMax?: number;
+}>;
+
+/**
+ * Proves, without decoding or allocating, that `bytes` are exactly one CBOR item of the subset in
+ * docs/protocol.md: bounded depth and item count, no length beyond the bytes, only the tags 1, 2, 3, 258 and
+ * 259 in front of what they tag, no indefinite lengths, texts in UTF-8, text keys other than `__proto__` and none of them
+ * twice in a map, nothing behind.
+ *
+ * @throws {FrameError} if not.
+ */
+export function prescan(bytes: Uint8Array, limits: ScanLimits = {}): void {
+  const end = scanItem(
+    bytes,
+    0,
+    bytes.length,
+    limits.depthMax ?? cborDepthMax,
+    limits.itemsMax ?? cborItemsMax,
+  );
+  if (end !== bytes.length) throw refused(end, `${bytes.length - end} bytes behind the item`);
+  checkTexts(bytes, 0, limits.keysMax ?? messageKeysMax);
+}
+
+/**
+ * Where each of `count` jobs, laid one behind the other, ends in `bytes`; each is pre-scanned.
+ *
+ * @throws {FrameError} if the bytes are not exactly `count` acceptable jobs.
+ */
+export function itemEnds(bytes: Uint8Array, count: number): Uint32Array {
+  if (count > bytes.length) {
+    throw new FrameError(`Cannot read ${count} jobs: there are ${bytes.length} bytes`);
+  }
+  const ends = new Uint32Array(count);
+  let at = 0;
+  for (let index = 0; index < count; index++) {
+    const end = scanItem(bytes, at, bytes.length, cborDepthMax, cborItemsMax);
+    if (end - at > jobBytesMax) throw refused(at, `a job of ${end - at} bytes, more than ${jobBytesMax}`);
+    ends[index] = at = end;
+  }
+  if (at !== bytes.length) throw refused(at, `${bytes.length - at} bytes behind the last job`);
+  return ends;
+}
+
+const inArray = 0, inObject = 1, inMap = 2;
+/** What a tag asks of the item behind it. */
+const any = 0, time = 1, bignum = 2, setItems = 3, mapEntries = 4;
+
+// The containers that are open, outermost first: how many items each still misses, and its kind. Shared by all
+// scans, which never overlap: a scan is synchronous and calls nothing.
+const lefts = new Int32Array(cborDepthMax + 1);
+const kinds = new Uint8Array(cborDepthMax + 1);
+
+/**
+ * Scans the one item that begins at `at`; returns where it ends. `levels` is at most `cborDepthMax`.
+ *
+ * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
+ * functions here. Of jobs it sees the most, and leaves what is in texts and keys to who decodes them: `checkTexts`.
+ *
+ * @throws {FrameError} if the item is not acceptable, or reaches beyond `end`.
+ */
+export function scanItem(bytes: Uint8Array, at: number, end: number, levels: number, items: number): number {
+  let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items;
+  for (;;) {
+    while (left === 0) {
+      if (depth === 0) return at;
+      left = lefts[--depth]!;
+      kind = kinds[depth]!;
+    }
+    if (at >= end) throw refused(at, "the end within an item");
+    const head = bytes[at++]!;
+    const major = head >> 5;
+    let value = head & 31;
+    if (value > 23) {
+      if (value > 27) throw refused(at - 1, "an indefinite or reserved length");
+      const width = 1 << (value - 24);
+      if (end - at < width) throw refused(at, "the end within an item");
+      if (major > 1 && major < 7 || want !== any) {
+        value = width === 1 ? bytes[at]! : clamped(bytes, at, width);
+      }
+      at += width;
+    }
+    if (major === 6) {
+      if (want !== any || (kind === inObject && (left & 1) === 0)) throw refused(at, "a tag out of place");
+      want = wantOf(value);
+      if (want === any) throw refused(at, `the tag ${value}`);
+      continue;
+    }
+    if (--itemsLeft < 0) throw refused(at, `more than ${items} items`);
+    const isKey = kind === inObject && (left & 1) === 0;
+    if (isKey && major !== 3) throw refused(at, "a key that is no text");
+    left--;
+    if (want !== any && !isWanted(want, head, value)) throw refused(at, "the wrong thing behind a tag");
+    if (major < 2) {
+      want = any;
+    } else if (major < 4) {
+      if (value > end - at) throw refused(at, "a string longer than the bytes");
+      if (isKey && value === 9 && isProto(bytes, at)) throw refused(at, "the key __proto__");
+      at += value;
+      want = any;
+    } else if (major < 6) {
+      const inside = major === 4 ? value : value * 2;
+      if (inside > end - at) throw refused(at, "more items announced than bytes");
+      if (depth >= levels) throw refused(at, `more than ${levels} levels`);
+      lefts[depth] = left;
+      kinds[depth++] = kind;
+      left = inside;
+      kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
+      want = any;
+    } else {
+      // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
+      if (head < 0xf4 || head === 0xf8) throw refused(at, `the simple value ${value}`);
+      want = any;
+    }
+  }
+}
+
+/**
+ * Checks the texts of the item at `at`, which was scanned: each is in UTF-8, and no key twice in a map.
+ *
+ * @param keysMax Most text keys of a map.
+ * @throws {FrameError} if not.
+ */
+export function checkTexts(bytes: Uint8Array, at: number, keysMax: number): void {
+  if (mapCount > mapsMax) {
+    mapOf.fill(0);
+    mapCount = 0;
+  }
+  mapsOver = mapCount;
+  crowded = null;
+  checkItem(bytes, at, keysMax, 0, 0);
+}
+
+/**
+ * Returns where the item ends. It lies within `depth` arrays and maps.
+ *
+ * @param keyOf The number of the map that the item is a key of; 0 if it is none.
+ */
+function checkItem(bytes: Uint8Array, from: number, keysMax: number, depth: number, keyOf: number): number {
+  let at = from, head = bytes[at]!, isObject = true;
+  for (; head >> 5 === 6; head = bytes[at]!) {
+    const tag = argumentAt(bytes, at);
+    isObject = wantOf(tag) !== mapEntries;
+    at += headBytes(head);
+  }
+  const major = head >> 5, value = argumentAt(bytes, at);
+  at += headBytes(head);
+  if (major < 2 || major > 6) return at;
+  if (major === 2) return at + value;
+  if (major === 3) {
+    if (!isText(bytes, at, value)) throw refused(at, "a text that is not in UTF-8");
+    if (keyOf > 0 && !addKey(bytes, at, value, keyOf, depth)) {
+      throw refused(at, "a key that the map has already");
+    }
+    return at + value;
+  }
+  const map = major === 5 && isObject ? openMap(at, value, keysMax) : 0;
+  maps[depth] = map;
+  for (let index = 0; index < value; index++) {
+    if (major === 5) at = checkItem(bytes, at, keysMax, depth + 1, map);
+    at = checkItem(bytes, at, keysMax, depth + 1, 0);
+  }
+  return at;
+}
+
+/** Bytes of the head that begins with this one. */
+function headBytes(head: number): number {
+  const value = head & 31;
+  return value > 23 ? 1 + (1 << (value - 24)) : 1;
+}
+
+function argumentAt(bytes: Uint8Array, at: number): number {
+  const value = bytes[at]! & 31;
+  return value > 23 ? clamped(bytes, at + 1, 1 << (value - 24)) : value;
+}
+
+/** The number of a map of so many text keys that begins. */
+function openMap(at: number, keys: number, keysMax: number): number {
+  if (keys > keysMax) throw refused(at, `a map of more than ${keysMax} keys`);
+  return ++mapCount;
+}
+
+/** Longest text that is looked at here first: a call for it costs as much. */
+const shortBytes = 32;
+
+function isText(bytes: Uint8Array, at: number, length: number): boolean {
+  if (length <= shortBytes) {
+    let all = 0;
+    for (let index = at; index < at + length; index++) all |= bytes[index]!;
+    if (all < 0x80) return true;
+  }
+  return isUtf8(bytes.subarray(at, at + length));
+}
+
+/** Most text keys in a map of a message; what tells them apart must stay small. */
+const messageKeysMax = 1 << 15;
+
+// Which keys the open maps have: a hash table without chains, that is never cleared. What an entry says counts
+// while its map is open. Keys that find no place near their own, as a hostile map may have, are kept as strings.
+const tableSlots = 1 << 16, probesMax = 8, mapsMax = 1 << 30;
+const mapOf = new Int32Array(tableSlots),
+  atOf = new Int32Array(tableSlots),
+  lengthOf = new Int32Array(tableSlots);
+let mapCount = 0;
+/** The number of each open map of text keys, outermost first; 0 for what is none. */
+const maps = new Int32Array(cborDepthMax + 1);
+/** Maps up to this one are of checks that are over. */
+let mapsOver = 0;
+let crowded: Set<string> | null = null;
+
+/** False if the map has this key. `depth` maps and arrays are open around its items. */
+function addKey(bytes: Uint8Array, at: number, length: number, map: number, depth: number): boolean {
+  let hash = length;
+  for (let index = at; index < at + length; index++) hash = Math.imul(hash, 31) + bytes[index]! | 0;
+  hash = Math.imul(hash ^ hash >>> 15, 0x2c1b3c6d) >>> 16;
+  for (let probe = 0; probe < probesMax; probe++) {
+    const slot = (hash + probe) & (tableSlots - 1);
+    const owner = mapOf[slot]!;
+    if (owner === map) {
+      if (lengthOf[slot] === length && isSame(bytes, atOf[slot]!, at, length)) return false;
+    } else if (owner <= mapsOver || !isOpen(owner, depth)) {
+      mapOf[slot] = map;
+      atOf[slot] = at;
+      lengthOf[slot] = length;
+      return true;
+    }
+  }
+  crowded ??= new Set();
+  const before = crowded.size;
+  return crowded.add(`${map} ${latin1(bytes, at, length)}`).size > before;
+}
+
+function isOpen(map: number, depth: number): boolean {
+  for (let level = 0; level < depth; level++) if (maps[level] === map) return true;
+  return false;
+}
+
+function isSame(bytes: Uint8Array, one: number, other: number, length: number): boolean {
+  for (let index = 0; index < length; index++) if (bytes[one + index] !== bytes[other + index]) return false;
+  return true;
+}
+
+/** One character a byte. */
+function latin1(bytes: Uint8Array, at: number, length: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString("latin1");
+}
+
+/** No length, count or tag that matters is as large; twice as much is still a small integer to every engine. */
+const valueMax = 0x3fffffff;
+
+/** The number in `width` bytes, or `valueMax` if it is larger. */
+function clamped(bytes: Uint8Array, at: number, width: number): number {
+  let value = 0;
+  for (let index = at; index < at + width; index++) {
+    if (value > valueMax >> 8) return valueMax;
+    value = (value << 8) | bytes[index]!;
+  }
+  return value;
+}
+
+/** Whether the item with this head is what the tag before it asked for. */
+function isWanted(want: number, head: number, value: number): boolean {
+  switch (want) {
+    case time:
+      return head < 0x40 || head > 0xf8;
+    case bignum:
+      return head >> 5 === 2 && value <= bignumBytesMax;
+    case setItems:
+      return head >> 5 === 4;
+    default:
+      return head >> 5 === 5;
+  }
+}
+
+function wantOf(tag: number): number {
+  if (tag === 1) return time;
+  if (tag === 2 || tag === 3) return bignum;
+  return tag === 258 ? setItems : tag === 259 ? mapEntries : any;
+}
+
+const proto = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f];
+
+function isProto(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === proto[0] && proto.every((unit, index) => bytes[at + index] === unit);
+}
+
+function refused(at: number, what: string): FrameError {
+  return new FrameError(`Cannot accept these bytes: at ${at} there is ${what}`);
+}

@@ -1,0 +1,470 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, readSync } from "node:fs";
+import { setTimeout } from "../lib/clock.ts";
+import { type OwnFile, readWhole } from "../lib/own_file.ts";
+import { intersect, type Ranges, RangeSet, subtract, unite } from "../lib/ranges.ts";
+import {
+  brokenExitCode,
+  cutOffExitCode,
+  encodeStart,
+  noteFileBytes,
+  readNote,
+  type StartNote,
+  type WorkerLog,
+} from "../lib/worker_start.ts";
+import { makeWorkerSecret } from "../link/local_link.ts";
+import { FrameReader } from "../protocol/frames.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
+import { parseWorkerMessage } from "../protocol/parse.ts";
+import { childEnvironment, type Command } from "./spawn_self.ts";
+import { Speed } from "./speed.ts";
+import type { Door } from "./worker_socket.ts";
+
+/** Jobs that may have been running when the worker that left this note died. */
+export function suspectsOf(note: StartNote | null, concurrency: number): Ranges {
+  if (note === null) return [];
+  const [from, to] = note.ahead;
+  if (note.onStack === null) return unite(note.running, from < to ? [from, to] : []);
+  const onStack = [note.onStack, note.onStack + 1];
+  // One at a time: those before the one on the stack have ended.
+  if (concurrency === 1) return onStack;
+  const before = note.onStack >= from && note.onStack < to ? [from, note.onStack + 1] : onStack;
+  return unite(note.running, before);
+}
+
+/**
+ * Jobs that had ended in a worker that died before it said how: it begins jobs in order, so they are those before what
+ * its note names. They are run again.
+ *
+ * @param unanswered Jobs of its slices, in the order in which it got them.
+ */
+export function endedOf(
+  note: StartNote | null,
+  concurrency: number,
+  suspects: Ranges,
+  unanswered: readonly Ranges[],
+): Ranges {
+  if (note === null) return [];
+  const [from, to] = note.ahead;
+  const next = concurrency === 1 && note.onStack !== null ? note.onStack : from;
+  const named = unite(note.running, [next, Math.max(to, next + 1)]);
+  const at = unanswered.findLastIndex((jobs) => intersect(named, jobs).length > 0);
+  if (at < 0) return [];
+  const before = unanswered.slice(0, at).reduce<Ranges>(unite, []);
+  return subtract(unite(before, intersect(unanswered[at]!, [0, next])), suspects);
+}
+
+/** Most ranges of jobs remembered; beyond it all are forgotten. */
+const rememberedMax = 4_096;
+
+/**
+ * Deaths that nobody is suspected of: the worker died before it noted what it began, or its note was overwritten, or
+ * what it sent was refused once its jobs had ended. The first such death says nothing of a job that waited there. One that
+ * was there twice is suspect: so whatever ends workers is found, and no worker is replaced for it for ever.
+ */
+export class UnexplainedDeaths {
+  readonly #met = new RangeSet();
+
+  /**
+   * Who is suspect of a worker's death: those that its note names, unless all of them were answered.
+   *
+   * @param unanswered Jobs of its slices, in the order in which it got them: it begins with the first slice.
+   */
+  explain(noted: Ranges, unanswered: readonly Ranges[]): Ranges {
+    const first = unanswered[0];
+    if (first === undefined || unanswered.some((jobs) => intersect(noted, jobs).length > 0)) return noted;
+    const again = intersect(first, this.#met.ranges);
+    if (this.#met.ranges.length > 2 * rememberedMax) this.#met.clear();
+    this.#met.addAll(first);
+    return again;
+  }
+}
+
+/** How a process died, in words. */
+export function deathReason(code: number | null, signal: string | null): string {
+  if (signal !== null) return `killed by ${signal}`;
+  // A worker that fails says why: unless that failed too.
+  const more = code === brokenExitCode
+    ? ", or changed built-in objects, such as Array.prototype, so that the worker itself failed"
+    : "";
+  return `handler exited (${code})${more}`;
+}
+
+type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
+
+/** What the supervisor needs of a worker's process. */
+export interface SeatProcess {
+  readonly pid: number;
+  readonly isCongested: boolean;
+  /** It can note what it begins. */
+  readonly hasNotes: boolean;
+  send(message: SupervisorMessage): void;
+  kill(): void;
+  readNote(): StartNote | null;
+}
+
+/** A slice at the worker: which of its jobs have not ended. */
+type Given = { seq: number; count: number; left: number; atMs: number; isProbe: boolean };
+
+/**
+ * One worker as its supervisor sees it, from spawn to death; a replacement is another one.
+ *
+ *     STARTING -- loaded --> LOADED -- setup --> PREPARING -- prepared --> READY
+ *         '---------------------'------------------'----------------------'----- quit --> LEAVING
+ *
+ * It takes jobs only when READY, and not while a job is overdue or it is to be killed.
+ */
+export class Seat {
+  readonly id: number;
+  readonly process: SeatProcess;
+  readonly speed = new Speed();
+  state: "starting" | "loaded" | "preparing" | "ready" | "leaving" = "starting";
+  /** It was told to end when it was ready: whether what its jobs had begun may still go on in it. */
+  mayRest = false;
+  /** For how long, in milliseconds. */
+  restMs = 0;
+  /** Since when it is in this state, and whether it was logged that this takes long. */
+  sinceMs: number;
+  isTold = false;
+  readonly startedAtMs: number;
+  /** Jobs given and not ended. */
+  held = 0;
+  /** Runs a job that wants the worker, or the slave, for itself. */
+  alone: "no" | "in worker" | "in slave" = "no";
+  /** It said that something threw outside of a job, or that its plugin does not load. */
+  lastSentence: string | null = null;
+  /** Its plugin does not load, or `setup` threw. */
+  isUnloadable = false;
+  /** It ran nothing of the plugin, whose code is other than that of the first worker. */
+  isChanged = false;
+  /** It ended jobs, so it can. */
+  hasAnswered = false;
+  heardAtMs: number;
+  /** When it last ended a job, or was given one while it had none. */
+  movedAtMs: number;
+  /** It was told to hand back what it had not begun, and has not moved since. */
+  isWithdrawn = false;
+  /** Probes in a row that failed in it: what `setup` opened may be broken. */
+  failedProbes = 0;
+  /** It fails everything, and is to be replaced once nothing runs in it: why. */
+  sickness: string | null = null;
+  /** Jobs that ran into the timeout, and since when. */
+  overdue = new Map<number, number>();
+  /** Why it was killed: jobs to charge with the timeout, or suspects of blocking the event loop. */
+  verdict: Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }> | null = null;
+  readonly #given = new Map<number, Given>();
+
+  constructor(id: number, process: SeatProcess, nowMs: number) {
+    this.id = id;
+    this.process = process;
+    this.startedAtMs =
+      this.sinceMs =
+      this.heardAtMs =
+      this.movedAtMs =
+        nowMs;
+  }
+
+  enter(state: Seat["state"], nowMs: number): void {
+    this.state = state;
+    this.sinceMs = nowMs;
+    this.isTold = false;
+  }
+
+  get takesJobs(): boolean {
+    return this.state === "ready" && this.overdue.size === 0 && this.verdict === null &&
+      this.sickness === null;
+  }
+
+  /** Jobs a millisecond. */
+  perMs(nowMs: number): number {
+    return this.speed.perMs(this.held > 0 ? nowMs - this.movedAtMs : 0);
+  }
+
+  give(
+    { number, seq, count, probe }: Readonly<{ number: number; seq: number; count: number; probe: boolean }>,
+    nowMs: number,
+  ): void {
+    if (this.held === 0) this.movedAtMs = nowMs;
+    this.#given.set(number, { seq, count, left: count, atMs: nowMs, isProbe: probe });
+    this.held += count;
+  }
+
+  /** When this slice was given, and whether it is a probe; undefined once all of it ended. */
+  given(slice: number): Readonly<{ atMs: number; isProbe: boolean }> | undefined {
+    return this.#given.get(slice);
+  }
+
+  /** Takes note of an answer that is no repetition; `ended` of its jobs were run, `released` were not. */
+  answered(answer: WorkerAnswer, ended: number, released: number, nowMs: number): void {
+    const given = this.#given.get(answer.slice);
+    if (given === undefined) return;
+    given.left -= ended + released;
+    this.held -= ended + released;
+    if (given.left <= 0) this.#given.delete(answer.slice);
+    if (this.held === 0) this.alone = "no";
+    if (ended > 0 || this.held === 0) {
+      this.movedAtMs = nowMs;
+      this.isWithdrawn = false;
+    }
+    if (ended > 0) {
+      this.hasAnswered = true;
+      this.speed.observe(ended, answer.busyMs);
+    }
+  }
+
+  /** The latest slice a job is in; 0 if in none. */
+  sliceOf(seq: number): number {
+    let latest = 0;
+    for (const [number, { seq: from, count }] of this.#given) {
+      if (seq >= from && seq < from + count) latest = number;
+    }
+    return latest;
+  }
+
+  setOverdue(jobs: Ranges, nowMs: number): void {
+    const overdue = new Map<number, number>();
+    for (let at = 0; at < jobs.length; at += 2) {
+      for (let seq = jobs[at]!; seq < jobs[at + 1]!; seq++) overdue.set(seq, this.overdue.get(seq) ?? nowMs);
+    }
+    this.overdue = overdue;
+  }
+}
+
+/** After its process ended, how long a worker's socket may still hold bytes of it. */
+const lateBytesMs = 2_000;
+/** After its socket ended, how long its process may take to. */
+const lateExitMs = 2_000;
+
+/** How to start a worker, whichever it is. */
+export type Launch = Readonly<{
+  command: Command;
+  /** Added to its environment, and to that of what its handlers start. */
+  env: Readonly<Record<string, string>>;
+  log: WorkerLog | null;
+}>;
+
+/**
+ * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
+ * with a handler, not gone.
+ */
+export interface WorkerLink {
+  send(message: SupervisorMessage): void;
+  close(reason: string): unknown;
+  readonly isCongested: boolean;
+  readonly hasRefused: boolean;
+  onMessage: (message: WorkerMessage) => void;
+  onHeard: () => void;
+  onClose: (reason: string) => void;
+}
+
+/**
+ * `hasNotes`: it could note what it began, so a null note means that nothing began. `isKilled`: its supervisor ended it.
+ */
+export type Death = Readonly<{
+  reason: string;
+  note: StartNote | null;
+  hasNotes: boolean;
+  isKilled: boolean;
+}>;
+
+export type WorkerHooks = Readonly<{
+  onMessage: (message: WorkerMessage) => void;
+  onHeard: () => void;
+  /** The last call: its process ended, and all it ever said was passed on. */
+  onDied: (death: Death) => void;
+}>;
+
+/**
+ * One worker process, from spawn to death.
+ *
+ *     SPAWNED -- hello --> CONNECTED
+ *        '---------------------'------- exit, and end of its socket ---> DEAD
+ *
+ * The process leads a group of its own. What it said before it died is read to the end before the death is told: answers in its socket, then its last words.
+ */
+export class WorkerProcess {
+  readonly id: number;
+  readonly hasNotes: boolean;
+  readonly secret: Uint8Array = makeWorkerSecret();
+  readonly #child: ChildProcess;
+  readonly #hooks: WorkerHooks;
+  /** Open from before it starts: who takes the folder over later changes nothing in them. */
+  #noteFd = -1;
+  #lastFd = -1;
+  #link: WorkerLink | null = null;
+  #isLinkClosed = false;
+  /** Why its connection ended before its process did, in words; null if it did not. */
+  #cutOff: string | null = null;
+  /** It is killed because its connection ended. */
+  #isUseless = false;
+  #exit: string | null = null;
+  #isKilled = false;
+  #isDead = false;
+  /** Resolves when it is dead. */
+  readonly dead: Promise<void>;
+  #resolveDead: () => void = () => {};
+
+  /** @throws {Error} if no note can be written: the folder is gone, another one is in its place, or its disk is full. */
+  constructor(
+    id: number,
+    door: Door,
+    launch: Launch,
+    hooks: WorkerHooks,
+  ) {
+    this.id = id;
+    this.#hooks = hooks;
+    this.dead = new Promise((resolve) => this.#resolveDead = resolve);
+    const [note, last] = this.#makeFiles(door);
+    this.hasNotes = note !== null;
+    this.#child = this.#spawn(launch);
+    const { address, socket, folder } = door;
+    this.#tell(
+      encodeStart({ address, worker: id, secret: this.secret, socket, folder, note, last, log: launch.log }),
+    );
+    this.#child.once("error", (error) => this.#exited(`cannot be started: ${error.message}`));
+    this.#child.once("exit", (code, signal) => {
+      if (code === cutOffExitCode) this.#cutOff ??= "its connection to the supervisor ended while it ran";
+      const isByItself = !this.#isUseless && code !== cutOffExitCode;
+      this.#exited(isByItself ? deathReason(code, signal) : this.#cutOff!);
+    });
+  }
+
+  #spawn({ command: { command, args }, env }: Launch): ChildProcess {
+    try {
+      return spawn(command, [...args], {
+        // A process group of its own: Ctrl-C reaches the whole foreground group.
+        detached: true,
+        // Whatever a plugin prints goes to stderr; stdout is for events.
+        stdio: ["pipe", 2, 2],
+        windowsHide: true,
+        env: childEnvironment("worker", env),
+      });
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
+    }
+  }
+
+  /** For its notes and its last words. */
+  #makeFiles(door: Door): readonly [note: OwnFile | null, last: OwnFile | null] {
+    const note = door.makeFile(this.id, "note", noteFileBytes);
+    if (note === null) return [null, null];
+    this.#noteFd = note.fd;
+    try {
+      const last = door.makeFile(this.id, "last", 0)!;
+      this.#lastFd = last.fd;
+      return [note.file, last.file];
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
+    }
+  }
+
+  /** What it must know reaches it alone; its standard input ends behind that. */
+  #tell(start: string): void {
+    const { stdin } = this.#child;
+    // It may be dead already, or never have been started.
+    stdin?.on("error", () => {});
+    stdin?.end(start);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  get wasConnected(): boolean {
+    return this.#link !== null;
+  }
+
+  get isConnected(): boolean {
+    return this.#link !== null && !this.#isLinkClosed;
+  }
+
+  /** It takes bytes as fast as it is given them. */
+  get isCongested(): boolean {
+    return !this.isConnected || this.#link!.isCongested;
+  }
+
+  /** Its hello came over this link. */
+  connected(link: WorkerLink): void {
+    this.#link = link;
+    link.onHeard = () => this.#hooks.onHeard();
+    link.onMessage = (message) => this.#hooks.onMessage(message);
+    link.onClose = (reason) => {
+      this.#isLinkClosed = true;
+      if (this.#exit !== null) return this.#died();
+      this.#cutOff = link.hasRefused
+        ? `what it sent was refused: ${reason}`
+        : `its connection to the supervisor ended while it ran, as if a handler had closed it (${reason})`;
+      this.#isUseless = link.hasRefused;
+      // It is exiting, most likely, and how is worth knowing; a process without its socket is of no use otherwise.
+      setTimeout(() => {
+        this.#isUseless = true;
+        this.kill();
+      }, lateExitMs).unref();
+    };
+  }
+
+  send(message: SupervisorMessage): void {
+    if (this.isConnected) this.#link!.send(message);
+  }
+
+  /** With all that its handlers started, unless that has left its process group. */
+  kill(): void {
+    if (this.#exit !== null) return;
+    this.#isKilled = true;
+    try {
+      // There is a group of that number only if the worker leads it.
+      if (this.pid > 0) process.kill(-this.pid, "SIGKILL");
+    } catch {
+      // It leads none; and there are none on Windows.
+    }
+    this.#child.kill("SIGKILL");
+  }
+
+  /** What may be running in it; of a process that lives on, a glance. */
+  readNote(): StartNote | null {
+    if (this.#noteFd < 0) return null;
+    const file = new Uint8Array(noteFileBytes);
+    readSync(this.#noteFd, file, 0, file.byteLength, 0);
+    return readNote(file);
+  }
+
+  #exited(reason: string): void {
+    if (this.#exit !== null) return;
+    this.#exit = reason;
+    if (this.#link === null || this.#isLinkClosed) this.#died();
+    else setTimeout(() => this.#died(), lateBytesMs).unref();
+  }
+
+  #died(): void {
+    if (this.#isDead) return;
+    this.#isDead = true;
+    if (this.#link !== null && !this.#isLinkClosed) void this.#link.close("its process ended");
+    for (const message of this.#lastWords()) this.#hooks.onMessage(message);
+    const note = this.readNote();
+    this.#closeFiles();
+    const isKilled = this.#isKilled;
+    this.#hooks.onDied({ reason: this.#exit!, note, hasNotes: this.hasNotes, isKilled });
+    this.#resolveDead();
+  }
+
+  /** What a process that exited by itself had not yet written to its socket. */
+  #lastWords(): WorkerMessage[] {
+    if (this.#lastFd < 0) return [];
+    const words: WorkerMessage[] = [];
+    try {
+      for (const body of new FrameReader().push(readWhole(this.#lastFd))) {
+        words.push(parseWorkerMessage(body));
+      }
+    } catch {
+      // Death cut it short: what is not said counts as not answered.
+    }
+    return words;
+  }
+
+  #closeFiles(): void {
+    for (const fd of [this.#noteFd, this.#lastFd]) if (fd >= 0) closeSync(fd);
+    this.#noteFd = this.#lastFd = -1;
+  }
+}

@@ -1,0 +1,457 @@
+import { Health } from "../core/health.ts";
+import { elapsed, setImmediate } from "../lib/clock.ts";
+import { invariant } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { countOf, intersect, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
+import { printable } from "../lib/text.ts";
+import type { StartNote } from "../lib/worker_start.ts";
+import type { LateError, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
+import type { Abort, Holdings } from "./ledger.ts";
+import { PluginGate } from "./plugin_readiness.ts";
+import { charsOf } from "./result_reporter.ts";
+import { Feeder } from "./slice_scheduler.ts";
+import { numbersOf, Overseer } from "./timeout_monitor.ts";
+import {
+  type Death,
+  endedOf,
+  type Launch,
+  type Seat,
+  suspectsOf,
+  UnexplainedDeaths,
+} from "./worker_handle.ts";
+import { Crew } from "./worker_spawner.ts";
+
+/** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
+const overfullMs = 250;
+/** Probes in a row that a worker may fail before it is replaced: what `setup` opened may be broken. */
+const failedProbesMax = 3;
+/** While nothing succeeds, workers are replaced less and less often. */
+const replaceMsMin = 1_000;
+const replaceMsMax = 60_000;
+/** A worker that has jobs and runs none of them for so long will never do. */
+const idleMs = 10_000;
+const idleReason =
+  "it was given jobs, and has begun none for 10 s, as if a handler had changed built-in objects";
+/** Failed jobs whose worker is remembered. */
+const failedJobsMax = 1_000;
+
+export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
+type Answer = Extract<WorkerMessage, { kind: "answer" }>;
+type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
+
+export type WorkforceHooks = Readonly<{
+  launch: Launch;
+  load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
+  /** The first worker loaded the plugin, and runs in this runtime. */
+  onLoaded: (loaded: Loaded, runtime: string) => void;
+  /** Errors came after the end of their jobs: `count` in all, some of them named. */
+  onLate: (errors: readonly LateError[], count: number) => void;
+  /** So many jobs had ended in a worker that died before it said how, and are run again. */
+  onAgain: (count: number) => void;
+  /** The latest failures of these jobs were their worker's doing. */
+  onExcused: (jobs: Ranges) => void;
+  /** How long a worker may take to tear down, and then to end. */
+  quitMs: () => Readonly<{ limitMs: number; waitMs: number }>;
+  /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
+  onProgress: (jobs: number, failureChars: number) => void;
+  /** The credit may have changed. */
+  onCapacity: () => void;
+  /** There is far more to do than the master should have leased to this slave. */
+  onOverfull: () => void;
+  /** The plugin cannot run; the sentence says why. */
+  onUnfit: (sentence: string) => void;
+  /** The plugin was edited since the first worker loaded it; the sentence says so. */
+  onChanged: (sentence: string) => void;
+  /** Whether jobs may be begun. */
+  mayFeed: () => boolean;
+  /** A clock that stands still while this process does, so that workers are not judged by what they could not do. */
+  nowMs: () => number;
+  log: Log;
+}>;
+
+/** The workers of a slave and what they do: fed, watched, and their deaths explained. */
+export class Workforce {
+  readonly #hooks: WorkforceHooks;
+  readonly #holdings: Holdings;
+  readonly #feeder: Feeder;
+  readonly #overseer: Overseer;
+  readonly #gate: PluginGate;
+  readonly #runtimes = new Map<Seat, string>();
+  readonly #unexplained = new UnexplainedDeaths();
+  readonly #health = new Health();
+  /** The worker at which a job failed last, the latest of them. */
+  readonly #failedAt = new Map<number, number>();
+  /** No worker is replaced for failed probes before. */
+  #replaceAtMs = 0;
+  #replaceMs = replaceMsMin;
+  readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
+  /** What a worker has been in for too long that is no job, in words. */
+  waitsFor: string | null = null;
+  #crew: Crew | null = null;
+  /** Of the plugin's code, as the first worker loaded it; empty until then. */
+  #hash = new Uint8Array(0);
+  /** What `setup` tells each worker; null until there is a master. */
+  #setup: Setup | null = null;
+  #concurrency = 1;
+  /** When the slave last held no more than it should. */
+  #overfullAtMs = 0;
+  #isOver = false;
+
+  constructor(holdings: Holdings, hooks: WorkforceHooks) {
+    this.#holdings = holdings;
+    this.#hooks = hooks;
+    this.#feeder = new Feeder(holdings, () => this.#concurrency, (seq) => this.#failedAt.get(seq));
+    this.#overseer = new Overseer(() => this.#concurrency);
+    this.#gate = new PluginGate(hooks.nowMs());
+  }
+
+  /** Starts the first worker. @throws {Error} if there is no way for workers to connect. */
+  async start(): Promise<void> {
+    const { launch, nowMs, log } = this.#hooks;
+    this.#crew = await Crew.open({
+      launch,
+      onHello: (seat, runtime) => this.#onHello(seat, runtime),
+      onMessage: (seat, message) => this.#onMessage(seat, message),
+      onDied: (seat, death) => this.#onDied(seat, death),
+      onCutShort: (seat, reason) => this.#onCutShort(seat, reason),
+      nowMs,
+      log,
+    });
+    if (this.#isOver) this.#crew.kill();
+    else this.#crew.want(1);
+  }
+
+  get seats(): readonly Seat[] {
+    return this.#crew?.seats ?? [];
+  }
+
+  get readyCount(): number {
+    return this.seats.filter((seat) => seat.state === "ready").length;
+  }
+
+  /** Nothing runs in any worker, not even what no longer counts. */
+  get isIdle(): boolean {
+    return this.seats.every((seat) => seat.held === 0);
+  }
+
+  /** How many jobs the slave may hold in all. */
+  get credit(): number {
+    return this.#feeder.credit(this.seats, this.#hooks.nowMs());
+  }
+
+  /** Whether a worker has nothing to do. */
+  get isHungry(): boolean {
+    return this.seats.some((seat) => seat.held === 0 && seat.takesJobs);
+  }
+
+  /** Jobs that run in workers, as far as their notes say. */
+  running(): Ranges {
+    return this.seats.filter(({ held }) => held > 0)
+      .map(({ process }) => suspectsOf(process.readNote(), this.#concurrency))
+      .reduce<Ranges>(unite, []);
+  }
+
+  want(procs: number): void {
+    this.#crew?.want(procs);
+  }
+
+  /** There is a master: workers may be prepared; those that are hear of another timeout. */
+  setUp(setup: Setup): void {
+    this.#setup = setup;
+    this.#concurrency = setup.concurrency;
+    for (const seat of this.seats) this.#prepare(seat);
+  }
+
+  feed(): void {
+    if (this.#hooks.mayFeed()) this.#feeder.feed(this.seats, this.#hooks.nowMs());
+  }
+
+  /** Every 0.1 s. */
+  tick(nowMs: number): void {
+    const sentence = this.#gate.late(nowMs);
+    if (sentence !== null) return this.#hooks.onUnfit(sentence);
+    this.waitsFor = this.#gate.watch(this.seats, nowMs, this.#hooks.log);
+    this.#crew?.tick();
+    for (const seat of this.seats) this.#judge(seat, nowMs);
+    this.#retireSick();
+    this.#feeder.rescue(this.seats, nowMs);
+    this.feed();
+    if (!this.#feeder.isOverfull(this.seats, nowMs)) this.#overfullAtMs = nowMs;
+    if (nowMs - this.#overfullAtMs < overfullMs) return;
+    this.#overfullAtMs = nowMs;
+    this.#hooks.onOverfull();
+  }
+
+  /** Hands back what workers have not begun. */
+  withdraw(): void {
+    for (const seat of this.seats) if (seat.held > 0) seat.process.send({ kind: "withdraw" });
+  }
+
+  /** Fires the signals of jobs whose lease is lost. */
+  abort(aborts: readonly Abort[]): void {
+    for (const { worker, jobs } of aborts) {
+      this.seats.find((seat) => seat.id === worker)?.process.send({ kind: "abort", jobs, why: "lost" });
+    }
+  }
+
+  /** Fires the signals of all that runs. */
+  abortAll(): void {
+    for (const seat of this.seats) {
+      if (seat.held > 0) seat.process.send({ kind: "abort", jobs: allJobs, why: "stop" });
+    }
+  }
+
+  /** Ends workers that run something, by force: their jobs are handed back, nobody is charged. None is replaced. */
+  killBusy(): void {
+    this.#crew?.want(0);
+    for (const seat of this.seats) {
+      if (seat.held === 0) continue;
+      seat.verdict = { timedOut: [], suspects: [], reason: stoppedReason };
+      seat.process.kill();
+    }
+  }
+
+  /** Lets workers tear down, by force after `limitMs`, and end what they have begun, for at most `waitMs` more. */
+  async quit(limitMs: number, waitMs: number): Promise<void> {
+    this.#isOver = true;
+    await this.#crew?.quit(limitMs, waitMs);
+  }
+
+  /**
+   * Replaces a worker that runs nothing: another one starts beside it at once, and it has as long to end as workers have
+   * that quit.
+   */
+  retire(seat: Seat, reason: string, limitMs: number, waitMs: number): void {
+    invariant(seat.held === 0, "Cannot retire a worker: it runs jobs");
+    this.#overseer.forget(seat);
+    this.#holdings.crashed(seat.id, [], reason);
+    this.#hooks.log("warn", `A worker is replaced: ${reason}`, { pid: seat.process.pid });
+    this.#crew?.retire(seat, limitMs, waitMs);
+    this.#hooks.onCapacity();
+  }
+
+  kill(): void {
+    this.#isOver = true;
+    this.#crew?.kill();
+  }
+
+  #onHello(seat: Seat, runtime: string): void {
+    this.#runtimes.set(seat, runtime);
+    seat.process.send({ ...this.#hooks.load, hash: this.#hash });
+  }
+
+  #onMessage(seat: Seat, message: WorkerMessage): void {
+    switch (message.kind) {
+      case "loaded":
+        return this.#onLoaded(seat, message);
+      case "prepared":
+        seat.enter("ready", this.#hooks.nowMs());
+        this.#health.join(String(seat.id), String(seat.id));
+        this.#gate.prepared();
+        this.feed();
+        return this.#hooks.onCapacity();
+      case "changed":
+        seat.isChanged = true;
+        return this.#hooks.onChanged(message.message);
+      case "unloadable":
+      case "broken":
+        seat.isUnloadable ||= message.kind === "unloadable";
+        seat.lastSentence = message.message;
+        return;
+      case "resting":
+        return this.#crew?.rests(seat);
+      case "over":
+        seat.mayRest = false;
+        return;
+      case "late":
+        return this.#hooks.onLate(message.errors, message.count);
+      case "overdue":
+        seat.setOverdue(message.jobs, this.#hooks.nowMs());
+        this.feed();
+        return this.#hooks.onCapacity();
+      case "answer":
+        return this.#onAnswer(seat, message);
+      case "hello":
+      case "beat":
+        return;
+    }
+  }
+
+  #onLoaded(seat: Seat, message: Loaded): void {
+    seat.enter("loaded", this.#hooks.nowMs());
+    this.#gate.loaded();
+    if (this.#hash.length === 0) {
+      this.#hash = new Uint8Array(message.hash);
+      this.#hooks.onLoaded(message, this.#runtimes.get(seat) ?? "");
+    }
+    this.#prepare(seat);
+  }
+
+  #prepare(seat: Seat): void {
+    if (this.#setup === null || seat.state === "starting") return;
+    if (seat.state === "loaded") {
+      seat.enter("preparing", this.#hooks.nowMs());
+    }
+    seat.process.send(this.#setup);
+  }
+
+  #onAnswer(seat: Seat, answer: Answer): void {
+    const before = this.#holdings.at(seat.id);
+    this.#holdings.finish(seat.id, answer);
+    // The last words of a process repeat what may not have been read.
+    if (this.#holdings.at(seat.id) === before) return;
+    const [done, skipped, failed] = [countOf(answer.done), countOf(answer.skipped), answer.failed.length];
+    const ended = done + skipped + failed;
+    const given = seat.given(answer.slice);
+    seat.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs());
+    if (given !== undefined) this.#noteHealth(seat, answer, done + skipped, given);
+    this.counts.done += done;
+    this.counts.skipped += skipped;
+    this.counts.failed += failed;
+    this.feed();
+    this.#hooks.onProgress(ended, charsOf(answer.failed));
+  }
+
+  /** Whether it fails everything: while others do not, or while nothing succeeds anywhere. */
+  #noteHealth(
+    seat: Seat,
+    { failed }: Answer,
+    succeeded: number,
+    given: Readonly<{ atMs: number; isProbe: boolean }>,
+  ): void {
+    const id = String(seat.id);
+    const nowMs = this.#hooks.nowMs();
+    if (succeeded > 0) {
+      this.#health.succeeded(id, succeeded, given.atMs);
+      seat.failedProbes = 0;
+      this.#replaceMs = replaceMsMin;
+    }
+    const threw = failed.filter(({ how }) => how !== "fatal");
+    if (threw.length === 0) return;
+    for (const { seq, message } of threw) {
+      this.#health.failed(id, seq, message, given.atMs, nowMs);
+      this.#health.charged(id, seq, "failures");
+      this.#failedAt.delete(seq);
+      this.#failedAt.set(seq, seat.id);
+    }
+    for (const seq of this.#failedAt.keys()) {
+      if (this.#failedAt.size <= failedJobsMax) break;
+      this.#failedAt.delete(seq);
+    }
+    this.#findSick(nowMs);
+    if (given.isProbe && succeeded === 0) this.#noteFailedProbe(seat, threw[0]!.message, nowMs);
+  }
+
+  #findSick(nowMs: number): void {
+    for (let id = this.#health.findSick(); id !== null; id = this.#health.findSick()) {
+      const { charges, message } = this.#health.quarantine(id, nowMs);
+      const seat = this.seats.find((seat) => String(seat.id) === id);
+      if (seat === undefined) continue;
+      this.#hooks.onExcused(rangesOf(charges.keys()));
+      this.#fallSick(seat, `it fails everything while others do not: ${message}`);
+    }
+  }
+
+  #noteFailedProbe(seat: Seat, message: string, nowMs: number): void {
+    seat.failedProbes++;
+    if (seat.failedProbes < failedProbesMax || nowMs < this.#replaceAtMs || !seat.takesJobs) return;
+    this.#replaceAtMs = nowMs + this.#replaceMs;
+    this.#replaceMs = Math.min(replaceMsMax, 2 * this.#replaceMs);
+    this.#fallSick(seat, `nothing succeeds in it, which may be for what setup opened: ${message}`);
+  }
+
+  /** It gets nothing more, and is replaced as soon as nothing runs in it. */
+  #fallSick(seat: Seat, reason: string): void {
+    seat.sickness = reason;
+    if (seat.held > 0) seat.process.send({ kind: "withdraw" });
+    setImmediate(() => this.#retireSick());
+  }
+
+  #retireSick(): void {
+    if (this.#isOver) return;
+    for (const seat of this.seats) {
+      if (seat.sickness === null || seat.held > 0) continue;
+      this.#health.forget(String(seat.id));
+      const { limitMs, waitMs } = this.#hooks.quitMs();
+      this.retire(seat, printable(seat.sickness, 1_000), limitMs, waitMs);
+    }
+  }
+
+  #judge(seat: Seat, nowMs: number): void {
+    const verdict = this.#overseer.judge(seat, this.#setup?.timeoutMs ?? 0, nowMs) ??
+      this.#judgeIdle(seat, nowMs);
+    if (verdict === null) return;
+    seat.verdict = verdict;
+    seat.process.kill();
+  }
+
+  /** Whether there is a timeout or not: a worker that runs nothing of what it has cannot end it. */
+  #judgeIdle(seat: Seat, nowMs: number): Seat["verdict"] {
+    if (seat.held === 0 || seat.verdict !== null || nowMs - seat.movedAtMs < idleMs) return null;
+    const unanswered = this.#holdings.unanswered(seat.id);
+    const noted = this.#noted(seat.process.readNote(), seat.process.hasNotes);
+    if (unanswered.some((jobs) => intersect(noted, jobs).length > 0)) return null;
+    return { timedOut: [], suspects: this.#unexplained.explain([], unanswered), reason: idleReason };
+  }
+
+  /** What may run in a worker that left this note; anything, if it could leave none. */
+  #noted(note: StartNote | null, hasNotes: boolean): Ranges {
+    return hasNotes ? suspectsOf(note, this.#concurrency) : allJobs;
+  }
+
+  /** Its process is gone and all it said was heard: who is to blame, and what goes back to the queue. */
+  #onDied(seat: Seat, death: Death): void {
+    this.#overseer.forget(seat);
+    this.#health.forget(String(seat.id));
+    this.#runtimes.delete(seat);
+    const reason = seat.lastSentence ?? death.reason;
+    if (seat.verdict !== null) this.#failTimedOut(seat, seat.verdict);
+    const unanswered = this.#holdings.unanswered(seat.id);
+    const noted = this.#noted(death.note, death.hasNotes);
+    const suspects = seat.verdict?.suspects ?? this.#unexplained.explain(noted, unanswered);
+    const ended = endedOf(death.note, this.#concurrency, unite(noted, suspects), unanswered);
+    const again = this.#holdings.crashed(seat.id, suspects, seat.verdict?.reason ?? reason, ended);
+    if (again > 0) this.#hooks.onAgain(again);
+    if (this.#isOver || seat.isChanged) return;
+    const sentence = this.#gate.died(seat, reason);
+    if (sentence !== null) return this.#hooks.onUnfit(sentence);
+    this.#tell(seat, seat.verdict?.reason ?? reason);
+    this.feed();
+    this.#hooks.onProgress(seat.held, 0);
+    this.#hooks.onCapacity();
+  }
+
+  /** What was cut off with it is nobody's to tell, but that it was. */
+  #onCutShort(seat: Seat, reason: string): void {
+    const why = seat.lastSentence ?? reason;
+    const message = `a worker ended before what its jobs had begun and not awaited: ${why}`;
+    this.#hooks.log("warn", `Worker ${seat.process.pid} ended as it was to, but early: ${why}`);
+    this.#hooks.onLate([{ seq: null, message }], 1);
+  }
+
+  #tell(seat: Seat, reason: string): void {
+    this.counts.crashes++;
+    if (reason === stoppedReason) {
+      const what = "A worker is ended by force, for the grace is over: what ran in it runs again";
+      return this.#hooks.log("warn", what, { pid: seat.process.pid });
+    }
+    const what = seat.state === "ready"
+      ? "A worker is replaced"
+      : "A worker did not come up and is started again";
+    this.#hooks.log("warn", `${what}: ${reason}`, { pid: seat.process.pid });
+  }
+
+  /** It was killed by its supervisor, which knows why. */
+  #failTimedOut(seat: Seat, verdict: NonNullable<Seat["verdict"]>): void {
+    for (const seq of numbersOf(verdict.timedOut)) {
+      const durationMs = elapsed(this.#hooks.nowMs() - seat.movedAtMs);
+      const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
+      const slice = seat.sliceOf(seq);
+      this.#holdings.finish(seat.id, { slice, done: [], skipped: [], failed: [failure], released: [] });
+      this.counts.failed++;
+    }
+  }
+}
+
+const stoppedReason = "stopped";
+const allJobs: Ranges = [0, Number.MAX_SAFE_INTEGER];

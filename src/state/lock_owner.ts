@@ -1,0 +1,233 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { isSameBytes } from "../lib/bytes.ts";
+import { monotonicMs, setTimeout } from "../lib/clock.ts";
+import { StateError } from "../lib/errors.ts";
+import { foreignLookMs, lockTextBytesMax } from "../lib/limits.ts";
+import type { Log } from "../lib/log.ts";
+import { printable } from "../lib/text.ts";
+import { type Disk, errorCode, errorText, removeFile, type StateFiles } from "./disk.ts";
+import { openOwn, readExactly, readHeader } from "./read_state.ts";
+import { encodeHeader } from "./state_format.ts";
+
+/**
+ * When a process began, in the words of the system: null if there is no such process, empty if that is all that is
+ * known of it. A zombie runs no more.
+ */
+export async function startOfProcess(pid: number): Promise<string | null> {
+  if (!isThere(pid)) return null;
+  if (process.platform === "linux") return await fromProc(pid);
+  return process.platform === "win32" ? "" : await fromPs(pid);
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
+  }
+}
+
+/** `pid (name) state ... starttime`: the state is the first word behind the name, the start the twentieth. */
+async function fromProc(pid: number): Promise<string | null> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  if (stat === null) return null;
+  const words = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return ["Z", "X"].includes(words[0]!) ? null : words[19] ?? "";
+}
+
+async function fromPs(pid: number): Promise<string> {
+  const env = { ...process.env, LC_ALL: "C", TZ: "UTC" };
+  return await new Promise((resolve) => {
+    execFile("ps", ["-o", "lstart=", "-p", String(pid)], { env, timeout: 5_000 }, (error, stdout) => {
+      resolve(error === null ? stdout.trim() : "");
+    });
+  });
+}
+
+/** Who runs a key, as `<key>.lock` and the holder of the lock say it. */
+export type Holder = Readonly<{
+  host: string;
+  /** Differs after a reboot; empty where there is none. */
+  bootId: string;
+  /** Which processes and sockets are in sight: differs between containers of one host. Empty where there are none. */
+  space: string;
+  pid: number;
+  /** When the process began, in the words of the system; tells it from a later one of the same pid. */
+  pidStart: string;
+  /** Where the master can be reached; null until it listens. */
+  address: string | null;
+  /** What proves who holds the lock, known to who can read the note: 64 hex digits; empty if it has none. */
+  nonce: string;
+}>;
+
+const nonceRule = /^(?:[0-9a-f]{64})?$/;
+
+export async function thisHolder(address: string | null): Promise<Holder> {
+  const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "");
+  return {
+    host: hostname(),
+    bootId: bootId.trim(),
+    space: ["pid", "net"].map(namespace).join(" ").trim(),
+    pid: process.pid,
+    pidStart: (await startOfProcess(process.pid)) ?? "",
+    address,
+    nonce: "",
+  };
+}
+
+function namespace(kind: string): string {
+  try {
+    return readlinkSync(`/proc/self/ns/${kind}`);
+  } catch {
+    return "";
+  }
+}
+
+/** Null if the text is no holder's. */
+export function parseHolder(text: string): Holder | null {
+  try {
+    const { host, bootId, space, pid, pidStart, address, nonce = "" } = JSON.parse(text);
+    const texts = [host, bootId, space, pidStart, address ?? "", nonce];
+    if (!Number.isSafeInteger(pid) || pid <= 0 || texts.some((word) => typeof word !== "string")) return null;
+    if (!nonceRule.test(nonce)) return null;
+    return { host, bootId, space, pid, pidStart, address: address ?? null, nonce };
+  } catch {
+    return null;
+  }
+}
+
+/** A holder in words for people, whoever wrote them. */
+export function holderText({ pid, host, address }: Holder): string {
+  return `pid ${pid} on "${printable(host)}"${address === null ? "" : ` at ${printable(address)}`}`;
+}
+
+/** Whether both see the same processes and the same sockets. */
+export function isSamePlace(a: Holder, b: Holder): boolean {
+  return a.host === b.host && a.bootId === b.bootId && a.space === b.space;
+}
+
+/** Whether the process of a holder in this place still runs. */
+export async function isRunning({ pid, pidStart }: Holder): Promise<boolean> {
+  const start = await startOfProcess(pid);
+  return start !== null && (pidStart === "" || start === "" || start === pidStart);
+}
+
+export type ElsewhereOptions = Readonly<{
+  /** How long the state must stay as it is: three heartbeats. */
+  watchMs: number;
+  /** Asks over the network whether a master of this run answers at an address. */
+  isAlive?: ((address: string) => Promise<boolean>) | undefined;
+  log: Log;
+}>;
+
+/**
+ * The last master ran on another host, in another container, or before a reboot, and left no word that it ended.
+ * It may still run: asks it, then watches whether the state is still saved. Resolves if it is not.
+ *
+ * @throws {StateError} if that master runs.
+ */
+export async function watchElsewhere(
+  disk: Disk,
+  files: StateFiles,
+  note: Holder,
+  options: ElsewhereOptions,
+): Promise<void> {
+  const { watchMs, isAlive, log } = options;
+  const who = holderText(note);
+  if (note.address !== null && await isAlive?.(note.address).catch(() => false)) {
+    throw elsewhereError(files, who, "it answers");
+  }
+  log(
+    "warn",
+    `The last master of "${files.key}", ${who}, did not end in order. Watching for ${
+      watchMs / 1000
+    } s whether it still saves`,
+  );
+  const before = await look(disk, files.state);
+  for (const endMs = monotonicMs() + watchMs; monotonicMs() < endMs;) {
+    const pauseMs = Math.min(foreignLookMs, Math.max(1, endMs - monotonicMs()));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    if (!isSameBytes(before, await look(disk, files.state))) {
+      throw elsewhereError(files, who, "it is saving its state");
+    }
+  }
+}
+
+/** The header, which holds the checksum of all the rest; nothing if there is none. */
+async function look(disk: Disk, path: string): Promise<Uint8Array> {
+  const header = await readHeader(disk, path);
+  return header === null ? new Uint8Array() : encodeHeader(header);
+}
+
+function elsewhereError(files: StateFiles, who: string, sign: string): StateError {
+  return new StateError(
+    `Cannot start "${files.key}" in "${files.dir}": its master runs elsewhere, ${who}: ${sign}. Stop that one first, or ` +
+      `give this run a --key of its own.`,
+  );
+}
+
+export function lockedError(files: StateFiles, holder: Holder | null): StateError {
+  const who = holder === null ? "an unknown pid" : holderText(holder);
+  return new StateError(
+    `Cannot start "${files.key}" in "${files.dir}": a master of it already runs, ${who}. Stop that one first, or give ` +
+      `this run a --key of its own.`,
+  );
+}
+
+/**
+ * Null if there is none, or it is no note: one is shorter than 4 KiB.
+ *
+ * @throws {StateError} if it is a symbolic link, no file, or not readable.
+ */
+export async function readNote(disk: Disk, path: string): Promise<Holder | null> {
+  const file = await openOwn(disk, path);
+  if (file === null) return null;
+  try {
+    const bytes = await readExactly(file, lockTextBytesMax + 1);
+    return bytes.length > lockTextBytesMax ? null : parseHolder(new TextDecoder().decode(bytes));
+  } finally {
+    await file.close();
+  }
+}
+
+/** Whole or not at all: through a temporary name. */
+export async function writeNote(disk: Disk, path: string, holder: Holder): Promise<void> {
+  const temporary = await writeNew(disk, path, holder);
+  try {
+    await disk.rename(temporary, path);
+  } catch (error) {
+    await removeFile(disk, temporary).catch(() => {});
+    throw error;
+  }
+}
+
+/** The note in a file beside `path`; returns its name. */
+export async function writeNew(disk: Disk, path: string, holder: Holder): Promise<string> {
+  const temporary = `${path}.tmp.${randomBytes(4).toString("hex")}`;
+  const file = await disk.open(temporary, "wx", 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify(holder)}\n`);
+  } finally {
+    await file.close();
+  }
+  return temporary;
+}
+
+/** Unless it is another's by now. */
+export async function removeNote(disk: Disk, path: string, holder: Holder): Promise<void> {
+  const note = await readNote(disk, path);
+  if (note !== null && isSamePlace(note, holder) && note.pid === holder.pid) await removeFile(disk, path);
+}
+
+export function noteError(files: StateFiles, error: unknown): StateError {
+  const why = errorCode(error) === "EROFS" ? "it is read-only (EROFS)" : errorText(error);
+  return new StateError(
+    `Cannot keep the state in "${files.dir}": ${why}. Make the folder writable, or name another one with --state-dir.`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,146 @@
+import { closeSync, writeSync } from "node:fs";
+import { isThere, openOwnFile, type OwnFile } from "../lib/own_file.ts";
+import type { Ranges } from "../lib/ranges.ts";
+import { watchSlots } from "../lib/watchdog.ts";
+import { layNote, noteOffset } from "../lib/worker_start.ts";
+
+/** The file of a worker's notes. What was written outlives the process, whatever ends it. */
+export interface NoteFile {
+  write(note: Float64Array): void;
+}
+
+/** The file must have its whole length. @throws {Error} if it cannot be opened, or another one is in its place. */
+export function openNoteFile(file: OwnFile): NoteFile {
+  const fd = openOwnFile(file);
+  const bytes = mapped(file, fd);
+  if (bytes === null) return new WrittenFile(fd);
+  closeSync(fd);
+  return new MappedFile(bytes);
+}
+
+/** Memory that is the file: a note is some stores, the last of which makes it count. */
+class MappedFile implements NoteFile {
+  readonly #which: Int32Array;
+  readonly #notes: readonly Float64Array[];
+
+  constructor({ buffer, byteOffset }: Uint8Array) {
+    this.#which = new Int32Array(buffer, byteOffset, 1);
+    const length = (noteOffset(1) - noteOffset(0)) / 8;
+    this.#notes = [0, 1].map((which) => new Float64Array(buffer, byteOffset + noteOffset(which), length));
+  }
+
+  write(note: Float64Array): void {
+    const next = 1 - this.#which[0]!;
+    this.#notes[next]!.set(note);
+    // Not a plain store: no compiler may put it before the others.
+    Atomics.store(this.#which, 0, next);
+  }
+}
+
+/** A write for each note, always the first one of the file. */
+class WrittenFile implements NoteFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(note: Float64Array): void {
+    writeSync(this.#fd, note, 0, note.byteLength, noteOffset(0));
+  }
+}
+
+/**
+ * The bytes of the file; null where they cannot be mapped: under Deno, Node, and on some file systems. A file is mapped by a
+ * path: on Linux by that of the descriptor, which is no other file's.
+ */
+function mapped(file: OwnFile, fd: number): Uint8Array | null {
+  const { Bun } = globalThis as { Bun?: { mmap(path: string, options: { shared: boolean }): Uint8Array } };
+  const path = process.platform === "linux" ? `/proc/self/fd/${fd}` : file.path;
+  try {
+    const bytes = Bun?.mmap(path, { shared: true }) ?? null;
+    return process.platform === "linux" || isThere(file) ? bytes : null;
+  } catch {
+    return null;
+  }
+}
+
+/** How long what one note announces should take to begin: where a note is a write, it costs some 15 microseconds. */
+const noteMs = 0.2;
+/** Most jobs one note announces. */
+const aheadMax = 4_096;
+/** A note may announce at most this many times as many jobs as the one before. */
+const growth = 4;
+
+/**
+ * Writes down which jobs may be running, before they begin: synchronously, so that it outlives any death of this
+ * process. A note a job would cost more than a small job, so a note looks ahead, as far as jobs begin within some
+ * 200 microseconds; jobs slower than that get a note each.
+ */
+export class StartNotes {
+  readonly #file: NoteFile;
+  readonly #watch: Float64Array;
+  #number = 0;
+  #aheadFrom = 0;
+  #aheadTo = 0;
+  #notedAtMs = 0;
+  /** When there was nothing to run; before the latest note, if there was something ever since. */
+  #restedAtMs = -Infinity;
+  #isExact = true;
+
+  /** @param watch Numbers shared with the watchdog, see `watchSlots`. */
+  constructor(file: OwnFile, watch: Float64Array) {
+    this.#file = openNoteFile(file);
+    this.#watch = watch;
+  }
+
+  /** Whether the latest note names just what runs. */
+  get isExact(): boolean {
+    return this.#isExact;
+  }
+
+  /** One past the last job that may begin without another note, if `next` may. */
+  coveredTo(next: number): number {
+    return next >= this.#aheadFrom && next < this.#aheadTo ? this.#aheadTo : next;
+  }
+
+  /** Covers jobs from `next`, as many as seem right, at most up to `end`. Call when `next` is not covered. */
+  cover(running: Ranges, next: number, end: number, nowMs: number): void {
+    const announced = this.#aheadTo - this.#aheadFrom;
+    const untilMs = this.#restedAtMs > this.#notedAtMs ? this.#restedAtMs : nowMs;
+    const tookMs = Math.max(untilMs - this.#notedAtMs, 0.001);
+    const fitting = Math.floor(announced / tookMs * noteMs);
+    const ahead = Math.max(1, Math.min(fitting, announced * growth, aheadMax));
+    this.#write(running, next, Math.min(next + ahead, end), nowMs);
+  }
+
+  /** Nothing is left to run, so the time until the next note says nothing about jobs. */
+  rest(nowMs: number): void {
+    if (this.#restedAtMs <= this.#notedAtMs) this.#restedAtMs = nowMs;
+  }
+
+  /** Names just what runs: nothing begins before the next note. */
+  settle(running: Ranges, nowMs: number): void {
+    this.#write(running, this.#aheadTo, this.#aheadTo, nowMs);
+  }
+
+  #write(running: Ranges, from: number, to: number, nowMs: number): void {
+    this.#number++;
+    this.#watch[watchSlots.note] = this.#number;
+    this.#watch[watchSlots.recorded] = 0;
+    this.#aheadFrom = from;
+    this.#aheadTo = to;
+    this.#notedAtMs = nowMs;
+    this.#isExact = to === from;
+    this.#file.write(layNote(this.#number, running, [from, to]));
+  }
+}
+
+/** Where no file can be written: whoever dies here has all its jobs for suspects. */
+export const noNotes = {
+  isExact: true,
+  coveredTo: () => Infinity,
+  cover: () => {},
+  rest: () => {},
+  settle: () => {},
+};

@@ -1,0 +1,15 @@
+import t from "tap";
+import { HeldLog } from "../../src/cli/open_terminal.ts";
+
+t.test("HeldLog keeps lines until it is let go, in their order, and none after that", async (t) => {
+  const lines: string[] = [];
+  const held = new HeldLog((level, message) => void lines.push(`${level} ${message}`));
+  held.log("info", "joined");
+  held.log("warn", "slow disk");
+  t.same(lines, []);
+  lines.push("greeting");
+  held.letGo();
+  held.log("info", "left");
+  held.letGo();
+  t.same(lines, ["greeting", "info joined", "warn slow disk", "info left"]);
+});
