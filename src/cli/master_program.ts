@@ -101,7 +101,7 @@ const endings = {
 } as const;
 
 /** What lives and ends with a master. */
-export type Companion = Readonly<{
+export type LocalSlaveRun = Readonly<{
   /** The master ended; `isDismissed` if it said so to its slaves, which then leave. Awaited. */
   ended: (isDismissed: boolean) => Promise<void>;
   /** Nothing is to be waited for any more. */
@@ -132,7 +132,7 @@ export class MasterProgram {
   #result: MasterResult | undefined;
   #failure: number | undefined;
   #stoppedBy: string | undefined;
-  #companion: Companion | undefined;
+  #localSlave: LocalSlaveRun | undefined;
 
   constructor(parts: Prepared, master: Master, greet: () => void) {
     this.master = master;
@@ -224,8 +224,8 @@ export class MasterProgram {
   }
 
   /** Waits for the end, says how it was, and resolves with the exit code. */
-  async finish(companion?: Companion): Promise<number> {
-    this.#companion = companion;
+  async finish(localSlave?: LocalSlaveRun): Promise<number> {
+    this.#localSlave = localSlave;
     const ended = await this.master.finished;
     const result = { ...ended, finishFault: ended.finishFault ?? this.#finishFault };
     this.#result = result;
@@ -233,7 +233,7 @@ export class MasterProgram {
     this.#progress.stop();
     const isComplete = result.outcome.kind === "complete" && result.error === undefined;
     // Who was still to join heard nothing of the end.
-    await companion?.ended(isComplete && this.#hasJoined);
+    await localSlave?.ended(isComplete && this.#hasJoined);
     const exitCode = this.#failure ?? exitCodeOf(result, this.#signal);
     this.#over(exitCode);
     this.terminal.close();
@@ -270,7 +270,7 @@ export class MasterProgram {
     this.#signal ??= signal;
     this.#loop.stopping(constants.signals[signal]);
     if (count === 1) this.terminal.say(this.#stopLine());
-    else this.#companion?.hurried();
+    else this.#localSlave?.hurried();
     this.master.stop();
   }
 

@@ -61,7 +61,7 @@ type Parts = Readonly<
 >;
 
 /** What answers do to jobs: who is charged, and what for. */
-export class Answers {
+export class Settlement {
   readonly #settings: RunSettings;
   readonly #jobs: Jobs;
   readonly #failures: Failures;

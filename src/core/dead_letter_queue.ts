@@ -5,7 +5,7 @@ import type { Jobs } from "./jobs.ts";
 import type { DeadLetter, Effect, RunStatus } from "./types.ts";
 
 /** Dead letters on their way to the disk; and those of this start that are there, counted by message. */
-export class Letters {
+export class DeadLetterQueue {
   readonly #jobs: Jobs;
   readonly #emit: (effect: Effect) => void;
   /** Those of the event at hand: they leave as one effect. */

@@ -1,19 +1,19 @@
 import { leaseBytesMax } from "../lib/limits.ts";
-import type { Failures, Surroundings } from "./failures.ts";
+import type { Failures, FleetView } from "./failures.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Lease, Terms } from "./leases.ts";
 import { aloneOf, nextAttempt, type Piece, untried } from "./piece.ts";
-import type { Session, Sessions } from "./sessions.ts";
+import type { SlaveSession, SlaveSessions } from "./sessions.ts";
 import type { Alone, Effect, LeaseName, Probe } from "./types.ts";
 
 type Parts = Readonly<{
   masterId: string;
   jobs: Jobs;
-  sessions: Sessions;
+  sessions: SlaveSessions;
   failures: Failures;
   health: Health;
-  around: Surroundings;
+  around: FleetView;
   /** In [0, 1). */
   random: () => number;
   emit: (effect: Effect) => void;
@@ -27,7 +27,7 @@ type Parts = Readonly<{
 export class Dispatch {
   readonly #parts: Parts;
   readonly #jobs: Jobs;
-  readonly #sessions: Sessions;
+  readonly #sessions: SlaveSessions;
   readonly #failures: Failures;
   #leases = 0;
   #nowMs = 0;
@@ -74,7 +74,7 @@ export class Dispatch {
   /** When to be run though nothing happens; Infinity if only an event can bring something to lease. */
   nextRunMs(nowMs: number): number {
     const { returned, fresh, retries } = this.#jobs;
-    if (fresh.count + returned.count + retries.count + this.#jobs.condemned.count === 0) return Infinity;
+    if (fresh.count + returned.count + retries.count + this.#jobs.spent.count === 0) return Infinity;
     let nextMs = Infinity;
     for (const { slaveId, held, credit } of this.#sessions.quarantined) {
       const probeMs = this.#parts.health.nextProbeMs(slaveId);
@@ -129,10 +129,10 @@ export class Dispatch {
   /** Where many fail, the last untried jobs are kept for a test, as long as there are others. */
   get #mayLeaseUntried(): boolean {
     if (!this.#parts.around.isReserveKept) return true;
-    const { leases, retries, condemned, returnedFailed, fresh } = this.#jobs;
+    const { leases, retries, spent, returnedFailed, fresh } = this.#jobs;
     // they are not the last: what is behind a row that cannot be sent comes only after them
     if (fresh.total > fresh.count) return true;
-    return leases.count + retries.count + condemned.count + returnedFailed === 0;
+    return leases.count + retries.count + spent.count + returnedFailed === 0;
   }
 
   #leaseUntried(): boolean {
@@ -167,7 +167,7 @@ export class Dispatch {
     return this.#leaseReturned(sessionFor(piece)!, this.#terms("no", null), [piece]);
   }
 
-  #sessionFor({ avoid }: Piece): Session | undefined {
+  #sessionFor({ avoid }: Piece): SlaveSession | undefined {
     const session = this.#sessions.nextHungry(avoid?.slaveId);
     if (avoid === null || session?.slaveId !== avoid.slaveId) return session;
     return this.#nowMs < avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;
@@ -188,7 +188,7 @@ export class Dispatch {
    * sixteenth of it lasts 10 ms. A session costs some 50 us to serve: in a long line, a batch should last until it is
    * this one's turn again.
    */
-  #roomOf({ credit, held }: Session): number {
+  #roomOf({ credit, held }: SlaveSession): number {
     const part = Math.max(1 / 16, this.#lineLength / 1_000);
     const room = Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));
     return this.#budget === Infinity ? room : Math.min(room, Math.ceil(this.#budget / this.#lineLength));
@@ -198,11 +198,11 @@ export class Dispatch {
     return { alone, probe, leasedMs: this.#nowMs };
   }
 
-  #leaseReturned(session: Session, terms: Terms, pieces: readonly Piece[]): true {
+  #leaseReturned(session: SlaveSession, terms: Terms, pieces: readonly Piece[]): true {
     return this.#leased(session, this.#jobs.leaseReturned(this.#nextName(), session, terms, pieces));
   }
 
-  #leased(session: Session, lease: Lease): true {
+  #leased(session: SlaveSession, lease: Lease): true {
     this.#sessions.served(session, lease.count);
     if (this.#failures.mode === "opening") this.#failures.opening.leased(lease.count);
     this.#budget -= lease.count;
@@ -308,8 +308,8 @@ export class Dispatch {
 }
 
 /** The open session with the fewest jobs. */
-function emptiest(sessions: Iterable<Session>): Session | undefined {
-  let best: Session | undefined;
+function emptiest(sessions: Iterable<SlaveSession>): SlaveSession | undefined {
+  let best: SlaveSession | undefined;
   for (const session of sessions) {
     if (session.mode !== "open" || session.credit === 0) continue;
     if (best === undefined || session.held < best.held) best = session;

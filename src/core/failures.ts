@@ -35,7 +35,7 @@ import { headline, placeOfFault } from "./piece.ts";
 import type { Attempt, ProbeKind } from "./types.ts";
 
 /** What judging needs to know of the run. All counts are of jobs. */
-export interface Surroundings {
+export interface FleetView {
   /** Leased to slaves that are not quarantined, probes included. */
   readonly inFlight: number;
   readonly probing: number;
@@ -45,7 +45,7 @@ export interface Surroundings {
   readonly suspects: number;
   /** Suspects that may have failed for an outage that goes on. */
   readonly unexplained: number;
-  readonly condemned: number;
+  readonly spent: number;
   /** Nothing is leased, ready or delayed, but for jobs kept in reserve. */
   readonly isIdle: boolean;
   /** The source has nothing more to give, or nothing before others are settled. */
@@ -265,7 +265,7 @@ export class Failures {
   }
 
   /** Call after each event. `patientMs` is the time on the patient clock. Returns a verdict if there is one. */
-  judge(around: Surroundings, nowMs: number, patientMs: number): Verdict | null {
+  judge(around: FleetView, nowMs: number, patientMs: number): Verdict | null {
     switch (this.mode) {
       case "normal":
         if (this.#mustTest(around)) this.#beginTest(around, nowMs, patientMs);
@@ -285,14 +285,14 @@ export class Failures {
   }
 
   /** Nothing that could tell more about condemned jobs will come, or not soon. */
-  isLastWord({ isIdle, isSourceDry, untried }: Surroundings, nowMs: number): boolean {
+  isLastWord({ isIdle, isSourceDry, untried }: FleetView, nowMs: number): boolean {
     if (!isIdle || untried > 0) return false;
     if (this.mode === "normal") return isSourceDry || nowMs >= this.#activeMs + quietMs;
     return this.mode === "opening" && isSourceDry && this.#row.length < tailAttempts;
   }
 
   /** Which kind of job is to be probed with now; null if none. */
-  nextProbe(around: Surroundings, random: () => number, nowMs: number): ProbeKind | null {
+  nextProbe(around: FleetView, random: () => number, nowMs: number): ProbeKind | null {
     if (this.mode !== "testing" || !this.#test.mayBegin(around, nowMs)) return null;
     return this.#test.next(around, random, this.isEndgame);
   }
@@ -302,13 +302,13 @@ export class Failures {
   }
 
   /** When something may have to be done though nothing happens. */
-  wakeMs({ condemned, probing }: Surroundings, nowMs: number): number {
+  wakeMs({ spent, probing }: FleetView, nowMs: number): number {
     if (this.mode === "testing") return this.#test.wakeMs(probing, nowMs);
     if (this.mode === "opening") return this.opening.wakeMs(nowMs);
-    return condemned > 0 ? after(this.#activeMs + quietMs, nowMs) : Infinity;
+    return spent > 0 ? after(this.#activeMs + quietMs, nowMs) : Infinity;
   }
 
-  #mustTest(around: Surroundings): boolean {
+  #mustTest(around: FleetView): boolean {
     const { share, total } = this.#window;
     if (share < failureWindowShare || this.#window.isOfOneJob) return false;
     if (this.#mustTestLast(around)) return true;
@@ -317,8 +317,8 @@ export class Failures {
   }
 
   /** What was kept for a test is to be used: all that failed had its attempts. */
-  #mustTestLast({ isReserveKept, isIdle, condemned }: Surroundings): boolean {
-    return isReserveKept && condemned > 0 && isIdle;
+  #mustTestLast({ isReserveKept, isIdle, spent }: FleetView): boolean {
+    return isReserveKept && spent > 0 && isIdle;
   }
 
   /** Whether clearly more fails than when the rows were blamed. */
@@ -333,7 +333,7 @@ export class Failures {
       (share < failureWindowShare || (this.#areRowsBad && !this.#isWorse(share)));
   }
 
-  #beginTest(around: Surroundings, nowMs: number, patientMs: number): void {
+  #beginTest(around: FleetView, nowMs: number, patientMs: number): void {
     this.#shareAtTest = this.#window.share;
     this.#test = new Test(nowMs, around.isReserveKept);
     this.#testedFrom = this.mode === "opening" ? "opening" : "normal";
@@ -341,7 +341,7 @@ export class Failures {
     this.failingSinceMs = patientMs;
   }
 
-  #judgeTest(around: Surroundings, nowMs: number, patientMs: number): Verdict | null {
+  #judgeTest(around: FleetView, nowMs: number, patientMs: number): Verdict | null {
     if (this.failingSinceMs === Infinity) this.failingSinceMs = patientMs;
     const wasOutage = this.#test.hasBeenFruitless;
     const verdict = this.#test.verdict(around, this.#longestRow(lastRowChance, lastRowMin));
@@ -468,14 +468,14 @@ class Test {
   }
 
   /** Once what ran has ended, if that takes no longer than a second; then a probe at a time, more if they are slow. */
-  mayBegin({ inFlight, probing }: Surroundings, nowMs: number): boolean {
+  mayBegin({ inFlight, probing }: FleetView, nowMs: number): boolean {
     this.#hasBegun ||= inFlight === probing || nowMs >= this.#startMs + testSettleMs;
     if (!this.#hasBegun || nowMs < this.#nextMs) return false;
     return probing === 0 || (probing < probesMax && nowMs >= this.#beganMs + slowProbeMs);
   }
 
   /** By turns, but not in a fixed order: what is called may have a rhythm of its own. */
-  next({ untried, suspects }: Surroundings, random: () => number, isEndgame: boolean): ProbeKind | null {
+  next({ untried, suspects }: FleetView, random: () => number, isEndgame: boolean): ProbeKind | null {
     this.#isTail = untried === 0;
     if (suspects === 0) return untried > 0 ? "untried" : null;
     if (untried === 0 || isEndgame) return "failed";
@@ -507,12 +507,12 @@ class Test {
   }
 
   /** `unexplainedMax`: so many may fail at the end though others are still to succeed, as it happens. */
-  verdict(around: Surroundings, unexplainedMax: number): Verdict | null {
+  verdict(around: FleetView, unexplainedMax: number): Verdict | null {
     const { untried, suspects, probing } = around;
     if (this.#failed.ok > 0) return "world";
     const { ok, bad } = this.#untried;
     // of those that failed most, half; so the other half must be enough to speak for all
-    const tested = around.condemned > 0 ? this.#failed.bad >> 1 : this.#failed.bad;
+    const tested = around.spent > 0 ? this.#failed.bad >> 1 : this.#failed.bad;
     const chance = ok === 0 ? 1 : chanceOf(tested, ok + bad, ok);
     // the last ones are all tried: the bad ones among them could not be told later
     const isOpen = this.#isLast && (untried > 0 || (probing > 0 && this.#untriedOut > 0));

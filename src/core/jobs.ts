@@ -2,23 +2,23 @@ import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
 import { invariant } from "../lib/errors.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import type { Charges } from "./health.ts";
-import { type Lease, LeaseTable, Reclaims, type Terms } from "./leases.ts";
+import { type Lease, LeaseTable, OrphanedLeases, type Terms } from "./leases.ts";
 import {
+  BlockMemory,
   bySeq,
   errorBytes,
   isSpent,
   lostWithSession,
-  Memory,
   type Piece,
   takenBack,
   untried,
 } from "./piece.ts";
-import { Fresh, Retries, Returned } from "./ready_queues.ts";
-import type { Session } from "./sessions.ts";
+import { FreshJobs, Retries, ReturnedJobs } from "./ready_queues.ts";
+import type { SlaveSession } from "./sessions.ts";
 import type { DeadLetter, History, LeaseName, RunState, Stranded } from "./types.ts";
 
 /** A job whose attempts are spent, if its last failure was its own. */
-export type Sentence = Readonly<{
+export type SpentJob = Readonly<{
   /** One job; its history is without that last failure. */
   piece: Piece;
   /** The history with it: what the dead letter will say. */
@@ -35,12 +35,12 @@ export type Sentence = Readonly<{
  * beginning of an outage, or of a slave that fails everything. A state does not show that failure, so that after a
  * restart the job has one more attempt.
  */
-export class Condemned {
+export class SpentJobs {
   /** By slave, in the order in which they failed there. */
-  readonly #bySlave = new Map<string, Map<number, Sentence>>();
+  readonly #bySlave = new Map<string, Map<number, SpentJob>>();
   count = 0;
 
-  add(sentence: Sentence): void {
+  add(sentence: SpentJob): void {
     const { slaveId, piece } = sentence;
     let sentences = this.#bySlave.get(slaveId);
     if (sentences === undefined) this.#bySlave.set(slaveId, sentences = new Map());
@@ -54,8 +54,8 @@ export class Condemned {
   }
 
   /** Takes out those that failed at this slave, from the first one on as long as `isMeant` is true of them. */
-  takeOf(slaveId: string, isMeant: (sentence: Sentence) => boolean = () => true): Sentence[] {
-    const taken: Sentence[] = [];
+  takeOf(slaveId: string, isMeant: (sentence: SpentJob) => boolean = () => true): SpentJob[] {
+    const taken: SpentJob[] = [];
     for (const sentence of this.#bySlave.get(slaveId)?.values() ?? []) {
       if (!isMeant(sentence)) break;
       taken.push(sentence);
@@ -65,7 +65,7 @@ export class Condemned {
   }
 
   /** Takes out those that `isMeant` is true of. */
-  take(isMeant: (sentence: Sentence) => boolean = () => true): Sentence[] {
+  take(isMeant: (sentence: SpentJob) => boolean = () => true): SpentJob[] {
     if (this.count === 0) return [];
     const taken = [...this.#sentences()].filter(isMeant);
     for (const sentence of taken) this.#delete(sentence);
@@ -84,11 +84,11 @@ export class Condemned {
     for (const { piece } of this.#sentences()) yield piece;
   }
 
-  *#sentences(): IterableIterator<Sentence> {
+  *#sentences(): IterableIterator<SpentJob> {
     for (const sentences of this.#bySlave.values()) yield* sentences.values();
   }
 
-  #delete({ slaveId, piece }: Sentence): void {
+  #delete({ slaveId, piece }: SpentJob): void {
     const sentences = this.#bySlave.get(slaveId)!;
     sentences.delete(piece.span.seq);
     if (sentences.size === 0) this.#bySlave.delete(slaveId);
@@ -138,14 +138,14 @@ export type Counters = Pick<
  */
 export class Jobs {
   readonly counters: { -readonly [Name in keyof Counters]: Counters[Name] };
-  readonly fresh = new Fresh();
+  readonly fresh = new FreshJobs();
   readonly leases = new LeaseTable();
-  readonly returned = new Returned();
+  readonly returned = new ReturnedJobs();
   readonly retries = new Retries();
-  readonly reclaims = new Reclaims();
-  readonly condemned = new Condemned();
+  readonly orphans = new OrphanedLeases();
+  readonly spent = new SpentJobs();
   readonly #burying = new Map<number, Piece>();
-  readonly #memory: Memory;
+  readonly #memory: BlockMemory;
   /** What the state that this master began with had handed out: a dead master may have handed out more. */
   readonly handedOutBefore: number;
   /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
@@ -159,13 +159,13 @@ export class Jobs {
     this.counters = { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast };
     this.handedOutBefore = handedOut;
     this.#againToCome = state?.againToCome ?? 0;
-    this.#memory = new Memory(bytesMax);
+    this.#memory = new BlockMemory(bytesMax);
   }
 
   /** Jobs handed out and not settled. */
   get stranded(): number {
-    return this.leases.count + this.returned.count + this.retries.count + this.reclaims.count +
-      this.condemned.count + this.#burying.size;
+    return this.leases.count + this.returned.count + this.retries.count + this.orphans.count +
+      this.spent.count + this.#burying.size;
   }
 
   /** Jobs yielded and not settled. */
@@ -246,14 +246,14 @@ export class Jobs {
       this.#memory.add(span);
       const piece = this.#changed({ span, history: untried, holder, avoid: null }, history);
       if (isSpent(history, failuresMax)) letters.push(this.bury(piece));
-      else if (holder !== null && waits) this.reclaims.add(piece);
+      else if (holder !== null && waits) this.orphans.add(piece);
       else this.returned.add(piece, history.attempts.length > 0);
     }
     return letters;
   }
 
   /** FRESH -> LEASED: at most so many jobs and bytes, at least one job. */
-  leaseFresh(name: LeaseName, session: Session, terms: Terms, jobsMax: number, bytesMax: number): Lease {
+  leaseFresh(name: LeaseName, session: SlaveSession, terms: Terms, jobsMax: number, bytesMax: number): Lease {
     return this.#lease(name, session, terms, this.#handOut(jobsMax, bytesMax));
   }
 
@@ -298,7 +298,7 @@ export class Jobs {
   }
 
   /** READY -> LEASED: pieces that were taken out of `returned`, or for a test out of `takeFailed`. */
-  leaseReturned(name: LeaseName, session: Session, terms: Terms, pieces: readonly Piece[]): Lease {
+  leaseReturned(name: LeaseName, session: SlaveSession, terms: Terms, pieces: readonly Piece[]): Lease {
     for (const { holder, span } of pieces) if (holder !== null) this.#countLost(span.count);
     return this.#lease(name, session, terms, pieces);
   }
@@ -318,7 +318,7 @@ export class Jobs {
   /** Jobs that failed, and are not leased, but those of `isBad`. */
   suspects(isBad: (seq: number) => boolean): number {
     let count = 0;
-    for (const line of [this.condemned, this.returned.due, this.retries]) {
+    for (const line of [this.spent, this.returned.due, this.retries]) {
       for (const { span } of line) if (!isBad(span.seq)) count++;
     }
     return count;
@@ -331,14 +331,14 @@ export class Jobs {
   takeFailed(random: number, isLeftOut: (seq: number) => boolean): Piece | undefined {
     const seqsOf = (line: Iterable<Piece>) =>
       Array.from(line, ({ span }) => span.seq).filter((seq) => !isLeftOut(seq));
-    const condemned = seqsOf(this.condemned);
+    const spent = seqsOf(this.spent);
     const others = [this.returned.due, this.retries].flatMap(seqsOf);
-    const isBoth = condemned.length > 0 && others.length > 0;
-    const open = isBoth ? (random < 0.5 ? condemned : others) : [...condemned, ...others];
+    const isBoth = spent.length > 0 && others.length > 0;
+    const open = isBoth ? (random < 0.5 ? spent : others) : [...spent, ...others];
     const chosen = open[Math.floor((isBoth ? 2 * random % 1 : random) * open.length)];
     if (chosen === undefined) return undefined;
     const isMeant = ({ span }: Piece) => span.seq === chosen;
-    return this.condemned.take(({ piece }) => isMeant(piece))[0]?.piece ??
+    return this.spent.take(({ piece }) => isMeant(piece))[0]?.piece ??
       this.returned.take(this.returned.due, isMeant)[0] ?? this.retries.take(isMeant)[0];
   }
 
@@ -351,12 +351,12 @@ export class Jobs {
   }
 
   /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */
-  leaseReclaimed(name: LeaseName, session: Session, pieces: readonly Piece[]): Lease {
+  leaseReclaimed(name: LeaseName, session: SlaveSession, pieces: readonly Piece[]): Lease {
     const before = pieces.map((piece) => this.#changed(piece, piece.holder?.before ?? piece.history));
     return this.#lease(name, session, { alone: "no", probe: null, leasedMs: -Infinity }, before);
   }
 
-  #lease(name: LeaseName, session: Session, terms: Terms, pieces: readonly Piece[]): Lease {
+  #lease(name: LeaseName, session: SlaveSession, terms: Terms, pieces: readonly Piece[]): Lease {
     invariant(pieces.length > 0, `Cannot make lease ${name.number}: there are no jobs for it`);
     invariant(this.leases.find(name) === undefined, `Cannot make lease ${name.number}: it is in force`);
     return this.leases.add(name, session.id, session.slaveId, terms, pieces);
@@ -401,7 +401,7 @@ export class Jobs {
   /** LEASED -> HELD: nobody is heard, so it is not the slave's fault, and no other can have the jobs. */
   hold(lease: Lease): void {
     for (const piece of this.leases.takeAll(lease)) {
-      this.reclaims.add({ ...piece, holder: holderOf(piece, lease) });
+      this.orphans.add({ ...piece, holder: holderOf(piece, lease) });
     }
   }
 
@@ -422,8 +422,8 @@ export class Jobs {
   }
 
   /** LEASED -> CONDEMNED: one job failed, and that was its last attempt, if it is to be charged. */
-  condemn(piece: Piece, sentence: Omit<Sentence, "piece">, avoid: Piece["avoid"]): void {
-    this.condemned.add({ ...sentence, piece: { ...piece, holder: null, avoid } });
+  condemn(piece: Piece, sentence: Omit<SpentJob, "piece">, avoid: Piece["avoid"]): void {
+    this.spent.add({ ...sentence, piece: { ...piece, holder: null, avoid } });
   }
 
   /** CONDEMNED -> READY: the failure was not the job's own. */
@@ -492,7 +492,7 @@ export class Jobs {
       for (const { span, history } of pieces) stranded.push({ span, history, lease: { name, slaveId } });
     }
     for (
-      const pieces of [this.returned, this.retries, this.reclaims, this.condemned, this.#burying.values()]
+      const pieces of [this.returned, this.retries, this.orphans, this.spent, this.#burying.values()]
     ) {
       for (const { span, history, holder } of pieces) {
         stranded.push({ span, history, lease: holder && { name: holder.name, slaveId: holder.slaveId } });
@@ -510,7 +510,7 @@ export class Jobs {
   }
 
   #rewrite(change: (piece: Piece) => Piece): void {
-    for (const pieces of [this.leases, this.returned, this.retries, this.reclaims, this.condemned]) {
+    for (const pieces of [this.leases, this.returned, this.retries, this.orphans, this.spent]) {
       pieces.rewrite(change);
     }
   }

@@ -1,16 +1,16 @@
 import { elsewhereMs } from "../lib/limits.ts";
 import { includes, type Ranges } from "../lib/ranges.ts";
 import { printable } from "../lib/text.ts";
-import type { Failures, Surroundings } from "./failures.ts";
+import type { Failures, FleetView } from "./failures.ts";
 import type { Health } from "./health.ts";
-import type { Jobs, Sentence } from "./jobs.ts";
+import type { Jobs, SpentJob } from "./jobs.ts";
 import { headline } from "./piece.ts";
-import type { Sessions } from "./sessions.ts";
+import type { SlaveSessions } from "./sessions.ts";
 import type { DeadLetter, Effect, RunSettings } from "./types.ts";
 
 type Parts = Readonly<{
   jobs: Jobs;
-  sessions: Sessions;
+  sessions: SlaveSessions;
   failures: Failures;
   health: Health;
   /** Whether the source has nothing more to give, or nothing before others are settled. */
@@ -27,13 +27,13 @@ type Parts = Readonly<{
 export class Judge {
   readonly #parts: Parts;
   readonly #limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">;
-  readonly around: Around;
+  readonly around: FleetAround;
   #hasToldOutage = false;
 
   constructor(parts: Parts, limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">) {
     this.#parts = parts;
     this.#limits = limits;
-    this.around = new Around(parts);
+    this.around = new FleetAround(parts);
   }
 
   /** After each event. `patientMs` is the time on the patient clock. */
@@ -45,17 +45,17 @@ export class Judge {
       case "world":
         jobs.takeBack("all");
         health.startAnew(nowMs);
-        this.#acquit(jobs.condemned.take());
+        this.#acquit(jobs.spent.take());
         break;
       case "rows":
-        for (const line of [jobs.retries, jobs.returned.due, jobs.condemned]) {
+        for (const line of [jobs.retries, jobs.returned.due, jobs.spent]) {
           for (const { span } of line) failures.knownBad.add(span.seq);
         }
-        this.#convict(jobs.condemned.take());
+        this.#convict(jobs.spent.take());
         break;
     }
     this.#noteOutage(nowMs);
-    if (jobs.condemned.count > 0) this.#judgeCondemned(nowMs);
+    if (jobs.spent.count > 0) this.#judgeSpent(nowMs);
   }
 
   /** Everything fails for longer than it may. Where nothing but failed jobs is left, they are taken for bad instead. */
@@ -68,7 +68,7 @@ export class Judge {
     if (patientMs < this.outageEndsMs) return false;
     if (!hasSourceEnded || untried > 0) return true;
     failures.isEndgame = true;
-    this.#convict(jobs.condemned.take());
+    this.#convict(jobs.spent.take());
     return false;
   }
 
@@ -94,7 +94,7 @@ export class Judge {
     if (failures.mode === "opening") failures.opening.relax(nowMs);
     const isMeant = ({ span, avoid }: { span: { seq: number }; avoid: { slaveId: string } | null }) =>
       avoid?.slaveId === slaveId && includes(seqs, span.seq);
-    this.#acquit(jobs.condemned.take(({ piece }) => isMeant(piece)));
+    this.#acquit(jobs.spent.take(({ piece }) => isMeant(piece)));
     const charges = new Map<number, { failures: number; crashes: number }>();
     for (const line of [jobs.retries, jobs.returned.due]) {
       for (const piece of line) if (isMeant(piece)) charges.set(piece.span.seq, { failures: 1, crashes: 0 });
@@ -118,7 +118,7 @@ export class Judge {
           sessions.change(session, { mode: "quarantined" });
         }
       }
-      this.#acquit(jobs.condemned.takeOf(id));
+      this.#acquit(jobs.spent.takeOf(id));
       jobs.takeBack(charges);
       for (const seq of jobs.exonerate(id)) failures.forget(seq);
       failures.slaveWasIt(nowMs);
@@ -135,30 +135,30 @@ export class Judge {
     }
   }
 
-  #judgeCondemned(nowMs: number): void {
-    const { failures, health, jobs: { condemned } } = this.#parts;
+  #judgeSpent(nowMs: number): void {
+    const { failures, health, jobs: { spent } } = this.#parts;
     if (failures.isLastWord(this.around, nowMs)) {
-      this.#acquit(condemned.take((sentence) => this.#isForAnother(sentence)), nowMs + elsewhereMs);
-      return this.#convict(condemned.take());
+      this.#acquit(spent.take((sentence) => this.#isForAnother(sentence)), nowMs + elsewhereMs);
+      return this.#convict(spent.take());
     }
-    for (const id of condemned.slaves) {
+    for (const id of spent.slaves) {
       // its slave is gone, and can show no more whether it was well
-      if (!health.has(id)) this.#acquit(condemned.takeOf(id));
+      if (!health.has(id)) this.#acquit(spent.takeOf(id));
       else if (failures.isCalm) {
         const goodMs = health.lastGoodLeaseMs(id);
-        this.#convict(condemned.takeOf(id, ({ atMs }) => atMs <= goodMs));
+        this.#convict(spent.takeOf(id, ({ atMs }) => atMs <= goodMs));
       }
     }
     if (failures.mode !== "opening") return;
     this.#convict(
-      condemned.take(({ mark, piece }) =>
+      spent.take(({ mark, piece }) =>
         failures.knownBad.has(piece.span.seq) || failures.opening.isConfirmed(mark) === true
       ),
     );
-    this.#acquit(condemned.take(({ mark }) => failures.opening.isConfirmed(mark) === false));
+    this.#acquit(spent.take(({ mark }) => failures.opening.isConfirmed(mark) === false));
   }
 
-  #convict(sentences: readonly Sentence[]): void {
+  #convict(sentences: readonly SpentJob[]): void {
     const { jobs, failures, bury } = this.#parts;
     for (const { piece, charged } of sentences) {
       failures.forget(piece.span.seq);
@@ -167,7 +167,7 @@ export class Judge {
   }
 
   /** `untilMs`: how long another slave is waited for, if that is said. */
-  #acquit(sentences: readonly Sentence[], untilMs: number | null = null): void {
+  #acquit(sentences: readonly SpentJob[], untilMs: number | null = null): void {
     for (const { piece, slaveId } of sentences) {
       this.#parts.jobs.acquit(untilMs === null ? piece : { ...piece, avoid: { slaveId, untilMs } });
     }
@@ -177,7 +177,7 @@ export class Judge {
    * It failed only at a slave that nothing succeeds at, in a run too small to judge that slave by: another one that is well
    * has one attempt before it is buried.
    */
-  #isForAnother({ piece, charged, slaveId }: Sentence): boolean {
+  #isForAnother({ piece, charged, slaveId }: SpentJob): boolean {
     const { failures, health, sessions } = this.#parts;
     const { seq } = piece.span;
     const { attempts } = charged;
@@ -210,7 +210,7 @@ export class Judge {
 }
 
 /** What is asked of the run to judge, as of now. */
-class Around implements Surroundings {
+class FleetAround implements FleetView {
   readonly #parts: Parts;
   nowMs = 0;
 
@@ -240,16 +240,16 @@ class Around implements Surroundings {
     return jobs.suspects((seq) => failures.isKnownBad(seq) || failures.isExplained(seq, this.nowMs));
   }
 
-  get condemned(): number {
-    return this.#parts.jobs.condemned.count;
+  get spent(): number {
+    return this.#parts.jobs.spent.count;
   }
 
   get isIdle(): boolean {
     const { jobs, failures } = this.#parts;
-    const { leases, retries, reclaims, untried, fresh } = jobs;
+    const { leases, retries, orphans, untried, fresh } = jobs;
     // behind a row whose letter is on its way there may be more
     if (fresh.total > fresh.count) return false;
-    if (leases.count + retries.count + reclaims.count + jobs.returnedFailed > 0) return false;
+    if (leases.count + retries.count + orphans.count + jobs.returnedFailed > 0) return false;
     return untried === 0 || untried <= failures.reserve;
   }
 

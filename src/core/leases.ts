@@ -115,7 +115,7 @@ export function leaseKey(name: LeaseName): string {
 }
 
 /** Jobs that were leased when an earlier master died: they wait for their slave to come back and name them. */
-export class Reclaims {
+export class OrphanedLeases {
   #leases = new Map<string, { slaveId: string; pieces: Piece[] }>();
   count = 0;
 

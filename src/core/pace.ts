@@ -3,7 +3,7 @@ import type { Failures } from "./failures.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import { headline } from "./piece.ts";
-import type { Sessions } from "./sessions.ts";
+import type { SlaveSessions } from "./sessions.ts";
 import type { SourceState } from "./source.ts";
 
 /** What bounds the speed of a run that goes well: handlers, the source, or a limit of the window, by its option. */
@@ -70,7 +70,14 @@ export type Pace = Readonly<{
 }>;
 
 type Parts = Readonly<
-  { jobs: Jobs; sessions: Sessions; failures: Failures; health: Health; source: SourceState; bounds: Bounds }
+  {
+    jobs: Jobs;
+    sessions: SlaveSessions;
+    failures: Failures;
+    health: Health;
+    source: SourceState;
+    bounds: Bounds;
+  }
 >;
 
 /** What bounds the speed at this instant. `fullBy` is the limit of the window that is reached, if one is. */
@@ -78,11 +85,11 @@ export function boundOf(
   { jobs, sessions, source }: Pick<Parts, "jobs" | "sessions" | "source">,
   fullBy: WindowLimit | null,
 ): Bound | null {
-  const { fresh, returned, leases, retries, reclaims } = jobs;
+  const { fresh, returned, leases, retries, orphans } = jobs;
   if (sessions.count === 0) return null;
   if (sessions.hungryCount === 0 || fresh.count + returned.count > 0) return "slaves";
   if (source.mode !== "open") return null;
-  if (fullBy !== null && leases.count === 0 && retries.count + reclaims.count > 0) return null;
+  if (fullBy !== null && leases.count === 0 && retries.count + orphans.count > 0) return null;
   return fullBy ?? "source";
 }
 
@@ -105,15 +112,15 @@ export function paceOf(
     sick: [...health.sick()][0] ?? null,
     slaves: sessions.count,
     inFlight: jobs.leases.count,
-    delayed: jobs.retries.count + jobs.condemned.count,
-    reclaimable: jobs.reclaims.count,
+    delayed: jobs.retries.count + jobs.spent.count,
+    reclaimable: jobs.orphans.count,
     bound: bound !== null && source.mode === "open" ? bounds.mostly(bound) : bound,
     idleMs,
     oldest: oldestOf(jobs, sessions),
   };
 }
 
-function oldestOf({ leases }: Jobs, sessions: Sessions): Pace["oldest"] {
+function oldestOf({ leases }: Jobs, sessions: SlaveSessions): Pace["oldest"] {
   for (const { pieces, session } of leases) {
     return { seq: pieces[0]!.span.seq, slaveName: sessions.get(session)?.slaveName ?? "" };
   }

@@ -144,13 +144,13 @@ function cutToBytes(text: string, bytesMax: number): string {
  * The lease that jobs were last in, if it was lost: its slave may still hold them, or have finished them, and gets
  * them back if it names them before they are leased again. `before` is their history as it was before the loss.
  */
-export type Holder = Readonly<{ name: LeaseName; slaveId: string; before: History }>;
+export type FormerLease = Readonly<{ name: LeaseName; slaveId: string; before: History }>;
 
 /** Consecutive jobs of one block that share all that is known of them. */
 export type Piece = Readonly<{
   span: JobSpan;
   history: History;
-  holder: Holder | null;
+  holder: FormerLease | null;
   /** Where it failed last, whether that was charged or not: another slave is awaited until then. Null: it has not failed. */
   avoid: Readonly<{ slaveId: string; untilMs: number }> | null;
 }>;
@@ -206,7 +206,7 @@ export function seqsOf(pieces: Iterable<Piece>): Ranges {
  * freed as a whole, so one long job could hold many times its size: once more than half is waste, plus some
  * slack so that the work is worth it, blocks that are mostly waste are copied.
  */
-export class Memory {
+export class BlockMemory {
   /** Encoded bytes of the jobs not settled, and of their error text. */
   jobBytes = 0;
   /** Bytes of the blocks that are alive because of them. */

@@ -15,7 +15,7 @@ import type { LeaseName } from "./types.ts";
  *
  * There are ready jobs, or sinking rows, but never both.
  */
-export class Fresh {
+export class FreshJobs {
   #ready = new Queue<JobSpan>();
   /** How many jobs can be handed out. */
   count = 0;
@@ -141,7 +141,7 @@ export function fitting(span: JobSpan, jobsMax: number, bytesMax: number, isFirs
 const dueLooks = 32;
 
 /** Jobs that were handed out and are ready again, in four lines. */
-export class Returned {
+export class ReturnedJobs {
   /** Lost or released, and never failed, or not by their own doing: leased in batches again. */
   readonly together = new Queue<Piece>();
   /** Failed, and their delay is over: leased one by one. */

@@ -1,15 +1,15 @@
 import { invariant } from "../lib/errors.ts";
-import { Answers } from "./answers.ts";
-import { Letters } from "./dead_letter_queue.ts";
+import { Settlement } from "./answers.ts";
+import { DeadLetterQueue } from "./dead_letter_queue.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
 import { Health } from "./health.ts";
 import { Jobs } from "./jobs.ts";
 import { Judge } from "./judge.ts";
 import { type Bound, boundOf, Bounds, paceOf, reasonOf, type WindowLimit } from "./pace.ts";
-import { type Session, Sessions } from "./sessions.ts";
-import { Patience, Slaves } from "./slaves.ts";
-import { Furthest, SourceState } from "./source.ts";
+import { type SlaveSession, SlaveSessions } from "./sessions.ts";
+import { LagGuard, Slaves } from "./slaves.ts";
+import { CursorTracker, SourceState } from "./source.ts";
 import type {
   DeadLetter,
   Effect,
@@ -25,7 +25,7 @@ import type {
 /** All that a resume needs, in one synchronous step. The numbers of every state add up. */
 export function stateOf(
   jobs: Jobs,
-  furthest: Furthest,
+  furthest: CursorTracker,
   rest: Pick<RunState, "complete" | "final" | "settings">,
 ): RunState {
   const { handedOut, done, skipped, dead } = jobs.counters;
@@ -69,7 +69,7 @@ export function statusOf(
 const capturedMax = 8;
 
 /** Which answers each state that is on its way to the disk covers. */
-export class Saves {
+export class CheckpointVersions {
   /** Grows with every change of what a state says. */
   version = 0;
   #savedVersion = -1;
@@ -80,7 +80,7 @@ export class Saves {
     return this.version !== this.#savedVersion;
   }
 
-  captured(sessions: Iterable<Session>): void {
+  captured(sessions: Iterable<SlaveSession>): void {
     const answered = new Map<SessionId, number>();
     for (const session of sessions) {
       if (session.answered > session.covered) answered.set(session.id, session.answered);
@@ -115,16 +115,16 @@ export class Run {
   readonly #settings: RunSettings;
   readonly #operatorSettings: OperatorSettings;
   readonly #jobs: Jobs;
-  readonly #sessions = new Sessions();
+  readonly #sessions = new SlaveSessions();
   readonly #health = new Health();
   readonly #failures: Failures;
   readonly #judge: Judge;
-  readonly #saves = new Saves();
-  readonly #letters: Letters;
-  readonly #patience = new Patience();
+  readonly #versions = new CheckpointVersions();
+  readonly #letters: DeadLetterQueue;
+  readonly #lagGuard = new LagGuard();
   readonly #bounds: Bounds;
   readonly #paceParts: Parameters<typeof paceOf>[0];
-  readonly #furthest: Furthest;
+  readonly #cursorTracker: CursorTracker;
   readonly #source: SourceState;
   readonly #slaves: Slaves;
   readonly #dispatch: Dispatch;
@@ -144,11 +144,11 @@ export class Run {
     const emit = (effect: Effect) => void this.#effects.push(effect);
     const jobs = this.#jobs = new Jobs(state, settings.bytesMax);
     const sessions = this.#sessions;
-    this.#letters = new Letters(jobs, emit);
+    this.#letters = new DeadLetterQueue(jobs, emit);
     const bury = (letter: DeadLetter) => this.#letters.add(letter);
     const health = this.#health;
     const failures = this.#failures = new Failures(nowMs);
-    const answers = new Answers(settings, { jobs, failures, health, bury });
+    const answers = new Settlement(settings, { jobs, failures, health, bury });
     const { handedOut } = jobs.counters;
     this.#settings = settings;
     this.#operatorSettings = state?.settings ?? new Map();
@@ -156,10 +156,10 @@ export class Run {
     this.#bounds = new Bounds(nowMs);
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
     this.#progress = { atMs: nowMs, settled: this.#settled };
-    this.#furthest = new Furthest(state, jobs, settings.digest);
-    this.#source = new SourceState(jobs, this.#furthest, this.#atStart.isComplete, emit);
+    this.#cursorTracker = new CursorTracker(state, jobs, settings.digest);
+    this.#source = new SourceState(jobs, this.#cursorTracker, this.#atStart.isComplete, emit);
     this.#paceParts = { jobs, sessions, failures, health, source: this.#source, bounds: this.#bounds };
-    const parts = { jobs, sessions, answers, patience: this.#patience, health };
+    const parts = { jobs, sessions, answers, lagGuard: this.#lagGuard, health };
     this.#slaves = new Slaves(parts, settings, nowMs, emit);
     const isOver = () => this.#source.mode !== "open" && this.#source.mode !== "waiting";
     // behind a row that cannot be sent there may be more
@@ -177,7 +177,7 @@ export class Run {
 
   /** Takes in one event. */
   apply(event: RunEvent, nowMs: number): void {
-    this.#patience.note(nowMs);
+    this.#lagGuard.note(nowMs);
     this.#noteBound(nowMs);
     if (this.#mode === "ended" && event.kind !== "buried" && event.kind !== "saved") return;
     this.#take(event, nowMs);
@@ -186,17 +186,17 @@ export class Run {
 
   /** Does everything overdue. Returns when to be called next at the latest; Infinity if only an event can matter. */
   tick(nowMs: number): number {
-    this.#patience.note(nowMs);
+    this.#lagGuard.note(nowMs);
     this.#noteBound(nowMs);
     if (this.#mode === "ended") return Infinity;
-    if (this.#slaves.endSilent(nowMs) + this.#slaves.endStuck(nowMs) > 0) this.#saves.version++;
+    if (this.#slaves.endSilent(nowMs) + this.#slaves.endStuck(nowMs) > 0) this.#versions.version++;
     this.#slaves.endAbsences(nowMs);
-    this.#slaves.endReclaims(nowMs);
+    this.#slaves.endOrphans(nowMs);
     this.#jobs.makeDue(nowMs);
     this.#source.tick(nowMs);
     this.#settleDown(nowMs);
     const wakeMs = this.#nextWakeMs(nowMs);
-    this.#patience.asked(wakeMs);
+    this.#lagGuard.asked(wakeMs);
     return wakeMs;
   }
 
@@ -206,7 +206,7 @@ export class Run {
    */
   takeEffects(): Effect[] {
     if (this.#mode === "running" && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())) {
-      this.#saves.version++;
+      this.#versions.version++;
       this.#sink();
       this.#letters.send();
     }
@@ -235,16 +235,20 @@ export class Run {
 
   /** All that a resume needs, as of now. Say `saved` with the version once it is durable. */
   capture(): { version: number; state: RunState } {
-    this.#saves.captured(this.#sessions);
+    this.#versions.captured(this.#sessions);
     const complete = this.#outcome?.kind === "complete" || this.#isStillComplete;
     const final = this.#mode === "ended";
-    const state = stateOf(this.#jobs, this.#furthest, { complete, final, settings: this.#operatorSettings });
-    return { version: this.#saves.version, state };
+    const state = stateOf(this.#jobs, this.#cursorTracker, {
+      complete,
+      final,
+      settings: this.#operatorSettings,
+    });
+    return { version: this.#versions.version, state };
   }
 
   /** Whether something changed since the latest state that is durable. */
   isDirty(): boolean {
-    return this.#saves.isDirty;
+    return this.#versions.isDirty;
   }
 
   status(nowMs: number): RunStatus {
@@ -274,11 +278,11 @@ export class Run {
         return this.#source.failed(event.message, event.fatal, nowMs);
       case "joined": {
         const session = this.#slaves.joined(event, nowMs);
-        this.#saves.version++;
+        this.#versions.version++;
         return this.#mode === "stopping" ? this.#slaves.drain(session) : undefined;
       }
       case "buried":
-        this.#saves.version++;
+        this.#versions.version++;
         return this.#letters.buried(event.seqs);
       case "no room":
         if (this.#mode === "ended") return;
@@ -302,18 +306,18 @@ export class Run {
       case "credit":
         return this.#sessions.change(session, { credit: event.credit });
       case "answered":
-        this.#saves.version++;
+        this.#versions.version++;
         return this.#slaves.answered(session, event, nowMs);
       case "excused":
-        this.#saves.version++;
+        this.#versions.version++;
         return this.#judge.excuse(session.slaveId, event.jobs, nowMs);
       case "again":
-        this.#saves.version++;
+        this.#versions.version++;
         return this.#jobs.countRepeated(event.count);
       case "leaving":
         return this.#slaves.leaving(session);
       case "left":
-        this.#saves.version++;
+        this.#versions.version++;
         return this.#slaves.left(session, event.how, event.at, nowMs);
       default:
         return event satisfies never;
@@ -325,7 +329,7 @@ export class Run {
     this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
     this.#jobs.compact();
-    this.#judge.judge(nowMs, this.#patience.time(nowMs));
+    this.#judge.judge(nowMs, this.#lagGuard.time(nowMs));
     this.#sink();
     this.#letters.send();
     const outcome = this.#mode === "ended" ? null : this.#outcomeNow(nowMs);
@@ -344,7 +348,7 @@ export class Run {
   }
 
   #saved(version: number): void {
-    for (const [id, through] of this.#saves.saved(version)) {
+    for (const [id, through] of this.#versions.saved(version)) {
       const session = this.#sessions.get(id);
       if (session === undefined || through <= session.covered) continue;
       session.covered = through;
@@ -365,7 +369,7 @@ export class Run {
       const isQuiet = this.#jobs.leases.count === 0 && this.#jobs.burying === 0;
       return isQuiet || nowMs >= this.#graceEndsMs ? { kind: "stopped" } : null;
     }
-    if (this.#judge.isOutageTooLong(this.#patience.time(nowMs))) {
+    if (this.#judge.isOutageTooLong(this.#lagGuard.time(nowMs))) {
       return { kind: "outage", message: this.#failures.message };
     }
     if (this.#jobs.unsettled > 0) return null;
@@ -377,7 +381,7 @@ export class Run {
   #end(outcome: Outcome): void {
     this.#mode = "ended";
     this.#outcome = outcome;
-    this.#saves.version++;
+    this.#versions.version++;
     this.#effects.push({ kind: "end", outcome });
   }
 
@@ -390,7 +394,7 @@ export class Run {
       this.#graceEndsMs,
       this.#failures.wakeMs(this.#judge.around, nowMs),
       this.#dispatch.nextRunMs(nowMs),
-      this.#mode === "running" ? this.#patience.realMs(this.#judge.outageEndsMs) : Infinity,
+      this.#mode === "running" ? this.#lagGuard.realMs(this.#judge.outageEndsMs) : Infinity,
     );
   }
 

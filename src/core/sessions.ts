@@ -1,4 +1,4 @@
-import { Chatter } from "../lib/clock.ts";
+import { RateBound } from "../lib/clock.ts";
 import { slaveWords, slaveWordsPerSecond } from "../lib/limits.ts";
 import type { Lease } from "./leases.ts";
 import type { SessionId } from "./types.ts";
@@ -16,7 +16,7 @@ import type { SessionId } from "./types.ts";
  * - QUARANTINED: gets a probe now and then.
  * - DRAINING: gets nothing more.
  */
-export type Session = {
+export type SlaveSession = {
   readonly id: SessionId;
   readonly slaveId: string;
   readonly slaveName: string;
@@ -32,17 +32,17 @@ export type Session = {
   answered: number;
   covered: number;
   /** Answers that changed nothing. */
-  readonly stale: Chatter;
+  readonly stale: RateBound;
 };
 
 /** All sessions, and which of them have credit. */
-export class Sessions {
-  #all = new Map<SessionId, Session>();
+export class SlaveSessions {
+  #all = new Map<SessionId, SlaveSession>();
   /** In the order in which they are to be served. */
-  #hungry = new Set<Session>();
+  #hungry = new Set<SlaveSession>();
   /** Those that are reserved. */
-  readonly reserved: Set<Session> = new Set();
-  readonly quarantined: Set<Session> = new Set();
+  readonly reserved: Set<SlaveSession> = new Set();
+  readonly quarantined: Set<SlaveSession> = new Set();
 
   get count(): number {
     return this.#all.size;
@@ -53,12 +53,12 @@ export class Sessions {
     return this.#hungry.size;
   }
 
-  get(id: SessionId): Session | undefined {
+  get(id: SessionId): SlaveSession | undefined {
     return this.#all.get(id);
   }
 
-  add(id: SessionId, slaveId: string, slaveName: string, heardMs: number): Session {
-    const session: Session = {
+  add(id: SessionId, slaveId: string, slaveName: string, heardMs: number): SlaveSession {
+    const session: SlaveSession = {
       id,
       slaveId,
       slaveName,
@@ -69,13 +69,13 @@ export class Sessions {
       front: { lease: undefined, count: 0, sinceMs: heardMs },
       answered: 0,
       covered: 0,
-      stale: new Chatter(slaveWords, slaveWordsPerSecond, heardMs),
+      stale: new RateBound(slaveWords, slaveWordsPerSecond, heardMs),
     };
     this.#all.set(id, session);
     return session;
   }
 
-  remove(session: Session): void {
+  remove(session: SlaveSession): void {
     this.#all.delete(session.id);
     this.#hungry.delete(session);
     this.reserved.delete(session);
@@ -83,8 +83,8 @@ export class Sessions {
   }
 
   /** The next session to serve; another one than that of slave `avoid`, if there is one with credit. */
-  nextHungry(avoid = ""): Session | undefined {
-    let second: Session | undefined;
+  nextHungry(avoid = ""): SlaveSession | undefined {
+    let second: SlaveSession | undefined;
     for (const session of this.#hungry) {
       if (avoid === "" || session.slaveId !== avoid) return session;
       second ??= session;
@@ -115,13 +115,13 @@ export class Sessions {
   }
 
   /** It was served with so many jobs: behind the others in the line, if it has credit left. */
-  served(session: Session, jobs: number): void {
+  served(session: SlaveSession, jobs: number): void {
     this.#hungry.delete(session);
     this.change(session, { held: session.held + jobs });
   }
 
   /** The one door for changes of what a session may get; one that has credit, and had, keeps its place in the line. */
-  change(session: Session, change: Partial<Pick<Session, "credit" | "held" | "mode">>): void {
+  change(session: SlaveSession, change: Partial<Pick<SlaveSession, "credit" | "held" | "mode">>): void {
     Object.assign(session, change);
     if (session.mode === "open" && session.credit > session.held) this.#hungry.add(session);
     else this.#hungry.delete(session);
@@ -131,7 +131,7 @@ export class Sessions {
     else if (this.quarantined.size > 0) this.quarantined.delete(session);
   }
 
-  [Symbol.iterator](): IterableIterator<Session> {
+  [Symbol.iterator](): IterableIterator<SlaveSession> {
     return this.#all.values();
   }
 }

@@ -1,11 +1,11 @@
 import { creditMax, lateMs, settleMs, silentHeartbeatsMax, slowLinkBytesPerMs } from "../lib/limits.ts";
 import { countOf, intersect, type Ranges, subtract, unite } from "../lib/ranges.ts";
-import type { Answers } from "./answers.ts";
+import type { Settlement } from "./answers.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import { type Lease, leaseKey } from "./leases.ts";
 import { bySeq, type Piece, seqsOf } from "./piece.ts";
-import type { Session, Sessions } from "./sessions.ts";
+import type { SlaveSession, SlaveSessions } from "./sessions.ts";
 import type { Effect, LeaseJobs, LeaseName, RunEvent, RunSettings, SessionEnd } from "./types.ts";
 
 /**
@@ -14,7 +14,7 @@ import type { Effect, LeaseJobs, LeaseName, RunEvent, RunSettings, SessionEnd } 
  * is nobody's silence. And the bytes that came meanwhile are still in the sockets, behind the overdue timer, so
  * nobody is judged until they can have been read.
  */
-export class Patience {
+export class LagGuard {
   #wakeMs = Infinity;
   #lagMs = 0;
   #judgeFromMs = 0;
@@ -68,9 +68,9 @@ const boundsPerWord = 100;
 /** What becomes of leases when slaves come, answer, fall silent and go. */
 export class Slaves {
   readonly #jobs: Jobs;
-  readonly #sessions: Sessions;
-  readonly #answers: Answers;
-  readonly #patience: Patience;
+  readonly #sessions: SlaveSessions;
+  readonly #answers: Settlement;
+  readonly #lagGuard: LagGuard;
   readonly #silenceMs: number;
   /** So long without a byte, a beat is overdue. */
   readonly #quietMs: number;
@@ -93,7 +93,7 @@ export class Slaves {
   #isInDoubt = false;
 
   constructor(
-    parts: { jobs: Jobs; sessions: Sessions; answers: Answers; patience: Patience; health: Health },
+    parts: { jobs: Jobs; sessions: SlaveSessions; answers: Settlement; lagGuard: LagGuard; health: Health },
     { heartbeatMs, reclaimMs, timeoutMs, masterId }: Pick<
       RunSettings,
       "heartbeatMs" | "reclaimMs" | "timeoutMs" | "masterId"
@@ -104,7 +104,7 @@ export class Slaves {
     this.#jobs = parts.jobs;
     this.#sessions = parts.sessions;
     this.#answers = parts.answers;
-    this.#patience = parts.patience;
+    this.#lagGuard = parts.lagGuard;
     this.#masterId = masterId;
     this.#health = parts.health;
     this.#stuckMs = timeoutMs === 0 ? Infinity : 2 * timeoutMs + silentHeartbeatsMax * heartbeatMs + stuckMs;
@@ -115,9 +115,9 @@ export class Slaves {
   }
 
   /** A slave gets back what it names and still may have; it drops the rest. Its older session, if any, ends. */
-  joined(joined: Joined, nowMs: number): Session {
+  joined(joined: Joined, nowMs: number): SlaveSession {
     const { session: id, slaveId, slaveName, credit, held } = joined;
-    const heardMs = this.#patience.time(nowMs);
+    const heardMs = this.#lagGuard.time(nowMs);
     if (this.#reclaimEndsMs === Infinity) this.#reclaimEndsMs = heardMs + this.#silenceMs;
     const session = this.#sessions.add(id, slaveId, slaveName, heardMs);
     this.#health.join(slaveId, slaveName);
@@ -129,7 +129,7 @@ export class Slaves {
     for (const older of [...this.#sessions]) {
       if (older.slaveId === slaveId && older !== session) this.#end(older, "replaced");
     }
-    this.#jobs.giveUpWaiting(this.#jobs.reclaims.takeAll((waited) => waited === slaveId));
+    this.#jobs.giveUpWaiting(this.#jobs.orphans.takeAll((waited) => waited === slaveId));
     this.#countForgotten(joined);
     this.#emit({ kind: "keep", session: id, leases: kept });
     const mode = this.#health.isQuarantined(slaveId) ? "quarantined" : "open";
@@ -158,12 +158,12 @@ export class Slaves {
     if (this.#counted.size > countedMax) this.#counted.delete(oldest!);
   }
 
-  #reclaim(session: Session, name: LeaseName, jobs: Ranges, returned: ReadonlySet<string>): LeaseJobs {
-    const { leases, reclaims } = this.#jobs;
+  #reclaim(session: SlaveSession, name: LeaseName, jobs: Ranges, returned: ReadonlySet<string>): LeaseJobs {
+    const { leases, orphans } = this.#jobs;
     const { slaveId } = session;
     const lease = leases.find(name);
     // they may be more than the arguments of a call
-    let pieces = reclaims.take(name, slaveId, jobs);
+    let pieces = orphans.take(name, slaveId, jobs);
     if (returned.has(leaseKey(name))) {
       pieces = pieces.concat(this.#jobs.returned.reclaim(name, slaveId, jobs));
     }
@@ -182,13 +182,13 @@ export class Slaves {
   }
 
   /** Any byte proves life. */
-  heard(session: Session, nowMs: number): void {
-    session.heardMs = this.#patience.time(nowMs);
+  heard(session: SlaveSession, nowMs: number): void {
+    session.heardMs = this.#lagGuard.time(nowMs);
     if (this.#isInDoubt) this.#judgeAtMs = session.heardMs;
   }
 
   /** An answer for a lease that this session does not hold is stale: it changes nothing. */
-  answered(session: Session, { number, answer, at }: Answered, nowMs: number): void {
+  answered(session: SlaveSession, { number, answer, at }: Answered, nowMs: number): void {
     session.answered = Math.max(session.answered, number);
     const lease = this.#jobs.leases.find(answer.lease);
     if (lease === undefined || lease.session !== session.id) return this.#stale(session, answer, nowMs);
@@ -205,18 +205,22 @@ export class Slaves {
   }
 
   /** It may be an answer given again. Whoever says nothing else, and without end, would but keep this master busy. */
-  #stale(session: Session, { done, skipped, failed, released }: Answered["answer"], nowMs: number): void {
+  #stale(
+    session: SlaveSession,
+    { done, skipped, failed, released }: Answered["answer"],
+    nowMs: number,
+  ): void {
     const bounds = done.length + skipped.length + released.length;
     if (session.stale.isTooMuch(nowMs, 1 + failed.length + bounds / boundsPerWord)) {
       this.#end(session, "stale");
     }
   }
 
-  leaving(session: Session): void {
+  leaving(session: SlaveSession): void {
     this.#sessions.change(session, { mode: "draining" });
   }
 
-  drain(session: Session): void {
+  drain(session: SlaveSession): void {
     this.#sessions.change(session, { mode: "draining" });
     this.#emit({ kind: "drain", session: session.id });
   }
@@ -225,12 +229,12 @@ export class Slaves {
    * The connection is gone: what it holds is ready again at once. But for a job that ran alone there, if it closed: that
    * may have ended the slave's process. It waits whether the slave comes back.
    */
-  left(session: Session, how: SessionEnd, at: string, nowMs: number): void {
+  left(session: SlaveSession, how: SessionEnd, at: string, nowMs: number): void {
     if (how === "closed") {
       for (const lease of this.#jobs.leases.ofSession(session.id)) {
         if (lease.alone !== "in slave") continue;
         this.#jobs.hold(lease);
-        const untilMs = this.#patience.time(nowMs) + this.#silenceMs;
+        const untilMs = this.#lagGuard.time(nowMs) + this.#silenceMs;
         this.#absences.set(session.slaveId, { slaveName: session.slaveName, untilMs, at });
       }
     }
@@ -239,12 +243,12 @@ export class Slaves {
 
   /** Slaves that are not back: what ran alone there is charged with their end. */
   endAbsences(nowMs: number): void {
-    if (this.#absences.size === 0 || !this.#patience.mayJudge(nowMs)) return;
-    const time = this.#patience.time(nowMs);
+    if (this.#absences.size === 0 || !this.#lagGuard.mayJudge(nowMs)) return;
+    const time = this.#lagGuard.time(nowMs);
     for (const [slaveId, { slaveName, untilMs, at }] of this.#absences) {
       if (time < untilMs) continue;
       this.#absences.delete(slaveId);
-      for (const piece of this.#jobs.reclaims.takeAll((waited) => waited === slaveId)) {
+      for (const piece of this.#jobs.orphans.takeAll((waited) => waited === slaveId)) {
         this.#answers.crashWithSlave(piece, { slaveId, slaveName, nowMs, at });
       }
     }
@@ -255,8 +259,8 @@ export class Slaves {
    * the order in which they came, so whatever else is answered does not excuse that. Returns how many.
    */
   endStuck(nowMs: number): number {
-    if (this.#stuckMs === Infinity || !this.#patience.mayJudge(nowMs)) return 0;
-    const time = this.#patience.time(nowMs);
+    if (this.#stuckMs === Infinity || !this.#lagGuard.mayJudge(nowMs)) return 0;
+    const time = this.#lagGuard.time(nowMs);
     let count = 0;
     for (const session of [...this.#sessions]) {
       const lease = this.#jobs.leases.oldestOf(session.id);
@@ -274,7 +278,7 @@ export class Slaves {
   }
 
   /** How long what the session holds may be on its way to the slave. */
-  #linkMs({ id }: Session): number {
+  #linkMs({ id }: SlaveSession): number {
     let bytes = 0;
     for (const { pieces } of this.#jobs.leases.ofSession(id)) {
       for (const { span } of pieces) bytes += span.bytes.length;
@@ -283,7 +287,7 @@ export class Slaves {
   }
 
   /** Ends a session from our side: nobody is charged for that. */
-  #end(session: Session, how: "silent" | "replaced" | "stuck" | "stale"): void {
+  #end(session: SlaveSession, how: "silent" | "replaced" | "stuck" | "stale"): void {
     this.#remove(session, how);
     this.#emit({ kind: "close", session: session.id, how });
   }
@@ -297,7 +301,7 @@ export class Slaves {
     }
   }
 
-  #remove(session: Session, how: SessionEnd): void {
+  #remove(session: SlaveSession, how: SessionEnd): void {
     this.#sessions.remove(session);
     if (![...this.#sessions].some(({ slaveId }) => slaveId === session.slaveId)) {
       this.#health.leave(session.slaveId);
@@ -311,10 +315,10 @@ export class Slaves {
    * all of them fall silent, a heartbeat at most: then it is this master that is cut off. Returns how many.
    */
   endSilent(nowMs: number): number {
-    const time = this.#patience.time(nowMs);
-    if (time < this.#judgeAtMs || !this.#patience.mayJudge(nowMs)) return 0;
+    const time = this.#lagGuard.time(nowMs);
+    if (time < this.#judgeAtMs || !this.#lagGuard.mayJudge(nowMs)) return 0;
     const all = [...this.#sessions];
-    const isSilent = ({ heardMs }: Session) => heardMs + this.#silenceMs <= time;
+    const isSilent = ({ heardMs }: SlaveSession) => heardMs + this.#silenceMs <= time;
     const silent = all.filter(isSilent);
     const others = all.filter((session) => !isSilent(session));
     const isCutOff = others.every(({ heardMs }) => heardMs + this.#quietMs <= time);
@@ -327,20 +331,20 @@ export class Slaves {
   }
 
   /** What its slave did not come back for and name by now is for anybody. */
-  endReclaims(nowMs: number): void {
-    const { reclaims } = this.#jobs;
-    if (reclaims.count === 0 || !this.#patience.mayJudge(nowMs)) return;
-    if (this.#patience.time(nowMs) < this.#reclaimEndsMs) return;
-    this.#jobs.giveUpWaiting(reclaims.takeAll((slaveId) => !this.#absences.has(slaveId)));
+  endOrphans(nowMs: number): void {
+    const { orphans } = this.#jobs;
+    if (orphans.count === 0 || !this.#lagGuard.mayJudge(nowMs)) return;
+    if (this.#lagGuard.time(nowMs) < this.#reclaimEndsMs) return;
+    this.#jobs.giveUpWaiting(orphans.takeAll((slaveId) => !this.#absences.has(slaveId)));
   }
 
-  /** When `endSilent` or `endReclaims` may have something to do, in real time; Infinity if only an event can tell. */
+  /** When `endSilent` or `endOrphans` may have something to do, in real time; Infinity if only an event can tell. */
   get nextWakeMs(): number {
-    const { reclaims } = this.#jobs;
-    const isWaitedFor = reclaims.count > 0 && reclaims.some((slaveId) => !this.#absences.has(slaveId));
+    const { orphans } = this.#jobs;
+    const isWaitedFor = orphans.count > 0 && orphans.some((slaveId) => !this.#absences.has(slaveId));
     let wakeMs = Math.min(this.#judgeAtMs, isWaitedFor ? this.#reclaimEndsMs : Infinity);
     for (const { untilMs } of this.#absences.values()) wakeMs = Math.min(wakeMs, untilMs);
-    return wakeMs === Infinity ? Infinity : this.#patience.realMs(wakeMs);
+    return wakeMs === Infinity ? Infinity : this.#lagGuard.realMs(wakeMs);
   }
 }
 

@@ -18,7 +18,7 @@ export type FirstJob =
   | "first again";
 
 /** Remembers the furthest job and the run's first one. Digests only where somebody asks. */
-export class Furthest {
+export class CursorTracker {
   readonly #digest: RunSettings["digest"];
   readonly #jobs: Jobs;
   readonly #loaded: Mark | null;
@@ -116,7 +116,7 @@ export class SourceState {
   /** A finished run's source started over: nothing may be handed out. */
   ignoredLast = false;
   readonly #jobs: Jobs;
-  readonly #furthest: Furthest;
+  readonly #cursorTracker: CursorTracker;
   readonly #emit: (effect: Effect) => void;
   /** Whether the run was complete when this start began. */
   readonly #wasComplete: boolean;
@@ -130,9 +130,9 @@ export class SourceState {
   #failures = 0;
 
   /** Opens the source. */
-  constructor(jobs: Jobs, furthest: Furthest, wasComplete: boolean, emit: (effect: Effect) => void) {
+  constructor(jobs: Jobs, furthest: CursorTracker, wasComplete: boolean, emit: (effect: Effect) => void) {
     this.#jobs = jobs;
-    this.#furthest = furthest;
+    this.#cursorTracker = furthest;
     this.#wasComplete = wasComplete;
     this.#emit = emit;
     this.#openedAfter = furthest.handedOut();
@@ -173,7 +173,7 @@ export class SourceState {
   /** Returns how many of the first jobs are not to run. */
   #takeFirst(first: JobSpan | Unsendable): number {
     this.#isFirst = false;
-    switch (this.#furthest.recognize(first, this.#openedAfter)) {
+    switch (this.#cursorTracker.recognize(first, this.#openedAfter)) {
       case "last again":
         return 1;
       case "first again":
@@ -244,7 +244,7 @@ export class SourceState {
     this.mode = "open";
     this.retryAtMs = Infinity;
     this.#isFirst = true;
-    this.#openedAfter = this.#furthest.yielded();
+    this.#openedAfter = this.#cursorTracker.yielded();
     this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
   }
 

@@ -118,7 +118,7 @@ export class AwakeClock {
  * Words of one peer that there may be some of, and not more and more: as many as `free` at once, and `perSecond` for as long as
  * it likes. Whoever says more has gone wrong.
  */
-export class Chatter {
+export class RateBound {
   readonly #free: number;
   readonly #perSecond: number;
   /** What was said, less what may have been said meanwhile. */

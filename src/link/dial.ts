@@ -28,7 +28,7 @@ import {
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { encodeMessage, parseIntroduction, parseMasterMessage } from "../protocol/parse.ts";
 import { type SlaveLink, SocketLink } from "./link.ts";
-import { askStranger, StrangerError } from "./protocol_sniffer.ts";
+import { askStranger, OtherProtocolError } from "./protocol_sniffer.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
 import { hopelessTlsFault, type TlsClient } from "./tls.ts";
 export { RefusedError } from "./slave_handshake.ts";
@@ -256,7 +256,7 @@ class Dialing {
     const what = await this.#asked;
     if (what !== null) {
       this.#fail(
-        new StrangerError(
+        new OtherProtocolError(
           `Cannot join ${this.#where}: what answers there ${what}, and is no taskmaster master`,
         ),
       );

@@ -15,7 +15,7 @@ import { nonceBytes, type Role, Secret } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { parseSlaveMessage } from "../protocol/parse.ts";
 import { type MasterLink, SocketLink, UnfinishedFrames } from "./link.ts";
-import { Arrival, type Outcome } from "./master_handshake.ts";
+import { MasterHandshake, type Outcome } from "./master_handshake.ts";
 import { type MasterTls, TlsGate } from "./tls.ts";
 
 /** Files that a master may open for anything else: its state, its plugin's connections, what the runtime needs. */
@@ -43,7 +43,7 @@ function filesMax(): number {
   }
 }
 
-type LobbyOptions = Readonly<{
+type HandshakeQueueOptions = Readonly<{
   secret: Secret;
   /** Undefined without TLS. */
   gate?: TlsGate | undefined;
@@ -74,10 +74,10 @@ const lookMs = 250;
  * than that. Nor can they shut it out: when all places are taken, the one that waits longest makes room. After a stall
  * of this process nobody is called late at once.
  */
-export class Lobby {
-  readonly #options: LobbyOptions;
+export class HandshakeQueue {
+  readonly #options: HandshakeQueueOptions;
   /** And when; in that order. */
-  readonly #greeted = new Map<Arrival, number>();
+  readonly #greeted = new Map<MasterHandshake, number>();
   /** Of all sessions together. */
   readonly #unfinished = new UnfinishedFrames();
   /** In order of arrival. */
@@ -91,7 +91,7 @@ export class Lobby {
   /** When each kind of stranger was last logged. */
   readonly #loggedAtMs = new Map<string, number>();
 
-  constructor(options: LobbyOptions) {
+  constructor(options: HandshakeQueueOptions) {
     this.#options = options;
     this.#placesMax = options.placesMax ?? connectionsMax;
     this.#greetedMax = Math.min(handshakesMax, Math.ceil(this.#placesMax / 2));
@@ -125,7 +125,7 @@ export class Lobby {
   close(): void {
     this.#isClosed = true;
     for (const { socket } of this.#waiting.splice(0)) socket.destroy();
-    for (const arrival of this.#greeted.keys()) arrival.refuse("ending");
+    for (const handshake of this.#greeted.keys()) handshake.refuse("ending");
   }
 
   /** Whether one more can be kept: when all places are taken, the one that waits longest loses its own. */
@@ -141,9 +141,9 @@ export class Lobby {
 
   #endLate(nowMs: number): void {
     // Not in order of arrival: the newest are greeted first.
-    for (const arrival of [...this.#greeted.keys()]) {
-      if (nowMs >= arrival.lateAtMs) arrival.refuse("late");
-      else arrival.tick(nowMs);
+    for (const handshake of [...this.#greeted.keys()]) {
+      if (nowMs >= handshake.lateAtMs) handshake.refuse("late");
+      else handshake.tick(nowMs);
     }
     while (this.#waiting[0] && nowMs >= this.#waiting[0].sinceMs + handshakeMs) {
       this.#waiting.shift()!.socket.destroy();
@@ -156,41 +156,41 @@ export class Lobby {
     }
     const [oldest] = this.#greeted;
     if (this.#waiting.length === 0 || !oldest) return;
-    const [arrival, greetedAtMs] = oldest;
+    const [handshake, greetedAtMs] = oldest;
     // Its end makes room and comes back here.
     if (nowMs >= Math.max(greetedAtMs + handshakeCrowdedMs, this.#stalls.judgeFrom(nowMs))) {
-      arrival.refuse("busy");
+      handshake.refuse("busy");
     }
   }
 
   #greet({ socket, sinceMs }: Waiting, nowMs: number): void {
     if (socket.destroyed) return;
     const { secret, gate } = this.#options;
-    const arrival = new Arrival(
+    const handshake = new MasterHandshake(
       socket,
       { secret, nonce: randomBytes(nonceBytes), sinceMs, greetedAtMs: nowMs, gate },
       (outcome) => {
-        this.#greeted.delete(arrival);
-        this.#settle(arrival, outcome);
+        this.#greeted.delete(handshake);
+        this.#settle(handshake, outcome);
         if (!this.#isClosed) this.#makeRoom(this.#options.nowMs());
       },
     );
-    this.#greeted.set(arrival, nowMs);
-    arrival.greet();
+    this.#greeted.set(handshake, nowMs);
+    handshake.greet();
   }
 
-  #settle(arrival: Arrival, outcome: Outcome): void {
-    if (outcome.kind === "proved") this.#begin(arrival, outcome);
+  #settle(handshake: MasterHandshake, outcome: Outcome): void {
+    if (outcome.kind === "proved") this.#begin(handshake, outcome);
     if (outcome.kind === "refused" && outcome.why) {
-      this.#logSeldom(outcome.about, `${outcome.why} (${arrival.peer})`);
+      this.#logSeldom(outcome.about, `${outcome.why} (${handshake.peer})`);
     }
   }
 
-  #begin(arrival: Arrival, { intro, role }: Extract<Outcome, { kind: "proved" }>): void {
+  #begin(handshake: MasterHandshake, { intro, role }: Extract<Outcome, { kind: "proved" }>): void {
     const { welcome, nowMs, onSession } = this.#options;
     const told = welcome(intro);
-    arrival.welcome(told);
-    const { socket } = arrival;
+    handshake.welcome(told);
+    const { socket } = handshake;
     this.#sessions++;
     socket.once("close", () => this.#sessions--);
     const { heartbeatMs } = told;
@@ -249,18 +249,18 @@ export interface Listener {
 export async function listen(options: ListenOptions): Promise<Listener> {
   const gate = options.tls && new TlsGate(options.tls);
   const secret = new Secret(options.token);
-  const lobby = new Lobby({ ...options, secret, gate, placesMax: connectionsAllowed() });
-  const server = createServer((socket) => lobby.admit(socket));
+  const queue = new HandshakeQueue({ ...options, secret, gate, placesMax: connectionsAllowed() });
+  const server = createServer((socket) => queue.admit(socket));
   await bound(server, options);
   // Out of file descriptors: the system keeps who knocks waiting, sessions go on.
-  server.on("error", (error) => lobby.acceptFailed(error));
+  server.on("error", (error) => queue.acceptFailed(error));
   const { address, port } = server.address() as AddressInfo;
   return {
     address: { host: address, port },
-    tick: (nowMs) => lobby.tick(nowMs),
+    tick: (nowMs) => queue.tick(nowMs),
     close: async () => {
       server.close();
-      lobby.close();
+      queue.close();
       await new Promise((resolve) => setImmediate(resolve));
     },
   };

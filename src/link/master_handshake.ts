@@ -19,7 +19,7 @@ import {
 import type { Introduction, Welcome } from "../protocol/messages.ts";
 import { parseIntroduction } from "../protocol/parse.ts";
 import { peerOf } from "./link.ts";
-import { type Entered, Entrance, strangerOf } from "./protocol_sniffer.ts";
+import { type Entered, ProtocolSniffer, strangerOf } from "./protocol_sniffer.ts";
 import type { TlsGate } from "./tls.ts";
 
 /** How a handshake ended. `about` groups log lines; without `why` there is nothing to log. */
@@ -44,7 +44,7 @@ const none = new Uint8Array(0);
  * The master's half of one handshake: takes the connection to TLS if there is a gate, sends HELLO, reads at most 1 KiB,
  * and knows nothing of the sender before its MAC held. Settles once, through `#settle`.
  */
-export class Arrival {
+export class MasterHandshake {
   /** From HELLO on the one of TLS, if that is spoken. */
   socket: Socket;
   readonly peer: string;
@@ -54,7 +54,7 @@ export class Arrival {
   #filled = 0;
   #isSettled = false;
   /** Set until TLS is spoken; null without it. */
-  #entrance: Entrance | null = null;
+  #sniffer: ProtocolSniffer | null = null;
   /** Set once AUTH was read. */
   #proof: Proof | null = null;
   readonly #onData = (chunk: Uint8Array): void => this.#receive(chunk);
@@ -70,7 +70,7 @@ export class Arrival {
   /** From when on it is late, as far as it has come. */
   get lateAtMs(): number {
     const { sinceMs, gate } = this.#greeted;
-    const speaksTls = this.#entrance ? this.#entrance.isSecuring : gate !== undefined;
+    const speaksTls = this.#sniffer ? this.#sniffer.isSecuring : gate !== undefined;
     return sinceMs + (speaksTls ? handshakeTlsMs : handshakeMs);
   }
 
@@ -80,17 +80,17 @@ export class Arrival {
     this.socket.setNoDelay(true);
     this.socket.on("end", this.#onGone).on("close", this.#onGone);
     if (gate === undefined) this.#hello();
-    else this.#entrance = new Entrance(this.socket, gate, (entered) => this.#entered(entered));
+    else this.#sniffer = new ProtocolSniffer(this.socket, gate, (entered) => this.#entered(entered));
   }
 
   tick(nowMs: number): void {
-    this.#entrance?.tick(nowMs - this.#greeted.greetedAtMs);
+    this.#sniffer?.tick(nowMs - this.#greeted.greetedAtMs);
   }
 
   /** Ends it with a reason the other side can read. */
   refuse(code: RefusalCode, why?: string, about: string = code): void {
     if (this.#isSettled) return;
-    if (this.#entrance) this.#entrance.turnAway();
+    if (this.#sniffer) this.#sniffer.turnAway();
     else {
       this.socket.end(encodeRefusal(code));
       this.socket.destroySoon();
@@ -106,7 +106,7 @@ export class Arrival {
   #entered(entered: Entered): void {
     if (this.#isSettled) return void this.socket.destroy();
     if (entered.kind === "stranger") return this.refuse("malformed", entered.why, entered.about);
-    this.#entrance = null;
+    this.#sniffer = null;
     this.socket.off("end", this.#onGone).off("close", this.#onGone);
     this.socket = entered.socket;
     this.socket.on("end", this.#onGone).on("close", this.#onGone);

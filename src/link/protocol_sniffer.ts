@@ -34,7 +34,7 @@ const alert = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 80);
  *
  * WARNED: it was told that this port speaks TLS. All of it within the time its owner has set.
  */
-export class Entrance {
+export class ProtocolSniffer {
   readonly #socket: Socket;
   readonly #gate: TlsGate;
   readonly #onEntered: (entered: Entered) => void;
@@ -122,7 +122,7 @@ export function isGreeting(bytes: Uint8Array): boolean {
 }
 
 /** What answers is no master. It may be one later, if the other program had its port. */
-export class StrangerError extends Error {
+export class OtherProtocolError extends Error {
   override readonly name = "StrangerError";
 }
 

@@ -18,7 +18,7 @@ import {
 } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { parseWelcome } from "../protocol/parse.ts";
-import { isGreeting, serverOf, StrangerError, strangerOf } from "./protocol_sniffer.ts";
+import { isGreeting, OtherProtocolError, serverOf, strangerOf } from "./protocol_sniffer.ts";
 
 /**
  * The master refused, or did not prove the token, and would do so again. Nearly always it has proved nothing by then, so
@@ -123,7 +123,7 @@ export class SlaveHandshake {
           error,
         );
       }
-      throw new StrangerError(
+      throw new OtherProtocolError(
         `Cannot join ${this.#attempt.where}: what answers there ${
           serverOf(bytes)
         }, and is no taskmaster master`,

@@ -247,7 +247,7 @@ export type OnPassed = (socket: TLSSocket, fault: string | undefined) => void;
 
 /**
  * Takes connections from TCP to TLS 1.3. It listens nowhere itself: who may come in, and how long that may take, is
- * the lobby's.
+ * the handshake queue's.
  */
 export class TlsGate {
   /** SHA-256 of the master's certificate. */

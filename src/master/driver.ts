@@ -42,16 +42,16 @@ export class Timer {
 }
 
 /** Who carries out what. */
-export type Hands = Readonly<{
+export type EffectHandlers = Readonly<{
   sessions: Sessions;
-  burials: { bury(letters: readonly DeadLetter[]): void };
+  writer: { bury(letters: readonly DeadLetter[]): void };
   source: { open(last: Uint8Array | undefined): void; close(): unknown };
   warn: (message: string) => void;
   end: (outcome: Outcome) => void;
 }>;
 
 /** Carries out one effect of the core. No rule of the queue stands here: each case is one call. */
-export function carryOut(effect: Effect, hands: Hands): void {
+export function carryOut(effect: Effect, hands: EffectHandlers): void {
   switch (effect.kind) {
     case "lease":
       return hands.sessions.get(effect.session)?.lease(effect);
@@ -64,7 +64,7 @@ export function carryOut(effect: Effect, hands: Hands): void {
     case "close":
       return hands.sessions.close(effect.session, effect.how);
     case "bury":
-      return hands.burials.bury(effect.letters);
+      return hands.writer.bury(effect.letters);
     case "open source":
       return hands.source.open(effect.last);
     case "close source":

@@ -16,10 +16,10 @@ import { encode } from "../protocol/codec.ts";
 import { headerBytes, macBytes } from "../protocol/handshake.ts";
 import type { Introduction } from "../protocol/messages.ts";
 import type { StateStore } from "../state/store.ts";
-import { carryOut, Driver, type Hands, Timer } from "./driver.ts";
+import { carryOut, Driver, type EffectHandlers, Timer } from "./driver.ts";
 import { FailureLog } from "./failure_log.ts";
 import { aborted, callOnFinish, toSummary } from "./finish.ts";
-import { Saving } from "./persistence.ts";
+import { Persistence } from "./persistence.ts";
 import { Sessions } from "./sessions.ts";
 import {
   listenSomewhere,
@@ -114,9 +114,9 @@ export class RunningMaster implements Master {
   readonly #driver: Driver;
   readonly #timer: Timer;
   readonly #sessions: Sessions;
-  readonly #saving: Saving;
+  readonly #saving: Persistence;
   readonly #source: Source;
-  readonly #hands: Hands;
+  readonly #handlers: EffectHandlers;
   /** Aborted by the second stop: nothing is waited for any more. */
   readonly #hurry = new AbortController();
   readonly #failureLog: FailureLog;
@@ -165,7 +165,7 @@ export class RunningMaster implements Master {
     this.#sessions = this.#makeSessions();
     this.#saving = this.#makeSaving();
     this.#source = this.#makeSource();
-    this.#hands = this.#makeHands();
+    this.#handlers = this.#makeHandlers();
   }
 
   get address(): Address {
@@ -349,7 +349,7 @@ export class RunningMaster implements Master {
     return new Driver(this.#run, {
       carryOut: (effect) => {
         if (effect.kind === "lease") this.#saving.handedOut(effect.parts);
-        carryOut(effect, this.#hands);
+        carryOut(effect, this.#handlers);
       },
       onTurn: (nowMs, wakeAtMs) => {
         this.#source.pull();
@@ -409,9 +409,9 @@ export class RunningMaster implements Master {
     return Infinity;
   }
 
-  #makeSaving(): Saving {
+  #makeSaving(): Persistence {
     const { checkpointMs, log } = this.#options;
-    return new Saving({
+    return new Persistence({
       store: this.#store,
       checkpointMs,
       capture: () => this.#driver.ask(() => this.#run.capture(), null),
@@ -452,10 +452,10 @@ export class RunningMaster implements Master {
     });
   }
 
-  #makeHands(): Hands {
+  #makeHandlers(): EffectHandlers {
     return {
       sessions: this.#sessions,
-      burials: this.#saving,
+      writer: this.#saving,
       source: this.#source,
       warn: (message) => this.#warn(message),
       end: (outcome) => this.#end(outcome),

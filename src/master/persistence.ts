@@ -11,7 +11,7 @@ import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
 const retryMs = 1_000;
 const retryMsMax = 30_000;
 
-export type BurialsOptions = Readonly<{
+export type DeadLetterWriterOptions = Readonly<{
   /** Resolves when these are durable. */
   write: (letters: readonly DeadLetter[]) => Promise<void>;
   onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
@@ -28,15 +28,15 @@ export type BurialsOptions = Readonly<{
  * Makes dead letters durable, in groups: what comes while one write is under way is the next group. A write that
  * fails (a full disk) is tried again until it succeeds; the state carries the jobs until then.
  */
-export class Burials {
-  readonly #options: BurialsOptions;
+export class DeadLetterWriter {
+  readonly #options: DeadLetterWriterOptions;
   #waiting: DeadLetter[] = [];
   #writing: Promise<void> | null = null;
   #failures = 0;
   #retryAtMs = -Infinity;
   #isClosed = false;
 
-  constructor(options: BurialsOptions) {
+  constructor(options: DeadLetterWriterOptions) {
     this.#options = options;
   }
 
@@ -280,7 +280,7 @@ function pause(ms: number, hurry: AbortSignal): Promise<void> {
  * row that could not be sent always counts: no state has it as dead, so the row is yielded again behind `last`, and comes
  * to what it comes to, whatever has its seq by then.
  */
-export class LateLetters {
+export class LateDeadLetters {
   /** The jobs on record, by seq; null for a row without bytes. Empty almost always. */
   readonly #jobs: Map<number, Uint8Array | null>;
 
@@ -320,10 +320,10 @@ export class LateLetters {
 /** @throws {StateError} if the dead letters cannot be read. */
 export async function loadLateLetters(
   store: Pick<StateStore, "loaded" | "lastLetters">,
-): Promise<LateLetters> {
+): Promise<LateDeadLetters> {
   const { loaded } = store;
-  if (loaded === null) return new LateLetters();
-  const letters = new LateLetters(await store.lastLetters(openIn(loaded)));
+  if (loaded === null) return new LateDeadLetters();
+  const letters = new LateDeadLetters(await store.lastLetters(openIn(loaded)));
   letters.compare(loaded.stranded.map(({ span }) => span));
   return letters;
 }
@@ -336,7 +336,7 @@ function openIn({ handedOut, stranded }: RunState): (seq: number) => boolean {
   return (seq) => seq >= handedOut || seqs.has(seq);
 }
 
-export type SavingOptions = Readonly<{
+export type PersistenceOptions = Readonly<{
   store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
   checkpointMs: number | "auto";
   capture: () => { version: number; state: RunState } | null;
@@ -352,17 +352,17 @@ export type SavingOptions = Readonly<{
 }>;
 
 /** All that a master writes: checkpoints and dead letters, each one write at a time. */
-export class Saving {
+export class Persistence {
   readonly #checkpoints: Checkpoints;
-  readonly #burials: Burials;
-  readonly #store: SavingOptions["store"];
-  #late = new LateLetters();
+  readonly #writer: DeadLetterWriter;
+  readonly #store: PersistenceOptions["store"];
+  #late = new LateDeadLetters();
 
-  constructor({ store, onLost, onNoRoom, onBuried, wakeBy, log, ...parts }: SavingOptions) {
+  constructor({ store, onLost, onNoRoom, onBuried, wakeBy, log, ...parts }: PersistenceOptions) {
     const isFinal = (error: unknown) => error instanceof StateError;
     const shared = { isFinal, onFinal: onLost, wakeBy, nowMs: monotonicMs, log };
     this.#store = store;
-    this.#burials = new Burials({
+    this.#writer = new DeadLetterWriter({
       ...shared,
       write: (letters) => store.bury(letters),
       isFinal: (error) => isFinal(error) || error instanceof NoRoomError,
@@ -381,7 +381,7 @@ export class Saving {
   }
 
   bury(letters: readonly DeadLetter[]): void {
-    this.#burials.bury(letters);
+    this.#writer.bury(letters);
   }
 
   /** @throws {StateError} if it cannot be saved, or the dead letters cannot be read. */
@@ -396,7 +396,7 @@ export class Saving {
 
   /** Null once what is in memory is durable; else the error. */
   async saveLast(hurry: AbortSignal): Promise<unknown> {
-    await this.#burials.close();
+    await this.#writer.close();
     return await this.#checkpoints.saveLast(hurry);
   }
 
@@ -406,7 +406,7 @@ export class Saving {
   }
 
   tick(nowMs: number): number {
-    return Math.min(this.#burials.tick(nowMs), this.#checkpoints.tick(nowMs));
+    return Math.min(this.#writer.tick(nowMs), this.#checkpoints.tick(nowMs));
   }
 
   /** No more checkpoints; `close` ends the rest. */
@@ -417,7 +417,7 @@ export class Saving {
   /** Starts no write any more; resolves when none is under way. */
   async close(): Promise<void> {
     this.#checkpoints.close();
-    await Promise.all([this.#checkpoints.idle(), this.#burials.close()]);
+    await Promise.all([this.#checkpoints.idle(), this.#writer.close()]);
   }
 
   /** Letters are taken back first: if we die in between, their jobs run again, and what comes of it is on record. */

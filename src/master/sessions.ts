@@ -1,5 +1,5 @@
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
-import { Chatter, clearTimeout, isoTime, monotonicMs, setTimeout, StallWatch } from "../lib/clock.ts";
+import { clearTimeout, isoTime, monotonicMs, RateBound, setTimeout, StallWatch } from "../lib/clock.ts";
 import {
   goodbyeMs,
   silentHeartbeatsMax,
@@ -59,7 +59,7 @@ export class Session {
   /** The number of the latest answer. */
   #answers = 0;
   /** What it says beside answers. */
-  readonly #chatter: Chatter;
+  readonly #chatter: RateBound;
 
   constructor(
     id: SessionId,
@@ -71,7 +71,7 @@ export class Session {
     this.id = id;
     this.intro = intro;
     this.welcomedAtMs = nowMs;
-    this.#chatter = new Chatter(slaveWords, slaveWordsPerSecond, nowMs);
+    this.#chatter = new RateBound(slaveWords, slaveWordsPerSecond, nowMs);
     this.#wire = wire;
     this.#tell = tell;
   }

@@ -1,7 +1,7 @@
 import { Buffer, isUtf8 } from "node:buffer";
 import { cborDepthMax, cborItemsMax } from "../lib/limits.ts";
 import { checkTexts, FrameError, prescan, scanItem } from "./cbor_scan.ts";
-import { type Shape, Shapes } from "./cbor_shapes.ts";
+import { type KeyShape, KeyShapes } from "./cbor_shapes.ts";
 import { dateOf, decode } from "./codec.ts";
 
 /**
@@ -53,9 +53,9 @@ export function decodeMessage(bytes: Uint8Array): unknown {
 }
 
 /** For all jobs of this process: those of one run look alike. */
-const jobShapes = new Shapes();
+const jobShapes = new KeyShapes();
 /** For all messages of this process: some dozens, of a handful of keys. What else a peer sends is read key by key. */
-const messageShapes = new Shapes(1 << 15, "stop");
+const messageShapes = new KeyShapes(1 << 15, "stop");
 
 /** Node's, Bun's and Deno's buffers have it: `toString("utf8")` without its detours, which cost more than a short text. */
 type Texts = Readonly<{ utf8Slice(from: number, to: number): string }>;
@@ -71,7 +71,7 @@ class ValueReader {
   readonly #bytes: Uint8Array;
   readonly #texts: Texts;
   readonly #numbers: DataView;
-  readonly #shapes: Shapes;
+  readonly #shapes: KeyShapes;
   /** Whether byte strings are views, rather than copies. */
   readonly #hasViews: boolean;
   #at = 0;
@@ -79,7 +79,7 @@ class ValueReader {
   readonly #values: unknown[] = [];
   #depth = 0;
 
-  constructor(bytes: Uint8Array, shapes: Shapes, hasViews: boolean) {
+  constructor(bytes: Uint8Array, shapes: KeyShapes, hasViews: boolean) {
     const { buffer, byteOffset, byteLength } = bytes;
     // Never a Buffer, for byte strings cut out of one would be Buffers too, and views.
     this.#bytes = new Uint8Array(buffer, byteOffset, byteLength);
@@ -212,7 +212,7 @@ class ValueReader {
   }
 
   /** The shape with the key that comes next, which is behind us then; null, and it is not, if there is none. */
-  #nextShape(shape: Shape): Shape | null {
+  #nextShape(shape: KeyShape): KeyShape | null {
     const { firstShapes } = shape;
     for (let index = 0; index < firstShapes.length; index++) {
       if (this.#passes(firstShapes[index]!.keyBytes)) return firstShapes[index]!;

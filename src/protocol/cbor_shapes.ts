@@ -68,23 +68,23 @@ const firstKeys = 4;
 type Make = (values: readonly unknown[], from: number) => object;
 
 /** The keys that objects have in common, in order: one key more than those of the shape it comes from. */
-export class Shape {
+export class KeyShape {
   /** What this key is in CBOR. */
   readonly keyBytes: Uint8Array;
   /** What came behind this key when it was looked up last. */
-  likely: Shape | null = null;
+  likely: KeyShape | null = null;
   /** The few that came behind this key first. */
-  readonly firstShapes: Shape[] = [];
+  readonly firstShapes: KeyShape[] = [];
   readonly key: string;
-  readonly #before: Shape | null;
-  readonly #next = new Map<string, Shape>();
+  readonly #before: KeyShape | null;
+  readonly #next = new Map<string, KeyShape>();
   /** So many objects of this shape are written until one is searched, and so many were. */
   #unsearched = 1;
   #searched = 0;
   #uses = 0;
   #make: Make | null = null;
 
-  constructor(before: Shape | null, key: string) {
+  constructor(before: KeyShape | null, key: string) {
     this.#before = before;
     this.key = key;
     this.keyBytes = textItem(key);
@@ -107,7 +107,7 @@ export class Shape {
   }
 
   /** The shape with this key behind the others; undefined if there was none yet. */
-  after(key: string): Shape | undefined {
+  after(key: string): KeyShape | undefined {
     return this.#next.get(key);
   }
 
@@ -116,8 +116,8 @@ export class Shape {
     return this.#before !== null && (this.key === key || this.#before.has(key));
   }
 
-  add(key: string): Shape {
-    const shape = new Shape(this, key);
+  add(key: string): KeyShape {
+    const shape = new KeyShape(this, key);
     this.#next.set(key, shape);
     if (this.firstShapes.length < firstKeys) this.firstShapes.push(shape);
     return shape;
@@ -135,8 +135,8 @@ export class Shape {
 }
 
 /** The shapes of the objects that were read, or written, as a tree of their keys. */
-export class Shapes {
-  #empty = new Shape(null, "");
+export class KeyShapes {
+  #empty = new KeyShape(null, "");
   #chars = 0;
   readonly #charsMax: number;
   readonly #whenFull: "forget" | "stop";
@@ -150,18 +150,18 @@ export class Shapes {
     this.#whenFull = whenFull;
   }
 
-  get empty(): Shape {
+  get empty(): KeyShape {
     return this.#empty;
   }
 
   /** The shape with one key more than `shape`; null if it is a new one and none is kept any more. */
-  with(shape: Shape, key: string): Shape | null {
+  with(shape: KeyShape, key: string): KeyShape | null {
     const next = shape.after(key) ?? this.#add(shape, key);
     if (next !== null) shape.likely = next;
     return next;
   }
 
-  #add(shape: Shape, key: string): Shape | null {
+  #add(shape: KeyShape, key: string): KeyShape | null {
     const chars = this.#chars + shapeChars + key.length;
     if (chars <= this.#charsMax) this.#chars = chars;
     else if (this.#whenFull === "stop") return null;
@@ -170,7 +170,7 @@ export class Shapes {
   }
 
   #forget(): void {
-    this.#empty = new Shape(null, "");
+    this.#empty = new KeyShape(null, "");
     this.#chars = 0;
   }
 }

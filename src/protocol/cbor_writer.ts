@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { cborDepthMax, cborItemsMax, jobBytesMax } from "../lib/limits.ts";
-import { isExactDate, mapHead, Shapes, writeHead } from "./cbor_shapes.ts";
+import { isExactDate, KeyShapes, mapHead, writeHead } from "./cbor_shapes.ts";
 import { overlong } from "./job_fault.ts";
 
 /** Longest text whose letters are looked at one by one: a call for it costs as much. */
@@ -20,7 +20,7 @@ export class ValueWriter {
   bytes: Uint8Array = new Uint8Array(1 << 12);
   length = 0;
   #numbers = new DataView(this.bytes.buffer);
-  readonly #shapes = new Shapes();
+  readonly #shapes = new KeyShapes();
   /** Where the value being written begins. */
   #start = 0;
   /** Items that it may still have. */

@@ -19,7 +19,7 @@ export type ReceivedLease = Readonly<{
 type Crash = NonNullable<Answer["crash"]>;
 
 /** How jobs of one lease ended at this slave. */
-export class Outcomes {
+export class JobResults {
   readonly done = new RangeSet();
   readonly skipped = new RangeSet();
   readonly released = new RangeSet();
@@ -54,7 +54,7 @@ export class Outcomes {
   }
 
   /** Takes over what `other` says. */
-  absorb(other: Outcomes): void {
+  absorb(other: JobResults): void {
     this.done.addAll(other.done.ranges);
     this.skipped.addAll(other.skipped.ranges);
     this.released.addAll(other.released.ranges);
@@ -116,9 +116,9 @@ export class HeldLease {
   #encoded: Pick<ReceivedLease, "jobs" | "ends"> | null;
   readonly queued: RangeSet;
   readonly running = new RangeSet();
-  pending = new Outcomes();
+  pending = new JobResults();
   /** What each answer of this session said of this lease, oldest first. */
-  unsaved: { number: number; outcomes: Outcomes }[] = [];
+  unsaved: { number: number; outcomes: JobResults }[] = [];
 
   constructor({ jobs, ends, ...lease }: ReceivedLease, place: number) {
     this.lease = lease;
@@ -165,7 +165,7 @@ export class HeldLease {
   /** All that is pending, once: it stays in `unsaved` under the numbers it was sent with. */
   takeAnswers(nextNumber: () => number): { number: number; answer: Answer }[] {
     const outcomes = this.pending;
-    this.pending = new Outcomes();
+    this.pending = new JobResults();
     const numbered = outcomes.toAnswers(this.lease.name).map((answer) => ({ number: nextNumber(), answer }));
     this.unsaved.push({ number: numbered.at(-1)!.number, outcomes });
     return numbered;

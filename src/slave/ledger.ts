@@ -12,7 +12,7 @@ import {
 import { HeldLease, type ReceivedLease } from "./held_lease.ts";
 
 /** The leases of a slave that have jobs at no worker, the oldest first. */
-export class HeldQueue {
+export class QueuedJobs {
   /** Jobs at no worker. */
   count = 0;
   /** In the order in which they came; each has a queued job. */
@@ -119,11 +119,11 @@ type GivenSlice = { number: number; held: HeldLease; left: RangeSet; lost: Range
  * - LOST: the master did not keep it, while it ran. Nothing it does counts; until it ends, the same job is not
  *   begun again here.
  */
-export class Holdings {
+export class LeaseLedger {
   #runId = "";
   /** All leases; nearly all of them may but wait for a durable state. */
   #leases = new Map<string, HeldLease>();
-  readonly #queue = new HeldQueue();
+  readonly #queue = new QueuedJobs();
   /** Leases with something to say. */
   readonly #pending = new Set<HeldLease>();
   #received = 0;

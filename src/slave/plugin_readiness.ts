@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { type Log, silentWaitMs, since } from "../lib/log.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import type { SlaveOptions } from "./types.ts";
-import type { Seat } from "./worker_handle.ts";
+import type { WorkerHandle } from "./worker_handle.ts";
 
 /** Longest the first worker may take to load the plugin. */
 const loadMs = 30_000;
@@ -16,7 +16,7 @@ const likelyCauses: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** What a worker does in each state, as far as it is the user's code. */
-const busyWith: Readonly<Record<Seat["state"], string | null>> = {
+const busyWith: Readonly<Record<WorkerHandle["state"], string | null>> = {
   starting: "loads the plugin",
   loaded: null,
   preparing: "is in setup",
@@ -28,7 +28,7 @@ const busyWith: Readonly<Record<Seat["state"], string | null>> = {
  * Decides whether the plugin is fit to run, before any job is taken: until one worker was prepared, a plugin that
  * does not load, or whose `setup` throws or ends its process, ends the slave. Later on it only ends that worker.
  */
-export class PluginGate {
+export class PluginReadiness {
   readonly #startedAtMs: number;
   #isLoaded = false;
   #isPrepared = false;
@@ -59,25 +59,25 @@ export class PluginGate {
    * What a worker has been in for 10 s that is no job, in words: the one that began first. Null if none has been.
    * Of each it is logged once.
    */
-  watch(seats: readonly Seat[], nowMs: number, log: Log): string | null {
+  watch(handles: readonly WorkerHandle[], nowMs: number, log: Log): string | null {
     let longest: { text: string; sinceMs: number } | null = null;
-    for (const seat of seats) {
-      const { sinceMs, isTold, process: { pid } } = seat;
-      const what = busyWith[seat.state];
+    for (const handle of handles) {
+      const { sinceMs, isTold, process: { pid } } = handle;
+      const what = busyWith[handle.state];
       if (what === null || nowMs - sinceMs < silentWaitMs) continue;
       const text = since(`worker ${pid} ${what}`, sinceMs, nowMs);
       if (!isTold) log("warn", `${text}: until that ends, it takes no jobs`);
-      seat.isTold = true;
+      handle.isTold = true;
       if (longest === null || sinceMs < longest.sinceMs) longest = { text, sinceMs };
     }
     return longest?.text ?? null;
   }
 
   /** A sentence that ends the slave, if this worker's death does. */
-  died(seat: Seat, reason: string): string | null {
+  died(handle: WorkerHandle, reason: string): string | null {
     if (this.#isPrepared) return null;
-    if (seat.isUnloadable) return reason;
-    const isInSetup = seat.state === "preparing" && seat.verdict === null;
+    if (handle.isUnloadable) return reason;
+    const isInSetup = handle.state === "preparing" && handle.verdict === null;
     if (!isInSetup && this.#isLoaded) return null;
     const [, signal] = /^(?:killed by|cannot be started:) (\w+)/.exec(reason) ?? [];
     if (signal !== undefined && ++this.#killed < killedMax) return null;

@@ -2,7 +2,7 @@ import type { Answer } from "../core/types.ts";
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../lib/clock.ts";
 import { creditMax, lateErrorsMax, messageJobs } from "../lib/limits.ts";
 import type { LateError, SlaveMessage } from "../protocol/messages.ts";
-import type { Holdings } from "./ledger.ts";
+import type { LeaseLedger } from "./ledger.ts";
 
 /** Longest a job that ended waits for others to be answered with. */
 const answerMs = 80;
@@ -20,8 +20,8 @@ const failureCharsMax = 1 << 20;
 /** Most text of failures in one answer; beyond it stacks are left out. */
 const answerCharsMax = 2 << 20;
 
-export type AnswersOptions = Readonly<{
-  holdings: Holdings;
+export type ResultReporterOptions = Readonly<{
+  ledger: LeaseLedger;
   /** Whether the master takes messages now. */
   canSend: () => boolean;
   /** Whether the master named the feature `again`. */
@@ -34,8 +34,8 @@ export type AnswersOptions = Readonly<{
 }>;
 
 /** Tells the master how jobs ended: coalesced per lease, at the latest 80 ms after the worker said so. */
-export class Answers {
-  readonly #options: AnswersOptions;
+export class ResultReporter {
+  readonly #options: ResultReporterOptions;
   /** Jobs that ended since the answers before. */
   #ended = 0;
   #sentAtMs = -Infinity;
@@ -45,7 +45,7 @@ export class Answers {
   #failureChars = 0;
   #saidCredit = -1;
   /** Taken from the ledger, and not sent: the connection takes no more for now. */
-  #unsent: ReturnType<Holdings["takeAnswers"]> = [];
+  #unsent: ReturnType<LeaseLedger["takeAnswers"]> = [];
   /** Errors that came after the end of their jobs, not said yet; some of them named. */
   #late: { errors: LateError[]; count: number } = { errors: [], count: 0 };
   #lateSaidAtMs = -Infinity;
@@ -54,7 +54,7 @@ export class Answers {
   /** The most credit said in this session. */
   mostCredit = 0;
 
-  constructor(options: AnswersOptions) {
+  constructor(options: ResultReporterOptions) {
     this.#options = options;
   }
 
@@ -100,9 +100,9 @@ export class Answers {
 
   /** How long the answers may wait for more. */
   #waitMs(): number {
-    const { holdings, isHungry, nowMs } = this.#options;
+    const { ledger, isHungry, nowMs } = this.#options;
     const part = this.#ended >= messageJobs ? largeAnswerPart : answerPart;
-    if (this.#ended >= holdings.jobs * part) return 0;
+    if (this.#ended >= ledger.jobs * part) return 0;
     return isHungry() ? this.#sentAtMs + hungryMs - nowMs() : answerMs;
   }
 
@@ -121,14 +121,14 @@ export class Answers {
 
   /** Says all there is to say, as far as the master takes it; the rest once the connection has drained. */
   flush(): void {
-    const { holdings, canSend, send } = this.#options;
+    const { ledger, canSend, send } = this.#options;
     this.stop();
     if (!canSend()) return;
     this.sayLate();
     this.#sayAgain();
     this.#ended = 0;
     this.#failureChars = 0;
-    this.#unsent = this.#unsent.concat(holdings.takeAnswers());
+    this.#unsent = this.#unsent.concat(ledger.takeAnswers());
     if (this.#unsent.length === 0) return;
     this.#sentAtMs = this.#options.nowMs();
     this.#saidCredit = this.#promise();

@@ -1,7 +1,7 @@
 import { creditMax } from "../lib/limits.ts";
-import type { Holdings } from "./ledger.ts";
+import type { LeaseLedger } from "./ledger.ts";
 import { isWorthSlice, slaveCredit, sliceJobs, workerRoom } from "./speed.ts";
-import type { Seat } from "./worker_handle.ts";
+import type { WorkerHandle } from "./worker_handle.ts";
 
 /** A worker that moved nothing for so long is asked for what it has not begun, if another is free. */
 const stuckMs = 150;
@@ -17,8 +17,8 @@ const overfullJobs = 16;
  * Jobs leave in the order they came. One that wants a worker, or the slave, for itself waits for that and whatever
  * is behind it waits too: workers run dry within some 100 ms, unless a job is slow, and then few wait.
  */
-export class Feeder {
-  readonly #holdings: Holdings;
+export class SliceScheduler {
+  readonly #ledger: LeaseLedger;
   readonly #concurrency: () => number;
   readonly #failedAt: (seq: number) => number | undefined;
   /** The failed job that waits for another worker than the one that failed it, and since when. */
@@ -26,84 +26,86 @@ export class Feeder {
 
   /** `failedAt`: the worker at which a job failed last, if that is known. */
   constructor(
-    holdings: Holdings,
+    ledger: LeaseLedger,
     concurrency: () => number,
     failedAt: (seq: number) => number | undefined = () => undefined,
   ) {
-    this.#holdings = holdings;
+    this.#ledger = ledger;
     this.#concurrency = concurrency;
     this.#failedAt = failedAt;
   }
 
   /** Gives whatever workers have room for. */
-  feed(seats: readonly Seat[], nowMs: number): void {
-    const takers = seats.filter((seat) => seat.takesJobs);
+  feed(handles: readonly WorkerHandle[], nowMs: number): void {
+    const takers = handles.filter((handle) => handle.takesJobs);
     for (;;) {
-      const next = this.#holdings.next();
-      if (next === null || seats.some((seat) => seat.alone === "in slave")) return;
+      const next = this.#ledger.next();
+      if (next === null || handles.some((handle) => handle.alone === "in slave")) return;
       const isGiven = next === "no"
         ? this.#giveSlice(takers, nowMs)
-        : this.#giveAlone(next, takers, seats, nowMs);
+        : this.#giveAlone(next, takers, handles, nowMs);
       if (!isGiven) return;
     }
   }
 
   /** How many jobs this slave may hold in all. */
-  credit(seats: readonly Seat[], nowMs: number): number {
-    const takers = seats.filter((seat) => seat.takesJobs);
+  credit(handles: readonly WorkerHandle[], nowMs: number): number {
+    const takers = handles.filter((handle) => handle.takesJobs);
     if (takers.length === 0) return 0;
-    return slaveCredit(this.#concurrency(), takers.map((seat) => seat.perMs(nowMs)), creditMax);
+    return slaveCredit(this.#concurrency(), takers.map((handle) => handle.perMs(nowMs)), creditMax);
   }
 
   /** Takes jobs back from workers where they wait although another worker is free. */
-  rescue(seats: readonly Seat[], nowMs: number): void {
-    if (this.#holdings.next() !== null) return;
-    if (!seats.some((seat) => seat.takesJobs && seat.held === 0)) return;
-    for (const seat of seats) {
-      if (seat.held <= this.#concurrency() || seat.isWithdrawn || nowMs - seat.movedAtMs < stuckMs) continue;
-      seat.isWithdrawn = true;
-      seat.process.send({ kind: "withdraw" });
+  rescue(handles: readonly WorkerHandle[], nowMs: number): void {
+    if (this.#ledger.next() !== null) return;
+    if (!handles.some((handle) => handle.takesJobs && handle.held === 0)) return;
+    for (const handle of handles) {
+      if (handle.held <= this.#concurrency() || handle.isWithdrawn || nowMs - handle.movedAtMs < stuckMs) {
+        continue;
+      }
+      handle.isWithdrawn = true;
+      handle.process.send({ kind: "withdraw" });
     }
   }
 
   /**
    * Whether the slave holds far more than it may by now: the work became slow. What waits is better off with others.
    */
-  isOverfull(seats: readonly Seat[], nowMs: number): boolean {
-    const credit = this.credit(seats, nowMs);
-    return credit > 0 && this.#holdings.jobs > overfullTimes * credit + overfullJobs;
+  isOverfull(handles: readonly WorkerHandle[], nowMs: number): boolean {
+    const credit = this.credit(handles, nowMs);
+    return credit > 0 && this.#ledger.jobs > overfullTimes * credit + overfullJobs;
   }
 
-  #giveSlice(takers: readonly Seat[], nowMs: number): boolean {
-    const share = Math.ceil(this.#holdings.jobs / takers.length);
+  #giveSlice(takers: readonly WorkerHandle[], nowMs: number): boolean {
+    const share = Math.ceil(this.#ledger.jobs / takers.length);
     const free = takers
-      .filter((seat) => seat.alone === "no" && !seat.process.isCongested)
-      .map((seat) => ({ seat, room: this.#room(seat, share, nowMs) }))
+      .filter((handle) => handle.alone === "no" && !handle.process.isCongested)
+      .map((handle) => ({ handle, room: this.#room(handle, share, nowMs) }))
       .filter(({ room }) => room > 0);
     const fit = this.#fitting(free, takers, nowMs);
     if (fit.length === 0) return false;
-    const { seat, room } = fit.reduce((best, one) => one.seat.held < best.seat.held ? one : best);
-    return this.#give(seat, sliceJobs(room, this.#holdings.queued, fit.length), nowMs);
+    const { handle, room } = fit.reduce((best, one) => one.handle.held < best.handle.held ? one : best);
+    return this.#give(handle, sliceJobs(room, this.#ledger.queued, fit.length), nowMs);
   }
 
   /**
    * Of the workers with room, those for the next job: a failed one goes to another worker than the one that failed it,
    * if another comes free within a second; a probe to a worker in which the fewest failed.
    */
-  #fitting<T extends { seat: Seat }>(
+  #fitting<T extends { handle: WorkerHandle }>(
     free: readonly T[],
-    takers: readonly Seat[],
+    takers: readonly WorkerHandle[],
     nowMs: number,
   ): readonly T[] {
-    const job = this.#holdings.nextJob();
+    const job = this.#ledger.nextJob();
     const worker = job === null ? undefined : this.#failedAt(job.seq);
     if (job === null || (worker === undefined && !job.isProbe) || takers.length < 2) return free;
-    const others = free.filter(({ seat }) => seat.id !== worker);
+    const others = free.filter(({ handle }) => handle.id !== worker);
     if (job.isProbe) {
-      const fewest = Math.min(...free.map(({ seat }) => seat.failedProbes));
-      const freshest = free.filter(({ seat }) => seat.failedProbes === fewest);
-      return freshest.some(({ seat }) => seat.id !== worker)
-        ? freshest.filter(({ seat }) => seat.id !== worker)
+      const fewest = Math.min(...free.map(({ handle }) => handle.failedProbes));
+      const freshest = free.filter(({ handle }) => handle.failedProbes === fewest);
+      return freshest.some(({ handle }) => handle.id !== worker)
+        ? freshest.filter(({ handle }) => handle.id !== worker)
         : freshest;
     }
     if (others.length > 0 || free.length === 0) return others;
@@ -116,32 +118,32 @@ export class Feeder {
    * came first has everything, and the others live on crumbs. One that was just asked for what it had ahead gets nothing
    * ahead.
    */
-  #room(seat: Seat, share: number, nowMs: number): number {
-    const perMs = seat.isWithdrawn ? 0 : seat.perMs(nowMs);
+  #room(handle: WorkerHandle, share: number, nowMs: number): number {
+    const perMs = handle.isWithdrawn ? 0 : handle.perMs(nowMs);
     const concurrency = this.#concurrency();
     const most = Math.min(workerRoom(concurrency, perMs), Math.max(concurrency, share));
-    return isWorthSlice(most - seat.held, most - concurrency) ? most - seat.held : 0;
+    return isWorthSlice(most - handle.held, most - concurrency) ? most - handle.held : 0;
   }
 
   #giveAlone(
     alone: "in worker" | "in slave",
-    takers: readonly Seat[],
-    seats: readonly Seat[],
+    takers: readonly WorkerHandle[],
+    handles: readonly WorkerHandle[],
     nowMs: number,
   ): boolean {
-    if (alone === "in slave" && seats.some((seat) => seat.held > 0)) return false;
-    const seat = takers.find((seat) => seat.held === 0 && !seat.process.isCongested);
-    if (seat === undefined || !this.#give(seat, 1, nowMs)) return false;
-    seat.alone = alone;
+    if (alone === "in slave" && handles.some((handle) => handle.held > 0)) return false;
+    const handle = takers.find((handle) => handle.held === 0 && !handle.process.isCongested);
+    if (handle === undefined || !this.#give(handle, 1, nowMs)) return false;
+    handle.alone = alone;
     return true;
   }
 
-  #give(seat: Seat, jobsMax: number, nowMs: number): boolean {
-    const slice = this.#holdings.give(seat.id, jobsMax);
+  #give(handle: WorkerHandle, jobsMax: number, nowMs: number): boolean {
+    const slice = this.#ledger.give(handle.id, jobsMax);
     if (slice === null) return false;
-    seat.give(slice, nowMs);
+    handle.give(slice, nowMs);
     const { number, seq, count, attempt, jobs } = slice;
-    seat.process.send({ kind: "slice", slice: number, seq, count, attempt, jobs });
+    handle.process.send({ kind: "slice", slice: number, seq, count, attempt, jobs });
     return true;
   }
 }

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { headline } from "../core/piece.ts";
-import { AwakeClock, Chatter, clearTimeout, setImmediate, setTimeout } from "../lib/clock.ts";
+import { AwakeClock, clearTimeout, RateBound, setImmediate, setTimeout } from "../lib/clock.ts";
 import type { ConnectError } from "../lib/errors.ts";
 import { jobBytesMax, masterWords, masterWordsPerSecond } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
@@ -12,15 +12,15 @@ import { heartbeatOf } from "../link/dial.ts";
 import { itemEnds } from "../protocol/cbor_scan.ts";
 import { againFeature, slaveRefusal, untouchedFeature } from "../protocol/handshake.ts";
 import type { LeaseJobs, LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
-import { Holdings } from "./ledger.ts";
+import { LeaseLedger } from "./ledger.ts";
 import { pluginName, wholeOption } from "./plugin_readiness.ts";
-import { Answers } from "./result_reporter.ts";
+import { ResultReporter } from "./result_reporter.ts";
 import { workerCommand } from "./spawn_self.ts";
 import { LinkWindow } from "./speed.ts";
 import { Stopping } from "./stopping.ts";
 import type { Slave, SlaveResult, SlaveStatus, SupervisorOptions } from "./types.ts";
 import { Uplink } from "./uplink.ts";
-import { type Loaded, Workforce } from "./worker_pool.ts";
+import { type Loaded, WorkerPool } from "./worker_pool.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 
@@ -59,9 +59,9 @@ const noticeMs = 5_000;
 export class Supervisor implements Slave {
   readonly finished: Promise<SlaveResult>;
   readonly #options: SupervisorOptions;
-  readonly #holdings = new Holdings();
-  readonly #workforce: Workforce;
-  readonly #answers: Answers;
+  readonly #ledger = new LeaseLedger();
+  readonly #pool: WorkerPool;
+  readonly #answers: ResultReporter;
   readonly #stopping: Stopping;
   readonly #window = new LinkWindow();
   readonly #deadBuffers = new DeadBuffers();
@@ -81,7 +81,7 @@ export class Supervisor implements Slave {
   readonly #clock = new AwakeClock();
   #timer: ReturnType<typeof setTimeout> | null = null;
   /** Since the latest WELCOME: words of the master that are no leases. */
-  #chatter = new Chatter(masterWords, masterWordsPerSecond, 0);
+  #chatter = new RateBound(masterWords, masterWordsPerSecond, 0);
   #hasSaidHeartbeat = false;
   #hasSaidForgotten = false;
   /** The latest lease that came; the numbers of one master count up. */
@@ -98,33 +98,33 @@ export class Supervisor implements Slave {
   #isOver = false;
   #saidState = "";
   #resolve: (result: SlaveResult) => void = () => {};
-  readonly #onExit = () => this.#workforce.kill();
+  readonly #onExit = () => this.#pool.kill();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.finished = new Promise((resolve) => this.#resolve = resolve);
-    this.#workforce = this.#makeWorkforce();
-    this.#answers = new Answers({
-      holdings: this.#holdings,
+    this.#pool = this.#makePool();
+    this.#answers = new ResultReporter({
+      ledger: this.#ledger,
       canSend: () => this.#isKept && this.#uplink?.isOpen === true && !this.#uplink.isCongested,
       knowsAgain: () => this.#uplink?.welcome?.features.includes(againFeature) === true,
       credit: () => this.#credit,
-      isHungry: () => this.#workforce.isHungry,
+      isHungry: () => this.#pool.isHungry,
       nowMs: options.nowMs,
       send: (message) => this.#uplink!.send(message),
     });
     this.#stopping = new Stopping({
       withdraw: () => this.#withdraw(),
-      abort: () => this.#workforce.abortAll(),
-      kill: () => this.#workforce.killBusy(),
-      isIdle: () => this.#workforce.isIdle,
-      isSaid: () => this.#holdings.isIdle && this.#answers.isAllSent,
+      abort: () => this.#pool.abortAll(),
+      kill: () => this.#pool.killBusy(),
+      isIdle: () => this.#pool.isIdle,
+      isSaid: () => this.#ledger.isIdle && this.#answers.isAllSent,
       done: (why) => void this.#stopped(why),
     });
     process.on("exit", this.#onExit);
     this.#clock.look(options.nowMs());
     this.#setTimer();
-    this.#workforce.start().catch((error) => void this.#end(1, `Cannot start workers: ${error.message}`));
+    this.#pool.start().catch((error) => void this.#end(1, `Cannot start workers: ${error.message}`));
   }
 
   drain(): void {
@@ -135,7 +135,7 @@ export class Supervisor implements Slave {
   }
 
   kill(): void {
-    this.#workforce.kill();
+    this.#pool.kill();
     if (!this.#isEnded) void this.#end(1, "Killed");
   }
 
@@ -144,12 +144,12 @@ export class Supervisor implements Slave {
     return {
       state: this.#state,
       master: `${host.includes(":") ? `[${host}]` : host}:${port}`,
-      ...this.#workforce.counts,
-      running: this.#holdings.running,
-      queued: this.#holdings.queued,
-      workers: this.#workforce.readyCount,
+      ...this.#pool.counts,
+      running: this.#ledger.running,
+      queued: this.#ledger.queued,
+      workers: this.#pool.readyCount,
       procs: this.#procs,
-      waitsFor: this.#workforce.waitsFor,
+      waitsFor: this.#pool.waitsFor,
     };
   }
 
@@ -160,10 +160,10 @@ export class Supervisor implements Slave {
   }
 
   get #credit(): number {
-    const { credit } = this.#workforce;
+    const { credit } = this.#pool;
     if (this.#stopping.why !== null || credit === 0) return 0;
     const least = this.#procs * this.#concurrency;
-    const most = this.#holdings.bytes >= heldBytesFull ? least : this.#window.jobsMax(least);
+    const most = this.#ledger.bytes >= heldBytesFull ? least : this.#window.jobsMax(least);
     return Math.min(credit, most) + (this.#options.extraCredit ?? 0);
   }
 
@@ -180,9 +180,9 @@ export class Supervisor implements Slave {
     return this.#options.graceMs ?? this.#uplink?.welcome?.graceMs ?? graceMsDefault;
   }
 
-  #makeWorkforce(): Workforce {
+  #makePool(): WorkerPool {
     const { command, env, workerLog, pluginPath, exportName, log } = this.#options;
-    return new Workforce(this.#holdings, {
+    return new WorkerPool(this.#ledger, {
       launch: { command: command ?? workerCommand(), env: env ?? {}, log: workerLog ?? null },
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
@@ -224,7 +224,7 @@ export class Supervisor implements Slave {
       log,
     });
     this.#uplink.start();
-    this.#workforce.want(this.#procs);
+    this.#pool.want(this.#procs);
     this.#tellState();
   }
 
@@ -252,19 +252,19 @@ export class Supervisor implements Slave {
     const refusal = this.#refusalOf(welcome);
     if (refusal !== null) return void this.#end(5, refusal);
     this.#checkHeartbeat(welcome);
-    this.#chatter = new Chatter(masterWords, masterWordsPerSecond, this.#options.nowMs());
+    this.#chatter = new RateBound(masterWords, masterWordsPerSecond, this.#options.nowMs());
     this.#runId = welcome.runId;
     this.#args = welcome.args;
     this.#epoch = welcome.epoch;
-    this.#workforce.abort(this.#holdings.welcome(welcome.runId));
+    this.#pool.abort(this.#ledger.welcome(welcome.runId));
     if (this.#stopping.why === "master") {
       this.#stopping.end();
-      this.#workforce.want(this.#procs);
+      this.#pool.want(this.#procs);
     }
     const { args, runId, timeoutMs } = welcome;
-    this.#workforce.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
+    this.#pool.setUp({ kind: "setup", args, runId, concurrency: this.#concurrency, timeoutMs });
     this.#notice = "";
-    const held = this.#holdings.held();
+    const held = this.#ledger.held();
     this.#uplink!.send({
       kind: "ready",
       credit: this.#answers.readyCredit(),
@@ -321,7 +321,7 @@ export class Supervisor implements Slave {
     held: readonly LeaseJobs[],
   ): { untouched?: readonly LeaseJobs[] } {
     if (!features.includes(untouchedFeature)) return {};
-    const untouched = this.#holdings.untouched(masterId, this.#workforce.running(), held);
+    const untouched = this.#ledger.untouched(masterId, this.#pool.running(), held);
     return untouched.length === 0 ? {} : { untouched };
   }
 
@@ -334,16 +334,16 @@ export class Supervisor implements Slave {
       case "keep":
         if (this.#isKept) return this.#offended('said "keep" twice');
         this.#isKept = true;
-        this.#workforce.abort(this.#holdings.applyKeep(message.leases));
+        this.#pool.abort(this.#ledger.applyKeep(message.leases));
         if (this.#stopping.why !== null) this.#withdraw();
         this.#answers.flush();
         // workers may have become ready since `ready` was sent
         this.#answers.sayCredit();
-        return this.#workforce.feed();
+        return this.#pool.feed();
       case "lease":
         return this.#onLease(message);
       case "saved":
-        return this.#holdings.covered(message.through);
+        return this.#ledger.covered(message.through);
       case "drain":
         if (this.#stopping.why !== null) return;
         this.#stopping.begin("master", this.#graceMs, this.#awakeMs);
@@ -365,7 +365,7 @@ export class Supervisor implements Slave {
 
   #onLease({ number, seq, count, attempt, alone, probe, jobs: bytes }: Lease): void {
     this.#deadBuffers.made(bytes.length);
-    const isToCopy = this.#holdings.openLeases > uncopiedLeases &&
+    const isToCopy = this.#ledger.openLeases > uncopiedLeases &&
       bytes.length < bytes.buffer.byteLength * copyBelow;
     const jobs = isToCopy ? bytes.slice() : bytes;
     const broken = this.#brokenRule({ number, seq, count, bytes: jobs.length });
@@ -382,9 +382,9 @@ export class Supervisor implements Slave {
     this.#lastLease = { masterId, number };
     this.#window.arrived(count, jobs.length, this.#options.nowMs());
     const name = { masterId, number };
-    this.#holdings.receive({ name, seq, count, attempt, alone, probe, jobs, ends });
-    if (this.#holdings.bytes >= heldBytesFull) this.#answers.sayCredit();
-    if (this.#stopping.why === null) return this.#workforce.feed();
+    this.#ledger.receive({ name, seq, count, attempt, alone, probe, jobs, ends });
+    if (this.#ledger.bytes >= heldBytesFull) this.#answers.sayCredit();
+    if (this.#stopping.why === null) return this.#pool.feed();
     this.#withdraw();
   }
 
@@ -403,13 +403,13 @@ export class Supervisor implements Slave {
     }
     // A credit that was lowered meanwhile may not have arrived yet, so the most of this session counts.
     // What was not said yet is held, to a master: one that reads nothing must not have it pile up here.
-    const { mostCredit } = this.#answers, held = this.#holdings.jobs + this.#holdings.unsaid;
+    const { mostCredit } = this.#answers, held = this.#ledger.jobs + this.#ledger.unsaid;
     if (held + count > mostCredit) {
       return `leased ${count} jobs to a slave that holds ${held} and said that it takes ${mostCredit} at most`;
     }
-    if (this.#holdings.bytes + bytes <= this.#heldBytesMax) return null;
+    if (this.#ledger.bytes + bytes <= this.#heldBytesMax) return null;
     return `leased ${formatSize(bytes)} of jobs to a slave that holds ${
-      formatSize(this.#holdings.bytes)
+      formatSize(this.#ledger.bytes)
     } and asked for no more`;
   }
 
@@ -426,13 +426,13 @@ export class Supervisor implements Slave {
 
   /** The credit shrank, and the master goes by the one before. Of jobs kept from an earlier session there may be more: they stay. */
   #onOverfull(): void {
-    if (this.#holdings.jobs <= this.#answers.mostCredit) this.#withdraw();
+    if (this.#ledger.jobs <= this.#answers.mostCredit) this.#withdraw();
   }
 
   /** Hands back what has not begun, here and in workers. */
   #withdraw(): void {
-    this.#holdings.releaseUntried();
-    this.#workforce.withdraw();
+    this.#ledger.releaseUntried();
+    this.#pool.withdraw();
     this.#answers.flush();
   }
 
@@ -452,7 +452,7 @@ export class Supervisor implements Slave {
     const awakeNowMs = this.#clock.look(nowMs);
     this.#beatAtMs = this.#uplink?.tick(nowMs) ?? Infinity;
     if (this.#isEnded) return;
-    this.#workforce.tick(awakeNowMs);
+    this.#pool.tick(awakeNowMs);
     this.#answers.sayCredit();
     this.#giveNotice(nowMs);
     this.#stopping.tick(awakeNowMs);
@@ -461,7 +461,7 @@ export class Supervisor implements Slave {
   }
 
   #tellForgotten(): void {
-    if (this.#hasSaidForgotten || !this.#holdings.hasForgotten) return;
+    if (this.#hasSaidForgotten || !this.#ledger.hasForgotten) return;
     this.#hasSaidForgotten = true;
     this.#options.log(
       "warn",
@@ -472,7 +472,7 @@ export class Supervisor implements Slave {
 
   /** Tells the master what is waited for, when that begins and ends, and every few seconds. */
   #giveNotice(nowMs: number): void {
-    const text = this.#workforce.waitsFor ?? "";
+    const text = this.#pool.waitsFor ?? "";
     if (text === this.#notice || !this.#isKept || !this.#uplink?.isOpen) return;
     if (text !== "" && this.#notice !== "" && nowMs < this.#noticeAtMs + noticeMs) return;
     this.#notice = text;
@@ -500,13 +500,13 @@ export class Supervisor implements Slave {
     if (exitCode === 0 || this.#changed !== null) {
       this.#uplink?.dialNoMore();
       const graceLeftMs = this.#stopping.graceLeftMs(this.#awakeMs) ?? this.#graceMs;
-      await this.#workforce.quit(this.#teardownMs, Math.min(restMs, graceLeftMs));
+      await this.#pool.quit(this.#teardownMs, Math.min(restMs, graceLeftMs));
       this.#answers.sayLate();
       await this.#uplink?.close(headline(reason));
     } else {
       void this.#uplink?.close(headline(reason));
-      this.#workforce.kill();
-      await this.#workforce.quit(0, 0);
+      this.#pool.kill();
+      await this.#pool.quit(0, 0);
     }
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#isOver = true;

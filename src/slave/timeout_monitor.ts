@@ -1,6 +1,6 @@
 import type { Ranges } from "../lib/ranges.ts";
 import type { StartNote } from "../lib/worker_start.ts";
-import { type Seat, suspectsOf } from "./worker_handle.ts";
+import { suspectsOf, type WorkerHandle } from "./worker_handle.ts";
 
 /** After its signal fired at the timeout, a handler may go on for this long. */
 export const overdueMs = 5_000;
@@ -10,7 +10,7 @@ const silentMs = 1_000;
 const quietMs = 200;
 
 /** How a worker is to end. `timedOut` are charged with the timeout; several suspects each run alone. */
-export type Verdict = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
+export type Overdue = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
 
 /**
  * Judges workers by `--timeout`. A job whose handler lets the event loop turn has its signal fired by its worker, which
@@ -18,70 +18,70 @@ export type Verdict = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: str
  *
  * The clock of a job in a silent worker starts when it was first seen in a note, at most 0.2 s after it began.
  */
-export class Overseer {
+export class TimeoutMonitor {
   readonly #concurrency: () => number;
   /** Per silent worker: when each job was first seen running. */
-  readonly #seen = new Map<Seat, Map<number, number>>();
+  readonly #seen = new Map<WorkerHandle, Map<number, number>>();
 
   constructor(concurrency: () => number) {
     this.#concurrency = concurrency;
   }
 
   /** What to do about this worker; null if nothing. Call every 0.1 s. */
-  judge(seat: Seat, timeoutMs: number, nowMs: number): Verdict | null {
-    if (timeoutMs === 0 || seat.held === 0 || seat.verdict !== null) return this.#forget(seat);
-    if (nowMs - seat.heardAtMs < quietMs && nowMs - seat.movedAtMs < quietMs) return this.#forget(seat);
-    const note = seat.process.readNote();
-    const seen = this.#look(seat, note, nowMs);
-    const isSilent = nowMs - seat.heardAtMs >= silentMs;
-    if (seat.overdue.size > 0) return this.#judgeOverdue(seat, isSilent, nowMs);
-    return isSilent ? this.#judgeSilent(seat, note, seen, timeoutMs, nowMs) : null;
+  judge(handle: WorkerHandle, timeoutMs: number, nowMs: number): Overdue | null {
+    if (timeoutMs === 0 || handle.held === 0 || handle.verdict !== null) return this.#forget(handle);
+    if (nowMs - handle.heardAtMs < quietMs && nowMs - handle.movedAtMs < quietMs) return this.#forget(handle);
+    const note = handle.process.readNote();
+    const seen = this.#look(handle, note, nowMs);
+    const isSilent = nowMs - handle.heardAtMs >= silentMs;
+    if (handle.overdue.size > 0) return this.#judgeOverdue(handle, isSilent, nowMs);
+    return isSilent ? this.#judgeSilent(handle, note, seen, timeoutMs, nowMs) : null;
   }
 
   /** The worker is dead. */
-  forget(seat: Seat): void {
-    this.#forget(seat);
+  forget(handle: WorkerHandle): void {
+    this.#forget(handle);
   }
 
   /** The job on the stack is the one; else the only one that runs; else it is known only once silence itself is too long. */
   #judgeSilent(
-    seat: Seat,
+    handle: WorkerHandle,
     note: StartNote | null,
     seen: ReadonlyMap<number, number>,
     timeoutMs: number,
     nowMs: number,
-  ): Verdict | null {
+  ): Overdue | null {
     const isLate = (seq: number): boolean => nowMs - (seen.get(seq) ?? nowMs) >= timeoutMs;
     const sole = note?.onStack ?? (seen.size === 1 ? [...seen.keys()][0]! : null);
     if (sole !== null) {
       return isLate(sole) ? { timedOut: [sole, sole + 1], suspects: [], reason: timedOutReason } : null;
     }
-    if (nowMs - seat.heardAtMs < timeoutMs) return null;
+    if (nowMs - handle.heardAtMs < timeoutMs) return null;
     const suspects = suspectsOf(note, this.#concurrency());
     return { timedOut: [], suspects, reason: "the event loop stood still past --timeout" };
   }
 
   /** Killed at once if its event loop stands still; else once nothing is left that may still end. */
-  #judgeOverdue(seat: Seat, isSilent: boolean, nowMs: number): Verdict | null {
-    const spent = [...seat.overdue].filter(([, sinceMs]) => nowMs - sinceMs >= overdueMs);
-    if (!isSilent && (spent.length === 0 || spent.length < seat.held)) return null;
-    const jobs = isSilent ? [...seat.overdue.keys()] : spent.map(([seq]) => seq);
+  #judgeOverdue(handle: WorkerHandle, isSilent: boolean, nowMs: number): Overdue | null {
+    const spent = [...handle.overdue].filter(([, sinceMs]) => nowMs - sinceMs >= overdueMs);
+    if (!isSilent && (spent.length === 0 || spent.length < handle.held)) return null;
+    const jobs = isSilent ? [...handle.overdue.keys()] : spent.map(([seq]) => seq);
     return { timedOut: jobs.flatMap((seq) => [seq, seq + 1]), suspects: [], reason: timedOutReason };
   }
 
-  #look(seat: Seat, note: StartNote | null, nowMs: number): Map<number, number> {
-    const before = this.#seen.get(seat);
+  #look(handle: WorkerHandle, note: StartNote | null, nowMs: number): Map<number, number> {
+    const before = this.#seen.get(handle);
     const seen = new Map<number, number>();
     const jobs = suspectsOf(note, this.#concurrency());
     for (let at = 0; at < jobs.length; at += 2) {
       for (let seq = jobs[at]!; seq < jobs[at + 1]!; seq++) seen.set(seq, before?.get(seq) ?? nowMs);
     }
-    this.#seen.set(seat, seen);
+    this.#seen.set(handle, seen);
     return seen;
   }
 
-  #forget(seat: Seat): null {
-    this.#seen.delete(seat);
+  #forget(handle: WorkerHandle): null {
+    this.#seen.delete(handle);
     return null;
   }
 }

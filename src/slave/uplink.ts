@@ -5,7 +5,7 @@ import { asClause } from "../lib/text.ts";
 import { formatDuration } from "../lib/units.ts";
 import { heartbeatOf, RefusedError } from "../link/dial.ts";
 import type { SlaveLink } from "../link/link.ts";
-import { StrangerError } from "../link/protocol_sniffer.ts";
+import { OtherProtocolError } from "../link/protocol_sniffer.ts";
 import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 
 /** Shortest pause before dialing again. */
@@ -23,7 +23,7 @@ const briefPauseMs = 10_000;
  * Pauses between attempts to connect: random, up to a bound that doubles from 0.5 s to two heartbeats, a minute at most. Where a
  * master welcomes a slave again and again and no session lasts, the bound is 10 s, whatever the heartbeat.
  */
-export class Pauses {
+export class ReconnectBackoff {
   readonly #random: () => number;
   #tries = 0;
   #brief = 0;
@@ -106,7 +106,7 @@ export type UplinkState = "connecting" | "connected" | "reconnecting";
  */
 export class Uplink {
   readonly #hooks: UplinkHooks;
-  readonly #pauses: Pauses;
+  readonly #backoff: ReconnectBackoff;
   #link: SlaveLink | null = null;
   #welcome: Welcome | null = null;
   #welcomedAtMs = 0;
@@ -129,7 +129,7 @@ export class Uplink {
 
   constructor(hooks: UplinkHooks) {
     this.#hooks = hooks;
-    this.#pauses = new Pauses(hooks.random);
+    this.#backoff = new ReconnectBackoff(hooks.random);
   }
 
   get state(): UplinkState {
@@ -148,7 +148,7 @@ export class Uplink {
 
   /** The master welcomes it again and again, and no session lasts. */
   get isFlapping(): boolean {
-    return this.#pauses.isFlapping;
+    return this.#backoff.isFlapping;
   }
 
   /** Who welcomed this slave last. */
@@ -208,7 +208,7 @@ export class Uplink {
       this.#silentAtMs = nowMs;
       this.#saySilent(nowMs, quietMs);
       // One that welcomes and falls silent at once is not hurried to again and again.
-      this.#dialAtMs = nowMs + this.#pauses.nextBeside(nowMs - this.#welcomedAtMs, this.#heartbeatMs);
+      this.#dialAtMs = nowMs + this.#backoff.nextBeside(nowMs - this.#welcomedAtMs, this.#heartbeatMs);
     }
     if (this.#silentAtMs !== null && nowMs >= this.#silentAtMs + oldConnectionMs) {
       void this.#link!.close("silent for too long", "this master was silent for too long");
@@ -264,7 +264,7 @@ export class Uplink {
         since(`There is no connection to the master (${message})`, this.#failingSinceMs, nowMs),
       );
     } else {
-      const isOdd = isDoubtful || error instanceof StrangerError;
+      const isOdd = isDoubtful || error instanceof OtherProtocolError;
       const level = this.#isSaid(message) ? "debug" : isOdd ? "warn" : "info";
       const more = isDoubtful ? doubt : "trying again until there is a master";
       this.#hooks.log(level, `${asClause(message)}; ${more}`);
@@ -287,7 +287,7 @@ export class Uplink {
 
   #pause(): void {
     if (this.#isOver) return;
-    const pauseMs = this.#pauses.next(this.#heartbeatMs);
+    const pauseMs = this.#backoff.next(this.#heartbeatMs);
     this.#dialAtMs = this.#hooks.nowMs() + Math.max(pauseMs, this.#isResting ? this.#restMs : 0);
     this.#isResting = false;
   }
@@ -335,7 +335,7 @@ export class Uplink {
   /** A session ended. That none lasts is said once. */
   #ended(): void {
     const wasFlapping = this.isFlapping;
-    this.#pauses.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
+    this.#backoff.ended(this.#hooks.nowMs() - this.#welcomedAtMs);
     if (wasFlapping || !this.isFlapping) return;
     this.#hooks.log(
       "warn",

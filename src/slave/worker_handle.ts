@@ -18,7 +18,7 @@ import type { SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import { parseWorkerMessage } from "../protocol/parse.ts";
 import { childEnvironment, type Command } from "./spawn_self.ts";
 import { Speed } from "./speed.ts";
-import type { Door } from "./worker_socket.ts";
+import type { WorkerSocket } from "./worker_socket.ts";
 
 /** Jobs that may have been running when the worker that left this note died. */
 export function suspectsOf(note: StartNote | null, concurrency: number): Ranges {
@@ -93,7 +93,7 @@ export function deathReason(code: number | null, signal: string | null): string 
 type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 
 /** What the supervisor needs of a worker's process. */
-export interface SeatProcess {
+export interface HandledProcess {
   readonly pid: number;
   readonly isCongested: boolean;
   /** It can note what it begins. */
@@ -114,9 +114,9 @@ type Given = { seq: number; count: number; left: number; atMs: number; isProbe: 
  *
  * It takes jobs only when READY, and not while a job is overdue or it is to be killed.
  */
-export class Seat {
+export class WorkerHandle {
   readonly id: number;
-  readonly process: SeatProcess;
+  readonly process: HandledProcess;
   readonly speed = new Speed();
   state: "starting" | "loaded" | "preparing" | "ready" | "leaving" = "starting";
   /** It was told to end when it was ready: whether what its jobs had begun may still go on in it. */
@@ -154,7 +154,7 @@ export class Seat {
   verdict: Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }> | null = null;
   readonly #given = new Map<number, Given>();
 
-  constructor(id: number, process: SeatProcess, nowMs: number) {
+  constructor(id: number, process: HandledProcess, nowMs: number) {
     this.id = id;
     this.process = process;
     this.startedAtMs =
@@ -164,7 +164,7 @@ export class Seat {
         nowMs;
   }
 
-  enter(state: Seat["state"], nowMs: number): void {
+  enter(state: WorkerHandle["state"], nowMs: number): void {
     this.state = state;
     this.sinceMs = nowMs;
     this.isTold = false;
@@ -307,17 +307,17 @@ export class WorkerProcess {
   /** @throws {Error} if no note can be written: the folder is gone, another one is in its place, or its disk is full. */
   constructor(
     id: number,
-    door: Door,
+    workerSocket: WorkerSocket,
     launch: Launch,
     hooks: WorkerHooks,
   ) {
     this.id = id;
     this.#hooks = hooks;
     this.dead = new Promise((resolve) => this.#resolveDead = resolve);
-    const [note, last] = this.#makeFiles(door);
+    const [note, last] = this.#makeFiles(workerSocket);
     this.hasNotes = note !== null;
     this.#child = this.#spawn(launch);
-    const { address, socket, folder } = door;
+    const { address, socket, folder } = workerSocket;
     this.#tell(
       encodeStart({ address, worker: id, secret: this.secret, socket, folder, note, last, log: launch.log }),
     );
@@ -346,12 +346,12 @@ export class WorkerProcess {
   }
 
   /** For its notes and its last words. */
-  #makeFiles(door: Door): readonly [note: OwnFile | null, last: OwnFile | null] {
-    const note = door.makeFile(this.id, "note", noteFileBytes);
+  #makeFiles(workerSocket: WorkerSocket): readonly [note: OwnFile | null, last: OwnFile | null] {
+    const note = workerSocket.makeFile(this.id, "note", noteFileBytes);
     if (note === null) return [null, null];
     this.#noteFd = note.fd;
     try {
-      const last = door.makeFile(this.id, "last", 0)!;
+      const last = workerSocket.makeFile(this.id, "last", 0)!;
       this.#lastFd = last.fd;
       return [note.file, last.file];
     } catch (error) {

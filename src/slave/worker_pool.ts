@@ -6,20 +6,20 @@ import { countOf, intersect, type Ranges, rangesOf, unite } from "../lib/ranges.
 import { printable } from "../lib/text.ts";
 import type { StartNote } from "../lib/worker_start.ts";
 import type { LateError, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
-import type { Abort, Holdings } from "./ledger.ts";
-import { PluginGate } from "./plugin_readiness.ts";
+import type { Abort, LeaseLedger } from "./ledger.ts";
+import { PluginReadiness } from "./plugin_readiness.ts";
 import { charsOf } from "./result_reporter.ts";
-import { Feeder } from "./slice_scheduler.ts";
-import { numbersOf, Overseer } from "./timeout_monitor.ts";
+import { SliceScheduler } from "./slice_scheduler.ts";
+import { numbersOf, TimeoutMonitor } from "./timeout_monitor.ts";
 import {
   type Death,
   endedOf,
   type Launch,
-  type Seat,
   suspectsOf,
   UnexplainedDeaths,
+  type WorkerHandle,
 } from "./worker_handle.ts";
-import { Crew } from "./worker_spawner.ts";
+import { WorkerSpawner } from "./worker_spawner.ts";
 
 /** Far too many jobs for so long are handed back; most slow jobs among quick ones are over by then. */
 const overfullMs = 250;
@@ -39,7 +39,7 @@ export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;
 type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
 
-export type WorkforceHooks = Readonly<{
+export type WorkerPoolHooks = Readonly<{
   launch: Launch;
   load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
   /** The first worker loaded the plugin, and runs in this runtime. */
@@ -70,13 +70,13 @@ export type WorkforceHooks = Readonly<{
 }>;
 
 /** The workers of a slave and what they do: fed, watched, and their deaths explained. */
-export class Workforce {
-  readonly #hooks: WorkforceHooks;
-  readonly #holdings: Holdings;
-  readonly #feeder: Feeder;
-  readonly #overseer: Overseer;
-  readonly #gate: PluginGate;
-  readonly #runtimes = new Map<Seat, string>();
+export class WorkerPool {
+  readonly #hooks: WorkerPoolHooks;
+  readonly #ledger: LeaseLedger;
+  readonly #scheduler: SliceScheduler;
+  readonly #monitor: TimeoutMonitor;
+  readonly #gate: PluginReadiness;
+  readonly #runtimes = new Map<WorkerHandle, string>();
   readonly #unexplained = new UnexplainedDeaths();
   readonly #health = new Health();
   /** The worker at which a job failed last, the latest of them. */
@@ -87,7 +87,7 @@ export class Workforce {
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   /** What a worker has been in for too long that is no job, in words. */
   waitsFor: string | null = null;
-  #crew: Crew | null = null;
+  #spawner: WorkerSpawner | null = null;
   /** Of the plugin's code, as the first worker loaded it; empty until then. */
   #hash = new Uint8Array(0);
   /** What `setup` tells each worker; null until there is a master. */
@@ -97,86 +97,86 @@ export class Workforce {
   #overfullAtMs = 0;
   #isOver = false;
 
-  constructor(holdings: Holdings, hooks: WorkforceHooks) {
-    this.#holdings = holdings;
+  constructor(ledger: LeaseLedger, hooks: WorkerPoolHooks) {
+    this.#ledger = ledger;
     this.#hooks = hooks;
-    this.#feeder = new Feeder(holdings, () => this.#concurrency, (seq) => this.#failedAt.get(seq));
-    this.#overseer = new Overseer(() => this.#concurrency);
-    this.#gate = new PluginGate(hooks.nowMs());
+    this.#scheduler = new SliceScheduler(ledger, () => this.#concurrency, (seq) => this.#failedAt.get(seq));
+    this.#monitor = new TimeoutMonitor(() => this.#concurrency);
+    this.#gate = new PluginReadiness(hooks.nowMs());
   }
 
   /** Starts the first worker. @throws {Error} if there is no way for workers to connect. */
   async start(): Promise<void> {
     const { launch, nowMs, log } = this.#hooks;
-    this.#crew = await Crew.open({
+    this.#spawner = await WorkerSpawner.open({
       launch,
-      onHello: (seat, runtime) => this.#onHello(seat, runtime),
-      onMessage: (seat, message) => this.#onMessage(seat, message),
-      onDied: (seat, death) => this.#onDied(seat, death),
-      onCutShort: (seat, reason) => this.#onCutShort(seat, reason),
+      onHello: (handle, runtime) => this.#onHello(handle, runtime),
+      onMessage: (handle, message) => this.#onMessage(handle, message),
+      onDied: (handle, death) => this.#onDied(handle, death),
+      onCutShort: (handle, reason) => this.#onCutShort(handle, reason),
       nowMs,
       log,
     });
-    if (this.#isOver) this.#crew.kill();
-    else this.#crew.want(1);
+    if (this.#isOver) this.#spawner.kill();
+    else this.#spawner.want(1);
   }
 
-  get seats(): readonly Seat[] {
-    return this.#crew?.seats ?? [];
+  get handles(): readonly WorkerHandle[] {
+    return this.#spawner?.handles ?? [];
   }
 
   get readyCount(): number {
-    return this.seats.filter((seat) => seat.state === "ready").length;
+    return this.handles.filter((handle) => handle.state === "ready").length;
   }
 
   /** Nothing runs in any worker, not even what no longer counts. */
   get isIdle(): boolean {
-    return this.seats.every((seat) => seat.held === 0);
+    return this.handles.every((handle) => handle.held === 0);
   }
 
   /** How many jobs the slave may hold in all. */
   get credit(): number {
-    return this.#feeder.credit(this.seats, this.#hooks.nowMs());
+    return this.#scheduler.credit(this.handles, this.#hooks.nowMs());
   }
 
   /** Whether a worker has nothing to do. */
   get isHungry(): boolean {
-    return this.seats.some((seat) => seat.held === 0 && seat.takesJobs);
+    return this.handles.some((handle) => handle.held === 0 && handle.takesJobs);
   }
 
   /** Jobs that run in workers, as far as their notes say. */
   running(): Ranges {
-    return this.seats.filter(({ held }) => held > 0)
+    return this.handles.filter(({ held }) => held > 0)
       .map(({ process }) => suspectsOf(process.readNote(), this.#concurrency))
       .reduce<Ranges>(unite, []);
   }
 
   want(procs: number): void {
-    this.#crew?.want(procs);
+    this.#spawner?.want(procs);
   }
 
   /** There is a master: workers may be prepared; those that are hear of another timeout. */
   setUp(setup: Setup): void {
     this.#setup = setup;
     this.#concurrency = setup.concurrency;
-    for (const seat of this.seats) this.#prepare(seat);
+    for (const handle of this.handles) this.#prepare(handle);
   }
 
   feed(): void {
-    if (this.#hooks.mayFeed()) this.#feeder.feed(this.seats, this.#hooks.nowMs());
+    if (this.#hooks.mayFeed()) this.#scheduler.feed(this.handles, this.#hooks.nowMs());
   }
 
   /** Every 0.1 s. */
   tick(nowMs: number): void {
     const sentence = this.#gate.late(nowMs);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
-    this.waitsFor = this.#gate.watch(this.seats, nowMs, this.#hooks.log);
-    this.#crew?.tick();
-    for (const seat of this.seats) this.#judge(seat, nowMs);
+    this.waitsFor = this.#gate.watch(this.handles, nowMs, this.#hooks.log);
+    this.#spawner?.tick();
+    for (const handle of this.handles) this.#judge(handle, nowMs);
     this.#retireSick();
-    this.#feeder.rescue(this.seats, nowMs);
+    this.#scheduler.rescue(this.handles, nowMs);
     this.feed();
-    if (!this.#feeder.isOverfull(this.seats, nowMs)) this.#overfullAtMs = nowMs;
+    if (!this.#scheduler.isOverfull(this.handles, nowMs)) this.#overfullAtMs = nowMs;
     if (nowMs - this.#overfullAtMs < overfullMs) return;
     this.#overfullAtMs = nowMs;
     this.#hooks.onOverfull();
@@ -184,127 +184,127 @@ export class Workforce {
 
   /** Hands back what workers have not begun. */
   withdraw(): void {
-    for (const seat of this.seats) if (seat.held > 0) seat.process.send({ kind: "withdraw" });
+    for (const handle of this.handles) if (handle.held > 0) handle.process.send({ kind: "withdraw" });
   }
 
   /** Fires the signals of jobs whose lease is lost. */
   abort(aborts: readonly Abort[]): void {
     for (const { worker, jobs } of aborts) {
-      this.seats.find((seat) => seat.id === worker)?.process.send({ kind: "abort", jobs, why: "lost" });
+      this.handles.find((handle) => handle.id === worker)?.process.send({ kind: "abort", jobs, why: "lost" });
     }
   }
 
   /** Fires the signals of all that runs. */
   abortAll(): void {
-    for (const seat of this.seats) {
-      if (seat.held > 0) seat.process.send({ kind: "abort", jobs: allJobs, why: "stop" });
+    for (const handle of this.handles) {
+      if (handle.held > 0) handle.process.send({ kind: "abort", jobs: allJobs, why: "stop" });
     }
   }
 
   /** Ends workers that run something, by force: their jobs are handed back, nobody is charged. None is replaced. */
   killBusy(): void {
-    this.#crew?.want(0);
-    for (const seat of this.seats) {
-      if (seat.held === 0) continue;
-      seat.verdict = { timedOut: [], suspects: [], reason: stoppedReason };
-      seat.process.kill();
+    this.#spawner?.want(0);
+    for (const handle of this.handles) {
+      if (handle.held === 0) continue;
+      handle.verdict = { timedOut: [], suspects: [], reason: stoppedReason };
+      handle.process.kill();
     }
   }
 
   /** Lets workers tear down, by force after `limitMs`, and end what they have begun, for at most `waitMs` more. */
   async quit(limitMs: number, waitMs: number): Promise<void> {
     this.#isOver = true;
-    await this.#crew?.quit(limitMs, waitMs);
+    await this.#spawner?.quit(limitMs, waitMs);
   }
 
   /**
    * Replaces a worker that runs nothing: another one starts beside it at once, and it has as long to end as workers have
    * that quit.
    */
-  retire(seat: Seat, reason: string, limitMs: number, waitMs: number): void {
-    invariant(seat.held === 0, "Cannot retire a worker: it runs jobs");
-    this.#overseer.forget(seat);
-    this.#holdings.crashed(seat.id, [], reason);
-    this.#hooks.log("warn", `A worker is replaced: ${reason}`, { pid: seat.process.pid });
-    this.#crew?.retire(seat, limitMs, waitMs);
+  retire(handle: WorkerHandle, reason: string, limitMs: number, waitMs: number): void {
+    invariant(handle.held === 0, "Cannot retire a worker: it runs jobs");
+    this.#monitor.forget(handle);
+    this.#ledger.crashed(handle.id, [], reason);
+    this.#hooks.log("warn", `A worker is replaced: ${reason}`, { pid: handle.process.pid });
+    this.#spawner?.retire(handle, limitMs, waitMs);
     this.#hooks.onCapacity();
   }
 
   kill(): void {
     this.#isOver = true;
-    this.#crew?.kill();
+    this.#spawner?.kill();
   }
 
-  #onHello(seat: Seat, runtime: string): void {
-    this.#runtimes.set(seat, runtime);
-    seat.process.send({ ...this.#hooks.load, hash: this.#hash });
+  #onHello(handle: WorkerHandle, runtime: string): void {
+    this.#runtimes.set(handle, runtime);
+    handle.process.send({ ...this.#hooks.load, hash: this.#hash });
   }
 
-  #onMessage(seat: Seat, message: WorkerMessage): void {
+  #onMessage(handle: WorkerHandle, message: WorkerMessage): void {
     switch (message.kind) {
       case "loaded":
-        return this.#onLoaded(seat, message);
+        return this.#onLoaded(handle, message);
       case "prepared":
-        seat.enter("ready", this.#hooks.nowMs());
-        this.#health.join(String(seat.id), String(seat.id));
+        handle.enter("ready", this.#hooks.nowMs());
+        this.#health.join(String(handle.id), String(handle.id));
         this.#gate.prepared();
         this.feed();
         return this.#hooks.onCapacity();
       case "changed":
-        seat.isChanged = true;
+        handle.isChanged = true;
         return this.#hooks.onChanged(message.message);
       case "unloadable":
       case "broken":
-        seat.isUnloadable ||= message.kind === "unloadable";
-        seat.lastSentence = message.message;
+        handle.isUnloadable ||= message.kind === "unloadable";
+        handle.lastSentence = message.message;
         return;
       case "resting":
-        return this.#crew?.rests(seat);
+        return this.#spawner?.rests(handle);
       case "over":
-        seat.mayRest = false;
+        handle.mayRest = false;
         return;
       case "late":
         return this.#hooks.onLate(message.errors, message.count);
       case "overdue":
-        seat.setOverdue(message.jobs, this.#hooks.nowMs());
+        handle.setOverdue(message.jobs, this.#hooks.nowMs());
         this.feed();
         return this.#hooks.onCapacity();
       case "answer":
-        return this.#onAnswer(seat, message);
+        return this.#onAnswer(handle, message);
       case "hello":
       case "beat":
         return;
     }
   }
 
-  #onLoaded(seat: Seat, message: Loaded): void {
-    seat.enter("loaded", this.#hooks.nowMs());
+  #onLoaded(handle: WorkerHandle, message: Loaded): void {
+    handle.enter("loaded", this.#hooks.nowMs());
     this.#gate.loaded();
     if (this.#hash.length === 0) {
       this.#hash = new Uint8Array(message.hash);
-      this.#hooks.onLoaded(message, this.#runtimes.get(seat) ?? "");
+      this.#hooks.onLoaded(message, this.#runtimes.get(handle) ?? "");
     }
-    this.#prepare(seat);
+    this.#prepare(handle);
   }
 
-  #prepare(seat: Seat): void {
-    if (this.#setup === null || seat.state === "starting") return;
-    if (seat.state === "loaded") {
-      seat.enter("preparing", this.#hooks.nowMs());
+  #prepare(handle: WorkerHandle): void {
+    if (this.#setup === null || handle.state === "starting") return;
+    if (handle.state === "loaded") {
+      handle.enter("preparing", this.#hooks.nowMs());
     }
-    seat.process.send(this.#setup);
+    handle.process.send(this.#setup);
   }
 
-  #onAnswer(seat: Seat, answer: Answer): void {
-    const before = this.#holdings.at(seat.id);
-    this.#holdings.finish(seat.id, answer);
+  #onAnswer(handle: WorkerHandle, answer: Answer): void {
+    const before = this.#ledger.at(handle.id);
+    this.#ledger.finish(handle.id, answer);
     // The last words of a process repeat what may not have been read.
-    if (this.#holdings.at(seat.id) === before) return;
+    if (this.#ledger.at(handle.id) === before) return;
     const [done, skipped, failed] = [countOf(answer.done), countOf(answer.skipped), answer.failed.length];
     const ended = done + skipped + failed;
-    const given = seat.given(answer.slice);
-    seat.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs());
-    if (given !== undefined) this.#noteHealth(seat, answer, done + skipped, given);
+    const given = handle.given(answer.slice);
+    handle.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs());
+    if (given !== undefined) this.#noteHealth(handle, answer, done + skipped, given);
     this.counts.done += done;
     this.counts.skipped += skipped;
     this.counts.failed += failed;
@@ -314,16 +314,16 @@ export class Workforce {
 
   /** Whether it fails everything: while others do not, or while nothing succeeds anywhere. */
   #noteHealth(
-    seat: Seat,
+    handle: WorkerHandle,
     { failed }: Answer,
     succeeded: number,
     given: Readonly<{ atMs: number; isProbe: boolean }>,
   ): void {
-    const id = String(seat.id);
+    const id = String(handle.id);
     const nowMs = this.#hooks.nowMs();
     if (succeeded > 0) {
       this.#health.succeeded(id, succeeded, given.atMs);
-      seat.failedProbes = 0;
+      handle.failedProbes = 0;
       this.#replaceMs = replaceMsMin;
     }
     const threw = failed.filter(({ how }) => how !== "fatal");
@@ -332,64 +332,64 @@ export class Workforce {
       this.#health.failed(id, seq, message, given.atMs, nowMs);
       this.#health.charged(id, seq, "failures");
       this.#failedAt.delete(seq);
-      this.#failedAt.set(seq, seat.id);
+      this.#failedAt.set(seq, handle.id);
     }
     for (const seq of this.#failedAt.keys()) {
       if (this.#failedAt.size <= failedJobsMax) break;
       this.#failedAt.delete(seq);
     }
     this.#findSick(nowMs);
-    if (given.isProbe && succeeded === 0) this.#noteFailedProbe(seat, threw[0]!.message, nowMs);
+    if (given.isProbe && succeeded === 0) this.#noteFailedProbe(handle, threw[0]!.message, nowMs);
   }
 
   #findSick(nowMs: number): void {
     for (let id = this.#health.findSick(); id !== null; id = this.#health.findSick()) {
       const { charges, message } = this.#health.quarantine(id, nowMs);
-      const seat = this.seats.find((seat) => String(seat.id) === id);
-      if (seat === undefined) continue;
+      const handle = this.handles.find((handle) => String(handle.id) === id);
+      if (handle === undefined) continue;
       this.#hooks.onExcused(rangesOf(charges.keys()));
-      this.#fallSick(seat, `it fails everything while others do not: ${message}`);
+      this.#fallSick(handle, `it fails everything while others do not: ${message}`);
     }
   }
 
-  #noteFailedProbe(seat: Seat, message: string, nowMs: number): void {
-    seat.failedProbes++;
-    if (seat.failedProbes < failedProbesMax || nowMs < this.#replaceAtMs || !seat.takesJobs) return;
+  #noteFailedProbe(handle: WorkerHandle, message: string, nowMs: number): void {
+    handle.failedProbes++;
+    if (handle.failedProbes < failedProbesMax || nowMs < this.#replaceAtMs || !handle.takesJobs) return;
     this.#replaceAtMs = nowMs + this.#replaceMs;
     this.#replaceMs = Math.min(replaceMsMax, 2 * this.#replaceMs);
-    this.#fallSick(seat, `nothing succeeds in it, which may be for what setup opened: ${message}`);
+    this.#fallSick(handle, `nothing succeeds in it, which may be for what setup opened: ${message}`);
   }
 
   /** It gets nothing more, and is replaced as soon as nothing runs in it. */
-  #fallSick(seat: Seat, reason: string): void {
-    seat.sickness = reason;
-    if (seat.held > 0) seat.process.send({ kind: "withdraw" });
+  #fallSick(handle: WorkerHandle, reason: string): void {
+    handle.sickness = reason;
+    if (handle.held > 0) handle.process.send({ kind: "withdraw" });
     setImmediate(() => this.#retireSick());
   }
 
   #retireSick(): void {
     if (this.#isOver) return;
-    for (const seat of this.seats) {
-      if (seat.sickness === null || seat.held > 0) continue;
-      this.#health.forget(String(seat.id));
+    for (const handle of this.handles) {
+      if (handle.sickness === null || handle.held > 0) continue;
+      this.#health.forget(String(handle.id));
       const { limitMs, waitMs } = this.#hooks.quitMs();
-      this.retire(seat, printable(seat.sickness, 1_000), limitMs, waitMs);
+      this.retire(handle, printable(handle.sickness, 1_000), limitMs, waitMs);
     }
   }
 
-  #judge(seat: Seat, nowMs: number): void {
-    const verdict = this.#overseer.judge(seat, this.#setup?.timeoutMs ?? 0, nowMs) ??
-      this.#judgeIdle(seat, nowMs);
+  #judge(handle: WorkerHandle, nowMs: number): void {
+    const verdict = this.#monitor.judge(handle, this.#setup?.timeoutMs ?? 0, nowMs) ??
+      this.#judgeIdle(handle, nowMs);
     if (verdict === null) return;
-    seat.verdict = verdict;
-    seat.process.kill();
+    handle.verdict = verdict;
+    handle.process.kill();
   }
 
   /** Whether there is a timeout or not: a worker that runs nothing of what it has cannot end it. */
-  #judgeIdle(seat: Seat, nowMs: number): Seat["verdict"] {
-    if (seat.held === 0 || seat.verdict !== null || nowMs - seat.movedAtMs < idleMs) return null;
-    const unanswered = this.#holdings.unanswered(seat.id);
-    const noted = this.#noted(seat.process.readNote(), seat.process.hasNotes);
+  #judgeIdle(handle: WorkerHandle, nowMs: number): WorkerHandle["verdict"] {
+    if (handle.held === 0 || handle.verdict !== null || nowMs - handle.movedAtMs < idleMs) return null;
+    const unanswered = this.#ledger.unanswered(handle.id);
+    const noted = this.#noted(handle.process.readNote(), handle.process.hasNotes);
     if (unanswered.some((jobs) => intersect(noted, jobs).length > 0)) return null;
     return { timedOut: [], suspects: this.#unexplained.explain([], unanswered), reason: idleReason };
   }
@@ -400,54 +400,54 @@ export class Workforce {
   }
 
   /** Its process is gone and all it said was heard: who is to blame, and what goes back to the queue. */
-  #onDied(seat: Seat, death: Death): void {
-    this.#overseer.forget(seat);
-    this.#health.forget(String(seat.id));
-    this.#runtimes.delete(seat);
-    const reason = seat.lastSentence ?? death.reason;
-    if (seat.verdict !== null) this.#failTimedOut(seat, seat.verdict);
-    const unanswered = this.#holdings.unanswered(seat.id);
+  #onDied(handle: WorkerHandle, death: Death): void {
+    this.#monitor.forget(handle);
+    this.#health.forget(String(handle.id));
+    this.#runtimes.delete(handle);
+    const reason = handle.lastSentence ?? death.reason;
+    if (handle.verdict !== null) this.#failTimedOut(handle, handle.verdict);
+    const unanswered = this.#ledger.unanswered(handle.id);
     const noted = this.#noted(death.note, death.hasNotes);
-    const suspects = seat.verdict?.suspects ?? this.#unexplained.explain(noted, unanswered);
+    const suspects = handle.verdict?.suspects ?? this.#unexplained.explain(noted, unanswered);
     const ended = endedOf(death.note, this.#concurrency, unite(noted, suspects), unanswered);
-    const again = this.#holdings.crashed(seat.id, suspects, seat.verdict?.reason ?? reason, ended);
+    const again = this.#ledger.crashed(handle.id, suspects, handle.verdict?.reason ?? reason, ended);
     if (again > 0) this.#hooks.onAgain(again);
-    if (this.#isOver || seat.isChanged) return;
-    const sentence = this.#gate.died(seat, reason);
+    if (this.#isOver || handle.isChanged) return;
+    const sentence = this.#gate.died(handle, reason);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
-    this.#tell(seat, seat.verdict?.reason ?? reason);
+    this.#tell(handle, handle.verdict?.reason ?? reason);
     this.feed();
-    this.#hooks.onProgress(seat.held, 0);
+    this.#hooks.onProgress(handle.held, 0);
     this.#hooks.onCapacity();
   }
 
   /** What was cut off with it is nobody's to tell, but that it was. */
-  #onCutShort(seat: Seat, reason: string): void {
-    const why = seat.lastSentence ?? reason;
+  #onCutShort(handle: WorkerHandle, reason: string): void {
+    const why = handle.lastSentence ?? reason;
     const message = `a worker ended before what its jobs had begun and not awaited: ${why}`;
-    this.#hooks.log("warn", `Worker ${seat.process.pid} ended as it was to, but early: ${why}`);
+    this.#hooks.log("warn", `Worker ${handle.process.pid} ended as it was to, but early: ${why}`);
     this.#hooks.onLate([{ seq: null, message }], 1);
   }
 
-  #tell(seat: Seat, reason: string): void {
+  #tell(handle: WorkerHandle, reason: string): void {
     this.counts.crashes++;
     if (reason === stoppedReason) {
       const what = "A worker is ended by force, for the grace is over: what ran in it runs again";
-      return this.#hooks.log("warn", what, { pid: seat.process.pid });
+      return this.#hooks.log("warn", what, { pid: handle.process.pid });
     }
-    const what = seat.state === "ready"
+    const what = handle.state === "ready"
       ? "A worker is replaced"
       : "A worker did not come up and is started again";
-    this.#hooks.log("warn", `${what}: ${reason}`, { pid: seat.process.pid });
+    this.#hooks.log("warn", `${what}: ${reason}`, { pid: handle.process.pid });
   }
 
   /** It was killed by its supervisor, which knows why. */
-  #failTimedOut(seat: Seat, verdict: NonNullable<Seat["verdict"]>): void {
+  #failTimedOut(handle: WorkerHandle, verdict: NonNullable<WorkerHandle["verdict"]>): void {
     for (const seq of numbersOf(verdict.timedOut)) {
-      const durationMs = elapsed(this.#hooks.nowMs() - seat.movedAtMs);
+      const durationMs = elapsed(this.#hooks.nowMs() - handle.movedAtMs);
       const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
-      const slice = seat.sliceOf(seq);
-      this.#holdings.finish(seat.id, { slice, done: [], skipped: [], failed: [failure], released: [] });
+      const slice = handle.sliceOf(seq);
+      this.#ledger.finish(handle.id, { slice, done: [], skipped: [], failed: [failure], released: [] });
       this.counts.failed++;
     }
   }

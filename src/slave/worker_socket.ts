@@ -23,7 +23,7 @@ import { noteFileBytes } from "../lib/worker_start.ts";
 const socketPathCharsMax = 100;
 const { platform } = process;
 /** The files in the folder of a door: the socket, and what workers write. */
-const isOfDoor = (name: string): boolean => /^(?:s|\d+\.(?:note|last))$/.test(name);
+const isOfWorkerSocket = (name: string): boolean => /^(?:s|\d+\.(?:note|last))$/.test(name);
 
 /** `isKept`: nobody else can put another one in its place. */
 type Folder = OwnFile & Readonly<{ isKept: boolean }>;
@@ -33,7 +33,7 @@ type Folder = OwnFile & Readonly<{ isKept: boolean }>;
  * alone. The socket is in the folder, unless that could be renamed by others: then, and where no folder is writable, it has an
  * abstract name on Linux. Without a folder there are no notes.
  */
-export class Door {
+export class WorkerSocket {
   /** What to connect to. */
   readonly address: string;
   /** Null if none is writable. */
@@ -50,7 +50,7 @@ export class Door {
   }
 
   /** @throws {Error} if no socket can be made. */
-  static async open(onSocket: (socket: Socket) => void, log: Log): Promise<Door> {
+  static async open(onSocket: (socket: Socket) => void, log: Log): Promise<WorkerSocket> {
     const folder = makeFolder();
     if (folder === null) {
       log("warn", "No temporary folder is writable: a worker that dies has all its jobs for suspects");
@@ -68,9 +68,9 @@ export class Door {
       log("warn", `The socket for workers failed: ${error.message}`);
     });
     const isFile = folder !== null && address.startsWith(folder.path);
-    const door = new Door(server, address, folder, isFile ? ownFileAt(address) : null);
-    if (door.isThere) return door;
-    door.close();
+    const workerSocket = new WorkerSocket(server, address, folder, isFile ? ownFileAt(address) : null);
+    if (workerSocket.isThere) return workerSocket;
+    workerSocket.close();
     throw new Error("the folder for workers was replaced as it was made");
   }
 
@@ -96,7 +96,7 @@ export class Door {
     // The runtime removes whatever is at the path of its socket: in a folder that is no more ours, that is not ours either.
     if (this.isThere) this.#server.close();
     else this.#server.unref().removeAllListeners("connection").on("connection", (socket) => socket.destroy());
-    if (this.folder !== null) removeOwnFolder(this.folder, isOfDoor);
+    if (this.folder !== null) removeOwnFolder(this.folder, isOfWorkerSocket);
   }
 }
 
@@ -135,7 +135,7 @@ function makeFolderIn(parent: string): OwnFile | null {
     unlinkSync(file.path);
     return folder;
   } catch {
-    if (folder !== null) removeOwnFolder(folder, isOfDoor);
+    if (folder !== null) removeOwnFolder(folder, isOfWorkerSocket);
     return null;
   }
 }

@@ -6,8 +6,8 @@ import { UnprovenConnections } from "../lib/unproven.ts";
 import { connectionsAllowed } from "../link/listen.ts";
 import { greetWorker } from "../link/local_link.ts";
 import type { WorkerMessage } from "../protocol/messages.ts";
-import { type Death, type Launch, Seat, WorkerProcess } from "./worker_handle.ts";
-import { Door } from "./worker_socket.ts";
+import { type Death, type Launch, WorkerHandle, WorkerProcess } from "./worker_handle.ts";
+import { WorkerSocket } from "./worker_socket.ts";
 
 /** A worker that died without a job is replaced after a pause that doubles up to this; one that had jobs, after the first. */
 const pauseMsMax = 30_000;
@@ -20,28 +20,28 @@ const busyMs = 1_000;
 /** Most connections at once that may be no worker's. */
 const strangersMax = 256;
 
-export type CrewHooks = Readonly<{
+export type WorkerSpawnerHooks = Readonly<{
   launch: Launch;
-  onHello: (seat: Seat, runtime: string) => void;
-  onMessage: (seat: Seat, message: WorkerMessage) => void;
-  onDied: (seat: Seat, death: Death) => void;
+  onHello: (handle: WorkerHandle, runtime: string) => void;
+  onMessage: (handle: WorkerHandle, message: WorkerMessage) => void;
+  onDied: (handle: WorkerHandle, death: Death) => void;
   /** It ended by itself, as it was to, but before what its jobs had begun could. */
-  onCutShort: (seat: Seat, reason: string) => void;
+  onCutShort: (handle: WorkerHandle, reason: string) => void;
   nowMs: () => number;
   log: Log;
 }>;
 
 /** The workers of a slave: as many as it wants, each replaced when it dies. */
-export class Crew {
-  readonly #hooks: CrewHooks;
+export class WorkerSpawner {
+  readonly #hooks: WorkerSpawnerHooks;
   /** Where workers come in. */
-  #door: Door;
+  #workerSocket: WorkerSocket;
   /** Where those did that came before the folder was lost. */
-  #doorsBefore: Door[] = [];
+  #socketsBefore: WorkerSocket[] = [];
   #isMoving = false;
   /** Who came in and has not proved to be a worker. Where the socket has a name in place of a path, that may be anybody. */
   readonly #strangers: UnprovenConnections;
-  readonly #seats = new Map<number, Seat>();
+  readonly #handles = new Map<number, WorkerHandle>();
   readonly #processes = new Map<number, WorkerProcess>();
   /** Until when a worker whose `teardown` ended may go on. */
   readonly #resting = new Map<number, ReturnType<typeof setTimeout>>();
@@ -52,26 +52,26 @@ export class Crew {
   #startAtMs = 0;
   #isOver = false;
 
-  private constructor(door: Door, hooks: CrewHooks) {
-    this.#door = door;
+  private constructor(workerSocket: WorkerSocket, hooks: WorkerSpawnerHooks) {
+    this.#workerSocket = workerSocket;
     this.#hooks = hooks;
     // A quarter of the files that may be open; all workers may come at once.
     const spare = Math.min(strangersMax, Math.ceil(connectionsAllowed() / 4));
     this.#strangers = new UnprovenConnections({ connectionsMax: () => spare + this.#awaitedCount });
   }
 
-  static async open(hooks: CrewHooks): Promise<Crew> {
-    let crew: Crew | null = null;
-    const door = await Door.open((socket) => {
-      if (crew !== null) crew.#greet(socket);
+  static async open(hooks: WorkerSpawnerHooks): Promise<WorkerSpawner> {
+    let spawner: WorkerSpawner | null = null;
+    const workerSocket = await WorkerSocket.open((socket) => {
+      if (spawner !== null) spawner.#greet(socket);
     }, hooks.log);
-    crew = new Crew(door, hooks);
-    return crew;
+    spawner = new WorkerSpawner(workerSocket, hooks);
+    return spawner;
   }
 
   /** Those that live. */
-  get seats(): Seat[] {
-    return [...this.#seats.values()];
+  get handles(): WorkerHandle[] {
+    return [...this.#handles.values()];
   }
 
   /** From now on there are to be so many. */
@@ -89,7 +89,7 @@ export class Crew {
   kill(): void {
     this.#isOver = true;
     for (const process of this.#processes.values()) process.kill();
-    this.#closeDoors();
+    this.#closeSockets();
   }
 
   /**
@@ -98,8 +98,8 @@ export class Crew {
    */
   async quit(limitMs: number, waitMs: number): Promise<void> {
     this.#isOver = true;
-    const unready = this.seats.filter(({ state }) => state !== "ready");
-    for (const seat of this.seats) this.#dismiss(seat, waitMs);
+    const unready = this.handles.filter(({ state }) => state !== "ready");
+    for (const handle of this.handles) this.#dismiss(handle, waitMs);
     // Who has loaded or prepared nothing yet has nothing to tear down.
     const unreadyTimer = setTimeout(
       () => unready.forEach(({ process }) => process.kill()),
@@ -116,38 +116,38 @@ export class Crew {
     clearTimeout(unreadyTimer);
     clearTimeout(timer);
     clearTimeout(restTimer);
-    this.#closeDoors();
+    this.#closeSockets();
   }
 
   /** Asks one to end; another takes its place at once. It may take as long as in `quit`. */
-  retire(seat: Seat, limitMs: number, waitMs: number): void {
-    const process = this.#processes.get(seat.id);
-    if (process === undefined || !this.#seats.delete(seat.id)) return;
-    this.#dismiss(seat, waitMs);
+  retire(handle: WorkerHandle, limitMs: number, waitMs: number): void {
+    const process = this.#processes.get(handle.id);
+    if (process === undefined || !this.#handles.delete(handle.id)) return;
+    this.#dismiss(handle, waitMs);
     const timer = setTimeout(() => process.kill(), limitMs + waitMs + busyMs);
     void process.dead.then(() => clearTimeout(timer));
     this.#fill();
   }
 
-  #dismiss(seat: Seat, waitMs: number): void {
-    seat.process.send({ kind: "quit", waitMs: Math.floor(waitMs), isSick: seat.sickness !== null });
-    seat.mayRest = seat.state === "ready";
-    seat.restMs = waitMs;
-    seat.enter("leaving", this.#hooks.nowMs());
+  #dismiss(handle: WorkerHandle, waitMs: number): void {
+    handle.process.send({ kind: "quit", waitMs: Math.floor(waitMs), isSick: handle.sickness !== null });
+    handle.mayRest = handle.state === "ready";
+    handle.restMs = waitMs;
+    handle.enter("leaving", this.#hooks.nowMs());
   }
 
   /**
    * Its `teardown` ended: it only waits for what goes on all the same, and says when that takes too long, unless its event
    * loop stands still.
    */
-  rests(seat: Seat): void {
+  rests(handle: WorkerHandle): void {
     const end = () => {
-      const { pid } = seat.process;
+      const { pid } = handle.process;
       const what = "is still busy, and its event loop stands still: something that a handler left behind";
       this.#hooks.log("warn", `Worker ${pid} ${what}. It is killed`);
-      seat.process.kill();
+      handle.process.kill();
     };
-    this.#resting.set(seat.id, setTimeout(end, seat.restMs + busyMs));
+    this.#resting.set(handle.id, setTimeout(end, handle.restMs + busyMs));
   }
 
   /** Ends those whose `teardown` goes on, and says so. */
@@ -161,8 +161,8 @@ export class Crew {
     for (const process of late) process.kill();
   }
 
-  #closeDoors(): void {
-    for (const door of [this.#door, ...this.#doorsBefore]) door.close();
+  #closeSockets(): void {
+    for (const workerSocket of [this.#workerSocket, ...this.#socketsBefore]) workerSocket.close();
     this.#strangers.close();
   }
 
@@ -177,7 +177,7 @@ export class Crew {
   }
 
   #mayStart(): boolean {
-    if (this.#isOver || this.#isMoving || this.#seats.size >= this.#wanted) return false;
+    if (this.#isOver || this.#isMoving || this.#handles.size >= this.#wanted) return false;
     return this.#hooks.nowMs() >= this.#startAtMs;
   }
 
@@ -188,10 +188,10 @@ export class Crew {
     this.#pause();
     log("warn", `Workers cannot be started as before (${why}): making a new folder for them`);
     try {
-      const door = await Door.open((socket) => this.#greet(socket), log);
-      this.#doorsBefore.push(this.#door);
-      this.#door = door;
-      if (this.#isOver) door.close();
+      const workerSocket = await WorkerSocket.open((socket) => this.#greet(socket), log);
+      this.#socketsBefore.push(this.#workerSocket);
+      this.#workerSocket = workerSocket;
+      if (this.#isOver) workerSocket.close();
     } catch (error) {
       log("error", `Workers cannot be started: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -207,31 +207,31 @@ export class Crew {
   #start(): void {
     const id = ++this.#started;
     const { launch, nowMs } = this.#hooks;
-    const process: WorkerProcess = new WorkerProcess(id, this.#door, launch, {
+    const process: WorkerProcess = new WorkerProcess(id, this.#workerSocket, launch, {
       onMessage: (message) =>
         message.kind === "hello"
-          ? this.#hooks.onHello(seat, message.runtime)
-          : this.#hooks.onMessage(seat, message),
-      onHeard: () => seat.heardAtMs = nowMs(),
-      onDied: (death) => this.#died(seat, death),
+          ? this.#hooks.onHello(handle, message.runtime)
+          : this.#hooks.onMessage(handle, message),
+      onHeard: () => handle.heardAtMs = nowMs(),
+      onDied: (death) => this.#died(handle, death),
     });
-    const seat: Seat = new Seat(id, process, nowMs());
-    this.#seats.set(id, seat);
+    const handle: WorkerHandle = new WorkerHandle(id, process, nowMs());
+    this.#handles.set(id, handle);
     this.#processes.set(id, process);
   }
 
-  #died(seat: Seat, death: Death): void {
-    this.#processes.delete(seat.id);
-    clearTimeout(this.#resting.get(seat.id));
-    this.#resting.delete(seat.id);
-    if (seat.mayRest && !death.isKilled) this.#hooks.onCutShort(seat, death.reason);
+  #died(handle: WorkerHandle, death: Death): void {
+    this.#processes.delete(handle.id);
+    clearTimeout(this.#resting.get(handle.id));
+    this.#resting.delete(handle.id);
+    if (handle.mayRest && !death.isKilled) this.#hooks.onCutShort(handle, death.reason);
     // It was replaced when it retired.
-    if (!this.#seats.delete(seat.id)) return;
-    if (seat.hasAnswered || seat.verdict !== null) this.#earlyDeaths = 0;
+    if (!this.#handles.delete(handle.id)) return;
+    if (handle.hasAnswered || handle.verdict !== null) this.#earlyDeaths = 0;
     // a job may have ended it, which is counted there
-    else if (seat.held > 0) this.#startAtMs = this.#hooks.nowMs() + firstPauseMs;
+    else if (handle.held > 0) this.#startAtMs = this.#hooks.nowMs() + firstPauseMs;
     else this.#pause();
-    this.#hooks.onDied(seat, death);
+    this.#hooks.onDied(handle, death);
     this.#fill();
   }
 

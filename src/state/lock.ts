@@ -14,10 +14,10 @@ import { UnprovenConnections } from "../lib/unproven.ts";
 import { type Disk, errorCode, linkless, removeFile, type StateFiles } from "./disk.ts";
 import {
   type ElsewhereOptions,
-  type Holder,
   isRunning,
   isSamePlace,
   lockedError,
+  type LockOwner,
   noteError,
   readNote,
   removeNote,
@@ -48,7 +48,7 @@ export type FileLockOptions =
 export async function takeFile(
   disk: Disk,
   files: StateFiles,
-  here: Holder,
+  here: LockOwner,
   options: FileLockOptions,
 ): Promise<void> {
   for (let tries = 1; tries <= triesMax; tries++) {
@@ -63,7 +63,7 @@ export async function takeFile(
 }
 
 /** Makes the file anew if it was removed meanwhile, and leaves any other alone. */
-export async function restoreFile(disk: Disk, files: StateFiles, here: Holder): Promise<void> {
+export async function restoreFile(disk: Disk, files: StateFiles, here: LockOwner): Promise<void> {
   try {
     await disk.lstat(files.lock);
   } catch (error) {
@@ -76,7 +76,7 @@ export async function restoreFile(disk: Disk, files: StateFiles, here: Holder): 
 async function create(
   disk: Disk,
   files: StateFiles,
-  here: Holder,
+  here: LockOwner,
   isAlone: boolean,
 ): Promise<"made" | "taken" | "linkless"> {
   const temporary = await writeNew(disk, files.lock, here).catch(failed(files));
@@ -100,8 +100,8 @@ function failed(files: StateFiles): (error: unknown) => Promise<never> {
 async function checkDead(
   disk: Disk,
   files: StateFiles,
-  note: Holder,
-  here: Holder,
+  note: LockOwner,
+  here: LockOwner,
   options: FileLockOptions,
 ) {
   if (!isSamePlace(note, here)) return await watchElsewhere(disk, files, note, options);
@@ -111,7 +111,7 @@ async function checkDead(
 }
 
 /** Takes the dead one's file away; puts it back if a quicker one has replaced it meanwhile. */
-async function clear(disk: Disk, path: string, dead: Holder | null): Promise<void> {
+async function clear(disk: Disk, path: string, dead: LockOwner | null): Promise<void> {
   // Not a temporary name: nobody may sweep it away, for it may have to be put back.
   const aside = `${path}.dead.${randomBytes(4).toString("hex")}`;
   try {
@@ -288,7 +288,7 @@ const heldHere = new Set<string>();
 class OpenLock implements Lock {
   readonly #disk: Disk;
   readonly #files: StateFiles;
-  #holder: Holder;
+  #holder: LockOwner;
   /** Null where the kernel keeps no lock, or a stranger holds it. */
   #socket: SocketLock | null = null;
   /** From when the file is taken until it is let go. */
@@ -296,7 +296,7 @@ class OpenLock implements Lock {
   #isReleased = false;
   #lookedAtMs = -Infinity;
 
-  constructor(disk: Disk, files: StateFiles, holder: Holder) {
+  constructor(disk: Disk, files: StateFiles, holder: LockOwner) {
     this.#disk = disk;
     this.#files = files;
     this.#holder = holder;

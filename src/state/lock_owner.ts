@@ -50,7 +50,7 @@ async function fromPs(pid: number): Promise<string> {
 }
 
 /** Who runs a key, as `<key>.lock` and the holder of the lock say it. */
-export type Holder = Readonly<{
+export type LockOwner = Readonly<{
   host: string;
   /** Differs after a reboot; empty where there is none. */
   bootId: string;
@@ -67,7 +67,7 @@ export type Holder = Readonly<{
 
 const nonceRule = /^(?:[0-9a-f]{64})?$/;
 
-export async function thisHolder(address: string | null): Promise<Holder> {
+export async function thisHolder(address: string | null): Promise<LockOwner> {
   const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "");
   return {
     host: hostname(),
@@ -89,7 +89,7 @@ function namespace(kind: string): string {
 }
 
 /** Null if the text is no holder's. */
-export function parseHolder(text: string): Holder | null {
+export function parseHolder(text: string): LockOwner | null {
   try {
     const { host, bootId, space, pid, pidStart, address, nonce = "" } = JSON.parse(text);
     const texts = [host, bootId, space, pidStart, address ?? "", nonce];
@@ -102,17 +102,17 @@ export function parseHolder(text: string): Holder | null {
 }
 
 /** A holder in words for people, whoever wrote them. */
-export function holderText({ pid, host, address }: Holder): string {
+export function holderText({ pid, host, address }: LockOwner): string {
   return `pid ${pid} on "${printable(host)}"${address === null ? "" : ` at ${printable(address)}`}`;
 }
 
 /** Whether both see the same processes and the same sockets. */
-export function isSamePlace(a: Holder, b: Holder): boolean {
+export function isSamePlace(a: LockOwner, b: LockOwner): boolean {
   return a.host === b.host && a.bootId === b.bootId && a.space === b.space;
 }
 
 /** Whether the process of a holder in this place still runs. */
-export async function isRunning({ pid, pidStart }: Holder): Promise<boolean> {
+export async function isRunning({ pid, pidStart }: LockOwner): Promise<boolean> {
   const start = await startOfProcess(pid);
   return start !== null && (pidStart === "" || start === "" || start === pidStart);
 }
@@ -134,7 +134,7 @@ export type ElsewhereOptions = Readonly<{
 export async function watchElsewhere(
   disk: Disk,
   files: StateFiles,
-  note: Holder,
+  note: LockOwner,
   options: ElsewhereOptions,
 ): Promise<void> {
   const { watchMs, isAlive, log } = options;
@@ -171,7 +171,7 @@ function elsewhereError(files: StateFiles, who: string, sign: string): StateErro
   );
 }
 
-export function lockedError(files: StateFiles, holder: Holder | null): StateError {
+export function lockedError(files: StateFiles, holder: LockOwner | null): StateError {
   const who = holder === null ? "an unknown pid" : holderText(holder);
   return new StateError(
     `Cannot start "${files.key}" in "${files.dir}": a master of it already runs, ${who}. Stop that one first, or give ` +
@@ -184,7 +184,7 @@ export function lockedError(files: StateFiles, holder: Holder | null): StateErro
  *
  * @throws {StateError} if it is a symbolic link, no file, or not readable.
  */
-export async function readNote(disk: Disk, path: string): Promise<Holder | null> {
+export async function readNote(disk: Disk, path: string): Promise<LockOwner | null> {
   const file = await openOwn(disk, path);
   if (file === null) return null;
   try {
@@ -196,7 +196,7 @@ export async function readNote(disk: Disk, path: string): Promise<Holder | null>
 }
 
 /** Whole or not at all: through a temporary name. */
-export async function writeNote(disk: Disk, path: string, holder: Holder): Promise<void> {
+export async function writeNote(disk: Disk, path: string, holder: LockOwner): Promise<void> {
   const temporary = await writeNew(disk, path, holder);
   try {
     await disk.rename(temporary, path);
@@ -207,7 +207,7 @@ export async function writeNote(disk: Disk, path: string, holder: Holder): Promi
 }
 
 /** The note in a file beside `path`; returns its name. */
-export async function writeNew(disk: Disk, path: string, holder: Holder): Promise<string> {
+export async function writeNew(disk: Disk, path: string, holder: LockOwner): Promise<string> {
   const temporary = `${path}.tmp.${randomBytes(4).toString("hex")}`;
   const file = await disk.open(temporary, "wx", 0o600);
   try {
@@ -219,7 +219,7 @@ export async function writeNew(disk: Disk, path: string, holder: Holder): Promis
 }
 
 /** Unless it is another's by now. */
-export async function removeNote(disk: Disk, path: string, holder: Holder): Promise<void> {
+export async function removeNote(disk: Disk, path: string, holder: LockOwner): Promise<void> {
   const note = await readNote(disk, path);
   if (note !== null && isSamePlace(note, holder) && note.pid === holder.pid) await removeFile(disk, path);
 }

@@ -1,10 +1,10 @@
 import t from "tap";
-import { Saves } from "../../src/core/run.ts";
-import { Sessions } from "../../src/core/sessions.ts";
+import { CheckpointVersions } from "../../src/core/run.ts";
+import { SlaveSessions } from "../../src/core/sessions.ts";
 
 t.test("saves that fail are forgotten in the end; the next one that succeeds covers all they did", async (t) => {
-  const saves = new Saves();
-  const sessions = new Sessions();
+  const saves = new CheckpointVersions();
+  const sessions = new SlaveSessions();
   const session = sessions.add(1, "s1", "s1", 0);
   for (session.answered = 1; session.answered <= 1_000; session.answered++) {
     saves.version++;

@@ -508,7 +508,7 @@ const rows: readonly Row[] = [
   },
   {
     name:
-      "one that admits 50, and three bad rows, which are condemned first: alone they say nothing of the others",
+      "one that admits 50, and three bad rows, which are spent first: alone they say nothing of the others",
     plan: () => ({
       ...limited(50, 500, [4, 4], (job) => job < 3)(),
       settings: { jobsMax: 100, backoffMs: 50 },

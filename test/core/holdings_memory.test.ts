@@ -1,37 +1,37 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import t from "tap";
-import { Holdings } from "../../src/slave/ledger.ts";
+import { LeaseLedger } from "../../src/slave/ledger.ts";
 import { blockOf } from "./fixture.ts";
 
 /** Receives two jobs; returns them, encoded, as far as anybody still has them. */
-function receive(holdings: Holdings, number: number): WeakRef<Uint8Array> {
+function receive(ledger: LeaseLedger, number: number): WeakRef<Uint8Array> {
   const seq = 2 * (number - 1);
   const { bytes, ends } = blockOf(seq, 2);
   const name = { masterId: "m1", number };
-  holdings.receive({ name, seq, count: 2, attempt: 1, alone: "no", jobs: bytes, ends });
+  ledger.receive({ name, seq, count: 2, attempt: 1, alone: "no", jobs: bytes, ends });
   return new WeakRef(bytes);
 }
 
 t.test("encoded jobs are let go of once none can run any more, whatever waits for a durable state", async (t) => {
   setFlagsFromString("--expose-gc");
   const collect: () => void = runInNewContext("gc");
-  const holdings = new Holdings();
-  holdings.welcome("run");
-  holdings.applyKeep([]);
-  const refs = [1, 2, 3].map((number) => receive(holdings, number));
+  const ledger = new LeaseLedger();
+  ledger.welcome("run");
+  ledger.applyKeep([]);
+  const refs = [1, 2, 3].map((number) => receive(ledger, number));
   const areAlive = async () => {
     await new Promise((resolve) => setTimeout(resolve));
     collect();
     return refs.map((ref) => ref.deref() !== undefined);
   };
   const nothing = { done: [], skipped: [], failed: [], released: [] };
-  for (let i = 0; i < 2; i++) holdings.give(1, 2);
-  holdings.finish(1, { ...nothing, slice: 1, done: [0, 2] });
-  holdings.finish(1, { ...nothing, slice: 2, done: [2, 3] });
+  for (let i = 0; i < 2; i++) ledger.give(1, 2);
+  ledger.finish(1, { ...nothing, slice: 1, done: [0, 2] });
+  ledger.finish(1, { ...nothing, slice: 2, done: [2, 3] });
   t.same(await areAlive(), [false, true, true], "one of the second runs, the third is queued");
-  holdings.releaseUntried();
-  holdings.finish(1, { ...nothing, slice: 2, released: [3, 4] });
+  ledger.releaseUntried();
+  ledger.finish(1, { ...nothing, slice: 2, released: [3, 4] });
   t.same(await areAlive(), [false, false, false]);
-  t.equal(holdings.takeAnswers().length, 3, "what became of them is kept");
+  t.equal(ledger.takeAnswers().length, 3, "what became of them is kept");
 });

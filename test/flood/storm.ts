@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
-import { Pauses } from "../../src/slave/uplink.ts";
+import { ReconnectBackoff } from "../../src/slave/uplink.ts";
 import { token } from "../e2e/harness.ts";
 import { Field } from "./field.ts";
 
@@ -10,7 +10,7 @@ class LightSlave {
   readonly #name: string;
   readonly #port: number;
   readonly #abort = new AbortController();
-  readonly #pauses = new Pauses(Math.random);
+  readonly #backoff = new ReconnectBackoff(Math.random);
   #link: SlaveLink | null = null;
 
   constructor(name: string, port: number) {
@@ -33,7 +33,7 @@ class LightSlave {
     while (!signal.aborted) {
       await this.#session().catch(() => {});
       this.#link = null;
-      await sleep(this.#pauses.next(1_000), undefined, { signal }).catch(() => {});
+      await sleep(this.#backoff.next(1_000), undefined, { signal }).catch(() => {});
     }
   }
 

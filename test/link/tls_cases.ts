@@ -255,7 +255,7 @@ export const tlsCases: Readonly<Record<string, () => Promise<void>>> = {
     const nobody = await refused(house.listener.address.port);
     assert.ok(!(nobody instanceof RefusedError), "nobody listens");
   },
-  "before TLS is spoken the lobby's limits hold": async () => {
+  "before TLS is spoken the queue's limits hold": async () => {
     const house = await openHouse(token, pair("master"));
     const { clock, listener } = house;
     const silent = await house.knockPlain();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import t from "tap";
 import type { RunState } from "../../src/core/types.ts";
 import { type Block, JobSpan } from "../../src/lib/bytes.ts";
-import { LateLetters, loadLateLetters, Saving } from "../../src/master/persistence.ts";
+import { LateDeadLetters, loadLateLetters, Persistence } from "../../src/master/persistence.ts";
 import { readDeadLetters, SaveError } from "../../src/state/store.ts";
 import { jobsOf } from "./fake_slave.ts";
 import { ids, start } from "./harness.ts";
@@ -112,7 +112,7 @@ t.test("of the letters on record those count whose job is open, and the very sam
 });
 
 t.test("that of a row that could not be sent is taken back once its seq is settled by a job", async (t) => {
-  const letters = new LateLetters(new Map([[5, null], [6, null], [7, null]]));
+  const letters = new LateDeadLetters(new Map([[5, null], [6, null], [7, null]]));
   letters.compare([new JobSpan(block, 0, 3, 5)]);
   letters.buried([6, 7]);
   t.same(letters.settledIn(stateOf(5)), []);
@@ -162,14 +162,14 @@ t.test("of a fresh start no letter is looked at", async (t) => {
   const lastLetters = () => t.fail("it reads a file of another run");
   const letters = await loadLateLetters({ loaded: null, lastLetters: lastLetters as never });
   t.same(letters.settledIn(stateOf(9)), []);
-  t.same(new LateLetters().settledIn(stateOf(9)), []);
+  t.same(new LateDeadLetters().settledIn(stateOf(9)), []);
 });
 
 t.test("a letter is taken back before the state is saved, and not saved without", async (t) => {
   const calls: string[] = [];
   let isFull = false;
   let state = stateOf(3, new JobSpan(block, 0, 1, 0));
-  const saving = new Saving({
+  const saving = new Persistence({
     store: {
       loaded: state,
       save: async () => calls.push("save"),

@@ -231,8 +231,8 @@ export const coreMutants: readonly Mutant[] = [
     name: "a source that threw goes on behind the last job handed out, not the last one yielded",
     patches: [{
       file: "src/core/source.ts",
-      find: "    this.#openedAfter = this.#furthest.yielded();",
-      replace: "    this.#openedAfter = this.#furthest.handedOut();",
+      find: "    this.#openedAfter = this.#cursorTracker.yielded();",
+      replace: "    this.#openedAfter = this.#cursorTracker.handedOut();",
     }],
     checks: [simulation],
   },
@@ -293,8 +293,8 @@ export const coreMutants: readonly Mutant[] = [
       "a job that ran alone in a slave is charged once the connection closes, without a wait for the slave",
     patches: [{
       file: "src/core/slaves.ts",
-      find: "const untilMs = this.#patience.time(nowMs) + this.#silenceMs;",
-      replace: "const untilMs = this.#patience.time(nowMs);",
+      find: "const untilMs = this.#lagGuard.time(nowMs) + this.#silenceMs;",
+      replace: "const untilMs = this.#lagGuard.time(nowMs);",
     }],
     checks: [quickTest(
       "core/failures",

@@ -194,15 +194,15 @@ export const failureMutants: readonly Mutant[] = [
     checks: [quickTest("core/failures", "what a slave excuses is not charged")],
   },
   {
-    name: "a test tries condemned jobs before all others, again and again",
+    name: "a test tries spent jobs before all others, again and again",
     patches: [{
       file: "src/core/dispatch.ts",
       find: "    if (piece !== undefined) this.#probed.add(piece.span.seq);\n",
       replace: "",
     }, {
       file: "src/core/jobs.ts",
-      find: "isBoth ? (random < 0.5 ? condemned : others) :",
-      replace: "isBoth ? condemned :",
+      find: "isBoth ? (random < 0.5 ? spent : others) :",
+      replace: "isBoth ? spent :",
     }],
     checks: [failuresTest("90 % bad rows: nobody is quarantined, all bad ones die")],
   },

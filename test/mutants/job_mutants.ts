@@ -384,7 +384,7 @@ export const jobMutants: readonly Mutant[] = [
     name: "a worker that hears nothing any more keeps its jobs",
     patches: [{
       file: "src/slave/worker_pool.ts",
-      find: "nowMs - seat.movedAtMs < idleMs) return null;",
+      find: "nowMs - handle.movedAtMs < idleMs) return null;",
       replace: "idleMs > 0) return null;",
     }],
     checks: [

@@ -252,7 +252,7 @@ export const processMutants: readonly Mutant[] = [
     patches: [{
       file: "src/slave/uplink.ts",
       find:
-        "      this.#dialAtMs = nowMs + this.#pauses.nextBeside(nowMs - this.#welcomedAtMs, this.#heartbeatMs);\n",
+        "      this.#dialAtMs = nowMs + this.#backoff.nextBeside(nowMs - this.#welcomedAtMs, this.#heartbeatMs);\n",
       replace: "",
     }],
     checks: [
@@ -268,8 +268,8 @@ export const processMutants: readonly Mutant[] = [
     name: "timeouts are ignored",
     patches: [{
       file: "src/slave/timeout_monitor.ts",
-      find: "if (timeoutMs === 0 || seat.held === 0",
-      replace: "if (timeoutMs >= 0 || seat.held === 0",
+      find: "if (timeoutMs === 0 || handle.held === 0",
+      replace: "if (timeoutMs >= 0 || handle.held === 0",
     }],
     checks: [
       hanging(
@@ -343,8 +343,8 @@ export const processMutants: readonly Mutant[] = [
     name: "a worker that is ended early as it leaves is a success",
     patches: [{
       file: "src/slave/worker_spawner.ts",
-      find: "if (seat.mayRest && !death.isKilled)",
-      replace: "if (seat.mayRest && death.isKilled)",
+      find: "if (handle.mayRest && !death.isKilled)",
+      replace: "if (handle.mayRest && death.isKilled)",
     }],
     checks: [
       test("e2e/left_running", "A26: a worker that is killed while others' work goes on is no success"),
@@ -493,7 +493,7 @@ export const processMutants: readonly Mutant[] = [
     name: "a drained slave keeps what it has not begun",
     patches: [{
       file: "src/slave/supervisor.ts",
-      find: "    this.#holdings.releaseUntried();\n",
+      find: "    this.#ledger.releaseUntried();\n",
       replace: "",
     }],
     checks: [hanging(test("slave/slave", "a drained slave finishes what runs and hands back the rest"))],

@@ -168,8 +168,8 @@ export const sourceMutants: readonly Mutant[] = [
     replace: "",
   }, inTurn),
   inCore("run", "what is handed out last brings no row behind it to its turn", {
-    find: "      this.#saves.version++;\n      this.#sink();\n",
-    replace: "      this.#saves.version++;\n",
+    find: "      this.#versions.version++;\n      this.#sink();\n",
+    replace: "      this.#versions.version++;\n",
   }, inTurn),
   {
     name: "the letter of a row that was mended stays",

@@ -58,9 +58,9 @@ export const tlsMutants: readonly Mutant[] = [
     name: "who connects to a TLS port and says nothing is never told what is spoken there",
     patches: [{
       file: "src/link/listen.ts",
-      find: "      else arrival.tick(nowMs);\n",
+      find: "      else handshake.tick(nowMs);\n",
       replace: "",
     }],
-    checks: [hanging(test("link/tls", "before TLS is spoken the lobby's limits hold"))],
+    checks: [hanging(test("link/tls", "before TLS is spoken the queue's limits hold"))],
   },
 ];

@@ -98,7 +98,7 @@ export const wireMutants: readonly Mutant[] = [
     name: "who never proves anything is never closed",
     patches: [{
       file: "src/link/listen.ts",
-      find: "if (nowMs >= arrival.lateAtMs) arrival",
+      find: "if (nowMs >= handshake.lateAtMs) handshake",
       replace: "if (nowMs >= Infinity) arrival",
     }],
     checks: [
@@ -394,8 +394,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a slave takes any bytes of jobs within its credit",
     patches: [{
       file: "src/slave/supervisor.ts",
-      find: "if (this.#holdings.bytes + bytes <= this.#heldBytesMax) return null;",
-      replace: "if (this.#holdings.bytes + bytes <= 1_000 * this.#heldBytesMax) return null;",
+      find: "if (this.#ledger.bytes + bytes <= this.#heldBytesMax) return null;",
+      replace: "if (this.#ledger.bytes + bytes <= 1_000 * this.#heldBytesMax) return null;",
     }],
     checks: [
       hanging(
@@ -407,8 +407,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "what ended and was not answered is not held",
     patches: [{
       file: "src/slave/supervisor.ts",
-      find: "held = this.#holdings.jobs + this.#holdings.unsaid;",
-      replace: "held = this.#holdings.jobs;",
+      find: "held = this.#ledger.jobs + this.#ledger.unsaid;",
+      replace: "held = this.#ledger.jobs;",
     }],
     checks: [
       hanging(

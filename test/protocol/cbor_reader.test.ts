@@ -4,7 +4,7 @@ import t from "tap";
 import { decode, encode } from "../../src/protocol/codec.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
 import { decodeJobs, decodeMessage } from "../../src/protocol/cbor_reader.ts";
-import { Shapes } from "../../src/protocol/cbor_shapes.ts";
+import { KeyShapes } from "../../src/protocol/cbor_shapes.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
 function through(jobs: readonly unknown[]): unknown[] {
@@ -172,7 +172,7 @@ t.test("byte strings are copies", async (t) => {
 });
 
 t.test("keys that never come again are forgotten, and jobs arrive all the same", async (t) => {
-  const shapes = new Shapes();
+  const shapes = new KeyShapes();
   let forgotten = 0;
   for (let index = 0, root = shapes.empty; index < 20_000; index++) {
     shapes.with(shapes.empty, `${index} ${"k".repeat(200)}`);
@@ -188,7 +188,7 @@ t.test("keys that never come again are forgotten, and jobs arrive all the same",
 });
 
 t.test("of the keys of messages only so many are kept, and what else comes is read all the same", async (t) => {
-  const shapes = new Shapes(1_000, "stop");
+  const shapes = new KeyShapes(1_000, "stop");
   const [one, two] = ["a", "b"].map((key) => shapes.with(shapes.empty, key));
   t.ok(one && two && shapes.with(one, "c"));
   t.equal(shapes.with(one!, "d"), null);

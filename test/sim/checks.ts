@@ -219,7 +219,7 @@ export class Checks {
    * I14: the master has found a job to be bad. Whatever the world does, no good one is among them: once a whole window of
    * attempts can tell, before which each job fails as often as it may.
    */
-  condemned({ seq, job, history }: DeadLetter): void {
+  spent({ seq, job, history }: DeadLetter): void {
     if (job === null || !this.#isGood(seq) || history.crashes > 0 || this.#told < failureWindow) return;
     this.#burned++;
     check(this.#burned <= this.#burnedMax, "I14", () => {

@@ -7,7 +7,7 @@ export interface End<In> {
   closed(): void;
 }
 
-type Direction = { clearAtMs: number; heldUntilMs: number; arrivals: (() => void)[] };
+type Direction = { clearAtMs: number; heldUntilMs: number; handshakes: (() => void)[] };
 
 /**
  * One connection between a slave and its master: messages arrive in order, after a latency, unless it is held
@@ -17,8 +17,8 @@ export class Link<ToSlave, ToMaster> {
   readonly #world: World;
   readonly #latencyMs: number;
   readonly #ends: { slave: End<ToSlave>; master: End<ToMaster> };
-  readonly #toSlave: Direction = { clearAtMs: 0, heldUntilMs: 0, arrivals: [] };
-  readonly #toMaster: Direction = { clearAtMs: 0, heldUntilMs: 0, arrivals: [] };
+  readonly #toSlave: Direction = { clearAtMs: 0, heldUntilMs: 0, handshakes: [] };
+  readonly #toMaster: Direction = { clearAtMs: 0, heldUntilMs: 0, handshakes: [] };
   /** When bytes reached the master's socket last, read or not. */
   reachedMasterMs: number;
   #isDead = false;
@@ -75,14 +75,14 @@ export class Link<ToSlave, ToMaster> {
   #carry(direction: Direction, arrive: () => void): void {
     const atMs = Math.max(direction.clearAtMs, this.#world.nowMs + this.#latencyMs, direction.heldUntilMs);
     direction.clearAtMs = atMs;
-    direction.arrivals.push(arrive);
+    direction.handshakes.push(arrive);
     this.#world.at(atMs, () => this.#deliver(direction));
   }
 
   /** Delivers the oldest message, once the direction is not held: one call a message. */
   #deliver(direction: Direction): void {
     if (this.#isDead) return;
-    if (this.#world.nowMs >= direction.heldUntilMs) return direction.arrivals.shift()!();
+    if (this.#world.nowMs >= direction.heldUntilMs) return direction.handshakes.shift()!();
     this.#world.at(direction.heldUntilMs, () => this.#deliver(direction));
   }
 }

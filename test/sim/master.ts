@@ -52,7 +52,7 @@ export class SimMaster {
     this.#disk = parts.disk;
     this.#onEnd = onEnd;
     this.process = new Process(this.#world);
-    const { jobsMax, bytesMax, backoffMs, graceMs, reclaims } = this.#plan;
+    const { jobsMax, bytesMax, backoffMs, graceMs, orphans } = this.#plan;
     const settings = {
       masterId: this.id,
       jobsMax,
@@ -61,7 +61,7 @@ export class SimMaster {
       backoffMs,
       heartbeatMs,
       graceMs,
-      reclaimMs: reclaims ? 3 * heartbeatMs : 0,
+      reclaimMs: orphans ? 3 * heartbeatMs : 0,
       timeoutMs: 0,
       maxOutageMs: 120_000,
       maxOutageAtEndMs: 40_000,
@@ -310,7 +310,7 @@ export class SimMaster {
 
   #bury({ letters }: Extract<Effect, { kind: "bury" }>): void {
     this.#burying++;
-    for (const letter of letters) this.#checks.condemned(letter);
+    for (const letter of letters) this.#checks.spent(letter);
     this.#disk.bury(this.process, letters, () => {
       this.#burying--;
       this.apply({ kind: "buried", seqs: rangesOf(letters.map(({ seq }) => seq)) });

@@ -47,7 +47,7 @@ export function planOf(seed: number) {
     checkpointMs: random.pick([100, 1_000]),
     backoffMs: hasOutage ? random.pick([1, 20]) : random.pick([1, 100, 1_000]),
     graceMs: random.pick([100, 3_000]),
-    reclaims: random.perMille(800),
+    orphans: random.perMille(800),
     /** Which jobs misbehave. */
     behaviours: {
       flaky: often(200),

@@ -1,4 +1,4 @@
-import { Holdings } from "../../src/slave/ledger.ts";
+import { LeaseLedger } from "../../src/slave/ledger.ts";
 import type { Checks } from "./checks.ts";
 import type { End, Link } from "./link.ts";
 import { type Behaviour, heartbeatMs, type Plan } from "./plan.ts";
@@ -34,7 +34,7 @@ export class SimSlave {
   readonly id: string;
   readonly number: number;
   readonly process: Process;
-  readonly holdings = new Holdings();
+  readonly ledger = new LeaseLedger();
   readonly around: Surroundings;
   /** The welcomed connection; null between connections. */
   link: SlaveLink | null = null;
@@ -84,7 +84,7 @@ export class SimSlave {
   crashed(worker: SimWorker, reason: string): void {
     const suspects = worker.die();
     this.#workers = this.#workers.filter((other) => other !== worker);
-    this.holdings.crashed(worker.number, suspects, reason);
+    this.ledger.crashed(worker.number, suspects, reason);
     this.process.after(10, () => {
       this.#startWorker();
       this.work();
@@ -104,17 +104,17 @@ export class SimSlave {
   /** Something ended, or came: feed the workers, and answer soon. */
   work(): void {
     this.#feed();
-    if (this.#isFlushing || !this.holdings.hasPending) return;
+    if (this.#isFlushing || !this.ledger.hasPending) return;
     this.#isFlushing = true;
     this.process.after(this.around.world.random.int(0, 40), () => this.#flush());
   }
 
   #flush(): void {
     this.#isFlushing = false;
-    for (const { number, answer } of this.holdings.takeAnswers()) {
+    for (const { number, answer } of this.ledger.takeAnswers()) {
       this.link?.toMaster({ kind: "answer", number, credit: this.credit, ...answer });
     }
-    if (this.#isDraining && this.holdings.isIdle) this.#leave();
+    if (this.#isDraining && this.ledger.isIdle) this.#leave();
   }
 
   #startWorker(): void {
@@ -123,8 +123,8 @@ export class SimSlave {
 
   #feed(): void {
     for (const worker of this.#workers) {
-      while (worker.hasRoom(this.holdings.next())) {
-        worker.take(this.holdings.give(worker.number, worker.sliceMax)!);
+      while (worker.hasRoom(this.ledger.next())) {
+        worker.take(this.ledger.give(worker.number, worker.sliceMax)!);
       }
     }
   }
@@ -183,13 +183,13 @@ export class SimSlave {
     this.#heardMs = this.around.world.nowMs;
     switch (message.kind) {
       case "keep":
-        this.#abort(this.holdings.applyKeep(message.leases));
+        this.#abort(this.ledger.applyKeep(message.leases));
         break;
       case "lease":
         this.#lease(message);
         break;
       case "saved":
-        this.holdings.covered(message.through);
+        this.ledger.covered(message.through);
         break;
       case "drain":
         this.#drain();
@@ -207,11 +207,11 @@ export class SimSlave {
     this.#isDialing = false;
     this.#isDraining = false;
     this.#heardMs = this.around.world.nowMs;
-    this.#abort(this.holdings.welcome(runId));
-    link.toMaster({ kind: "ready", credit: this.credit, held: this.holdings.held() });
+    this.#abort(this.ledger.welcome(runId));
+    link.toMaster({ kind: "ready", credit: this.credit, held: this.ledger.held() });
   }
 
-  #abort(aborts: ReturnType<Holdings["applyKeep"]>): void {
+  #abort(aborts: ReturnType<LeaseLedger["applyKeep"]>): void {
     for (const { worker, slice, jobs } of aborts) {
       this.#workers.find(({ number }) => number === worker)?.abort(slice, jobs);
     }
@@ -220,15 +220,15 @@ export class SimSlave {
   #lease(message: Extract<ToSlave, { kind: "lease" }>): void {
     const { number, seq, count, attempt, alone, jobs } = message;
     const name = { masterId: this.#masterId, number };
-    this.holdings.receive({ name, seq, count, attempt, alone, jobs, ends: endsOf(jobs, count) });
+    this.ledger.receive({ name, seq, count, attempt, alone, jobs, ends: endsOf(jobs, count) });
   }
 
   #drain(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
     this.link?.toMaster({ kind: "leaving" });
-    this.holdings.releaseUntried();
+    this.ledger.releaseUntried();
     for (const worker of this.#workers) worker.withdraw();
-    if (this.holdings.isIdle) this.#leave();
+    if (this.ledger.isIdle) this.#leave();
   }
 }

@@ -123,10 +123,10 @@ export class SimWorker {
     record.isFatal ||= how === "fatal";
     checks.allowRepeats(1);
     const failure = { seq, how, message: how, stack: "", durationMs: 1 };
-    this.#slave.holdings.finish(this.number, { slice, ...nothing, failed: [failure] });
+    this.#slave.ledger.finish(this.number, { slice, ...nothing, failed: [failure] });
   }
 
   #answer(job: Job, answer: Partial<typeof nothing> | Readonly<Record<string, Ranges>>): void {
-    this.#slave.holdings.finish(this.number, { slice: job.slice, ...nothing, ...answer });
+    this.#slave.ledger.finish(this.number, { slice: job.slice, ...nothing, ...answer });
   }
 }

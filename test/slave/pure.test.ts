@@ -1,10 +1,10 @@
 import t from "tap";
 import { layNote, noteFileBytes, noteOffset, readNote, recordOffset } from "../../src/lib/worker_start.ts";
 import type { SlaveMessage } from "../../src/protocol/messages.ts";
-import { Holdings } from "../../src/slave/ledger.ts";
-import { Answers } from "../../src/slave/result_reporter.ts";
+import { LeaseLedger } from "../../src/slave/ledger.ts";
+import { ResultReporter } from "../../src/slave/result_reporter.ts";
 import { startSlave } from "../../src/slave/slave.ts";
-import { Feeder } from "../../src/slave/slice_scheduler.ts";
+import { SliceScheduler } from "../../src/slave/slice_scheduler.ts";
 import { takeGeneration, workerCommand } from "../../src/slave/spawn_self.ts";
 import {
   isWorthSlice,
@@ -14,11 +14,17 @@ import {
   Speed,
   workerRoom,
 } from "../../src/slave/speed.ts";
-import { Pauses } from "../../src/slave/uplink.ts";
-import { deathReason, endedOf, Seat, suspectsOf, UnexplainedDeaths } from "../../src/slave/worker_handle.ts";
+import { ReconnectBackoff } from "../../src/slave/uplink.ts";
+import {
+  deathReason,
+  endedOf,
+  suspectsOf,
+  UnexplainedDeaths,
+  WorkerHandle,
+} from "../../src/slave/worker_handle.ts";
 
 t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0.25 s", async (t) => {
-  const longest = new Pauses(() => 1);
+  const longest = new ReconnectBackoff(() => 1);
   t.same(Array.from({ length: 7 }, () => longest.next(5_000)), [
     500,
     1_000,
@@ -28,7 +34,7 @@ t.test("pauses between attempts grow from 0.5 s to two heartbeats, never below 0
     10_000,
     10_000,
   ]);
-  const shortest = new Pauses(() => 0);
+  const shortest = new ReconnectBackoff(() => 0);
   t.same(Array.from({ length: 3 }, () => shortest.next(5_000)), [250, 250, 250]);
   longest.ended(59_999);
   t.equal(longest.next(5_000), 10_000, "a short connection starts nothing over");
@@ -190,11 +196,11 @@ t.test("what a worker's handler starts with its environment is no worker", (t) =
 });
 
 t.test("while an overdue job has the slave for itself, no other worker is given one", async (t) => {
-  const holdings = new Holdings();
-  holdings.welcome("run");
-  holdings.applyKeep([]);
+  const ledger = new LeaseLedger();
+  ledger.welcome("run");
+  ledger.applyKeep([]);
   const lease = (number: number, alone: "no" | "in slave") =>
-    holdings.receive({
+    ledger.receive({
       name: { masterId: "master", number },
       seq: number,
       count: 1,
@@ -203,7 +209,7 @@ t.test("while an overdue job has the slave for itself, no other worker is given 
       jobs: new Uint8Array(1),
       ends: new Uint32Array([1]),
     });
-  const seats = [1, 2].map((id) => {
+  const handles = [1, 2].map((id) => {
     const process = {
       pid: id,
       isCongested: false,
@@ -212,18 +218,18 @@ t.test("while an overdue job has the slave for itself, no other worker is given 
       kill() {},
       readNote: () => null,
     };
-    const seat = new Seat(id, process, 0);
-    seat.state = "ready";
-    return seat;
+    const handle = new WorkerHandle(id, process, 0);
+    handle.state = "ready";
+    return handle;
   });
-  const feeder = new Feeder(holdings, () => 1);
+  const scheduler = new SliceScheduler(ledger, () => 1);
   lease(1, "in slave");
   lease(2, "no");
-  feeder.feed(seats, 0);
-  t.same(seats.map(({ held }) => held), [1, 0]);
-  seats[0]!.setOverdue([1, 2], 10);
-  feeder.feed(seats, 20);
-  t.same(seats.map(({ held }) => held), [1, 0], "also once it is overdue");
+  scheduler.feed(handles, 0);
+  t.same(handles.map(({ held }) => held), [1, 0]);
+  handles[0]!.setOverdue([1, 2], 10);
+  scheduler.feed(handles, 20);
+  t.same(handles.map(({ held }) => held), [1, 0], "also once it is overdue");
 });
 
 t.test("answers go out while the connection takes them, the rest once it has drained", async (t) => {
@@ -242,8 +248,8 @@ t.test("answers go out while the connection takes them, the rest once it has dra
   const given = [Array.from({ length: 20 }, (_, index) => answerOf(index + 1)), [answerOf(21)], [], []];
   const sent: SlaveMessage[] = [];
   let room = 3;
-  const answers = new Answers({
-    holdings: { jobs: 0, takeAnswers: () => given.shift()! } as unknown as Holdings,
+  const answers = new ResultReporter({
+    ledger: { jobs: 0, takeAnswers: () => given.shift()! } as unknown as LeaseLedger,
     canSend: () => sent.length < room,
     knowsAgain: () => true,
     credit: () => 5,
@@ -265,8 +271,8 @@ t.test("answers go out while the connection takes them, the rest once it has dra
 t.test("what is late is said a few times a second, however often workers say it", async (t) => {
   const sent: SlaveMessage[] = [];
   let nowMs = 0;
-  const answers = new Answers({
-    holdings: { jobs: 0, takeAnswers: () => [] } as unknown as Holdings,
+  const answers = new ResultReporter({
+    ledger: { jobs: 0, takeAnswers: () => [] } as unknown as LeaseLedger,
     canSend: () => true,
     knowsAgain: () => true,
     credit: () => 5,
@@ -287,8 +293,8 @@ t.test("what is late is said a few times a second, however often workers say it"
 t.test("credit is said without an answer where it matters: a worker has nothing to do, or it is another altogether", async (t) => {
   const sent: SlaveMessage[] = [];
   let credit = 7, isHungry = false;
-  const answers = new Answers({
-    holdings: { jobs: 0, takeAnswers: () => [] } as unknown as Holdings,
+  const answers = new ResultReporter({
+    ledger: { jobs: 0, takeAnswers: () => [] } as unknown as LeaseLedger,
     canSend: () => true,
     knowsAgain: () => true,
     credit: () => credit,
@@ -342,7 +348,7 @@ t.test("deaths that nobody is suspected of are explained by who was there twice"
 });
 
 t.test("sessions that do not last slow a slave down, whatever the heartbeat; one that lasts ends that", (t) => {
-  const pauses = new Pauses(() => 0.5);
+  const pauses = new ReconnectBackoff(() => 0.5);
   let atMs = 0, sessions = 0;
   while (atMs < 9_000) {
     sessions++;

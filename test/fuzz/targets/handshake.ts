@@ -2,9 +2,9 @@ import { createHmac, hkdfSync } from "node:crypto";
 import type { Socket } from "node:net";
 import { handshakeBytesMax } from "../../../src/lib/limits.ts";
 import { isSameBytes } from "../../../src/lib/bytes.ts";
-import { Arrival, type Outcome } from "../../../src/link/master_handshake.ts";
+import { MasterHandshake, type Outcome } from "../../../src/link/master_handshake.ts";
 import { RefusedError, SlaveHandshake } from "../../../src/link/slave_handshake.ts";
-import { StrangerError } from "../../../src/link/protocol_sniffer.ts";
+import { OtherProtocolError } from "../../../src/link/protocol_sniffer.ts";
 import { encode } from "../../../src/protocol/codec.ts";
 import {
   encodeAuth,
@@ -112,12 +112,12 @@ class FakeSocket {
 function arrive(pieces: Iterable<Uint8Array>, secret: Secret) {
   const socket = new FakeSocket();
   const outcomes: Outcome[] = [];
-  const arrival = new Arrival(
+  const handshake = new MasterHandshake(
     socket as unknown as Socket,
     { secret, nonce: masterNonce, sinceMs: 0, greetedAtMs: 0, gate: undefined },
     (outcome) => outcomes.push(outcome),
   );
-  arrival.greet();
+  handshake.greet();
   let read = 0;
   for (const piece of pieces) {
     read += piece.length;
@@ -238,9 +238,9 @@ export const welcomes: Target = {
       );
       return `welcomed\n${welcome.epoch}`;
     } catch (error) {
-      const { message, constructor } = known(error, [RefusedError, StrangerError, Error, Finding]);
+      const { message, constructor } = known(error, [RefusedError, OtherProtocolError, Error, Finding]);
       if (error instanceof Finding) throw error;
-      const who = error instanceof StrangerError ? "" : "the master at ";
+      const who = error instanceof OtherProtocolError ? "" : "the master at ";
       must(message.startsWith(`Cannot join ${who}10.0.0.1:5050: `), `it says "${message}"`);
       return `${constructor.name}: ${message}`;
     }

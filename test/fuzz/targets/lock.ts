@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { lockTextBytesMax } from "../../../src/lib/limits.ts";
 import { type Disk, stateFiles } from "../../../src/state/disk.ts";
 import { FirstLine, isProof, proofOf } from "../../../src/state/lock.ts";
-import { type Holder, lockedError, readNote } from "../../../src/state/lock_owner.ts";
+import { lockedError, type LockOwner, readNote } from "../../../src/state/lock_owner.ts";
 import { amplifyBytes, join, mutateBytes } from "../mutate.ts";
 import { must, type Target } from "../target.ts";
 import { cutUp, planned } from "./cuts.ts";
@@ -102,7 +102,7 @@ export const lock: Target = {
     return `question: ${proof === null ? "none" : "answered"}`;
   },
   seeds: () => {
-    const note: Holder = {
+    const note: LockOwner = {
       host: "web1",
       bootId: "1e3d",
       space: "pid:[1] net:[2]",
