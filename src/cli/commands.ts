@@ -1,7 +1,7 @@
 import type { CommandName, OptionName } from "./options.ts";
 import type { Faults } from "./signals.ts";
 
-export type CommandRow = Readonly<{
+type CommandRow = Readonly<{
   usage: string;
   summary: string;
   /** Shown first in help; the words behind `taskmaster`. */

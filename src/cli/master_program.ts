@@ -45,7 +45,7 @@ import { masterTls, tlsGreeting } from "./tls_settings.ts";
 import { resolveToken, tokenBytes } from "./token.ts";
 
 /** What the command line says besides the settings. */
-export type MasterParts = Readonly<{
+type MasterParts = Readonly<{
   line: CommandLine;
   plugin: LoadedPlugin;
   args: Readonly<Record<string, string>>;
@@ -58,7 +58,7 @@ export type MasterParts = Readonly<{
 }>;
 
 /** A master's options, of the settings of `master` or `run`. */
-export function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
+function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
   const { line, plugin, args, name, tokenText, tls, log, onEvent } = parts;
   const isRun = line.command === "run";
   return {
@@ -101,7 +101,7 @@ const endings = {
 } as const;
 
 /** What lives and ends with a master. */
-export type LocalSlaveRun = Readonly<{
+type LocalSlaveRun = Readonly<{
   /** The master ended; `isDismissed` if it said so to its slaves, which then leave. Awaited. */
   ended: (isDismissed: boolean) => Promise<void>;
   /** Nothing is to be waited for any more. */

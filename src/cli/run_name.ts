@@ -43,7 +43,7 @@ export function statePlace(word: string | undefined, settings: Settings): string
 }
 
 /** What an earlier start saved, as far as a question needs it; undefined if there is nothing, or nothing readable. */
-export async function peekState(
+async function peekState(
   { stateDir, key }: RunName,
 ): Promise<{ complete: boolean; handedOut: number; stranded: number } | undefined> {
   const path = stateFiles(stateDir, key).state;
@@ -55,7 +55,7 @@ export async function peekState(
 }
 
 /** Asks on the terminal; anything but y or yes is a no, and so is the end of input. */
-export async function isConfirmed(question: string): Promise<boolean> {
+async function isConfirmed(question: string): Promise<boolean> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const ended = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
   try {
@@ -70,7 +70,7 @@ export async function isConfirmed(question: string): Promise<boolean> {
 }
 
 /** Whether there is a person to ask. */
-export function canAsk(): boolean {
+function canAsk(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true;
 }
 

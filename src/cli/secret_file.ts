@@ -6,7 +6,7 @@ import { ConnectError } from "../lib/errors.ts";
 import { ownUid } from "../lib/own_file.ts";
 import { shellQuote } from "../terminal/text_width.ts";
 
-export type NamedFile = Readonly<{
+type NamedFile = Readonly<{
   path: string;
   /** "token file": for sentences. */
   what: string;
@@ -16,7 +16,7 @@ export type NamedFile = Readonly<{
   otherwise: string;
 }>;
 
-export type SecretFile =
+type SecretFile =
   & NamedFile
   & Readonly<{
     /** CREDENTIALS_DIRECTORY. */

@@ -15,14 +15,14 @@ import {
   suggest,
 } from "./options.ts";
 
-export type Value = boolean | number | string | Address | Uint8Array | readonly string[];
+type Value = boolean | number | string | Address | Uint8Array | readonly string[];
 
 /**
  * Reads one option's value; undefined if the text is not of the option's form.
  *
  * @throws {UsageError} naming the rule, if it is a key that breaks it.
  */
-export function readValue(option: Option, text: string, hostMissing: Address): Value | undefined {
+function readValue(option: Option, text: string, hostMissing: Address): Value | undefined {
   switch (option.kind) {
     case "switch":
       return readSwitch(text);
@@ -51,7 +51,7 @@ export function readValue(option: Option, text: string, hostMissing: Address): V
 }
 
 /** What a value of this option looks like, as the end of "takes ...". */
-export function expectedForm(option: Option): string {
+function expectedForm(option: Option): string {
   switch (option.kind) {
     case "switch":
       return "nothing, true or false";
@@ -81,7 +81,7 @@ export function expectedForm(option: Option): string {
 }
 
 /** More on what was meant, as a sentence behind the others; empty if nothing can be guessed. */
-export function hintOn(option: Option, text: string): string {
+function hintOn(option: Option, text: string): string {
   if (option.kind !== "address") return "";
   if (isNumber(text)) return ` A port alone is written :${text}.`;
   return text.endsWith(":0") ? " Port 0, for any free one, is for masters only." : "";
@@ -113,7 +113,7 @@ function readSwitch(text: string): boolean | undefined {
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
-export type PluginOptions = Readonly<Record<string, unknown>>;
+type PluginOptions = Readonly<Record<string, unknown>>;
 
 /** What `--host` leaves out. A master listens on every address; whoever connects does so to this machine. */
 export function hostDefault(command: CommandName): Address {

@@ -4,7 +4,7 @@ import { endProcess, keepListener, programEnded, renewListener } from "../lib/ex
 import type { MasterResult } from "../master/types.ts";
 
 /** What to do about a fault; what it returns is what the process exits with, undefined if it goes on. */
-export type FaultHandler = (error: unknown) => number | undefined;
+type FaultHandler = (error: unknown) => number | undefined;
 
 /**
  * Faults in what nobody waits for, ours or the plugin's. They end the program at once, unless somebody who has
@@ -66,7 +66,7 @@ export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined)
 }
 
 /** What signals do to a program. */
-export type SignalActions = Readonly<{
+type SignalActions = Readonly<{
   /** Each time one comes: the first stops gently, the second at once. `count` is from 1. */
   stop: (signal: StopSignal, count: number) => void;
   /** SIGUSR1: show how it stands. */

@@ -27,7 +27,7 @@ type Death = { suspects: Ranges; isCharged: boolean };
  * Only the latest are known, and none from an earlier master. Another death tells who it was; a charge for a run that
  * never began could not be taken back.
  */
-export class Deaths {
+class Deaths {
   #deaths: Death[] = [];
 
   /** Told once for each lease that has suspects, of all that were not told of before. */
@@ -54,7 +54,7 @@ export class Deaths {
 }
 
 /** When and by whom something was said. `at` is the wall clock, for people. */
-export type Witness = Readonly<{ slaveId: string; slaveName: string; nowMs: number; at: string }>;
+type Witness = Readonly<{ slaveId: string; slaveName: string; nowMs: number; at: string }>;
 
 type Parts = Readonly<
   { jobs: Jobs; failures: Failures; health: Health; bury: (letter: DeadLetter) => void }

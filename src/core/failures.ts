@@ -60,7 +60,7 @@ export interface FleetView {
  * `world`: charges are taken back, and load comes back slowly. `rows`: charges stand, jobs that failed are known as
  * bad. `none`: there is nothing to test any more.
  */
-export type Verdict = "world" | "rows" | "none";
+type Verdict = "world" | "rows" | "none";
 
 /**
  * Tells whose fault failures are: the rows', or the world's (an outage, an overload). Counting alone cannot tell; a test

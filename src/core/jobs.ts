@@ -35,7 +35,7 @@ export type SpentJob = Readonly<{
  * beginning of an outage, or of a slave that fails everything. A state does not show that failure, so that after a
  * restart the job has one more attempt.
  */
-export class SpentJobs {
+class SpentJobs {
   /** By slave, in the order in which they failed there. */
   readonly #bySlave = new Map<string, Map<number, SpentJob>>();
   count = 0;
@@ -97,7 +97,7 @@ export class SpentJobs {
 }
 
 /** How many jobs ended up where, over all starts. */
-export type Counters = Pick<
+type Counters = Pick<
   RunState,
   "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
 >;

@@ -45,7 +45,7 @@ export class Bounds {
 const all = ["slaves", "source", "--size", "--size-bytes"] as const;
 
 /** What the reason for the speed depends on. */
-export type Pace = Readonly<{
+type Pace = Readonly<{
   isStopping: boolean;
   /** What fails, if everything does; null otherwise. */
   failing: string | null;

@@ -144,7 +144,7 @@ function cutToBytes(text: string, bytesMax: number): string {
  * The lease that jobs were last in, if it was lost: its slave may still hold them, or have finished them, and gets
  * them back if it names them before they are leased again. `before` is their history as it was before the loss.
  */
-export type FormerLease = Readonly<{ name: LeaseName; slaveId: string; before: History }>;
+type FormerLease = Readonly<{ name: LeaseName; slaveId: string; before: History }>;
 
 /** Consecutive jobs of one block that share all that is known of them. */
 export type Piece = Readonly<{
@@ -156,7 +156,7 @@ export type Piece = Readonly<{
 }>;
 
 /** The jobs `from` up to, not including, `to`. */
-export function cutPiece(piece: Piece, from: number, to: number): Piece {
+function cutPiece(piece: Piece, from: number, to: number): Piece {
   const { span } = piece;
   return from === span.seq && to === span.end ? piece : { ...piece, span: span.cut(from, to) };
 }

@@ -122,7 +122,7 @@ export class FreshJobs {
 const none: Unsendable[] = [];
 
 /** How many of the first jobs of `span` are within both bounds; at least one if it is the first of its batch. */
-export function fitting(span: JobSpan, jobsMax: number, bytesMax: number, isFirst: boolean): number {
+function fitting(span: JobSpan, jobsMax: number, bytesMax: number, isFirst: boolean): number {
   const most = Math.min(span.count, jobsMax);
   const { ends } = span.block;
   const limit = (span.from === 0 ? 0 : ends[span.from - 1]!) + bytesMax;

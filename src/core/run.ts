@@ -23,7 +23,7 @@ import type {
 } from "./types.ts";
 
 /** All that a resume needs, in one synchronous step. The numbers of every state add up. */
-export function stateOf(
+function stateOf(
   jobs: Jobs,
   furthest: CursorTracker,
   rest: Pick<RunState, "complete" | "final" | "settings">,
@@ -46,12 +46,12 @@ export function stateOf(
 }
 
 /** Done, skipped and dead, over all starts. */
-export function settledOf({ counters: { done, skipped, dead } }: Jobs): number {
+function settledOf({ counters: { done, skipped, dead } }: Jobs): number {
   return done + skipped + dead;
 }
 
 /** The numbers of the status line; what is not of the jobs is given. */
-export function statusOf(
+function statusOf(
   jobs: Jobs,
   rest: Pick<RunStatus, "slaves" | "settledNow" | "reason" | "failures" | "outage" | "sick">,
 ): RunStatus {

@@ -6,10 +6,10 @@ import { headline, placeIn } from "./piece.ts";
 import type { Effect, RunSettings, RunState } from "./types.ts";
 
 /** A job, or row, by which a source goes on: its cursor, and the hash of its encoding to know it again. */
-export type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
+type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
 
 /** What a source's first job after it was opened is. */
-export type FirstJob =
+type FirstJob =
   /** A new job. */
   | "new"
   /** The job that `last` is of: the source reads `last` as inclusive. */

@@ -16,10 +16,10 @@ export type EarlyEnd = Readonly<{
 /**
  * Says why the process ends: synchronously, since nothing else of it runs any more. Returns what it exits with.
  */
-export type LastWord = (end: EarlyEnd) => number;
+type LastWord = (end: EarlyEnd) => number;
 
 /** `signals`: whether the process may send itself signals that end it. A worker may: they cost its job, as a crash does. */
-export type GuardOptions = Readonly<{ signals: "seen" | "sent" }>;
+type GuardOptions = Readonly<{ signals: "seen" | "sent" }>;
 
 type Listener = (...values: unknown[]) => void;
 type Exits = Record<"exit" | "reallyExit" | "abort" | "kill" | "_kill" | "execve", Listener>;

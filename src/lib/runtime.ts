@@ -8,9 +8,9 @@ import { printable } from "./text.ts";
 export const version = "0.1.0";
 
 /** What this program needs to be allowed under Deno, children included. */
-export const denoPermissions: readonly string[] = ["env", "net", "read", "run", "sys", "write"];
+const denoPermissions: readonly string[] = ["env", "net", "read", "run", "sys", "write"];
 /** As flags, for sentences. */
-export const denoFlagsNeeded: string = denoPermissions.map((name) => `--allow-${name}`).join(" ");
+const denoFlagsNeeded: string = denoPermissions.map((name) => `--allow-${name}`).join(" ");
 
 /** Deno's permissions, as far as they can be asked for: of a part that is allowed it says nothing. */
 type Deno = Readonly<{
@@ -147,7 +147,7 @@ function isCompiled(script: string, command: string): boolean {
 }
 
 /** What a process is told of itself by its environment; `process` is enough of it. */
-export type Surroundings = Readonly<{
+type Surroundings = Readonly<{
   env: Readonly<Record<string, string | undefined>>;
   versions: Readonly<Record<string, string | undefined>>;
   getBuiltinModule?: (name: string) => unknown;
@@ -282,7 +282,7 @@ const askBytes = 1 << 20;
 const growthBytesMin = 6 << 20;
 
 /** What is needed of the runtime. */
-export interface Collector {
+interface Collector {
   /** Bytes of all buffers that are not collected yet, dead or alive; `heapUsed` is those and all other objects. */
   memoryUsage(): Readonly<{ arrayBuffers: number; heapUsed: number }>;
   /** Collects all that is dead before it returns. Takes time for each object that lives. */

@@ -47,7 +47,7 @@ export function awakeMs(watch: Float64Array, nowMs: number): number {
   return Math.min(nowMs - watch[watchSlots.sleptMs]!, mostMs);
 }
 
-export type WatchdogOptions = Readonly<{
+type WatchdogOptions = Readonly<{
   /** The process that this one must not outlive; undefined if there is none. */
   parentPid?: number;
   /** How a loop that stands still is told on stderr. */

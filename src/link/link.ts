@@ -33,7 +33,7 @@ const togetherBytesMax = 256 << 10;
  * way at a time, in pieces that grow while the peer is quick: the end of each is the only sign of progress that
  * all runtimes give.
  */
-export class Outbox {
+class Outbox {
   readonly #socket: Socket;
   readonly #nowMs: () => number;
   readonly #onProgress: () => void;
@@ -198,7 +198,7 @@ export interface Link<In, Out> {
 export type MasterLink = Link<SlaveMessage, MasterMessage>;
 export type SlaveLink = Link<MasterMessage, SlaveMessage>;
 
-export type LinkOptions<In> = Readonly<{
+type LinkOptions<In> = Readonly<{
   parse: (body: Uint8Array) => In;
   /** Sent after so long without sending; Infinity for never. */
   heartbeatMs: number;
@@ -216,7 +216,7 @@ export type LinkOptions<In> = Readonly<{
 }>;
 
 /** A connection with a frame that has begun and not ended. */
-export type Unfinished = Readonly<{
+type Unfinished = Readonly<{
   /** Bytes of it that came, a millisecond. */
   pace: (nowMs: number) => number;
   end: (reason: string) => void;

@@ -10,7 +10,7 @@ export type SupervisorLink = Link<WorkerMessage, SupervisorMessage>;
 /** The worker's end. */
 export type WorkerLink = Link<SupervisorMessage, WorkerMessage>;
 
-export type LocalLinkOptions = Readonly<{
+type LocalLinkOptions = Readonly<{
   nowMs: () => number;
   /** How often a worker says that its event loop turns. A supervisor sends no beats. @default never */
   heartbeatMs?: number;
@@ -125,7 +125,7 @@ class Reader {
   }
 }
 
-export type WorkerDoorman = Readonly<{
+type WorkerDoorman = Readonly<{
   /** Of a worker that is awaited; undefined of any other. */
   secretOf: (worker: number) => Uint8Array | undefined;
   /** This worker came in; it has not been let in before. */

@@ -112,7 +112,7 @@ export function strangerOf(bytes: Uint8Array): "HTTP" | "TLS" | undefined {
 }
 
 /** Whether a client's first bytes begin a TLS handshake. */
-export function isTlsRecord(bytes: Uint8Array): boolean {
+function isTlsRecord(bytes: Uint8Array): boolean {
   return bytes[0] === 0x16;
 }
 

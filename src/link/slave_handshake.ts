@@ -241,7 +241,7 @@ export class SlaveHandshake {
 }
 
 /** Names both versions, and what to do. */
-export function otherVersion(version: number): string {
+function otherVersion(version: number): string {
   const older = version < protocolVersion ? "that" : "this";
   const which = version < protocolVersion ? "older there" : "older here";
   return `it speaks version ${version} of the protocol, this side version ${protocolVersion}; ` +

@@ -243,7 +243,7 @@ export type MasterTls = Readonly<
 >;
 
 /** The connection speaks TLS; `fault`, if any, is what is wrong with the client's certificate. */
-export type OnPassed = (socket: TLSSocket, fault: string | undefined) => void;
+type OnPassed = (socket: TLSSocket, fault: string | undefined) => void;
 
 /**
  * Takes connections from TCP to TLS 1.3. It listens nowhere itself: who may come in, and how long that may take, is

@@ -86,7 +86,7 @@ export interface Core {
 }
 
 /** What the driver calls. */
-export interface DriverHooks {
+interface DriverHooks {
   carryOut(effect: Effect): void;
   /** A turn is over: the core has nothing left to ask for until it is told more. Pull the source, arm the timer. */
   onTurn(nowMs: number, wakeAtMs: number): void;

@@ -50,7 +50,7 @@ const inFile = "put them in a file, and give its name instead";
  *
  * @throws {UsageError} if there are too many, one is too long, or all together are.
  */
-export function checkArgs(options: MasterOptions): void {
+function checkArgs(options: MasterOptions): void {
   const args = Object.entries(options.args);
   if (args.length > argsMax) {
     throw new UsageError(
@@ -101,7 +101,7 @@ type LateEvent = Extract<MasterEvent, { kind: "late" }>;
  * save is durable before the slaves are dismissed. After a fault nothing is saved: what is in memory can no longer
  * be trusted, and the last good file stays. ENDED: nothing is open any more; `finished` resolves.
  */
-export class RunningMaster implements Master {
+class RunningMaster implements Master {
   readonly runId: string;
   readonly resumed: Resumed | null;
   readonly statePath: string;

@@ -11,7 +11,7 @@ import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
 const retryMs = 1_000;
 const retryMsMax = 30_000;
 
-export type DeadLetterWriterOptions = Readonly<{
+type DeadLetterWriterOptions = Readonly<{
   /** Resolves when these are durable. */
   write: (letters: readonly DeadLetter[]) => Promise<void>;
   onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
@@ -117,7 +117,7 @@ const messageMs = 0.02;
 const finalTries = 3;
 const finalPauseMs = 300;
 
-export type CheckpointsOptions = Readonly<{
+type CheckpointsOptions = Readonly<{
   /** Null if there is none to be had any more. */
   capture: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
@@ -336,7 +336,7 @@ function openIn({ handedOut, stranded }: RunState): (seq: number) => boolean {
   return (seq) => seq >= handedOut || seqs.has(seq);
 }
 
-export type PersistenceOptions = Readonly<{
+type PersistenceOptions = Readonly<{
   store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
   checkpointMs: number | "auto";
   capture: () => { version: number; state: RunState } | null;

@@ -267,7 +267,7 @@ function toLeaseMessage({ lease, parts, attempt, alone, probe }: LeaseEffect): M
 /** What a slave waits for is a warning so often at most. */
 const noticeSaidMs = 10_000;
 
-export type SessionsOptions = Readonly<{
+type SessionsOptions = Readonly<{
   /** The master's own plugin: a slave's must be the same. */
   plugin: Pick<Welcome["plugin"], "name" | "hash">;
   heartbeatMs: number;

@@ -32,7 +32,7 @@ export function reachableHost(host: string): string {
   return first?.address ?? "localhost";
 }
 
-export type AliveOptions = Readonly<{
+type AliveOptions = Readonly<{
   token: Uint8Array | null;
   /** This master's own: the other one is known by the same certificate. */
   tls?: MasterTls | undefined;

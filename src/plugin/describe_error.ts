@@ -16,7 +16,7 @@ const ownSources: readonly string[] = here.endsWith("/src/plugin") ? [`${dirname
 const ownPaths: readonly string[] = ["/$bunfs/", "/~BUN/", ...ownSources];
 
 /** A thrown value as text: at most 1,000 characters of message, 50 lines of stack. */
-export type ErrorText = Readonly<{
+type ErrorText = Readonly<{
   message: string;
   /**
    * Starts with the error's name and message, as V8 prints it; empty if there is none. Of the frames, those of the

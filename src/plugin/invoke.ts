@@ -9,7 +9,7 @@ type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled
  * Whether this is a promise already known to be fulfilled, as that of an `async` function is that awaited nothing. False
  * under Deno and Node, which do not tell before the next microtask. @see https://bun.com/docs/api/utils#bun-peek
  */
-export function isFulfilled(value: object): boolean {
+function isFulfilled(value: object): boolean {
   // Of what is no promise `peek` says that it is fulfilled. Of a subclass `await` calls `then`, in which work may begin.
   return peek !== undefined && types.isPromise(value) && value.constructor === Promise &&
     peek.status(value) === "fulfilled";
@@ -60,10 +60,10 @@ export class JobSignal {
 }
 
 /** What `ctx.skip` or `ctx.fatal` decided about a job; the first call counts. */
-export type Verdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
+type Verdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
 
 /** What all jobs of a worker process share. */
-export type SharedParts = Readonly<{
+type SharedParts = Readonly<{
   args: Readonly<Record<string, string>>;
   log: PluginLog;
   shared: unknown;
@@ -74,7 +74,7 @@ export type SharedParts = Readonly<{
  * most never read is made when it is read (an object with its own accessor and functions takes four times as long).
  * `const { skip, signal } = ctx` works; only a copy made with `{ ...ctx }` has neither of them.
  */
-export class HandlerContext implements JobContext {
+class HandlerContext implements JobContext {
   readonly args: Readonly<Record<string, string>>;
   readonly log: PluginLog;
   readonly shared: unknown;
@@ -138,7 +138,7 @@ export type Pending = Readonly<{
   signal: JobSignal;
 }>;
 
-export type HandlerParts = Readonly<{
+type HandlerParts = Readonly<{
   args: Readonly<Record<string, string>>;
   log: Log;
   /** For `setup` and `teardown`; fires when the worker must end. */

@@ -241,7 +241,7 @@ function refused(jobs: unknown): SourceFault {
 }
 
 /** A value of the plugin as words. */
-export function kindOf(value: unknown): string {
+function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
   try {

@@ -14,7 +14,7 @@ export type { Side } from "./shape.ts";
  * Why `import()` of a plugin failed, as one sentence, with file, line and column where the runtime says them,
  * and with what to do about a missing package.
  */
-export function describeImportError(error: unknown): string {
+function describeImportError(error: unknown): string {
   const errors = errorsOf(error);
   const { message, stack } = describeError(errors[0]);
   const text = named(message.trimEnd());
@@ -26,7 +26,7 @@ export function describeImportError(error: unknown): string {
 }
 
 /** The calls in the plugin that led to what its code threw while it was loaded, a line each; none if the sentence says as much. */
-export function importFrames(error: unknown): readonly string[] {
+function importFrames(error: unknown): readonly string[] {
   const { message, stack } = describeError(errorsOf(error)[0]);
   if (adviceFor(message) !== "") return [];
   const frames = stack.split("\n").filter((line) => /^\s+at .*:\d+:\d+\)?$/.test(line) && !isOurs(line));
@@ -112,7 +112,7 @@ export class PluginChangedError extends PluginError {
 const codeLinesMax = 200;
 
 /** The two parts of a plugin argument. */
-export type PluginWord = Readonly<{ path: string; exportName: string | undefined }>;
+type PluginWord = Readonly<{ path: string; exportName: string | undefined }>;
 
 /**
  * Splits `path:exportName`. A colon counts only before a plain identifier, so that `C:\x.ts`, `C:x.ts` and

@@ -6,7 +6,7 @@ import { PluginError } from "../lib/errors.ts";
 import { hasDecorators, scanImports } from "./import_scan.ts";
 
 /** What of a tsconfig.json changes which code runs. Paths are absolute. */
-export type Tsconfig = Readonly<{
+type Tsconfig = Readonly<{
   /** The file. */
   path: string;
   /** Patterns with at most one `*`, and what stands for them. */
@@ -20,7 +20,7 @@ export type Tsconfig = Readonly<{
 const extendsMax = 20;
 
 /** The one that holds for the files of a folder: in it, or in the nearest folder above. Null if there is none. */
-export function tsconfigFor(folder: string): Tsconfig | null {
+function tsconfigFor(folder: string): Tsconfig | null {
   for (let at = folder;; at = dirname(at)) {
     const found = readTsconfig(join(at, "tsconfig.json"), 0);
     if (found !== null) return found;
@@ -84,7 +84,7 @@ function asRecord(value: unknown): Record<string, unknown> {
 }
 
 /** Where a bare name may lead by this file: the paths of the pattern that fits it best, then the base folder. */
-export function pathsFor({ paths, baseUrl }: Tsconfig, name: string): string[] {
+function pathsFor({ paths, baseUrl }: Tsconfig, name: string): string[] {
   const found = bestPattern(Object.keys(paths), name);
   const targets = found === null
     ? []
@@ -93,7 +93,7 @@ export function pathsFor({ paths, baseUrl }: Tsconfig, name: string): string[] {
 }
 
 /** `key` itself, or the pattern that has the longest beginning before its `*`; and what the `*` stands for. */
-export function bestPattern(
+function bestPattern(
   patterns: readonly string[],
   key: string,
 ): { pattern: string; star: string } | null {
@@ -111,13 +111,13 @@ export function bestPattern(
 }
 
 /** A file of a plugin. `name` is the same wherever the plugin lies; its relative imports are named from it. */
-export type ModuleFile = Readonly<{ path: string; name: string }>;
+type ModuleFile = Readonly<{ path: string; name: string }>;
 
 /**
  * What an import stands for: files to read; packages, which count by name and version; and texts that stand for what
  * is found nowhere.
  */
-export type Imported = Readonly<
+type Imported = Readonly<
   { files: readonly ModuleFile[]; packages: readonly Package[]; texts: readonly string[] }
 >;
 
@@ -126,7 +126,7 @@ export type Imported = Readonly<
  * `x.ts`, `require` finds folders, Node takes `%20` for a space), so where there is no file of just that name all that
  * any of them would take are given: then it does not depend on who asks.
  */
-export function findImported(specifier: string, importer: ModuleFile): Imported {
+function findImported(specifier: string, importer: ModuleFile): Imported {
   if (/^\.{0,2}\//.test(specifier) || /^\.{1,2}$/.test(specifier)) return pathImport(specifier, importer);
   if (specifier.startsWith("file:")) return absoluteImport(specifier);
   if (specifier.startsWith("#")) {
@@ -140,7 +140,7 @@ export function findImported(specifier: string, importer: ModuleFile): Imported 
 }
 
 /** Whether a module of this name may have imports of its own. */
-export function isCode(path: string): boolean {
+function isCode(path: string): boolean {
   return /\.[cm]?[jt]sx?$/.test(path);
 }
 
@@ -311,17 +311,17 @@ type PackageJson = Readonly<
   >
 >;
 /** `path`: of its real folder. `name`: what its files are named from. */
-export type Package = Readonly<{ path: string; name: string; json: PackageJson }>;
+type Package = Readonly<{ path: string; name: string; json: PackageJson }>;
 
 /** `postgres@3.4.5`; nothing behind the `@` if it has no version. */
-export function packageLine({ json, name }: Package): string {
+function packageLine({ json, name }: Package): string {
   return `${json.name ?? name.replace(/^npm:/, "")}@${json.version ?? ""}`;
 }
 
 /**
  * What a package imports in turn, as far as it is installed. Not what is optional: it depends on the machine.
  */
-export function dependenciesOf({ path, json }: Package): Package[] {
+function dependenciesOf({ path, json }: Package): Package[] {
   const names = Object.keys({ ...asMap(json.peerDependencies), ...asMap(json.dependencies) });
   const optional = asMap(json.optionalDependencies);
   return names.filter((name) => !(name in optional)).flatMap((name) => installedPackage(name, path) ?? []);

@@ -57,7 +57,7 @@ const strideMax = 32;
  * How long the event loop was held. Looks at the clock after 1, 2, 4, at most 32 jobs, and after each one again
  * as soon as they turn out to be slow.
  */
-export class Turn {
+class Turn {
   #beganAt = monotonicMs();
   #lookedAt = this.#beganAt;
   #stride = 1;
@@ -81,12 +81,12 @@ export class Turn {
 }
 
 /** Lets the event loop run once: timers, sockets, then the caller again. */
-export function nextTurn(): Promise<void> {
+function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** What to say of job `seq`, whose cursor is that of the job before it. */
-export function equalCursors(seq: number): string {
+function equalCursors(seq: number): string {
   return `Jobs ${
     seq - 1
   } and ${seq} have the same cursor: if the run is resumed between the two, a source that ` +
@@ -94,7 +94,7 @@ export function equalCursors(seq: number): string {
 }
 
 /** Finds two neighbouring jobs with equal cursors, also across blocks. */
-export class Neighbours {
+class Neighbours {
   #last: Uint8Array | undefined = undefined;
 
   /** Whether the cursor of a row that is in no block equals that of the job before it. */

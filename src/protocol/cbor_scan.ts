@@ -9,7 +9,7 @@ export class FrameError extends Error {
 }
 
 /** What a CBOR item may be, so that decoding it costs no more than its bytes. */
-export type ScanLimits = Readonly<{
+type ScanLimits = Readonly<{
   /** Arrays and maps within each other. @default cborDepthMax */
   depthMax?: number;
   /** Items in all. @default cborItemsMax */

@@ -17,7 +17,7 @@ export function mapHead(keys: number): Uint8Array {
 }
 
 /** A text in CBOR, in its shortest form. */
-export function textItem(text: string): Uint8Array {
+function textItem(text: string): Uint8Array {
   const bytes = Buffer.from(text);
   return new Uint8Array(Buffer.concat([head(0x60, bytes.length), bytes]));
 }

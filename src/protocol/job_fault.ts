@@ -3,7 +3,7 @@ import { bignumBytesMax, cborDepthMax, jobBytesMax } from "../lib/limits.ts";
 import { isExactDate } from "./cbor_shapes.ts";
 
 /** A place in a job that would not arrive as it was sent, and why. */
-export type Fault = Readonly<{
+type Fault = Readonly<{
   path: string;
   reason: string;
   /**
@@ -19,7 +19,7 @@ export type Fault = Readonly<{
  * A promise; what runs when it is waited for; what is iterated, waiting for each part (a stream) or not; memory that is no
  * Uint8Array; an instance of a class with fields; any other instance.
  */
-export type DataSource = "promise" | "query" | "stream" | "iterator" | "memory" | "record" | "instance";
+type DataSource = "promise" | "query" | "stream" | "iterator" | "memory" | "record" | "instance";
 
 /** What is wrong with a job whose parts are fine, but too many to write them all only to count them. */
 export const overlong = `a value of more than ${jobBytesMax} bytes encoded`;

@@ -36,21 +36,21 @@ import type {
 } from "./messages.ts";
 
 /** Turns a decoded value into what a field holds, or refuses it. `field` is for the words only. */
-export type Check<T> = (value: unknown, field: string) => T;
+type Check<T> = (value: unknown, field: string) => T;
 
 /** What an absent field is, in the check of one that may be absent. */
 const absent = Symbol("absent");
 
 /** Undefined where the field is absent, else what passes `check`. */
-export function optional<T>(check: Check<T>): Check<T | undefined> {
+function optional<T>(check: Check<T>): Check<T | undefined> {
   return Object.assign((value: unknown, field: string) => check(value, field), { [absent]: true });
 }
 
 /** The checks of all fields of one record. */
-export type Shape<R> = { readonly [F in keyof R]-?: Check<R[F]> };
+type Shape<R> = { readonly [F in keyof R]-?: Check<R[F]> };
 
 /** A whole number from `min` to `max`; 64-bit encodings arrive as bigint. */
-export function whole(min: number, max: number): Check<number> {
+function whole(min: number, max: number): Check<number> {
   return (value, field) => {
     const number = typeof value === "bigint" ? Number(value) : value;
     if (typeof number !== "number" || !Number.isSafeInteger(number)) throw wrong(field, "is no whole number");
@@ -60,14 +60,14 @@ export function whole(min: number, max: number): Check<number> {
 }
 
 /** A number of milliseconds, with fractions, from 0. */
-export const elapsedMs: Check<number> = (value, field) => {
+const elapsedMs: Check<number> = (value, field) => {
   const number = typeof value === "bigint" ? Number(value) : value;
   if (typeof number !== "number" || !(number >= 0 && number < Infinity)) throw wrong(field, "is no duration");
   return number;
 };
 
 /** Text of at most `charsMax` UTF-16 units. */
-export function text(charsMax: number): Check<string> {
+function text(charsMax: number): Check<string> {
   return (value, field) => {
     if (typeof value !== "string") throw wrong(field, "is no text");
     if (value.length > charsMax) throw wrong(field, `has ${value.length} characters, more than ${charsMax}`);
@@ -76,7 +76,7 @@ export function text(charsMax: number): Check<string> {
 }
 
 /** Any byte string; or, with `length`, one of just that many bytes. */
-export function bytes(length?: number): Check<Uint8Array> {
+function bytes(length?: number): Check<Uint8Array> {
   return (value, field) => {
     if (!(value instanceof Uint8Array)) throw wrong(field, "is no byte string");
     if (length !== undefined && value.length !== length) {
@@ -87,20 +87,20 @@ export function bytes(length?: number): Check<Uint8Array> {
 }
 
 /** One of these words. */
-export function oneOf<const W extends string>(...words: readonly W[]): Check<W> {
+function oneOf<const W extends string>(...words: readonly W[]): Check<W> {
   return (value, field) => {
     if (!words.includes(value as W)) throw wrong(field, `is none of ${words.join(", ")}`);
     return value as W;
   };
 }
 
-export const boolean: Check<boolean> = (value, field) => {
+const boolean: Check<boolean> = (value, field) => {
   if (typeof value !== "boolean") throw wrong(field, "is neither true nor false");
   return value;
 };
 
 /** Whole numbers as half-open intervals, ascending, neither empty nor touching. */
-export const ranges: Check<Ranges> = (value, field) => {
+const ranges: Check<Ranges> = (value, field) => {
   if (!Array.isArray(value) || value.length % 2 !== 0) throw wrong(field, "is no list of pairs");
   const numbers = value.map((bound) => typeof bound === "bigint" ? Number(bound) : bound);
   let last = -1;
@@ -116,7 +116,7 @@ export const ranges: Check<Ranges> = (value, field) => {
 };
 
 /** A list of at most `membersMax` members that pass `check`. */
-export function list<T>(check: Check<T>, membersMax = Infinity): Check<readonly T[]> {
+function list<T>(check: Check<T>, membersMax = Infinity): Check<readonly T[]> {
   return (value, field) => {
     if (!Array.isArray(value)) throw wrong(field, "is no list");
     if (value.length > membersMax) {
@@ -127,12 +127,12 @@ export function list<T>(check: Check<T>, membersMax = Infinity): Check<readonly 
 }
 
 /** Null, or what passes `check`. */
-export function nullable<T>(check: Check<T>): Check<T | null> {
+function nullable<T>(check: Check<T>): Check<T | null> {
   return (value, field) => value === null ? null : check(value, field);
 }
 
 /** A plain map from text to what passes `check`. */
-export function record<T>(entriesMax: number, check: Check<T>): Check<Readonly<Record<string, T>>> {
+function record<T>(entriesMax: number, check: Check<T>): Check<Readonly<Record<string, T>>> {
   return (value, field) => {
     const entries = Object.entries(plainObject(value, field));
     if (entries.length > entriesMax) {
@@ -145,15 +145,15 @@ export function record<T>(entriesMax: number, check: Check<T>): Check<Readonly<R
 }
 
 /** Anything at all: what a plugin exports, shown and read as such elsewhere. */
-export const anything: Check<unknown> = (value) => value;
+const anything: Check<unknown> = (value) => value;
 
 /** A record with these fields. What else it holds is ignored. */
-export function openFields<R>(shape: Shape<R>): Check<R> {
+function openFields<R>(shape: Shape<R>): Check<R> {
   return recordOf(shape, true);
 }
 
 /** A record with just these fields. */
-export function fields<R>(shape: Shape<R>): Check<R> {
+function fields<R>(shape: Shape<R>): Check<R> {
   return recordOf(shape, false);
 }
 

@@ -19,7 +19,7 @@ export type ReceivedLease = Readonly<{
 type Crash = NonNullable<Answer["crash"]>;
 
 /** How jobs of one lease ended at this slave. */
-export class JobResults {
+class JobResults {
   readonly done = new RangeSet();
   readonly skipped = new RangeSet();
   readonly released = new RangeSet();

@@ -12,7 +12,7 @@ import {
 import { HeldLease, type ReceivedLease } from "./held_lease.ts";
 
 /** The leases of a slave that have jobs at no worker, the oldest first. */
-export class QueuedJobs {
+class QueuedJobs {
   /** Jobs at no worker. */
   count = 0;
   /** In the order in which they came; each has a queued job. */

@@ -20,7 +20,7 @@ const failureCharsMax = 1 << 20;
 /** Most text of failures in one answer; beyond it stacks are left out. */
 const answerCharsMax = 2 << 20;
 
-export type ResultReporterOptions = Readonly<{
+type ResultReporterOptions = Readonly<{
   ledger: LeaseLedger;
   /** Whether the master takes messages now. */
   canSend: () => boolean;

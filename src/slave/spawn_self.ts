@@ -22,7 +22,7 @@ export type Generation = "first" | "slave" | "worker";
  * Whether it is compiled is decided by `process.argv[1]`: `import.meta.url` is what the bundler was told to write there,
  * and a program that goes by it could start itself for ever.
  */
-export function selfCommand(args: readonly string[]): Command {
+function selfCommand(args: readonly string[]): Command {
   const command = process.execPath;
   if (isBinary()) return { command, args };
   const entry = new URL("../../mod.ts", import.meta.url);

@@ -7,11 +7,11 @@ const slowTimes = 4;
 /** Of measurements over less time neither says anything of this. */
 const tellingMs = 20;
 /** What a slave holds ahead of what runs, as time: covers a round trip to the master. */
-export const aheadMs = 160;
+const aheadMs = 160;
 /** What a worker holds ahead of what it runs, as time: covers a round trip to the supervisor. */
 const feedMs = 100;
 /** Most jobs in a slice: enough that its messages cost nothing, few enough to spread. */
-export const sliceJobsMax = 4_096;
+const sliceJobsMax = 4_096;
 
 /**
  * How many jobs a millisecond one worker ends while it has jobs. Jobs and time are summed separately and fade

@@ -1,7 +1,7 @@
 /** After the signals fired, handlers have this long to end. */
 const abortedMs = 1_000;
 
-export type StoppingHooks = Readonly<{
+type StoppingHooks = Readonly<{
   /** Hand back what has not begun. */
   withdraw: () => void;
   /** Fire the signals of what runs. */

@@ -3,14 +3,14 @@ import type { StartNote } from "../lib/worker_start.ts";
 import { suspectsOf, type WorkerHandle } from "./worker_handle.ts";
 
 /** After its signal fired at the timeout, a handler may go on for this long. */
-export const overdueMs = 5_000;
+const overdueMs = 5_000;
 /** A worker whose event loop turns says something more often than this. */
 const silentMs = 1_000;
 /** A worker that says nothing for this long is looked at more closely. */
 const quietMs = 200;
 
 /** How a worker is to end. `timedOut` are charged with the timeout; several suspects each run alone. */
-export type Overdue = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
+type Overdue = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
 
 /**
  * Judges workers by `--timeout`. A job whose handler lets the event loop turn has its signal fired by its worker, which

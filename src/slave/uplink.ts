@@ -71,7 +71,7 @@ const silenceSaidMs = 10_000;
 /** While there is no connection, so many reasons for it are told; a server that says another thing each time must not fill the log. */
 const reasonsSaidMax = 5;
 
-export type UplinkHooks = Readonly<{
+type UplinkHooks = Readonly<{
   /** Connects and proves the token; rejects with a `ConnectError` if trying again cannot help. */
   dial: (signal: AbortSignal) => Promise<{ link: SlaveLink; welcome: Welcome }>;
   /**

@@ -93,7 +93,7 @@ export function deathReason(code: number | null, signal: string | null): string 
 type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 
 /** What the supervisor needs of a worker's process. */
-export interface HandledProcess {
+interface HandledProcess {
   readonly pid: number;
   readonly isCongested: boolean;
   /** It can note what it begins. */
@@ -247,7 +247,7 @@ export type Launch = Readonly<{
  * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
  * with a handler, not gone.
  */
-export interface WorkerLink {
+interface WorkerLink {
   send(message: SupervisorMessage): void;
   close(reason: string): unknown;
   readonly isCongested: boolean;
@@ -267,7 +267,7 @@ export type Death = Readonly<{
   isKilled: boolean;
 }>;
 
-export type WorkerHooks = Readonly<{
+type WorkerHooks = Readonly<{
   onMessage: (message: WorkerMessage) => void;
   onHeard: () => void;
   /** The last call: its process ended, and all it ever said was passed on. */

@@ -39,7 +39,7 @@ export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
 type Answer = Extract<WorkerMessage, { kind: "answer" }>;
 type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
 
-export type WorkerPoolHooks = Readonly<{
+type WorkerPoolHooks = Readonly<{
   launch: Launch;
   load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
   /** The first worker loaded the plugin, and runs in this runtime. */

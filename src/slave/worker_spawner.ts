@@ -20,7 +20,7 @@ const busyMs = 1_000;
 /** Most connections at once that may be no worker's. */
 const strangersMax = 256;
 
-export type WorkerSpawnerHooks = Readonly<{
+type WorkerSpawnerHooks = Readonly<{
   launch: Launch;
   onHello: (handle: WorkerHandle, runtime: string) => void;
   onMessage: (handle: WorkerHandle, message: WorkerMessage) => void;

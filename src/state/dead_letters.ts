@@ -158,7 +158,7 @@ const appendFlags = constants.O_RDWR | constants.O_APPEND | (constants.O_NOFOLLO
   (constants.O_NONBLOCK ?? 0);
 const newline = 0x0a;
 
-export type DeadLetterFileOptions = Readonly<{
+type DeadLetterFileOptions = Readonly<{
   disk: Disk;
   path: string;
   /** The folder it stands in. */
@@ -363,7 +363,7 @@ export async function lastLetters(
 }
 
 /** One attempt as a dead letter shows it. */
-export type DeadAttempt = Readonly<{
+type DeadAttempt = Readonly<{
   how: string;
   error: string;
   stack: string;

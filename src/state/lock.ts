@@ -30,7 +30,7 @@ import {
 /** Takeovers of a dead master's file that may go to someone quicker, before that is strange. */
 const triesMax = 20;
 
-export type FileLockOptions =
+type FileLockOptions =
   & ElsewhereOptions
   & Readonly<{
     /** The kernel's lock is held too, so that who takes the file now has not, and can be no master that sees this kernel. */
@@ -45,7 +45,7 @@ export type FileLockOptions =
  *
  * @throws {StateError} naming the master that runs.
  */
-export async function takeFile(
+async function takeFile(
   disk: Disk,
   files: StateFiles,
   here: LockOwner,
@@ -63,7 +63,7 @@ export async function takeFile(
 }
 
 /** Makes the file anew if it was removed meanwhile, and leaves any other alone. */
-export async function restoreFile(disk: Disk, files: StateFiles, here: LockOwner): Promise<void> {
+async function restoreFile(disk: Disk, files: StateFiles, here: LockOwner): Promise<void> {
   try {
     await disk.lstat(files.lock);
   } catch (error) {
@@ -125,10 +125,10 @@ async function clear(disk: Disk, path: string, dead: LockOwner | null): Promise<
   await removeFile(disk, aside);
 }
 
-export type SocketLock = Readonly<{ release(): Promise<void> }>;
+type SocketLock = Readonly<{ release(): Promise<void> }>;
 
 /** What was asked of whoever holds a name, and what came back: a line, or nothing. */
-export type Answer = Readonly<{ question: string; line: string | null }>;
+type Answer = Readonly<{ question: string; line: string | null }>;
 
 const questionRule = /^[0-9a-f]{64}$/;
 const questionBytes = 32;
@@ -182,7 +182,7 @@ export class FirstLine {
  *
  * @param answer The proof for a question. It never rejects.
  */
-export async function holdSocket(
+async function holdSocket(
   name: string,
   answer: (question: string) => Promise<string | null>,
 ): Promise<SocketLock | null> {
@@ -254,7 +254,7 @@ export type Lock = Readonly<{
   release(): Promise<void>;
 }>;
 
-export type LockOptions =
+type LockOptions =
   & ElsewhereOptions
   & Readonly<{
     address: string | null;

@@ -102,7 +102,7 @@ export function parseHolder(text: string): LockOwner | null {
 }
 
 /** A holder in words for people, whoever wrote them. */
-export function holderText({ pid, host, address }: LockOwner): string {
+function holderText({ pid, host, address }: LockOwner): string {
   return `pid ${pid} on "${printable(host)}"${address === null ? "" : ` at ${printable(address)}`}`;
 }
 

@@ -32,9 +32,9 @@ export const stateVersion = 2;
 const unknownHash = new Uint8Array(0);
 
 /** By version: what a body of that version is in the next one. Bodies are decoded and not yet checked. */
-export type Migrations = Readonly<Record<number, (body: unknown) => unknown>>;
+type Migrations = Readonly<Record<number, (body: unknown) => unknown>>;
 
-export const migrations: Migrations = { 1: fromVersion1 };
+const migrations: Migrations = { 1: fromVersion1 };
 
 /**
  * Version 1 did not note whether a master died, so its `repeated` is all that is known, and no more. Its hash was that of

@@ -21,34 +21,34 @@ export class DamageError extends Error {
 }
 
 /** Checks of one field each. `name` says where it stands, for the message. */
-export function asCount(value: unknown, name: string): number {
+function asCount(value: unknown, name: string): number {
   // CBOR integers beyond 32 bits may decode as bigints.
   const number = typeof value === "bigint" ? Number(value) : value;
   if (Number.isSafeInteger(number) && (number as number) >= 0) return number as number;
   throw new DamageError(`${name} is no count`);
 }
 
-export function asMs(value: unknown, name: string): number {
+function asMs(value: unknown, name: string): number {
   if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
   throw new DamageError(`${name} is no duration`);
 }
 
-export function asText(value: unknown, name: string): string {
+function asText(value: unknown, name: string): string {
   if (typeof value === "string") return value;
   throw new DamageError(`${name} is no text`);
 }
 
-export function asFlag(value: unknown, name: string): boolean {
+function asFlag(value: unknown, name: string): boolean {
   if (typeof value === "boolean") return value;
   throw new DamageError(`${name} is neither true nor false`);
 }
 
-export function asBytes(value: unknown, name: string): Uint8Array {
+function asBytes(value: unknown, name: string): Uint8Array {
   if (value instanceof Uint8Array) return value;
   throw new DamageError(`${name} is no byte string`);
 }
 
-export function asHash(value: unknown, name: string): Uint8Array {
+function asHash(value: unknown, name: string): Uint8Array {
   const bytes = asBytes(value, name);
   if (bytes.length === 32) return bytes;
   throw new DamageError(`${name} is no SHA-256`);
@@ -67,7 +67,7 @@ export function asFields(value: unknown, name: string): Readonly<Record<string, 
 }
 
 /** `value` itself if it is null, else what `check` makes of it. */
-export function orNull<T>(
+function orNull<T>(
   value: unknown,
   name: string,
   check: (value: unknown, name: string) => T,
@@ -249,7 +249,7 @@ const hows: readonly string[] = ["threw", "timed out", "crashed", "fatal"] satis
  *
  * @throws {DamageError} naming the first field that is wrong.
  */
-export function parseStranded(pieces: readonly unknown[], lengths: Uint8Array, jobs: Uint8Array): Stranded[] {
+function parseStranded(pieces: readonly unknown[], lengths: Uint8Array, jobs: Uint8Array): Stranded[] {
   const ends = readEnds(lengths, jobs);
   let from = 0;
   const stranded = pieces.flatMap((piece) => asList(piece, "stranded")).map((fields) => {

@@ -21,7 +21,7 @@ import {
 /** Exclusive, so that a link in its place is refused. */
 const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
 
-export type StateWriterOptions = Readonly<{
+type StateWriterOptions = Readonly<{
   disk: Disk;
   files: StateFiles;
   runId: string;

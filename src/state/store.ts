@@ -27,7 +27,7 @@ export { NoRoomError, SaveError } from "./disk.ts";
  * Sets the files of the earlier run aside as `.bak.<time>`. `.prev` goes first, for good: whatever happens next, it
  * can never be taken for the state before that of the new run. Returns where they are now; null for one that was not there.
  */
-export async function setAside(
+async function setAside(
   disk: Disk,
   files: StateFiles,
   now: Date,
@@ -101,7 +101,7 @@ export interface StateStore {
   close(): Promise<void>;
 }
 
-export type StoreParts = Readonly<{
+type StoreParts = Readonly<{
   identity: Identity;
   epoch: number;
   loaded: RunState | null;
@@ -112,7 +112,7 @@ export type StoreParts = Readonly<{
   lock: Lock;
 }>;
 
-export class OpenStore implements StateStore {
+class OpenStore implements StateStore {
   readonly #parts: StoreParts;
   #saving: Promise<unknown> = Promise.resolve();
   #burying: Promise<unknown> = Promise.resolve();

@@ -2,7 +2,7 @@ import { isoTime } from "../lib/clock.ts";
 import { safeJson } from "../lib/text.ts";
 
 /** What `--json` writes, one object a line. `docs` of the fields are in the command's help. */
-export type ProgramEvent = Readonly<{ event: string } & Record<string, unknown>>;
+type ProgramEvent = Readonly<{ event: string } & Record<string, unknown>>;
 
 /** Writes events to stdout as newline-delimited JSON; each is stamped with the wall-clock time in ISO 8601, UTC. What is unsafe to show is escaped. */
 export class EventWriter {
@@ -25,7 +25,7 @@ export class EventWriter {
 }
 
 /** JSON has neither big integers nor bytes: they are written as decimal text and as base64. */
-export function jsonValue(_: string, value: unknown): unknown {
+function jsonValue(_: string, value: unknown): unknown {
   if (typeof value === "bigint") return String(value);
   if (value instanceof Uint8Array) {
     return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64");

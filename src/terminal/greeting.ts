@@ -14,7 +14,7 @@ export type TlsGreeting = Readonly<{
   asksSlaves: boolean;
 }>;
 
-export type Greeting = Readonly<{
+type Greeting = Readonly<{
   /** Where the master really listens, and where others reach it. */
   bound: Address;
   reachable: Address;

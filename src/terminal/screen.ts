@@ -6,7 +6,7 @@ import type { StatusLine } from "./status_line.ts";
 /** The part of a stream, such as stderr, that a screen needs. */
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
-export type ScreenOptions = Readonly<{
+type ScreenOptions = Readonly<{
   output: Output;
   /** `TERM`: a terminal that calls itself dumb knows no escapes. */
   term: string | undefined;
@@ -95,7 +95,7 @@ const psAnswerMs = 2_000;
 const psMs = 1_000;
 
 /** What tells the foreground: `/proc` on Linux, `ps` on other systems that have job control. */
-export type ForegroundSource = "proc" | "ps" | "none";
+type ForegroundSource = "proc" | "ps" | "none";
 
 /**
  * Whether a process is in the foreground group of stderr's terminal, as a shell's job control sets it. True where this

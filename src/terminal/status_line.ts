@@ -6,7 +6,7 @@ import { cutToWidth, widthOf } from "./text_width.ts";
 export type StatusLine = (columns: number) => string;
 
 /** What a master's status line shows; counts are of jobs, over all starts of the key unless said. */
-export type MasterNumbers = Readonly<{
+type MasterNumbers = Readonly<{
   settled: number;
   /** Settled a second, lately, by this start. */
   ratePerSecond: number;
@@ -38,7 +38,7 @@ export function masterStatusLine(numbers: MasterNumbers): StatusLine {
 }
 
 /** What a slave's progress line shows; counts are of this process. */
-export type SlaveNumbers = Readonly<{
+type SlaveNumbers = Readonly<{
   done: number;
   ratePerSecond: number;
   elapsedMs: number;

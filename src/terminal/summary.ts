@@ -46,7 +46,7 @@ export type Ending = Readonly<{
 }>;
 
 /** How it stood with a run whose process ends before it. */
-export type Standing = Readonly<{
+type Standing = Readonly<{
   /** Null: it was under way. */
   outcome: Ending["outcome"] | null;
   /** Whether the last state of all is durable. */

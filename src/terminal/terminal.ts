@@ -135,7 +135,7 @@ export class RateMeter {
   }
 }
 
-export type ProgressOptions = Readonly<{
+type ProgressOptions = Readonly<{
   terminal: Pick<Terminal, "isTerminal" | "isLive" | "hasStatus" | "status" | "say">;
   /** How often a plain line comes where it is not redrawn in place. */
   intervalMs: number;

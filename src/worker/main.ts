@@ -20,7 +20,7 @@ import { WorkerSession } from "./session.ts";
 const lineCharsMax = 10_000;
 
 /** `ctx.log` of a handler as plain lines on stderr, where no other logger was given. */
-export function stderrLog(
+function stderrLog(
   level: LogLevel,
   message: string,
   fields?: Readonly<Record<string, unknown>>,
@@ -43,7 +43,7 @@ const callAgainMs = 10;
 /** Every so often a worker that says nothing else says that its event loop turns. */
 const beatMs = 250;
 
-export type WorkerProcessOptions = Readonly<{
+type WorkerProcessOptions = Readonly<{
   /** The supervisor's process: this one must not outlive it. */
   parentPid: number;
   /** Where `ctx.log` goes, made for what the supervisor says of it. @default plain lines on stderr */

@@ -5,7 +5,7 @@ import { watchSlots } from "../lib/watchdog.ts";
 import { layNote, noteOffset } from "../lib/worker_start.ts";
 
 /** The file of a worker's notes. What was written outlives the process, whatever ends it. */
-export interface NoteFile {
+interface NoteFile {
   write(note: Float64Array): void;
 }
 

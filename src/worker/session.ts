@@ -24,7 +24,7 @@ const loggedMax = 10;
 /** A worker without a supervisor ends itself after this long, if nothing else does. */
 const orphanMs = 500;
 
-export type WorkerSessionOptions = Readonly<{
+type WorkerSessionOptions = Readonly<{
   send: (message: WorkerMessage) => void;
   /** Whether something that was sent has not left this process yet. */
   hasUnsent: () => boolean;
@@ -372,7 +372,7 @@ export class WorkerSession {
 }
 
 /** `bun 1.4.5`, `deno 2.9.5`, `node 24.1.0`. */
-export function runtimeName(): string {
+function runtimeName(): string {
   const { bun, deno, node } = process.versions;
   if (bun !== undefined) return `bun ${bun}`;
   return deno !== undefined ? `deno ${deno}` : `node ${node}`;

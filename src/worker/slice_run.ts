@@ -6,7 +6,7 @@ import { decodeJobs } from "../protocol/cbor_reader.ts";
 import type { Failure, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
-export type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;
+type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 
 /** Text of failures in one answer, if they are several: failing jobs must not make a frame of megabytes. */
 const failureCharsMax = 256 << 10;
