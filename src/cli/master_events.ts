@@ -60,6 +60,8 @@ export class MasterEvents {
       case "saved":
       case "ended":
         return;
+      default:
+        return event satisfies never;
     }
   }
 

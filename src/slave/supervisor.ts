@@ -353,6 +353,8 @@ export class Supervisor implements Slave {
       case "bye":
       case "beat":
         return;
+      default:
+        return message satisfies never;
     }
   }
 

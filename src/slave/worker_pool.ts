@@ -274,6 +274,8 @@ export class WorkerPool {
       case "hello":
       case "beat":
         return;
+      default:
+        return message satisfies never;
     }
   }
 

@@ -158,6 +158,8 @@ export class WorkerSession {
         return this.#runner?.abort(message.jobs, message.why);
       case "quit":
         return void this.#quit(message);
+      default:
+        return message satisfies never;
     }
   }
 

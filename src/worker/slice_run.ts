@@ -121,7 +121,10 @@ export class SliceRun {
         const stack = result.stack.slice(0, jobErrorBytesMax);
         this.#failed.push({ seq, how, message, stack, durationMs: elapsed(durationMs) });
         this.#failureChars += message.length + stack.length;
+        break;
       }
+      default:
+        return result satisfies never;
     }
     this.#ended(1, nowMs);
   }

@@ -1,4 +1,5 @@
 import t from "tap";
+import ts from "typescript";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
@@ -86,6 +87,32 @@ function* functionsOf(lines: readonly string[]): Generator<{ name: string; lengt
     const end = lines.findIndex((other, at) => at > start && other === `${head[1]}}`);
     if (end > start) yield { name: head[2] ?? head[3] ?? "?", length: end - start + 1 };
   }
+}
+
+t.test("a switch over the kinds of a union is complete at compile time", async (t) => {
+  let seen = 0;
+  for (const file of sources) {
+    const visit = (node: ts.Node): void => {
+      if (ts.isSwitchStatement(node) && /\.kind$/.test(node.expression.getText())) {
+        seen++;
+        if (!isComplete(node)) {
+          t.fail(`${file}: switch (${node.expression.getText()}) would pass a kind by in silence`);
+        }
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true));
+  }
+  t.ok(seen > 10, "switches were found");
+});
+
+/** By `satisfies never`, by handing the rest on, or because a function that returns something must not end without. */
+function isComplete(node: ts.SwitchStatement): boolean {
+  const rest = node.caseBlock.clauses.find(ts.isDefaultClause);
+  if (rest !== undefined) return /satisfies never|return this\.#\w+\(/.test(rest.getText());
+  let owner: ts.Node = node;
+  while (!ts.isFunctionLike(owner)) owner = owner.parent;
+  return !/^(?:void|undefined)$/.test((owner as ts.FunctionLikeDeclaration).type?.getText() ?? "void");
 }
 
 t.test("cbor-x and the argument parser are each imported in one place", async (t) => {
