@@ -6,17 +6,8 @@ import type { Jobs } from "./jobs.ts";
 import type { Lease } from "./leases.ts";
 import { crashedAlone, crashedInCompany, failed, isSpent, type Piece } from "./piece.ts";
 import { retryDelayMs } from "./ready_queues.ts";
-import type {
-  Answer,
-  Attempt,
-  DeadLetter,
-  FailedAttempt,
-  Failure,
-  History,
-  Probe,
-  ProbeKind,
-  RunSettings,
-} from "./types.ts";
+import type { Attempt, DeadLetter, FailedAttempt, History, Probe, ProbeKind, RunSettings } from "./types.ts";
+import type { Answer, Failure } from "../protocol/messages.ts";
 
 type Death = { suspects: Ranges; isCharged: boolean };
 

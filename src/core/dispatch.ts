@@ -5,7 +5,8 @@ import type { Jobs } from "./jobs.ts";
 import type { Lease, Terms } from "./leases.ts";
 import { aloneOf, nextAttempt, type Piece, untried } from "./piece.ts";
 import type { SlaveSession, SlaveSessions } from "./sessions.ts";
-import type { Alone, Effect, LeaseName, Probe } from "./types.ts";
+import type { Alone, Effect, Probe } from "./types.ts";
+import type { LeaseName } from "../protocol/messages.ts";
 
 type Parts = Readonly<{
   masterId: string;

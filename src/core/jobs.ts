@@ -15,7 +15,8 @@ import {
 } from "./piece.ts";
 import { FreshJobs, Retries, ReturnedJobs } from "./ready_queues.ts";
 import type { SlaveSession } from "./sessions.ts";
-import type { DeadLetter, History, LeaseName, RunState, Stranded } from "./types.ts";
+import type { DeadLetter, History, RunState, Stranded } from "./types.ts";
+import type { LeaseName } from "../protocol/messages.ts";
 
 /** A job whose attempts are spent, if its last failure was its own. */
 export type SpentJob = Readonly<{

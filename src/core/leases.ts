@@ -1,6 +1,7 @@
 import type { Ranges } from "../lib/ranges.ts";
 import { bySeq, countJobs, divide, type Piece, seqsOf } from "./piece.ts";
-import type { Alone, LeaseName, Probe, SessionId } from "./types.ts";
+import type { Alone, Probe, SessionId } from "./types.ts";
+import type { LeaseName } from "../protocol/messages.ts";
 
 /** How jobs are leased, whatever they are. */
 export type Terms = Readonly<{

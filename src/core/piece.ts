@@ -2,7 +2,8 @@ import { type Block, JobSpan } from "../lib/bytes.ts";
 import { crashesMax, errorMessageCharsMax, jobErrorBytesMax, lostSessionsMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { cutToWritten, printable, writtenBytes } from "../lib/text.ts";
-import type { Alone, Attempt, History, LeaseName } from "./types.ts";
+import type { Alone, Attempt, History } from "./types.ts";
+import type { LeaseName } from "../protocol/messages.ts";
 
 /** What a message of many lines says, in one: its first line, and the next one if that only announces it. */
 export function headline(message: string): string {

@@ -5,7 +5,7 @@ import { retryDelayMsMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { leaseKey } from "./leases.ts";
 import { aloneOf, bySeq, divide, isAlike, type Piece } from "./piece.ts";
-import type { LeaseName } from "./types.ts";
+import type { LeaseName } from "../protocol/messages.ts";
 
 /**
  * What was yielded and never handed out, in source order. Where a row cannot be sent, what is behind it waits until

@@ -6,7 +6,8 @@ import type { Jobs } from "./jobs.ts";
 import { type Lease, leaseKey } from "./leases.ts";
 import { bySeq, type Piece, seqsOf } from "./piece.ts";
 import type { SlaveSession, SlaveSessions } from "./sessions.ts";
-import type { Effect, LeaseJobs, LeaseName, RunEvent, RunSettings, SessionEnd } from "./types.ts";
+import type { Effect, RunEvent, RunSettings, SessionEnd } from "./types.ts";
+import type { LeaseJobs, LeaseName } from "../protocol/messages.ts";
 
 /**
  * A clock that stands still while the master does. When a tick or an event comes later than the wake-up that was

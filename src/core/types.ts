@@ -1,14 +1,9 @@
 import type { Block, JobSpan, Unsendable } from "../lib/bytes.ts";
 import type { Ranges } from "../lib/ranges.ts";
+import type { Answer, LeaseJobs, LeaseName } from "../protocol/messages.ts";
 
 /** Number of one session (a connection from welcome to close) in this master process, from 1. */
 export type SessionId = number;
-
-/** The right of one slave to run one batch. Never reused: the number counts up within one master process. */
-export type LeaseName = Readonly<{ masterId: string; number: number }>;
-
-/** Jobs of one lease: those a slave holds or has finished, or those it may keep. */
-export type LeaseJobs = Readonly<{ lease: LeaseName; jobs: Ranges }>;
 
 /** One attempt that failed, for the dead letter. */
 export type Attempt = Readonly<{
@@ -84,34 +79,6 @@ export type DeadLetter = Readonly<
   | { seq: number; job: Uint8Array; history: History; row?: undefined }
   | { seq: number; job: null; history: History; row: Unsendable }
 >;
-
-/** One attempt that failed at a slave. */
-export type Failure = Readonly<{
-  seq: number;
-  /** `fatal` buries the job at once. */
-  how: "threw" | "timed out" | "fatal";
-  message: string;
-  stack: string;
-  durationMs: number;
-}>;
-
-/**
- * What a slave says of jobs of one lease. All ranges are seqs; each job stands in at most one of them. One that stands
- * in several counts for the first: done, skipped, failed, crash, released.
- */
-export type Answer = Readonly<{
-  lease: LeaseName;
-  done: Ranges;
-  skipped: Ranges;
-  failed: readonly Failure[];
-  /**
-   * Jobs that may have been running when a worker died, and how it died; a sole one is charged. All suspects of that
-   * death are named, in the answer of each lease that has one of them.
-   */
-  crash: Readonly<{ suspects: Ranges; reason: string }> | null;
-  /** Handed back untried; nothing is spent. */
-  released: Ranges;
-}>;
 
 /** How a session ended. Only `closed` may charge a job that ran alone. */
 export type SessionEnd = "closed" | "silent" | "drained" | "replaced" | "stuck" | "stale";

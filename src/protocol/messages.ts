@@ -1,20 +1,37 @@
 import type { Ranges } from "../lib/ranges.ts";
 
-// The same words as the core's, spelled out here: the wire is a contract of its own.
-
-/** The right of one slave to run one batch. */
+/** The right of one slave to run one batch. Never reused: the number counts up within one master process. */
 export type LeaseName = Readonly<{ masterId: string; number: number }>;
 
-/** Jobs of one lease. */
+/** Jobs of one lease: those a slave holds or has finished, or those it may keep. */
 export type LeaseJobs = Readonly<{ lease: LeaseName; jobs: Ranges }>;
 
-/** One attempt that failed. */
+/** One attempt that failed at a slave. */
 export type Failure = Readonly<{
   seq: number;
+  /** `fatal` buries the job at once. */
   how: "threw" | "timed out" | "fatal";
   message: string;
   stack: string;
   durationMs: number;
+}>;
+
+/**
+ * What a slave says of jobs of one lease. All ranges are seqs; each job stands in at most one of them. One that stands
+ * in several counts for the first: done, skipped, failed, crash, released.
+ */
+export type Answer = Readonly<{
+  lease: LeaseName;
+  done: Ranges;
+  skipped: Ranges;
+  failed: readonly Failure[];
+  /**
+   * Jobs that may have been running when a worker died, and how it died; a sole one is charged. All suspects of that
+   * death are named, in the answer of each lease that has one of them.
+   */
+  crash: Readonly<{ suspects: Ranges; reason: string }> | null;
+  /** Handed back untried; nothing is spent. */
+  released: Ranges;
 }>;
 
 /** An error that came after its job was acked. `seq` is null where nobody knows whose it is. */
@@ -38,17 +55,7 @@ export type SlaveMessage =
    * Settles jobs of one lease, names suspects, hands back the released. `number` counts the answers of this
    * session from 1. `credit` is the new total.
    */
-  | Readonly<{
-    kind: "answer";
-    number: number;
-    lease: LeaseName;
-    credit: number;
-    done: Ranges;
-    skipped: Ranges;
-    failed: readonly Failure[];
-    crash: Readonly<{ suspects: Ranges; reason: string }> | null;
-    released: Ranges;
-  }>
+  | Answer & Readonly<{ kind: "answer"; number: number; credit: number }>
   /** Of these jobs, the failures that this slave reported last were its worker's doing, not the jobs'. */
   | Readonly<{ kind: "excused"; jobs: Ranges }>
   /** Errors that came after their job was acked, since the `late` before: `count` in all, some of them named. */

@@ -1,4 +1,5 @@
-import type { Alone, Answer, Failure, LeaseName } from "../core/types.ts";
+import type { Alone } from "../core/types.ts";
+import type { Answer, Failure, LeaseName } from "../protocol/messages.ts";
 import { countOf, includes, intersect, type Ranges, RangeSet, rangesOf, unite } from "../lib/ranges.ts";
 
 /** A lease as it arrives at a slave. */

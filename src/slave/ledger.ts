@@ -1,4 +1,5 @@
-import type { Alone, Answer, Failure, LeaseJobs, LeaseName } from "../core/types.ts";
+import type { Alone } from "../core/types.ts";
+import type { Answer, Failure, LeaseJobs, LeaseName } from "../protocol/messages.ts";
 import {
   countOf,
   includes,

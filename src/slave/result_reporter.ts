@@ -1,7 +1,6 @@
-import type { Answer } from "../core/types.ts";
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../lib/clock.ts";
 import { creditMax, lateErrorsMax, messageJobs } from "../lib/limits.ts";
-import type { LateError, SlaveMessage } from "../protocol/messages.ts";
+import type { Answer, LateError, SlaveMessage } from "../protocol/messages.ts";
 import type { LeaseLedger } from "./ledger.ts";
 
 /** Longest a job that ended waits for others to be answered with. */

@@ -2,16 +2,8 @@ import { createHash } from "node:crypto";
 import type { Block } from "../../src/lib/bytes.ts";
 import type { Ranges } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
-import type {
-  Answer,
-  Effect,
-  LeaseJobs,
-  LeaseName,
-  RunEvent,
-  RunSettings,
-  RunState,
-  RunStatus,
-} from "../../src/core/types.ts";
+import type { Effect, RunEvent, RunSettings, RunState, RunStatus } from "../../src/core/types.ts";
+import type { Answer, LeaseJobs, LeaseName } from "../../src/protocol/messages.ts";
 
 export const settings: RunSettings = {
   masterId: "m1",

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { Heap } from "../../src/lib/collections.ts";
 import { countOf, unite } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
-import type { Answer, Effect, Failure, Outcome, RunSettings } from "../../src/core/types.ts";
+import type { Effect, Outcome, RunSettings } from "../../src/core/types.ts";
+import type { Answer, Failure } from "../../src/protocol/messages.ts";
 import { blockOf, numberOf, settings } from "./fixture.ts";
 
 /** How one attempt goes: it takes so long, and then succeeds, fails, or ends its worker. */

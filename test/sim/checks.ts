@@ -1,13 +1,6 @@
 import { leaseKey } from "../../src/core/leases.ts";
-import type {
-  Alone,
-  DeadLetter,
-  History,
-  LeaseName,
-  Outcome,
-  RunState,
-  SessionId,
-} from "../../src/core/types.ts";
+import type { Alone, DeadLetter, History, Outcome, RunState, SessionId } from "../../src/core/types.ts";
+import type { LeaseName } from "../../src/protocol/messages.ts";
 import { failureWindow, silentHeartbeatsMax } from "../../src/lib/limits.ts";
 import { countOf, type Ranges } from "../../src/lib/ranges.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";

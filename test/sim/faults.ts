@@ -1,4 +1,5 @@
-import type { Answer, SessionId } from "../../src/core/types.ts";
+import type { SessionId } from "../../src/core/types.ts";
+import type { Answer } from "../../src/protocol/messages.ts";
 import type { SimMaster } from "./master.ts";
 import type { Plan } from "./plan.ts";
 import type { Simulation } from "./simulation.ts";

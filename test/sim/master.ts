@@ -1,15 +1,8 @@
 import { rangesOf } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
 import { namesTwice } from "../../src/master/sessions.ts";
-import type {
-  Answer,
-  Effect,
-  LeaseName,
-  Outcome,
-  RunEvent,
-  RunState,
-  SessionId,
-} from "../../src/core/types.ts";
+import type { Effect, Outcome, RunEvent, RunState, SessionId } from "../../src/core/types.ts";
+import type { Answer, LeaseName } from "../../src/protocol/messages.ts";
 import type { Checks } from "./checks.ts";
 import type { Disk } from "./disk.ts";
 import type { SlaveLink } from "./slave.ts";
