@@ -1,4 +1,4 @@
-import { crashesMax, deathsMax, elsewhereMs } from "../lib/limits.ts";
+import { crashesMax, elsewhereMs } from "../lib/limits.ts";
 import { countOf, includes, intersect, type Ranges, subtract, unite } from "../lib/ranges.ts";
 import type { Failures } from "./failures.ts";
 import type { Health } from "./health.ts";
@@ -8,6 +8,9 @@ import { crashedAlone, crashedInCompany, failed, isSpent, type Piece } from "./p
 import { retryDelayMs } from "./ready_queues.ts";
 import type { Attempt, DeadLetter, FailedAttempt, History, Probe, ProbeKind, RunSettings } from "./types.ts";
 import type { Answer, Failure } from "../protocol/messages.ts";
+
+/** Deaths of workers in company that are remembered, to charge one job with each: far more than are open at once. */
+const deathsMax = 256;
 
 type Death = { suspects: Ranges; isCharged: boolean };
 

@@ -1,8 +1,10 @@
 import type { Unsendable } from "../lib/bytes.ts";
-import { failureGroupsMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import type { Jobs } from "./jobs.ts";
 import type { DeadLetter, Effect, RunStatus } from "./types.ts";
+
+/** Different messages counted apart in the summary of dead letters; the rest is counted together. */
+const failureGroupsMax = 1_000;
 
 /** Dead letters on their way to the disk; and those of this start that are there, counted by message. */
 export class DeadLetterQueue {

@@ -1,4 +1,3 @@
-import { leaseBytesMax } from "../lib/limits.ts";
 import type { Failures, FleetView } from "./failures.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
@@ -7,6 +6,9 @@ import { aloneOf, nextAttempt, type Piece, untried } from "./piece.ts";
 import type { SlaveSession, SlaveSessions } from "./sessions.ts";
 import type { Alone, Effect, Probe } from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
+
+/** Most encoded bytes in one batch, though at least one job: a slave must be able to hand most of it back. */
+const leaseBytesMax = 1 << 20;
 
 type Parts = Readonly<{
   masterId: string;

@@ -1,38 +1,55 @@
-import {
-  amidMemory,
-  endgamePauseMs,
-  failureWindow,
-  failureWindowMin,
-  failureWindowShare,
-  lastRowChance,
-  lastRowMin,
-  lastVerdictChance,
-  longRowsMax,
-  outagePauseGrowth,
-  outagePauseMsMax,
-  outagePauseMsMin,
-  outageProbes,
-  probesMax,
-  quietMs,
-  recoveryMin,
-  recoveryWeight,
-  reserveGood,
-  reserveMax,
-  retestGap,
-  retestGapMax,
-  rowChance,
-  rowMax,
-  slowProbeMs,
-  tailAttempts,
-  tailPauseMs,
-  tailProbesAtOnce,
-  testSettleMs,
-  verdictChance,
-} from "../lib/limits.ts";
+import { recoveryMin, recoveryWeight } from "../lib/limits.ts";
 import { chanceOf } from "./health.ts";
 import { Opening } from "./opening.ts";
 import { headline, placeOfFault } from "./piece.ts";
 import type { Attempt, ProbeKind } from "./types.ts";
+
+/** So many of the attempts that ended last are looked at: fewer say nothing of the world. */
+export const failureWindow = 100;
+/** In a run that is younger, so many at least. */
+const failureWindowMin = 50;
+/** So large a share of them that failed is worth a test: handlers that fail now and then are far below. */
+const failureWindowShare = 0.25;
+/** After a test that blamed the rows, none before so many attempts; twice as many each time, up to the last. */
+const retestGap = 300;
+const retestGapMax = 10_000;
+/** A test waits so long for what runs: low load is what it is about. */
+const testSettleMs = 1_000;
+/** A test blames the rows once what it saw would come by chance in so few cases. */
+const verdictChance = 0.005;
+/** The same where there is nothing left to test with. */
+const lastVerdictChance = 0.01;
+/** Probes beside one another, where they are slow: still next to no load. */
+const probesMax = 8;
+/** A probe that takes so long is slow. */
+const slowProbeMs = 250;
+/** So many probes in a row that fail are an outage: from then on each waits a little longer, up to two a second. */
+const outageProbes = 20;
+const outagePauseMsMin = 5;
+const outagePauseGrowth = 1.08;
+const outagePauseMsMax = 500;
+/** Pause between two probes of jobs that are taken for bad. */
+const endgamePauseMs = 20;
+/** Where nothing untried is left: pause between two probes, once so many failed in a row. A service that admits little admits these. */
+const tailPauseMs = 50;
+const tailProbesAtOnce = 5;
+/** A row of failures that bad rows would make in fewer cases is an outage, and one of so many in any case. */
+const rowChance = 0.001;
+const rowMax = 80;
+/** The same for the last row, which no success ends: with that few jobs it says nothing. */
+const lastRowChance = 0.005;
+const lastRowMin = 5;
+/** What fails again this many times longer than any row before is bad, and what ended the row did not help it. */
+const longRowsMax = 3;
+/** So many of the latest jobs tell how many are bad. */
+const amidMemory = 1_000;
+/** Nothing happened for so long: what is condemned is buried though the source may go on. */
+const quietMs = 60_000;
+/** Untried jobs that are kept for a test at the end, where many fail: so many that some of them succeed. */
+const reserveGood = 12;
+const reserveMax = 160;
+/** Failed attempts since the last success, with nothing left to do: fewer are no sign of an outage. */
+const tailAttempts = 25;
 
 /** What judging needs to know of the run. All counts are of jobs. */
 export interface FleetView {

@@ -1,4 +1,11 @@
-import { healthAttempts, healthMemory, quarantineProbeMs, sickChance } from "../lib/limits.ts";
+/** Attempts in a row that a slave, or a worker, must fail before it can be the reason. */
+const healthAttempts = 20;
+/** So many are remembered of each: where most rows are bad, it takes more than those to tell a slave from chance. */
+const healthMemory = 100;
+/** A slave is the reason once it would fail so much, and others so little, by chance in so few cases. */
+const sickChance = 0.0005;
+/** Pause between two probes of a slave in quarantine. */
+const quarantineProbeMs = 1_000;
 
 /**
  * How likely it is that none of `tested` and `ok` of `others` succeed, were all of them equally likely to: of all ways to

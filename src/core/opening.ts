@@ -1,20 +1,30 @@
-import {
-  collapseAttempts,
-  cutAfterBad,
-  emptyStepsMax,
-  holdAfterBad,
-  holdMsMin,
-  openingStepMs,
-  paceGrowthDoublesAttempts,
-  paceGrowthDoublesMs,
-  paceGrowthMax,
-  paceGrowthPerSecond,
-  recoveryMin,
-  recoveryWeight,
-  sampleAttempts,
-  slowerShare,
-  successRateMs,
-} from "../lib/limits.ts";
+import { recoveryMin, recoveryWeight } from "../lib/limits.ts";
+
+/** How often load may double after an outage. */
+const openingStepMs = 1_000;
+/**
+ * How fast paced starts grow: by a twentieth a second, so that the limit of a service is found again within some seconds; by
+ * twice as much after each such while, of so many attempts, without a cut, up to twice a second.
+ */
+const paceGrowthPerSecond = 0.05;
+const paceGrowthDoublesMs = 6_000;
+const paceGrowthDoublesAttempts = 80;
+const paceGrowthMax = 1;
+/** While load comes back: from so many failures in a row on, the next start waits, twice as long each time, up to a second. */
+const holdAfterBad = 5;
+const holdMsMin = 10;
+/** So many in a row say that even what is in flight is too much. */
+const cutAfterBad = 8;
+/** Slaves that never had all they can take, for lack of jobs: after so many steps load is back all the same. */
+const emptyStepsMax = 30;
+/** So many in a row say that nothing succeeds any more. */
+const collapseAttempts = 14;
+/** Attempts that make one sample of how many fail at the present load. */
+const sampleAttempts = 20;
+/** Where more fails one at a time, a lower pace is tried before that is taken for what fails at any load. */
+const slowerShare = 0.4;
+/** The time over which successes a second are counted. */
+const successRateMs = 1_000;
 
 /** A job's last failure: how many other attempts had succeeded and failed by then. */
 type Mark = Readonly<{ ok: number; bad: number }>;

@@ -1,10 +1,12 @@
-import { stalledMs } from "../lib/limits.ts";
 import type { Failures } from "./failures.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import { headline } from "./piece.ts";
 import type { SlaveSessions } from "./sessions.ts";
 import type { SourceState } from "./source.ts";
+
+/** Nothing settled for this long although jobs are in flight: the status says so. */
+const stalledMs = 30_000;
 
 /** What bounds the speed of a run that goes well: handlers, the source, or a limit of the window, by its option. */
 export type Bound = "slaves" | "source" | WindowLimit;

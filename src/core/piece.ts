@@ -1,9 +1,12 @@
 import { type Block, JobSpan } from "../lib/bytes.ts";
-import { crashesMax, errorMessageCharsMax, jobErrorBytesMax, lostSessionsMax } from "../lib/limits.ts";
+import { crashesMax, errorMessageCharsMax, jobErrorBytesMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { cutToWritten, printable, writtenBytes } from "../lib/text.ts";
 import type { Alone, Attempt, History } from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
+
+/** Sessions a job may be in flight at when they are lost, before it runs alone. */
+export const lostSessionsMax = 2;
 
 /** What a message of many lines says, in one: its first line, and the next one if that only announces it. */
 export function headline(message: string): string {

@@ -1,11 +1,13 @@
 import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
 import { Heap, Queue } from "../lib/collections.ts";
 import { invariant } from "../lib/errors.ts";
-import { retryDelayMsMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { leaseKey } from "./leases.ts";
 import { aloneOf, bySeq, divide, isAlike, type Piece } from "./piece.ts";
 import type { LeaseName } from "../protocol/messages.ts";
+
+/** Longest retry delay. */
+const retryDelayMsMax = 60_000;
 
 /**
  * What was yielded and never handed out, in source order. Where a row cannot be sent, what is behind it waits until

@@ -1,4 +1,4 @@
-import { creditMax, lateMs, settleMs, silentHeartbeatsMax, slowLinkBytesPerMs } from "../lib/limits.ts";
+import { creditMax, silentHeartbeatsMax, slowLinkBytesPerMs } from "../lib/limits.ts";
 import { countOf, intersect, type Ranges, subtract, unite } from "../lib/ranges.ts";
 import type { Settlement } from "./answers.ts";
 import type { Health } from "./health.ts";
@@ -8,6 +8,11 @@ import { bySeq, type Piece, seqsOf } from "./piece.ts";
 import type { SlaveSession, SlaveSessions } from "./sessions.ts";
 import type { Effect, RunEvent, RunSettings, SessionEnd } from "./types.ts";
 import type { LeaseJobs, LeaseName } from "../protocol/messages.ts";
+
+/** A wake-up this late means that the master itself stood still; timers are never quite on time. */
+const lateMs = 100;
+/** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
+const settleMs = 1_000;
 
 /**
  * A clock that stands still while the master does. When a tick or an event comes later than the wake-up that was

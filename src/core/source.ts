@@ -1,9 +1,12 @@
 import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
-import { errorMessageCharsMax, sourceRetryMs } from "../lib/limits.ts";
+import { errorMessageCharsMax } from "../lib/limits.ts";
 import { asClause, printable } from "../lib/text.ts";
 import type { Jobs } from "./jobs.ts";
 import { headline, placeIn } from "./piece.ts";
 import type { Effect, RunSettings, RunState } from "./types.ts";
+
+/** Pauses before `getJobs` is called again after it threw, without a new job in between. */
+const sourceRetryMs: readonly number[] = [1_000, 2_000, 4_000, 8_000, 16_000];
 
 /** A job, or row, by which a source goes on: its cursor, and the hash of its encoding to know it again. */
 type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;

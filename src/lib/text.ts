@@ -1,4 +1,5 @@
-import { shownCharsMax } from "./limits.ts";
+/** Characters of foreign text (a job, an error, a name) shown on one line. */
+export const shownCharsMax = 200;
 
 /**
  * What would move the cursor, colour the screen, break the line, hide, or turn the direction of what follows:

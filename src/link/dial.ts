@@ -3,15 +3,7 @@ import { connect, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
-import {
-  dialMs,
-  handshakeBytesMax,
-  heartbeatMsMax,
-  heartbeatMsMin,
-  nameCharsMax,
-  remarkCharsMax,
-  slowLinkBytesPerMs,
-} from "../lib/limits.ts";
+import { handshakeBytesMax, nameCharsMax, remarkCharsMax, slowLinkBytesPerMs } from "../lib/limits.ts";
 import { printable } from "../lib/text.ts";
 import { FrameError } from "../protocol/cbor_scan.ts";
 import { encode } from "../protocol/codec.ts";
@@ -32,6 +24,14 @@ import { askStranger, OtherProtocolError } from "./protocol_sniffer.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
 import { hopelessTlsFault, type TlsClient } from "./tls.ts";
 export { RefusedError } from "./slave_handshake.ts";
+
+/** The heartbeats that a slave keeps; what its master says beyond them is taken for the nearest. */
+const heartbeatMsMin = 50, heartbeatMsMax = 3_600_000;
+/**
+ * Longest a slave waits for a session, from dialing to WELCOME: the master's five seconds and slow round trips. With TLS
+ * it waits so long until that is established, and as long again for WELCOME.
+ */
+const dialMs = 15_000;
 
 /**
  * A master greets at once, as a rule; what has said nothing for so long is asked what it is, which takes 1.2 s, or twice

@@ -1,25 +1,38 @@
 import type { Socket } from "node:net";
 import { clearTimeout, queueMicrotask, setTimeout } from "../lib/clock.ts";
-import {
-  frameStallMs,
-  heardWriteStallMs,
-  lingerBytesPerMs,
-  lingerMs,
-  lingerMsMax,
-  remarkCharsMax,
-  sendQueueBytesMax,
-  sendQueuePauseBytes,
-  smallFrameBytes,
-  unfinishedBytesMax,
-  writePieceBytesMax,
-  writePieceBytesMin,
-  writeStallMs,
-} from "../lib/limits.ts";
+import { connectionsMax, remarkCharsMax, unfinishedBytesMax } from "../lib/limits.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import type { MasterMessage, SlaveMessage, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import { encodeParts } from "../protocol/parse.ts";
+
+/**
+ * A frame that takes less is none of those: if each connection had one, they would not be more than the bound. So a link of
+ * 1 KB/s keeps its small frames, whatever others do.
+ */
+const smallFrameBytes = unfinishedBytesMax / connectionsMax;
+/** A frame may take as long as bytes keep coming; this long without one ends it. */
+const frameStallMs = 30_000;
+/** Longest a peer that says nothing may take no bytes of what is queued for it. */
+const writeStallMs = 10_000;
+/**
+ * The same for one that is heard, so that its link is slow, and not dead: at 10 KB/s the longest piece that is written takes
+ * 105 s, and a system whose 4 MiB are full takes no more before a third of them has left.
+ */
+const heardWriteStallMs = 300_000;
+/** Bytes queued for a peer at which its sender pauses. */
+const sendQueuePauseBytes = 1 << 20;
+/** Bytes queued for a peer at which its connection is ended. */
+const sendQueueBytesMax = 8 << 20;
+/** How long what was sent last may take to leave after a link closed. */
+const lingerMs = 2_000;
+/** A slave, whose last answers are worth work, waits longer if so many bytes a millisecond need that, but not for ever. */
+const lingerBytesPerMs = 10, lingerMsMax = 30_000;
+/** First piece of what is written at once; doubles while the peer is quick, so that a slow one shows progress. */
+const writePieceBytesMin = 16 << 10;
+/** Longest piece. */
+const writePieceBytesMax = 1 << 20;
 
 /** A piece that left within this long makes the next one larger. */
 const quickMs = 100;

@@ -3,13 +3,7 @@ import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setImmediate, StallWatch } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
-import {
-  connectionsMax,
-  handshakeCrowdedMs,
-  handshakeMs,
-  handshakesMax,
-  strangerLogMs,
-} from "../lib/limits.ts";
+import { connectionsMax, handshakeMs, strangerLogMs } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { nonceBytes, type Role, Secret } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
@@ -17,6 +11,11 @@ import { parseSlaveMessage } from "../protocol/parse.ts";
 import { type MasterLink, SocketLink, UnfinishedFrames } from "./link.ts";
 import { MasterHandshake, type Outcome } from "./master_handshake.ts";
 import { type MasterTls, TlsGate } from "./tls.ts";
+
+/** Most connections that have not yet proved the token. */
+export const handshakesMax = 64;
+/** While others wait, the oldest unproved connection is closed after this long. */
+const handshakeCrowdedMs = 500;
 
 /** Files that a master may open for anything else: its state, its plugin's connections, what the runtime needs. */
 const otherFiles = 128;

@@ -3,7 +3,7 @@ import type { FailedAttempt, Outcome, RunStatus } from "../core/types.ts";
 import { formatFingerprint } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { invariant, UsageError } from "../lib/errors.ts";
-import { argCharsMax, argsMax, idCharsMax, lateErrorsMax, welcomeBytesMax } from "../lib/limits.ts";
+import { idCharsMax, lateErrorsMax, welcomeBytesMax } from "../lib/limits.ts";
 import { silentWaitMs, since, Waits } from "../lib/log.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
@@ -42,6 +42,11 @@ import type {
   Standing,
 } from "./types.ts";
 export type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus, Resumed } from "./types.ts";
+
+/** Arguments of a run. */
+const argsMax = 1_000;
+/** The value of one of them. */
+const argCharsMax = 1 << 16;
 
 const inFile = "put them in a file, and give its name instead";
 

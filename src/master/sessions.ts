@@ -1,12 +1,6 @@
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import { clearTimeout, isoTime, monotonicMs, RateBound, setTimeout, StallWatch } from "../lib/clock.ts";
-import {
-  goodbyeMs,
-  silentHeartbeatsMax,
-  slaveWords,
-  slaveWordsPerSecond,
-  slowLinkBytesPerMs,
-} from "../lib/limits.ts";
+import { silentHeartbeatsMax, slaveWords, slaveWordsPerSecond, slowLinkBytesPerMs } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { countOf, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
 import { asClause } from "../lib/text.ts";
@@ -15,6 +9,9 @@ import { masterRefusal, pluginRemark } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { aborted } from "./finish.ts";
 import type { MasterEvent } from "./types.ts";
+
+/** Longest a master waits for the slaves that it dismissed: 10 s for `teardown`, 5 s for what handlers left running. */
+const goodbyeMs = 17_000;
 
 type AnswerMessage = Extract<SlaveMessage, { kind: "answer" }>;
 export type LeaseEffect = Extract<Effect, { kind: "lease" }>;

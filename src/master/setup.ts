@@ -5,7 +5,7 @@ import type { RunSettings, RunState } from "../core/types.ts";
 import { sha256 } from "../lib/bytes.ts";
 import { monotonicMs, random } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
-import { handshakeMs, maxOutageAtEndMsDefault, silentHeartbeatsMax } from "../lib/limits.ts";
+import { handshakeMs, silentHeartbeatsMax } from "../lib/limits.ts";
 import { parseAddress } from "../lib/units.ts";
 import { dial } from "../link/dial.ts";
 import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
@@ -14,6 +14,9 @@ import { features } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { openState, readState, type StateStore } from "../state/store.ts";
 import type { MasterOptions, Resumed } from "./types.ts";
+
+/** Where nothing but failed jobs is left and nothing succeeded for so long, they are taken for bad. */
+const maxOutageAtEndMsDefault = 300_000;
 
 /** A random id that nobody else makes: of a run, of a master process. Letters, digits, `-` and `_`. */
 export function newId(): string {

@@ -1,8 +1,11 @@
 import { dirname } from "node:path";
 import { inspect } from "node:util";
-import { errorMessageCharsMax, errorStackLinesMax } from "../lib/limits.ts";
+import { errorMessageCharsMax } from "../lib/limits.ts";
 import type { Log, LogLevel } from "../lib/log.ts";
 import type { PluginLog } from "./types.ts";
+
+/** Most lines of one error's stack. */
+const errorStackLinesMax = 50;
 
 /** Most lines of a stack that are looked at. */
 const stackLinesReadMax = 1_000;

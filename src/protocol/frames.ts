@@ -1,10 +1,12 @@
-import {
-  frameBytesMax,
-  messageBytesPerItem,
-  messageBytesPerString,
-  messageItemsFree,
-} from "../lib/limits.ts";
+import { frameBytesMax } from "../lib/limits.ts";
 import { FrameError } from "./cbor_scan.ts";
+
+/** Arrays, maps and strings, or items of any kind, in a message of any length: more than a short one can have. */
+const messageItemsFree = 4_096;
+/** Beyond those, bytes of the message for each item: what costs memory must be sent. A range's bounds take more. */
+const messageBytesPerItem = 3;
+/** Beyond those, bytes for each array, map or string that is no word of the protocol. A lease's name takes more. */
+const messageBytesPerString = 8;
 
 /** Most CBOR items in a message of so many bytes. */
 export function messageItemsMax(byteLength: number): number {

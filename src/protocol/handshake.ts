@@ -1,8 +1,11 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { isSameBytes, shortHash } from "../lib/bytes.ts";
-import { handshakeBytesMax, tokenBytesMin, welcomeBytesMax } from "../lib/limits.ts";
+import { handshakeBytesMax, welcomeBytesMax } from "../lib/limits.ts";
 import { FrameError } from "./cbor_scan.ts";
 import type { Introduction, Welcome } from "./messages.ts";
+
+/** Shortest token: 128 bits. */
+const tokenBytesMin = 16;
 
 // Whether a slave may run what it was started with for this master. Both sides ask, and come to the same answer.
 

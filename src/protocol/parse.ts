@@ -2,18 +2,13 @@ import { Buffer } from "node:buffer";
 import {
   cborItemsMax,
   creditMax,
-  durationMsMax,
   errorMessageCharsMax,
-  featureCharsMax,
-  featuresMax,
   hashBytes,
   idCharsMax,
   lateErrorsMax,
   nameCharsMax,
-  pathCharsMax,
   remarkCharsMax,
   sentenceCharsMax,
-  stackCharsMax,
 } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { decodeMessage } from "./cbor_reader.ts";
@@ -34,6 +29,15 @@ import type {
   Welcome,
   WorkerMessage,
 } from "./messages.ts";
+
+/** The path of a plugin, between a supervisor and its workers. */
+const pathCharsMax = 4_096;
+/** The stack of one error; 50 lines that are longer are nobody's stack. */
+const stackCharsMax = 16_384;
+/** A heartbeat, a timeout or a grace: a bit more than three weeks, what a timer can wait. */
+const durationMsMax = 2_147_483_647;
+/** Features that a side may name, and the length of each name. */
+const featuresMax = 64, featureCharsMax = 64;
 
 /** Turns a decoded value into what a field holds, or refuses it. `field` is for the words only. */
 type Check<T> = (value: unknown, field: string) => T;

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { headline } from "../core/piece.ts";
 import { AwakeClock, clearTimeout, RateBound, setImmediate, setTimeout } from "../lib/clock.ts";
 import type { ConnectError } from "../lib/errors.ts";
-import { jobBytesMax, masterWords, masterWordsPerSecond } from "../lib/limits.ts";
+import { jobBytesMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { formatDuration, formatSize } from "../lib/units.ts";
@@ -21,6 +21,12 @@ import { Stopping } from "./stopping.ts";
 import type { Slave, SlaveResult, SlaveStatus, SupervisorOptions } from "./types.ts";
 import { Uplink } from "./uplink.ts";
 import { type Loaded, WorkerPool } from "./worker_pool.ts";
+
+/**
+ * Words of a master beside leases (beats, `saved`, `drain`): so many at once, and as many a second as the second says, are far
+ * more than a master has reason for.
+ */
+const masterWords = 1_000, masterWordsPerSecond = 100;
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 

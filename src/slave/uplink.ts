@@ -1,5 +1,5 @@
 import { ConnectError } from "../lib/errors.ts";
-import { oldConnectionMs, silentHeartbeatsMax } from "../lib/limits.ts";
+import { silentHeartbeatsMax } from "../lib/limits.ts";
 import { type Log, silentWaitMs, since } from "../lib/log.ts";
 import { asClause } from "../lib/text.ts";
 import { formatDuration } from "../lib/units.ts";
@@ -7,6 +7,9 @@ import { heartbeatOf, RefusedError } from "../link/dial.ts";
 import type { SlaveLink } from "../link/link.ts";
 import { OtherProtocolError } from "../link/protocol_sniffer.ts";
 import type { MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
+
+/** How long a slave keeps an old connection while it dials anew. */
+const oldConnectionMs = 120_000;
 
 /** Shortest pause before dialing again. */
 const firstPauseMs = 250;

@@ -2,13 +2,19 @@ import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import type { Attempt, DeadLetter } from "../core/types.ts";
 import { StateError } from "../lib/errors.ts";
-import { deadLetterGroupBytes, deadLetterShownBytes, lastLettersBytes } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { cutToWritten, safeJson, writtenBytes } from "../lib/text.ts";
 import { formatSize } from "../lib/units.ts";
 import { decode } from "../protocol/codec.ts";
 import { type Disk, errorCode, errorText, isRegular, nodeDisk, NoRoomError, SaveError } from "./disk.ts";
 import { linkError, openOwn, syncFolder } from "./read_state.ts";
+
+/** Longest text of a job in a dead letter, for people, as it is written; its exact bytes stand beside it. */
+const deadLetterShownBytes = 4 << 10;
+/** Dead letters are written in groups of about this many bytes: one write each, bounded memory. */
+const deadLetterGroupBytes = 8 << 20;
+/** How much of the dead letters a start looks at: more than are written between two states. */
+const lastLettersBytes = 64 << 20;
 
 /** Thrown to stop writing: there is enough. */
 class Enough extends Error {}

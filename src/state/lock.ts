@@ -2,14 +2,7 @@ import { createHash, createHmac, randomBytes } from "node:crypto";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { isSameBytes } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
-import {
-  lockAnswerMs,
-  lockAskMs,
-  lockConnectionsMax,
-  lockNoteLookMs,
-  lockPauseMs,
-  lockTextBytesMax,
-} from "../lib/limits.ts";
+import { lockTextBytesMax } from "../lib/limits.ts";
 import { UnprovenConnections } from "../lib/unproven.ts";
 import { type Disk, errorCode, linkless, removeFile, type StateFiles } from "./disk.ts";
 import {
@@ -26,6 +19,15 @@ import {
   writeNew,
   writeNote,
 } from "./lock_owner.ts";
+
+/** Longest wait for the holder of a lock to prove that it is a master; it may be stopped. */
+const lockAnswerMs = 1_000;
+/** After a proof that did not hold: a master that took the lock just now may not have written its nonce yet. */
+const lockPauseMs = 50;
+/** Most connections to the lock of a master at once, and the longest that one may take to ask: whoever starts asks at once. */
+const lockConnectionsMax = 8, lockAskMs = 500;
+/** A master looks so often whether its note is there, when it is asked. */
+const lockNoteLookMs = 250;
 
 /** Takeovers of a dead master's file that may go to someone quicker, before that is strange. */
 const triesMax = 20;

@@ -6,12 +6,15 @@ import { hostname } from "node:os";
 import { isSameBytes } from "../lib/bytes.ts";
 import { monotonicMs, setTimeout } from "../lib/clock.ts";
 import { StateError } from "../lib/errors.ts";
-import { foreignLookMs, lockTextBytesMax } from "../lib/limits.ts";
+import { lockTextBytesMax } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { printable } from "../lib/text.ts";
 import { type Disk, errorCode, errorText, removeFile, type StateFiles } from "./disk.ts";
 import { openOwn, readExactly, readHeader } from "./read_state.ts";
 import { encodeHeader } from "./state_format.ts";
+
+/** How often the state of a master that may run elsewhere is looked at. */
+const foreignLookMs = 250;
 
 /**
  * When a process began, in the words of the system: null if there is no such process, empty if that is all that is

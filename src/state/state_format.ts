@@ -1,17 +1,18 @@
 import type { Attempt, History, OperatorSettings, RunState, Stranded } from "../core/types.ts";
 import { isSameBytes, JobSpan, sha256 } from "../lib/bytes.ts";
-import {
-  cborDepthMax,
-  cborItemsMax,
-  settingsMax,
-  settingTextCharsMax,
-  stateBytesPerString,
-  stateSpansPerPiece,
-} from "../lib/limits.ts";
+import { cborDepthMax, cborItemsMax } from "../lib/limits.ts";
 import { FrameError, itemEnds, prescan, scanItem } from "../protocol/cbor_scan.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { checkDensity } from "../protocol/frames.ts";
 import { type Identity, sortedArgs } from "./identity.ts";
+
+/** Stranded spans encoded in one piece: some half a millisecond even if each carries its failed attempts. */
+const stateSpansPerPiece = 128;
+/** Fewest bytes of a state for each array, map or string: a span without a history takes five. */
+const stateBytesPerString = 3;
+/** Most settings of an operator, and the longest text of one: a few words each, not data. */
+const settingsMax = 256;
+const settingTextCharsMax = 1_000;
 
 /** A state file is not what it should be; says where. Becomes a warning or a `StateError`, never leaves this folder. */
 export class DamageError extends Error {

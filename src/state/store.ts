@@ -1,7 +1,6 @@
 import type { DeadLetter, RunState } from "../core/types.ts";
 import { isoTime, wallMs } from "../lib/clock.ts";
 import { StateError } from "../lib/errors.ts";
-import { foreignWatchMs, maxDeadBytesDefault } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { DeadLetterFile, lastLetters } from "./dead_letters.ts";
 import {
@@ -22,6 +21,11 @@ export { readState, type StateReport } from "./read_state.ts";
 export { type DeadLetterRecord, type DeadLetters, readDeadLetters } from "./dead_letters.ts";
 export type { Identity, Purpose } from "./identity.ts";
 export { NoRoomError, SaveError } from "./disk.ts";
+
+/** Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked at. */
+const maxDeadBytesDefault = 1 << 30;
+/** How long it must stay unchanged: three heartbeats of the default length. */
+const foreignWatchMs = 15_000;
 
 /**
  * Sets the files of the earlier run aside as `.bak.<time>`. `.prev` goes first, for good: whatever happens next, it

@@ -1,6 +1,6 @@
 import t, { type Test } from "tap";
 import { chanceOf, Health } from "../../src/core/health.ts";
-import { lostSessionsMax } from "../../src/lib/limits.ts";
+import { lostSessionsMax } from "../../src/core/piece.ts";
 import { seqsOf, TestRun } from "./fixture.ts";
 import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
 

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import t from "tap";
-import { connectionsMax, handshakesMax } from "../../src/lib/limits.ts";
-import { HandshakeQueue, placesFor } from "../../src/link/listen.ts";
+import { connectionsMax } from "../../src/lib/limits.ts";
+import { HandshakeQueue, handshakesMax, placesFor } from "../../src/link/listen.ts";
 import { Secret } from "../../src/protocol/handshake.ts";
 import { introduction, welcome } from "../protocol/samples.ts";
 import { authFor, token } from "./harness.ts";

@@ -1,7 +1,8 @@
 import { leaseKey } from "../../src/core/leases.ts";
 import type { Alone, DeadLetter, History, Outcome, RunState, SessionId } from "../../src/core/types.ts";
 import type { LeaseName } from "../../src/protocol/messages.ts";
-import { failureWindow, silentHeartbeatsMax } from "../../src/lib/limits.ts";
+import { silentHeartbeatsMax } from "../../src/lib/limits.ts";
+import { failureWindow } from "../../src/core/failures.ts";
 import { countOf, type Ranges } from "../../src/lib/ranges.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { idOfCursor, idOfJob } from "./wire.ts";

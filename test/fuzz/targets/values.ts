@@ -1,7 +1,6 @@
 import { tokenFault } from "../../../src/cli/token.ts";
 import { UsageError } from "../../../src/lib/errors.ts";
-import { shownCharsMax } from "../../../src/lib/limits.ts";
-import { printable, reported, safeJson } from "../../../src/lib/text.ts";
+import { printable, reported, safeJson, shownCharsMax } from "../../../src/lib/text.ts";
 import {
   formatAddress,
   formatDuration,
