@@ -156,11 +156,6 @@ export class Health {
     if (member !== undefined) member.refuted++;
   }
 
-  /** Attempts in a row that failed there. */
-  streak(id: string): number {
-    return this.#members.get(id)?.streak ?? 0;
-  }
-
   /** When the latest of the attempts that succeeded there were leased; -Infinity if none did. */
   lastGoodLeaseMs(id: string): number {
     return this.#members.get(id)?.lastGoodLeaseMs ?? -Infinity;

@@ -48,11 +48,6 @@ export class StateError extends TaskmasterError {
   readonly exitCode = 6;
 }
 
-/** `getJobs` threw for good, or yielded what cannot be sent. The run can be resumed. */
-export class SourceError extends TaskmasterError {
-  readonly exitCode = 1;
-}
-
 /**
  * Asserts what cannot be otherwise unless the program is wrong.
  *
