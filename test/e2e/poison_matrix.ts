@@ -22,7 +22,9 @@ function* plans(): Generator<PoisonPlan> {
       for (const pauseMs of [0, 20]) {
         for (const concurrency of [1, 100]) {
           for (const procs of [1, 8]) {
-            for (const killers of [1, killersMax]) yield { how, restart, pauseMs, concurrency, procs, killers };
+            for (const killers of [1, killersMax]) {
+              yield { how, restart, pauseMs, concurrency, procs, killers };
+            }
           }
         }
       }

@@ -11,7 +11,7 @@ export const coreMutants: readonly Mutant[] = [
     }, {
       file: "src/core/slaves.ts",
       find: "    const older = this.#sessions.get(lease.session)!;",
-      replace: "    const older = this.#sessions.get(lease.session) ?? ({} as Session);",
+      replace: "    const older = this.#sessions.get(lease.session) ?? ({} as SlaveSession);",
     }],
     checks: [
       simulation,

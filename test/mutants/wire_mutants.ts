@@ -99,7 +99,7 @@ export const wireMutants: readonly Mutant[] = [
     patches: [{
       file: "src/link/listen.ts",
       find: "if (nowMs >= handshake.lateAtMs) handshake",
-      replace: "if (nowMs >= Infinity) arrival",
+      replace: "if (nowMs >= Infinity) handshake",
     }],
     checks: [
       hanging(
