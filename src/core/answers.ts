@@ -12,7 +12,7 @@ import type { Answer, Failure } from "../protocol/messages.ts";
 /** Deaths of workers in company that are remembered, to charge one job with each: far more than are open at once. */
 const deathsMax = 256;
 
-type Death = { suspects: Ranges; isCharged: boolean };
+type DeathInCompany = { suspects: Ranges; isCharged: boolean };
 
 /**
  * Deaths of workers with several suspects. Each is charged once: to the suspect that crashes alone first. The others may
@@ -22,7 +22,7 @@ type Death = { suspects: Ranges; isCharged: boolean };
  * never began could not be taken back.
  */
 class Deaths {
-  #deaths: Death[] = [];
+  #deaths: DeathInCompany[] = [];
 
   /** Told once for each lease that has suspects, of all that were not told of before. */
   add(suspects: Ranges): void {

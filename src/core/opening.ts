@@ -1,4 +1,5 @@
 import { recoveryMin, recoveryWeight } from "../lib/limits.ts";
+import { backoffMs } from "../lib/units.ts";
 
 /** How often load may double after an outage. */
 const openingStepMs = 1_000;
@@ -12,7 +13,7 @@ const paceGrowthDoublesAttempts = 80;
 const paceGrowthMax = 1;
 /** While load comes back: from so many failures in a row on, the next start waits, twice as long each time, up to a second. */
 const holdAfterBad = 5;
-const holdMsMin = 10;
+const holdMsMin = 10, holdMsMax = 1_000;
 /** So many in a row say that even what is in flight is too much. */
 const cutAfterBad = 8;
 /** Slaves that never had all they can take, for lack of jobs: after so many steps load is back all the same. */
@@ -27,7 +28,7 @@ const slowerShare = 0.4;
 const successRateMs = 1_000;
 
 /** A job's last failure: how many other attempts had succeeded and failed by then. */
-type Mark = Readonly<{ ok: number; bad: number }>;
+type LastFailure = Readonly<{ ok: number; bad: number }>;
 
 /**
  * Lets load come back after an outage or an overload, as TCP does it. At first one job is in flight in the whole fleet; as
@@ -76,7 +77,7 @@ export class Opening {
   /** All attempts of jobs not known as bad. */
   #ok = 0;
   #bad = 0;
-  readonly #marks = new Map<number, Mark>();
+  readonly #marks = new Map<number, LastFailure>();
   /** Nothing succeeds any more. */
   isCollapsed = false;
 
@@ -183,12 +184,12 @@ export class Opening {
   }
 
   /** For a job whose attempts are spent: where the counts stand now. */
-  get mark(): Mark {
+  get mark(): LastFailure {
     return { ok: this.#ok, bad: this.#bad };
   }
 
   /** Whether what came behind a mark shows that the failure there was the job's: null while it is too early to say. */
-  isConfirmed(mark: Mark): boolean | null {
+  isConfirmed(mark: LastFailure): boolean | null {
     const [ok, bad] = [this.#ok - mark.ok, this.#bad - mark.bad];
     if (ok + bad < this.#sampleSize) return null;
     return bad <= this.#bound(0.05, 1, ok + bad) * (ok + bad);
@@ -215,7 +216,7 @@ export class Opening {
     if (this.#badInRow >= collapseAttempts) this.isCollapsed = true;
     else if (this.#badInRow >= holdAfterBad) {
       if (this.#badInRow === cutAfterBad) this.#cut(nowMs);
-      this.#holdUntilMs = nowMs + Math.min(1_000, holdMsMin * 2 ** (this.#badInRow - holdAfterBad));
+      this.#holdUntilMs = nowMs + backoffMs(this.#badInRow - holdAfterBad, holdMsMin, holdMsMax);
     }
   }
 

@@ -1,3 +1,4 @@
+import { backoffMs } from "../lib/units.ts";
 import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
 import { Heap, Queue } from "../lib/collections.ts";
 import { invariant } from "../lib/errors.ts";
@@ -349,6 +350,6 @@ export class Retries {
 }
 
 /** Full jitter: `random` (in [0, 1)) of a bound that doubles with each attempt, at most a minute. In whole milliseconds. */
-export function retryDelayMs(backoffMs: number, attempts: number, random: number): number {
-  return Math.floor(random * Math.min(retryDelayMsMax, backoffMs * 2 ** (attempts - 1)));
+export function retryDelayMs(firstMs: number, attempts: number, random: number): number {
+  return Math.floor(random * backoffMs(attempts - 1, firstMs, retryDelayMsMax));
 }

@@ -9,7 +9,7 @@ import type { Effect, RunSettings, RunState } from "./types.ts";
 const sourceRetryMs: readonly number[] = [1_000, 2_000, 4_000, 8_000, 16_000];
 
 /** A job, or row, by which a source goes on: its cursor, and the hash of its encoding to know it again. */
-type Mark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
+type CursorMark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
 
 /** What a source's first job after it was opened is. */
 type FirstJob =
@@ -24,11 +24,11 @@ type FirstJob =
 export class CursorTracker {
   readonly #digest: RunSettings["digest"];
   readonly #jobs: Jobs;
-  readonly #loaded: Mark | null;
+  readonly #loaded: CursorMark | null;
   #firstJobHash: Uint8Array | null;
   /** Known in the start that yielded it. */
   #firstCursor: Uint8Array | null = null;
-  #latest: { item: JobSpan | Unsendable; mark: Mark } | null = null;
+  #latest: { item: JobSpan | Unsendable; mark: CursorMark } | null = null;
 
   constructor(state: RunState | null, jobs: Jobs, digest: RunSettings["digest"]) {
     this.#digest = digest;
@@ -38,7 +38,7 @@ export class CursorTracker {
   }
 
   /** Of the furthest job ever handed out: `last` of the state. Null if none was. */
-  handedOut(): Mark | null {
+  handedOut(): CursorMark | null {
     const item = this.#jobs.lastHandedOut;
     if (item === null) return this.#loaded;
     if (this.#latest?.item !== item) this.#latest = { item, mark: this.#markOf(item) };
@@ -46,7 +46,7 @@ export class CursorTracker {
   }
 
   /** Of the furthest job yielded, whether handed out or not. */
-  yielded(): Mark | null {
+  yielded(): CursorMark | null {
     const item = this.#jobs.fresh.last;
     return item === undefined ? this.handedOut() : this.#markOf(item);
   }
@@ -57,7 +57,7 @@ export class CursorTracker {
   }
 
   /** Compares the first job, or row, with the one after which the source was opened, null on a fresh start. */
-  recognize(item: JobSpan | Unsendable, openedAfter: Mark | null): FirstJob {
+  recognize(item: JobSpan | Unsendable, openedAfter: CursorMark | null): FirstJob {
     const first = this.#markOf(item);
     if (this.#jobs.nextSeq === 0) {
       this.#firstJobHash = first.jobHash;
@@ -70,12 +70,12 @@ export class CursorTracker {
     return this.#isFirstOfRun(first) ? "first again" : "new";
   }
 
-  #isFirstOfRun({ cursor, jobHash }: Mark): boolean {
+  #isFirstOfRun({ cursor, jobHash }: CursorMark): boolean {
     if (this.#firstJobHash === null || !isEqual(jobHash, this.#firstJobHash)) return false;
     return this.#firstCursor === null || isEqual(cursor, this.#firstCursor);
   }
 
-  #markOf(item: JobSpan | Unsendable): Mark {
+  #markOf(item: JobSpan | Unsendable): CursorMark {
     if (!(item instanceof JobSpan)) return { cursor: item.cursor, jobHash: this.#digest(inPlaceOf(item)) };
     return { cursor: item.cursor(item.seq).slice(), jobHash: this.#digest(item.job(item.seq)) };
   }
@@ -123,7 +123,7 @@ export class SourceState {
   readonly #emit: (effect: Effect) => void;
   /** Whether the run was complete when this start began. */
   readonly #wasComplete: boolean;
-  #openedAfter: Mark | null;
+  #openedAfter: CursorMark | null;
   /** Whether the next job is the first since it was opened. */
   #isFirst = true;
   /** Whether it yielded a new job in this start. */

@@ -213,9 +213,9 @@ function unset(name: string): string {
 }
 
 /** What a process of this program does: `run` is a master that starts a slave. */
-export type Role = "master" | "slave" | "worker";
+export type ProcessRole = "master" | "slave" | "worker";
 
-type Settings = Readonly<Record<string, string>>;
+type Variables = Readonly<Record<string, string>>;
 
 /**
  * Bun's last compiler (FTL) is asked ten times later than by default, after 1,000,000 counts, of which a call has 15
@@ -223,16 +223,16 @@ type Settings = Readonly<Record<string, string>>;
  * where jobs are so small that it matters; what runs once a batch, in each of three processes, would take a fifth of two
  * cores for eight seconds. Thirty times later, a master with 10,000 messages a second was slow for 20 s.
  */
-const compileLater: Settings = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "1000000" };
+const compileLater: Variables = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "1000000" };
 
 /** Freed memory goes back to the system after so many ms, 10 by default, and is paid for anew at every batch. */
-const purgeAfter = (ms: number): Settings => ({ MIMALLOC_PURGE_DELAY: String(ms) });
+const purgeAfter = (ms: number): Variables => ({ MIMALLOC_PURGE_DELAY: String(ms) });
 
 /**
  * What Bun reads in the environment as a process begins. Slaves and workers keep the memory they freed; a master, whose
  * memory is promised to be small, keeps it for a second.
  */
-const settings: Readonly<Record<Role, Settings>> = {
+const settings: Readonly<Record<ProcessRole, Variables>> = {
   master: { ...purgeAfter(1_000), ...compileLater },
   slave: { ...purgeAfter(-1), ...compileLater },
   worker: { ...purgeAfter(-1), ...compileLater },
@@ -242,12 +242,12 @@ const settings: Readonly<Record<Role, Settings>> = {
 const tunedVariable = "TASKMASTER_TUNED";
 
 /** What a process of this role begins with, where the user has set none of it: names and values. */
-export function settingsOf(role: Role): Settings {
+export function settingsOf(role: ProcessRole): Variables {
   return settings[role];
 }
 
 /** The environment with the settings of a role, but for those that the user has set. */
-export function tuned(environment: Readonly<NodeJS.ProcessEnv>, role: Role): NodeJS.ProcessEnv {
+export function tuned(environment: Readonly<NodeJS.ProcessEnv>, role: ProcessRole): NodeJS.ProcessEnv {
   const users = { ...environment };
   for (const name of namesOf(environment)) delete users[name];
   const own = Object.entries(settings[role]).filter(([name]) => users[name] === undefined);
@@ -256,7 +256,7 @@ export function tuned(environment: Readonly<NodeJS.ProcessEnv>, role: Role): Nod
 }
 
 /** Whether a process with this environment began with the settings of this role. */
-export function isTuned(environment: Readonly<NodeJS.ProcessEnv>, role: Role): boolean {
+export function isTuned(environment: Readonly<NodeJS.ProcessEnv>, role: ProcessRole): boolean {
   return environment[tunedVariable]?.startsWith(`${role}:`) === true;
 }
 

@@ -87,3 +87,8 @@ export function formatAddress({ host, port }: Address): string {
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
+
+/** The pause before one more try, after `tries` that failed: `firstMs`, twice as long each time, at most `maxMs`. */
+export function backoffMs(tries: number, firstMs: number, maxMs: number): number {
+  return Math.min(maxMs, firstMs * 2 ** tries);
+}

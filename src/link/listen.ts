@@ -9,7 +9,7 @@ import { nonceBytes, type Role, Secret } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { parseSlaveMessage } from "../protocol/parse.ts";
 import { type MasterLink, SocketLink, UnfinishedFrames } from "./link.ts";
-import { MasterHandshake, type Outcome } from "./master_handshake.ts";
+import { type HandshakeOutcome, MasterHandshake } from "./master_handshake.ts";
 import { type MasterTls, TlsGate } from "./tls.ts";
 
 /** Most connections that have not yet proved the token. */
@@ -178,14 +178,14 @@ export class HandshakeQueue {
     handshake.greet();
   }
 
-  #settle(handshake: MasterHandshake, outcome: Outcome): void {
+  #settle(handshake: MasterHandshake, outcome: HandshakeOutcome): void {
     if (outcome.kind === "proved") this.#begin(handshake, outcome);
     if (outcome.kind === "refused" && outcome.why) {
       this.#logSeldom(outcome.about, `${outcome.why} (${handshake.peer})`);
     }
   }
 
-  #begin(handshake: MasterHandshake, { intro, role }: Extract<Outcome, { kind: "proved" }>): void {
+  #begin(handshake: MasterHandshake, { intro, role }: Extract<HandshakeOutcome, { kind: "proved" }>): void {
     const { welcome, nowMs, onSession } = this.#options;
     const told = welcome(intro);
     handshake.welcome(told);

@@ -26,7 +26,7 @@ import type { TlsGate } from "./tls.ts";
 const handshakeTlsMs = 15_000;
 
 /** How a handshake ended. `about` groups log lines; without `why` there is nothing to log. */
-export type Outcome =
+export type HandshakeOutcome =
   | Readonly<{ kind: "proved"; intro: Introduction; role: Role }>
   | Readonly<{ kind: "refused"; about: string; why?: string }>
   | Readonly<{ kind: "gone" }>;
@@ -52,7 +52,7 @@ export class MasterHandshake {
   socket: Socket;
   readonly peer: string;
   readonly #greeted: Greeted;
-  readonly #onOutcome: (outcome: Outcome) => void;
+  readonly #onOutcome: (outcome: HandshakeOutcome) => void;
   readonly #bytes = new Uint8Array(handshakeBytesMax);
   #filled = 0;
   #isSettled = false;
@@ -63,7 +63,7 @@ export class MasterHandshake {
   readonly #onData = (chunk: Uint8Array): void => this.#receive(chunk);
   readonly #onGone = (): void => this.#settle({ kind: "gone" });
 
-  constructor(socket: Socket, greeted: Greeted, onOutcome: (outcome: Outcome) => void) {
+  constructor(socket: Socket, greeted: Greeted, onOutcome: (outcome: HandshakeOutcome) => void) {
     this.socket = socket;
     this.peer = peerOf(socket);
     this.#greeted = greeted;
@@ -185,7 +185,7 @@ export class MasterHandshake {
     this.refuse("malformed", mistakes[stranger], stranger);
   }
 
-  #settle(outcome: Outcome): void {
+  #settle(outcome: HandshakeOutcome): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.socket.off("data", this.#onData).off("end", this.#onGone).off("close", this.#onGone);

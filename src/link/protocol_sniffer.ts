@@ -134,7 +134,7 @@ const lines = Buffer.from("HELP what answers here?\r\n\r\n");
 const answerMs = 1_200;
 
 /** Its first bytes; or that it ended the connection, or cannot be reached; or that it goes on waiting. */
-type Answer = Uint8Array | "over" | "silent";
+type SniffedReply = Uint8Array | "over" | "silent";
 
 type Whom = Readonly<{
   host: string;
@@ -165,17 +165,21 @@ export async function askStranger({ host, port, speaksTls, openTls }: Whom): Pro
 }
 
 /** What came first of all answers; null if nothing came. */
-async function firstBytes(asked: readonly Promise<Answer>[]): Promise<Uint8Array | null> {
+async function firstBytes(asked: readonly Promise<SniffedReply>[]): Promise<Uint8Array | null> {
   return await new Promise((resolve) => {
     for (const one of asked) void one.then((answer) => typeof answer !== "string" && resolve(answer));
     void Promise.all(asked).then(() => resolve(null));
   });
 }
 
-function ask(socket: Socket, ready: "connect" | "secureConnect", question: Uint8Array): Promise<Answer> {
+function ask(
+  socket: Socket,
+  ready: "connect" | "secureConnect",
+  question: Uint8Array,
+): Promise<SniffedReply> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => settle("silent"), answerMs);
-    function settle(answer: Answer): void {
+    function settle(answer: SniffedReply): void {
       clearTimeout(timer);
       socket.destroy();
       resolve(answer);

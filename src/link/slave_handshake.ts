@@ -3,8 +3,8 @@ import { ConnectError } from "../lib/errors.ts";
 import { handshakeBytesMax, welcomeBytesMax } from "../lib/limits.ts";
 import {
   encodeAuth,
-  type Greeting,
   greetingBytes,
+  type HandshakeMessage,
   headerBytes,
   type Hello,
   OtherVersionError,
@@ -34,7 +34,7 @@ export class RefusedError extends ConnectError {
   }
 }
 
-type Attempt = Readonly<{
+type HandshakeAttempt = Readonly<{
   /** The master's address, for people. */
   where: string;
   secret: Secret;
@@ -62,7 +62,7 @@ const unfinished: Step = { rest: none };
  *        '--------------------------'---- ERROR, anything else: throws
  */
 export class SlaveHandshake {
-  readonly #attempt: Attempt;
+  readonly #attempt: HandshakeAttempt;
   /** Bytes not read yet; only the first `#filled` count. */
   #bytes: Uint8Array = none;
   #filled = 0;
@@ -73,7 +73,7 @@ export class SlaveHandshake {
   /** The master's proof held: it reads frames now. */
   isProved = false;
 
-  constructor(attempt: Attempt) {
+  constructor(attempt: HandshakeAttempt) {
     this.#attempt = attempt;
   }
 
@@ -131,7 +131,7 @@ export class SlaveHandshake {
     }
   }
 
-  #take(greeting: Greeting): Step {
+  #take(greeting: HandshakeMessage): Step {
     if (greeting.kind === "error") throw this.#refusedBy(greeting);
     if (greeting.kind === "hello" && !this.#proof) return this.#answer(greeting);
     if (greeting.kind === "welcome" && this.#proof) return this.#enter(greeting, this.#proof);

@@ -14,7 +14,7 @@ const namedMax = 10;
 const secondMs = 1_000;
 
 /** Jobs with one message, within one second. */
-type Group = { shown: number; hidden: number; sample: string; seq: number };
+type LineGroup = { shown: number; hidden: number; sample: string; seq: number };
 
 /**
  * Tells the log of jobs that failed: a line a dead letter at info, a line a failed attempt at debug. What fails in
@@ -98,7 +98,7 @@ class LimitedLines {
   readonly #level: LogLevel;
   /** What there is more of: one, and many. */
   readonly #what: readonly [string, string];
-  readonly #groups = new Map<string, Group>();
+  readonly #groups = new Map<string, LineGroup>();
   #shown = 0;
   #endsMs = Infinity;
 
@@ -147,7 +147,7 @@ class LimitedLines {
   }
 
   /** Numbers and ids in a message do not make it another one. */
-  #groupOf(sample: string): Group {
+  #groupOf(sample: string): LineGroup {
     const key = sample.replace(/\d+/g, "#");
     const known = this.#groups.get(key) ??
       (this.#groups.size < messagesMax ? undefined : this.#groups.get(""));

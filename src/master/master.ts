@@ -32,7 +32,7 @@ import {
 } from "./setup.ts";
 import type {
   FinishFault,
-  LateErrors,
+  LateErrorCounts,
   Master,
   MasterEvent,
   MasterOptions,
@@ -140,7 +140,7 @@ class RunningMaster implements Master {
   #savedAtMs: number;
   /** The latest one that could be had: after a fault the core is not asked again. */
   #status: RunStatus;
-  #late: LateErrors = { count: 0, errors: [] };
+  #late: LateErrorCounts = { count: 0, errors: [] };
   /** What no event has told yet. */
   #lateUntold: LateEvent | null = null;
   #lateToldAtMs = -Infinity;

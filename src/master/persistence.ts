@@ -1,3 +1,4 @@
+import { backoffMs } from "../lib/units.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
 import { isSameBytes, type JobSpan } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
@@ -81,7 +82,7 @@ export class DeadLetterWriter {
       this.#isClosed = true;
       return this.#options.onFinal(error);
     }
-    const pauseMs = Math.min(retryMsMax, retryMs * 2 ** this.#failures++);
+    const pauseMs = backoffMs(this.#failures++, retryMs, retryMsMax);
     this.#retryAtMs = this.#options.nowMs() + pauseMs;
     this.#options.log(
       "warn",

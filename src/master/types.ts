@@ -74,7 +74,7 @@ export type Standing = Readonly<{
 }>;
 
 /** Errors that came after their job was acked: how many there were in this start, and the first of them. */
-export type LateErrors = Readonly<
+export type LateErrorCounts = Readonly<
   { count: number; errors: readonly (LateError & Readonly<{ slave: string }>)[] }
 >;
 
@@ -95,7 +95,7 @@ export type Resumed = Readonly<{
 export type MasterResult = Readonly<{
   outcome: Outcome;
   status: RunStatus;
-  late: LateErrors;
+  late: LateErrorCounts;
   elapsedMs: number;
   /** Whether the last state of all is durable. If not, `error` says why and the run is to be resumed from an older one. */
   savedFinally: boolean;

@@ -60,7 +60,7 @@ export class JobSignal {
 }
 
 /** What `ctx.skip` or `ctx.fatal` decided about a job; the first call counts. */
-type Verdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
+type ThrownVerdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
 
 /** What all jobs of a worker process share. */
 type SharedParts = Readonly<{
@@ -81,7 +81,7 @@ class HandlerContext implements JobContext {
   readonly seq: number;
   readonly attempt: number;
   #signal: JobSignal | undefined = undefined;
-  #verdict: Verdict | undefined = undefined;
+  #verdict: ThrownVerdict | undefined = undefined;
 
   constructor(parts: SharedParts, seq: number, attempt: number) {
     this.args = parts.args;
@@ -103,7 +103,7 @@ class HandlerContext implements JobContext {
     return (reason) => this.#decide("fatal", reason);
   }
 
-  #decide(kind: Verdict["kind"], reason: string): never {
+  #decide(kind: ThrownVerdict["kind"], reason: string): never {
     const text = String(reason);
     const error = new Error(`ctx.${kind}: ${text}`);
     this.#verdict ??= { kind, reason: text, error };
@@ -111,7 +111,7 @@ class HandlerContext implements JobContext {
   }
 
   /** What the plugin decided about the job of this context; out of the plugin's reach. */
-  static verdictOf(context: HandlerContext): Verdict | undefined {
+  static verdictOf(context: HandlerContext): ThrownVerdict | undefined {
     return context.#verdict;
   }
 
@@ -235,7 +235,7 @@ function failure(error: unknown, context: HandlerContext, signal: JobSignal | un
   return { kind: "failed", how: "threw", message, stack };
 }
 
-function ruled(verdict: Verdict): Result {
+function ruled(verdict: ThrownVerdict): Result {
   const { message: reason } = describeError(verdict.reason);
   if (verdict.kind === "skip") return { kind: "skipped", reason };
   return { kind: "failed", how: "fatal", message: reason, stack: describeError(verdict.error).stack };

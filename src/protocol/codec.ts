@@ -20,7 +20,7 @@ const inPlace = 512 | 1024;
  * other than Uint8Array; and arrays of a subclass, which it would not take for arrays. Asked by cbor-x about every
  * object that is no plain object, array or Map.
  */
-class Unsendable {
+class Refuser {
   static [Symbol.hasInstance](value: object): boolean {
     const prototype = Object.getPrototypeOf(value);
     if (prototype === Date.prototype) return !isExactDate(value as Date);
@@ -31,7 +31,7 @@ class Unsendable {
 const bufferPrototype: unknown = Buffer.prototype;
 
 addExtension({
-  Class: Unsendable as never,
+  Class: Refuser as never,
   tag: undefined as never,
   encode(value: unknown, encodeItem: (value: unknown) => never): never {
     // By its indices: what the subclass makes of `slice` or `map` is one of its own again.

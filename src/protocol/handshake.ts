@@ -135,7 +135,7 @@ export type Welcoming = Readonly<{
   body: Uint8Array;
 }>;
 export type Refusal = Readonly<{ kind: "error"; version: number; code: RefusalCode }>;
-export type Greeting = Hello | Auth | Welcoming | Refusal;
+export type HandshakeMessage = Hello | Auth | Welcoming | Refusal;
 
 const magic = new TextEncoder().encode("taskmaster");
 const types = { hello: 1, auth: 2, welcome: 3, error: 4 } as const;
@@ -294,7 +294,7 @@ function message(type: number, insecure: boolean, ...parts: readonly Uint8Array[
 export function readGreeting(
   bytes: Uint8Array,
   bytesMax: number,
-): { greeting: Greeting; used: number } | undefined {
+): { greeting: HandshakeMessage; used: number } | undefined {
   const begin = bytes.subarray(0, magic.length);
   if (!begin.every((byte, index) => byte === magic[index])) throw new FrameError("This is no taskmaster");
   if (bytes.length < headerBytes) return undefined;
@@ -338,7 +338,7 @@ function readHeader(bytes: Uint8Array): Header {
   };
 }
 
-function readBody({ type, insecure, version }: Header, rest: Uint8Array): Greeting {
+function readBody({ type, insecure, version }: Header, rest: Uint8Array): HandshakeMessage {
   const cut = (from: number, to?: number) => rest.slice(from, to);
   switch (type) {
     case types.hello:

@@ -51,7 +51,7 @@ function optional<T>(check: Check<T>): Check<T | undefined> {
 }
 
 /** The checks of all fields of one record. */
-type Shape<R> = { readonly [F in keyof R]-?: Check<R[F]> };
+type FieldChecks<R> = { readonly [F in keyof R]-?: Check<R[F]> };
 
 /** A whole number from `min` to `max`; 64-bit encodings arrive as bigint. */
 function whole(min: number, max: number): Check<number> {
@@ -152,16 +152,16 @@ function record<T>(entriesMax: number, check: Check<T>): Check<Readonly<Record<s
 const anything: Check<unknown> = (value) => value;
 
 /** A record with these fields. What else it holds is ignored. */
-function openFields<R>(shape: Shape<R>): Check<R> {
+function openFields<R>(shape: FieldChecks<R>): Check<R> {
   return recordOf(shape, true);
 }
 
 /** A record with just these fields. */
-function fields<R>(shape: Shape<R>): Check<R> {
+function fields<R>(shape: FieldChecks<R>): Check<R> {
   return recordOf(shape, false);
 }
 
-function recordOf<R>(shape: Shape<R>, isOpen: boolean): Check<R> {
+function recordOf<R>(shape: FieldChecks<R>, isOpen: boolean): Check<R> {
   const names = Object.keys(shape) as (keyof R & string)[];
   return (value, field) => {
     const given = plainObject(value, field);
@@ -192,7 +192,9 @@ function wrong(field: string, what: string): FrameError {
 
 type Kinds = { readonly kind: string };
 /** For each kind of message, the checks of its fields: a new kind or field does not compile without its row. */
-type Table<M extends Kinds> = { readonly [K in M["kind"]]: Shape<Omit<Extract<M, { kind: K }>, "kind">> };
+type Table<M extends Kinds> = {
+  readonly [K in M["kind"]]: FieldChecks<Omit<Extract<M, { kind: K }>, "kind">>;
+};
 
 const id = text(idCharsMax);
 const name = text(nameCharsMax);
@@ -396,7 +398,7 @@ function framed(message: object): Uint8Array {
 function parser<M extends Kinds>(table: Table<M>): (body: Uint8Array) => M {
   const checks = new Map<string, Check<object>>();
   for (const [kind, shape] of Object.entries(table)) {
-    checks.set(kind, fields<object>({ kind: () => kind, ...(shape as object) } as Shape<object>));
+    checks.set(kind, fields<object>({ kind: () => kind, ...(shape as object) } as FieldChecks<object>));
   }
   return (body) => {
     const value = decodeChecked(body);

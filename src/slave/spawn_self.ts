@@ -1,10 +1,18 @@
 import { existsSync } from "node:fs";
 import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
-import { denoFlags, forChild, isBinary, isTuned, type Role, tuned, withTypedName } from "../lib/runtime.ts";
+import {
+  denoFlags,
+  forChild,
+  isBinary,
+  isTuned,
+  type ProcessRole,
+  tuned,
+  withTypedName,
+} from "../lib/runtime.ts";
 
 /** How to start a process: a program and its arguments. */
-export type Command = Readonly<{ command: string; args: readonly string[] }>;
+export type SpawnCommand = Readonly<{ command: string; args: readonly string[] }>;
 
 /** Which kind of child a process was started as; kept from its own children. */
 const generationVariable = "TASKMASTER_GENERATION";
@@ -22,7 +30,7 @@ export type Generation = "first" | "slave" | "worker";
  * Whether it is compiled is decided by `process.argv[1]`: `import.meta.url` is what the bundler was told to write there,
  * and a program that goes by it could start itself for ever.
  */
-function selfCommand(args: readonly string[]): Command {
+function selfCommand(args: readonly string[]): SpawnCommand {
   const command = process.execPath;
   if (isBinary()) return { command, args };
   const entry = new URL("../../mod.ts", import.meta.url);
@@ -33,12 +41,12 @@ function selfCommand(args: readonly string[]): Command {
 }
 
 /** The hidden subcommand that runs handlers. */
-export function workerCommand(): Command {
+export function workerCommand(): SpawnCommand {
   return selfCommand(["worker"]);
 }
 
 /** The slave of the command `run`. */
-export function slaveCommand(args: readonly string[]): Command {
+export function slaveCommand(args: readonly string[]): SpawnCommand {
   return selfCommand(["slave", ...args]);
 }
 
@@ -55,7 +63,7 @@ export function childEnvironment(
 }
 
 /** Roles of the commands that last; for others it would not be worth it. */
-const roles: ReadonlyMap<string, Role> = new Map([
+const roles: ReadonlyMap<string, ProcessRole> = new Map([
   ["run", "master"],
   ["master", "master"],
   ["slave", "slave"],
@@ -85,7 +93,7 @@ export function beginTuned(argv: readonly string[]): void {
  * for ever at its first line of log. SIGTTOU can only be ignored from outside of JavaScript, and stays ignored over
  * `execve`: so a shell does it on the way. `args` begins with argv[0].
  */
-function writingInBackground({ command, args }: Command, env: NodeJS.ProcessEnv): Command {
+function writingInBackground({ command, args }: SpawnCommand, env: NodeJS.ProcessEnv): SpawnCommand {
   const shell = "/bin/sh";
   // A shell drops variables whose names it could not use itself: those of this user are worth more.
   const keepsAll = Object.keys(env).every((name) => /^[A-Za-z_]\w*$/.test(name));

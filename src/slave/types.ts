@@ -3,7 +3,7 @@ import type { WorkerLog } from "../lib/worker_start.ts";
 import type { SlaveLink } from "../link/link.ts";
 import type { SlaveTls } from "../link/tls.ts";
 import type { Welcome } from "../protocol/messages.ts";
-import type { Command } from "./spawn_self.ts";
+import type { SpawnCommand } from "./spawn_self.ts";
 import type { UplinkState } from "./uplink.ts";
 
 export type SlaveOptions = Readonly<{
@@ -32,7 +32,7 @@ export type SlaveOptions = Readonly<{
   /** Called with the `options` of the plugin; throws a sentence that ends the slave if they are wrong. */
   checkOptions?: (options: Readonly<Record<string, unknown>>) => void;
   /** How to start a worker. @default this program with the word `worker` */
-  command?: Command;
+  command?: SpawnCommand;
   /** Added to the environment of each worker. */
   env?: Readonly<Record<string, string>>;
   /** How workers log. @default plain lines, no debugging */

@@ -2,7 +2,7 @@ import { ConnectError } from "../lib/errors.ts";
 import { silentHeartbeatsMax } from "../lib/limits.ts";
 import { type Log, silentWaitMs, since } from "../lib/log.ts";
 import { asClause } from "../lib/text.ts";
-import { formatDuration } from "../lib/units.ts";
+import { backoffMs, formatDuration } from "../lib/units.ts";
 import { heartbeatOf, RefusedError } from "../link/dial.ts";
 import type { SlaveLink } from "../link/link.ts";
 import { OtherProtocolError } from "../link/protocol_sniffer.ts";
@@ -43,7 +43,7 @@ export class ReconnectBackoff {
 
   /** Milliseconds to wait before the next attempt. */
   next(heartbeatMs: number): number {
-    const bound = Math.min(longestPauseMs, 2 * heartbeatMs, 2 * firstPauseMs * 2 ** this.#tries);
+    const bound = backoffMs(this.#tries, 2 * firstPauseMs, Math.min(longestPauseMs, 2 * heartbeatMs));
     const longest = Math.max(firstPauseMs, bound, this.isFlapping ? briefPauseMs : 0);
     this.#tries = Math.min(this.#tries + 1, 30);
     return firstPauseMs + this.#random() * (longest - firstPauseMs);

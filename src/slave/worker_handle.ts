@@ -16,7 +16,7 @@ import { makeWorkerSecret } from "../link/local_link.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import { parseWorkerMessage } from "../protocol/parse.ts";
-import { childEnvironment, type Command } from "./spawn_self.ts";
+import { childEnvironment, type SpawnCommand } from "./spawn_self.ts";
 import { Speed } from "./speed.ts";
 import type { WorkerSocket } from "./worker_socket.ts";
 
@@ -237,7 +237,7 @@ const lateExitMs = 2_000;
 
 /** How to start a worker, whichever it is. */
 export type Launch = Readonly<{
-  command: Command;
+  command: SpawnCommand;
   /** Added to its environment, and to that of what its handlers start. */
   env: Readonly<Record<string, string>>;
   log: WorkerLog | null;
@@ -247,7 +247,7 @@ export type Launch = Readonly<{
  * The supervisor's end of a worker's connection. Its `tick` is never called: a worker that takes no bytes is busy
  * with a handler, not gone.
  */
-interface WorkerLink {
+interface WorkerChannel {
   send(message: SupervisorMessage): void;
   close(reason: string): unknown;
   readonly isCongested: boolean;
@@ -291,7 +291,7 @@ export class WorkerProcess {
   /** Open from before it starts: who takes the folder over later changes nothing in them. */
   #noteFd = -1;
   #lastFd = -1;
-  #link: WorkerLink | null = null;
+  #link: WorkerChannel | null = null;
   #isLinkClosed = false;
   /** Why its connection ended before its process did, in words; null if it did not. */
   #cutOff: string | null = null;
@@ -386,7 +386,7 @@ export class WorkerProcess {
   }
 
   /** Its hello came over this link. */
-  connected(link: WorkerLink): void {
+  connected(link: WorkerChannel): void {
     this.#link = link;
     link.onHeard = () => this.#hooks.onHeard();
     link.onMessage = (message) => this.#hooks.onMessage(message);

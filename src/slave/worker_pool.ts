@@ -36,7 +36,7 @@ const idleReason =
 const failedJobsMax = 1_000;
 
 export type Loaded = Extract<WorkerMessage, { kind: "loaded" }>;
-type Answer = Extract<WorkerMessage, { kind: "answer" }>;
+type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
 type Setup = Extract<SupervisorMessage, { kind: "setup" }>;
 
 type WorkerPoolHooks = Readonly<{
@@ -297,7 +297,7 @@ export class WorkerPool {
     handle.process.send(this.#setup);
   }
 
-  #onAnswer(handle: WorkerHandle, answer: Answer): void {
+  #onAnswer(handle: WorkerHandle, answer: WorkerAnswer): void {
     const before = this.#ledger.at(handle.id);
     this.#ledger.finish(handle.id, answer);
     // The last words of a process repeat what may not have been read.
@@ -317,7 +317,7 @@ export class WorkerPool {
   /** Whether it fails everything: while others do not, or while nothing succeeds anywhere. */
   #noteHealth(
     handle: WorkerHandle,
-    { failed }: Answer,
+    { failed }: WorkerAnswer,
     succeeded: number,
     given: Readonly<{ atMs: number; isProbe: boolean }>,
   ): void {

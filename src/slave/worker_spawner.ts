@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { clearTimeout, setTimeout } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import { formatDuration } from "../lib/units.ts";
+import { backoffMs, formatDuration } from "../lib/units.ts";
 import { UnprovenConnections } from "../lib/unproven.ts";
 import { connectionsAllowed } from "../link/listen.ts";
 import { greetWorker } from "../link/local_link.ts";
@@ -200,7 +200,7 @@ export class WorkerSpawner {
 
   /** The next start waits, twice as long as the one before. */
   #pause(): void {
-    this.#startAtMs = this.#hooks.nowMs() + Math.min(firstPauseMs * 2 ** this.#earlyDeaths, pauseMsMax);
+    this.#startAtMs = this.#hooks.nowMs() + backoffMs(this.#earlyDeaths, firstPauseMs, pauseMsMax);
     this.#earlyDeaths++;
   }
 

@@ -130,7 +130,7 @@ async function clear(disk: Disk, path: string, dead: LockOwner | null): Promise<
 type SocketLock = Readonly<{ release(): Promise<void> }>;
 
 /** What was asked of whoever holds a name, and what came back: a line, or nothing. */
-type Answer = Readonly<{ question: string; line: string | null }>;
+type LockReply = Readonly<{ question: string; line: string | null }>;
 
 const questionRule = /^[0-9a-f]{64}$/;
 const questionBytes = 32;
@@ -152,7 +152,7 @@ export function proofOf(nonce: string, name: string, question: string): string |
 }
 
 /** Whether it was given by a process that knows the nonce; no nonce is known to nobody. */
-export function isProof({ question, line }: Answer, nonce: string, name: string): boolean {
+export function isProof({ question, line }: LockReply, nonce: string, name: string): boolean {
   if (line === null || nonce === "") return false;
   // Digests, for their comparison takes a time that tells nothing of the proof.
   const digest = (text: string) => createHash("sha256").update(text).digest();
@@ -224,7 +224,7 @@ function listen(server: Server, name: string): Promise<boolean> {
 }
 
 /** Asks who holds the name for a proof, for at most so long; it may be stopped, gone by now, or anybody. */
-export async function askHolder(name: string, msMax: number): Promise<Answer> {
+export async function askHolder(name: string, msMax: number): Promise<LockReply> {
   const question = randomBytes(questionBytes).toString("hex");
   const line = await new Promise<string | null>((resolve) => {
     const answer = new FirstLine(lockTextBytesMax);

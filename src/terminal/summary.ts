@@ -46,7 +46,7 @@ export type Ending = Readonly<{
 }>;
 
 /** How it stood with a run whose process ends before it. */
-type Standing = Readonly<{
+type SavedStanding = Readonly<{
   /** Null: it was under way. */
   outcome: Ending["outcome"] | null;
   /** Whether the last state of all is durable. */
@@ -116,7 +116,7 @@ export function earlyEndSentence({ how, where }: EarlyEnd): string {
 }
 
 /** Why the process of a run ends early, where the run stands, and what to do next. */
-export function earlyEndLines(end: EarlyEnd, standing: Standing, ending: Ending): string[] {
+export function earlyEndLines(end: EarlyEnd, standing: SavedStanding, ending: Ending): string[] {
   return [
     earlyEndSentence(end),
     standingLine(standing),
@@ -125,7 +125,7 @@ export function earlyEndLines(end: EarlyEnd, standing: Standing, ending: Ending)
   ];
 }
 
-function standingLine({ outcome, isSaved, savedAgoMs }: Standing): string {
+function standingLine({ outcome, isSaved, savedAgoMs }: SavedStanding): string {
   if (outcome !== null && isSaved) {
     const how = outcome.kind === "complete" ? "complete" : "stopped";
     return `The run itself is ${how} and saved: what is missing is what the plugin still had to do, as in onFinish.`;
@@ -250,11 +250,11 @@ function late({ late: { count, errors } }: Ending): string[] {
   ];
 }
 
-type Group = Readonly<{ message: string; count: number; differ: boolean }>;
+type FailureGroup = Readonly<{ message: string; count: number; differ: boolean }>;
 
 /** Messages that differ in numbers only, together; the most frequent first. */
-function alike(failures: Ending["failures"]): Group[] {
-  const groups = new Map<string, Group>();
+function alike(failures: Ending["failures"]): FailureGroup[] {
+  const groups = new Map<string, FailureGroup>();
   for (const { message, count } of failures) {
     const key = message.replace(/\b\d+\b/g, "#");
     const known = groups.get(key);
@@ -268,7 +268,7 @@ function alike(failures: Ending["failures"]): Group[] {
   return [...groups.values()].sort((a, b) => b.count - a.count);
 }
 
-function groupLine({ message, count, differ }: Group): string {
+function groupLine({ message, count, differ }: FailureGroup): string {
   return `${count} x ${printable(message)}${differ ? " (and with other numbers)" : ""}`;
 }
 

@@ -6,7 +6,7 @@ import { decodeJobs } from "../protocol/cbor_reader.ts";
 import type { Failure, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
-type SliceAnswer = Extract<WorkerMessage, { kind: "answer" }>;
+type AnswerMessage = Extract<WorkerMessage, { kind: "answer" }>;
 
 /** Text of failures in one answer, if they are several: failing jobs must not make a frame of megabytes. */
 const failureCharsMax = 256 << 10;
@@ -144,10 +144,10 @@ export class SliceRun {
   }
 
   /** What ended since the answers before: one, or more where much failed at once. */
-  takeAnswers(busyMs: number): SliceAnswer[] {
+  takeAnswers(busyMs: number): AnswerMessage[] {
     if (this.#scattered.length > 0) this.#done.addAll(rangesOf(this.#scattered));
     const [failed, ...more] = partsOf(this.#failed);
-    const first: SliceAnswer = {
+    const first: AnswerMessage = {
       kind: "answer",
       slice: this.number,
       done: this.#done.ranges,

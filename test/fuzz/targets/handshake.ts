@@ -2,7 +2,7 @@ import { createHmac, hkdfSync } from "node:crypto";
 import type { Socket } from "node:net";
 import { handshakeBytesMax } from "../../../src/lib/limits.ts";
 import { isSameBytes } from "../../../src/lib/bytes.ts";
-import { MasterHandshake, type Outcome } from "../../../src/link/master_handshake.ts";
+import { type HandshakeOutcome, MasterHandshake } from "../../../src/link/master_handshake.ts";
 import { RefusedError, SlaveHandshake } from "../../../src/link/slave_handshake.ts";
 import { OtherProtocolError } from "../../../src/link/protocol_sniffer.ts";
 import { encode } from "../../../src/protocol/codec.ts";
@@ -111,7 +111,7 @@ class FakeSocket {
 
 function arrive(pieces: Iterable<Uint8Array>, secret: Secret) {
   const socket = new FakeSocket();
-  const outcomes: Outcome[] = [];
+  const outcomes: HandshakeOutcome[] = [];
   const handshake = new MasterHandshake(
     socket as unknown as Socket,
     { secret, nonce: masterNonce, sinceMs: 0, greetedAtMs: 0, gate: undefined },
