@@ -25,6 +25,7 @@ import { isGreeting, OtherProtocolError, serverOf, strangerOf } from "./protocol
  * whoever has its address now can say the same: `isProved` tells.
  */
 export class RefusedError extends ConnectError {
+  readonly final = true;
   /** The master's proof held: nobody else can have said this. */
   readonly isProved: boolean;
 
