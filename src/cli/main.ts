@@ -1,6 +1,6 @@
 import { TaskmasterError, UsageError } from "../lib/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../lib/exit_guard.ts";
-import { changedBy, describeDenied, forgetTuning, isBinary, takeTypedName } from "../lib/runtime.ts";
+import { changedBy, describeDenied, forgetTuning, isBinary, takeTypedName, version } from "../lib/runtime.ts";
 import { reported } from "../lib/text.ts";
 import { startWatchdog } from "../lib/watchdog.ts";
 import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
@@ -13,14 +13,19 @@ import { exit, Faults } from "./signals.ts";
 
 const loaders: Readonly<Record<CommandName, () => Promise<Command>>> = {
   run: async () => (await import("./commands/run.ts")).run,
-  master: async () => (await import("./commands/master.ts")).master,
-  slave: async () => (await import("./commands/slave.ts")).slave,
+  master: async () => (await import("./master_program.ts")).master,
+  slave: async () => (await import("./slave_program.ts")).slave,
   state: async () => (await import("./commands/state.ts")).state,
   token: async () => (await import("./commands/token.ts")).token,
   cert: async () => (await import("./commands/cert.ts")).cert,
   help: async () => (await import("./commands/help.ts")).help,
-  version: async () => (await import("./commands/version.ts")).version,
+  version: () => Promise.resolve(printVersion),
 };
+
+async function printVersion(): Promise<number> {
+  process.stdout.write(`taskmaster ${version}\n`);
+  return 0;
+}
 
 /** Loads the code of a command, and of no other: help comes at once, whatever a master needs. */
 export function loadCommand(name: CommandName): Promise<Command> {

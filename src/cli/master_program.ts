@@ -334,6 +334,13 @@ type Prepared = Readonly<{
   loop: LoopWatch;
 }>;
 
+/** `taskmaster master`: iterates the plugin's source and hands its jobs to slaves. */
+export async function master(invocation: Invocation): Promise<number> {
+  const program = await startMasterProgram(invocation);
+  program.greet();
+  return await program.finish();
+}
+
 /**
  * Starts the master of `taskmaster master` or `taskmaster run`; it has not yet greeted.
  *

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { monotonicMs } from "../lib/clock.ts";
+import { UsageError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { isLoopback } from "../lib/units.ts";
 import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../slave/slave.ts";
@@ -7,7 +8,7 @@ import { EventWriter } from "../terminal/events.ts";
 import { slaveGreetingLines } from "../terminal/greeting.ts";
 import { slaveStatusLine, type StatusLine } from "../terminal/status_line.ts";
 import { Progress, type Terminal } from "../terminal/terminal.ts";
-import type { PluginWords } from "./command_line.ts";
+import { type PluginWords, readPluginWords } from "./command_line.ts";
 import type { Invocation } from "./commands.ts";
 import { openTerminal, workerLog } from "./open_terminal.ts";
 import { oddVariables, type Settings } from "./options.ts";
@@ -20,8 +21,20 @@ import { resolveToken, tokenBytes } from "./token.ts";
 /** The first master on a machine makes the token, and may have been started together with this slave. */
 const tokenWaitMs = 5_000;
 
+/** `taskmaster slave`: runs the plugin's handler for a master. */
+export async function slave(invocation: Invocation): Promise<number> {
+  const words = readPluginWords(invocation.line);
+  const [name] = Object.keys(words.args);
+  if (name !== undefined) {
+    throw new UsageError(
+      `Cannot take the argument ${name}: arguments are given to the master, and reach its slaves from there.`,
+    );
+  }
+  return await (await SlaveProgram.start(invocation, words)).finish();
+}
+
 /** A slave that runs for a person: with its progress line and its signals. */
-export class SlaveProgram {
+class SlaveProgram {
   readonly #slave: Slave;
   readonly #terminal: Terminal;
   readonly #events: EventWriter | null;

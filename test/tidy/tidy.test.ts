@@ -15,9 +15,6 @@ const folderFilesMax = 18;
 const smallLines = 25;
 const small: Readonly<Record<string, string>> = {
   "src/cli/binary.ts": "where the compiled binary begins; nothing imports it",
-  "src/cli/commands/master.ts": "each command is loaded by itself",
-  "src/cli/commands/slave.ts": "each command is loaded by itself",
-  "src/cli/commands/version.ts": "each command is loaded by itself",
 };
 const functionLinesMax = 70;
 
@@ -163,7 +160,6 @@ const writers: Readonly<Record<string, RegExp>> = {
   "src/cli/commands/state.ts": /stateJson\(report\)[^]*stateLines\(report\)/,
   // A token is a word of plain characters.
   "src/cli/commands/token.ts": /printable\([^]*shellQuote\(/,
-  "src/cli/commands/version.ts": /version as number/,
   "src/cli/main.ts": /reported\(error\.message, error\.below\)/,
   "src/cli/master_events.ts": /new EventWriter\(output\)/,
   "src/cli/open_terminal.ts": /new Terminal\(/,
