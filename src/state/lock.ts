@@ -4,20 +4,29 @@ import { isSameBytes } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { lockTextBytesMax } from "../lib/limits.ts";
 import { UnprovenConnections } from "../lib/unproven.ts";
-import { type Disk, errorCode, linkless, removeFile, type StateFiles } from "./disk.ts";
+import {
+  checkKey,
+  type Disk,
+  errorCode,
+  linkless,
+  nodeDisk,
+  removeFile,
+  type StateFiles,
+  stateFiles,
+} from "./disk.ts";
 import {
   type ElsewhereOptions,
   isRunning,
   isSamePlace,
   lockedError,
+  lockFileError,
   type LockOwner,
-  noteError,
-  readNote,
-  removeNote,
-  thisHolder,
+  readOwner,
+  removeOwner,
+  thisOwner,
   watchElsewhere,
-  writeNew,
-  writeNote,
+  writeOwner,
+  writeTemporary,
 } from "./lock_owner.ts";
 
 /** Longest wait for the holder of a lock to prove that it is a master; it may be stopped. */
@@ -26,8 +35,11 @@ const lockAnswerMs = 1_000;
 const lockPauseMs = 50;
 /** Most connections to the lock of a master at once, and the longest that one may take to ask: whoever starts asks at once. */
 const lockConnectionsMax = 8, lockAskMs = 500;
-/** A master looks so often whether its note is there, when it is asked. */
+/** A master looks so often whether its file is there, when it is asked. */
 const lockNoteLookMs = 250;
+
+/** Abstract sockets are Linux's. */
+export const hasKernelLock = process.platform === "linux";
 
 /** Takeovers of a dead master's file that may go to someone quicker, before that is strange. */
 const triesMax = 20;
@@ -56,12 +68,12 @@ async function takeFile(
   for (let tries = 1; tries <= triesMax; tries++) {
     const made = await create(disk, files, here, options.isAlone);
     if (made === "made") return;
-    const note = await readNote(disk, files.lock);
-    if (note !== null) await checkDead(disk, files, note, here, options);
-    if (made === "linkless") return await writeNote(disk, files.lock, here).catch(failed(files));
-    await clear(disk, files.lock, note);
+    const owner = await readOwner(disk, files.lock);
+    if (owner !== null) await checkDead(disk, files, owner, here, options);
+    if (made === "linkless") return await writeOwner(disk, files.lock, here).catch(failed(files));
+    await clear(disk, files.lock, owner);
   }
-  throw lockedError(files, await readNote(disk, files.lock));
+  throw lockedError(files, await readOwner(disk, files.lock));
 }
 
 /** Makes the file anew if it was removed meanwhile, and leaves any other alone. */
@@ -70,7 +82,7 @@ async function restoreFile(disk: Disk, files: StateFiles, here: LockOwner): Prom
     await disk.lstat(files.lock);
   } catch (error) {
     if (errorCode(error) !== "ENOENT") throw error;
-    if (await create(disk, files, here, true) === "linkless") await writeNote(disk, files.lock, here);
+    if (await create(disk, files, here, true) === "linkless") await writeOwner(disk, files.lock, here);
   }
 }
 
@@ -81,13 +93,13 @@ async function create(
   here: LockOwner,
   isAlone: boolean,
 ): Promise<"made" | "taken" | "linkless"> {
-  const temporary = await writeNew(disk, files.lock, here).catch(failed(files));
+  const temporary = await writeTemporary(disk, files.lock, here).catch(failed(files));
   try {
     await disk.link(temporary, files.lock);
     return "made";
   } catch (error) {
     if (isAlone && linkless.includes(errorCode(error))) return "linkless";
-    // ENOENT: the new holder swept the temporary file away.
+    // ENOENT: the new owner swept the temporary file away.
     if (["EEXIST", "ENOENT"].includes(errorCode(error))) return "taken";
     return await failed(files)(error);
   } finally {
@@ -96,20 +108,20 @@ async function create(
 }
 
 function failed(files: StateFiles): (error: unknown) => Promise<never> {
-  return (error) => Promise.reject(noteError(files, error));
+  return (error) => Promise.reject(lockFileError(files, error));
 }
 
 async function checkDead(
   disk: Disk,
   files: StateFiles,
-  note: LockOwner,
+  owner: LockOwner,
   here: LockOwner,
   options: FileLockOptions,
 ) {
-  if (!isSamePlace(note, here)) return await watchElsewhere(disk, files, note, options);
+  if (!isSamePlace(owner, here)) return await watchElsewhere(disk, files, owner, options);
   // Left by an earlier store of this process, which held the kernel's lock as this one does.
-  if (options.isAlone && note.pid === here.pid && !options.heldHere.has(note.nonce)) return;
-  if (await isRunning(note)) throw lockedError(files, note);
+  if (options.isAlone && owner.pid === here.pid && !options.heldHere.has(owner.nonce)) return;
+  if (await isRunning(owner)) throw lockedError(files, owner);
 }
 
 /** Takes the dead one's file away; puts it back if a quicker one has replaced it meanwhile. */
@@ -122,7 +134,7 @@ async function clear(disk: Disk, path: string, dead: LockOwner | null): Promise<
     if (errorCode(error) === "ENOENT") return;
     throw error;
   }
-  const taken = await readNote(disk, aside);
+  const taken = await readOwner(disk, aside);
   if (JSON.stringify(taken) !== JSON.stringify(dead)) await disk.link(aside, path).catch(() => {});
   await removeFile(disk, aside);
 }
@@ -249,6 +261,16 @@ export async function askHolder(name: string, msMax: number): Promise<LockReply>
   return { question, line };
 }
 
+type AskedOwner = Readonly<{ owner: LockOwner | null; isProven: boolean; isAnswered?: boolean }>;
+
+/** Asks who holds the name for a proof that he is the one whom the file names. */
+async function askOwner(disk: Disk, path: string, name: string, msMax: number): Promise<AskedOwner> {
+  const reply = await askHolder(name, msMax);
+  const owner = await readOwner(disk, path);
+  const isProven = owner !== null && isProof(reply, owner.nonce, name);
+  return { owner, isProven, isAnswered: reply.line !== null };
+}
+
 export type Lock = Readonly<{
   /** Says in `<key>.lock` where this master can be reached. */
   setAddress(address: string): Promise<void>;
@@ -272,7 +294,7 @@ type LockOptions =
  */
 export async function takeLock(disk: Disk, files: StateFiles, options: LockOptions): Promise<Lock> {
   const lock = new OpenLock(disk, files, {
-    ...await thisHolder(options.address),
+    ...await thisOwner(options.address),
     nonce: randomBytes(32).toString("hex"),
   });
   try {
@@ -290,7 +312,7 @@ const heldHere = new Set<string>();
 class OpenLock implements Lock {
   readonly #disk: Disk;
   readonly #files: StateFiles;
-  #holder: LockOwner;
+  #owner: LockOwner;
   /** Null where the kernel keeps no lock, or a stranger holds it. */
   #socket: SocketLock | null = null;
   /** From when the file is taken until it is let go. */
@@ -298,10 +320,10 @@ class OpenLock implements Lock {
   #isReleased = false;
   #lookedAtMs = -Infinity;
 
-  constructor(disk: Disk, files: StateFiles, holder: LockOwner) {
+  constructor(disk: Disk, files: StateFiles, owner: LockOwner) {
     this.#disk = disk;
     this.#files = files;
-    this.#holder = holder;
+    this.#owner = owner;
   }
 
   async take(options: LockOptions): Promise<void> {
@@ -311,9 +333,9 @@ class OpenLock implements Lock {
       : null;
     if (name !== null) this.#socket = await this.#takeSocket(name);
     const isAlone = this.#socket !== null;
-    await takeFile(this.#disk, this.#files, this.#holder, { ...options, isAlone, heldHere });
+    await takeFile(this.#disk, this.#files, this.#owner, { ...options, isAlone, heldHere });
     this.#isHeld = true;
-    heldHere.add(this.#holder.nonce);
+    heldHere.add(this.#owner.nonce);
     if (name === null || this.#socket !== null) return;
     // It was another start, perhaps, which has found the file taken by now.
     this.#socket = await this.#hold(name);
@@ -321,17 +343,17 @@ class OpenLock implements Lock {
   }
 
   async setAddress(address: string): Promise<void> {
-    this.#holder = { ...this.#holder, address };
-    await writeNote(this.#disk, this.#files.lock, this.#holder).catch((error) => {
-      throw noteError(this.#files, error);
+    this.#owner = { ...this.#owner, address };
+    await writeOwner(this.#disk, this.#files.lock, this.#owner).catch((error) => {
+      throw lockFileError(this.#files, error);
     });
   }
 
   async release(): Promise<void> {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    if (this.#isHeld) await removeNote(this.#disk, this.#files.lock, this.#holder).catch(() => {});
-    heldHere.delete(this.#holder.nonce);
+    if (this.#isHeld) await removeOwner(this.#disk, this.#files.lock, this.#owner).catch(() => {});
+    heldHere.delete(this.#owner.nonce);
     await this.#socket?.release();
   }
 
@@ -341,27 +363,68 @@ class OpenLock implements Lock {
       const lock = await this.#hold(name);
       const leftMs = endMs - monotonicMs();
       if (lock !== null || leftMs <= 0) return lock;
-      const answer = await askHolder(name, leftMs);
-      const note = await readNote(this.#disk, this.#files.lock);
-      if (note !== null && isProof(answer, note.nonce, name)) throw lockedError(this.#files, note);
+      const { owner, isProven } = await askOwner(this.#disk, this.#files.lock, name, leftMs);
+      if (isProven) throw lockedError(this.#files, owner);
       await new Promise((resolve) => setTimeout(resolve, Math.min(lockPauseMs, leftMs)));
     }
   }
 
   #hold(name: string): Promise<SocketLock | null> {
     return holdSocket(name, async (question) => {
-      const proof = proofOf(this.#holder.nonce, name, question);
-      if (proof !== null) await this.#restoreNote().catch(() => {});
+      const proof = proofOf(this.#owner.nonce, name, question);
+      if (proof !== null) await this.#restoreFile().catch(() => {});
       return proof;
     });
   }
 
-  /** Whoever asks looks for the nonce in the note, and whatever clears folders may have removed that. */
-  async #restoreNote(): Promise<void> {
+  /** Whoever asks looks for the nonce in the file, and whatever clears folders may have removed that. */
+  async #restoreFile(): Promise<void> {
     const nowMs = monotonicMs();
     if (!this.#isHeld || this.#isReleased || nowMs < this.#lookedAtMs + lockNoteLookMs) return;
     this.#lookedAtMs = nowMs;
-    await restoreFile(this.#disk, this.#files, this.#holder);
+    await restoreFile(this.#disk, this.#files, this.#owner);
+  }
+}
+
+/** Who runs a key, or ran it last and did not end in order. */
+export type RunOwner =
+  & Pick<LockOwner, "host" | "bootId" | "pid" | "address">
+  & Readonly<{
+    /** Null if that cannot be told from here: it is of another host or container, or of the time before a reboot. */
+    isAlive: boolean | null;
+  }>;
+
+/**
+ * The master of a key, by its `<key>.lock`; null if there is none. Takes no lock. A file that somebody removed is made
+ * anew by its master, which is asked for that.
+ *
+ * @throws {UsageError} if the key is none.
+ * @throws {StateError} if the file is a symbolic link, no file, or not readable.
+ */
+export async function readRunOwner(
+  dir: string,
+  key: string,
+  { disk = nodeDisk, isKernelLock = hasKernelLock }: { disk?: Disk; isKernelLock?: boolean } = {},
+): Promise<RunOwner | null> {
+  checkKey(key);
+  const { lock } = stateFiles(dir, key);
+  const folder = await disk.stat(dir, { bigint: true }).catch(() => null);
+  if (folder === null) return null;
+  const { owner, isProven } = isKernelLock
+    ? await findOwner(disk, lock, socketName(folder, key))
+    : { owner: await readOwner(disk, lock), isProven: false };
+  if (owner === null) return null;
+  const { host, bootId, pid, address } = owner;
+  const isAlive = isProven || (isSamePlace(owner, await thisOwner(null)) ? await isRunning(owner) : null);
+  return { host, bootId, pid, address, isAlive };
+}
+
+/** Whom the file names; if there is none although somebody answers, the file that he makes anew, if he is a master. */
+async function findOwner(disk: Disk, path: string, name: string): Promise<AskedOwner> {
+  for (const endMs = monotonicMs() + lockAnswerMs;;) {
+    const asked = await askOwner(disk, path, name, Math.max(1, endMs - monotonicMs()));
+    if (asked.owner !== null || !asked.isAnswered || monotonicMs() >= endMs) return asked;
+    await new Promise((resolve) => setTimeout(resolve, lockPauseMs));
   }
 }
 

@@ -64,13 +64,13 @@ export type LockOwner = Readonly<{
   pidStart: string;
   /** Where the master can be reached; null until it listens. */
   address: string | null;
-  /** What proves who holds the lock, known to who can read the note: 64 hex digits; empty if it has none. */
+  /** What proves who holds the lock, known to who can read the file: 64 hex digits; empty if it has none. */
   nonce: string;
 }>;
 
 const nonceRule = /^(?:[0-9a-f]{64})?$/;
 
-export async function thisHolder(address: string | null): Promise<LockOwner> {
+export async function thisOwner(address: string | null): Promise<LockOwner> {
   const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "");
   return {
     host: hostname(),
@@ -91,8 +91,8 @@ function namespace(kind: string): string {
   }
 }
 
-/** Null if the text is no holder's. */
-export function parseHolder(text: string): LockOwner | null {
+/** Null if the text is no owner. */
+export function parseOwner(text: string): LockOwner | null {
   try {
     const { host, bootId, space, pid, pidStart, address, nonce = "" } = JSON.parse(text);
     const texts = [host, bootId, space, pidStart, address ?? "", nonce];
@@ -104,8 +104,8 @@ export function parseHolder(text: string): LockOwner | null {
   }
 }
 
-/** A holder in words for people, whoever wrote them. */
-function holderText({ pid, host, address }: LockOwner): string {
+/** An owner in words for people, whoever wrote them. */
+function ownerText({ pid, host, address }: LockOwner): string {
   return `pid ${pid} on "${printable(host)}"${address === null ? "" : ` at ${printable(address)}`}`;
 }
 
@@ -114,7 +114,7 @@ export function isSamePlace(a: LockOwner, b: LockOwner): boolean {
   return a.host === b.host && a.bootId === b.bootId && a.space === b.space;
 }
 
-/** Whether the process of a holder in this place still runs. */
+/** Whether the process of an owner in this place still runs. */
 export async function isRunning({ pid, pidStart }: LockOwner): Promise<boolean> {
   const start = await startOfProcess(pid);
   return start !== null && (pidStart === "" || start === "" || start === pidStart);
@@ -137,12 +137,12 @@ export type ElsewhereOptions = Readonly<{
 export async function watchElsewhere(
   disk: Disk,
   files: StateFiles,
-  note: LockOwner,
+  owner: LockOwner,
   options: ElsewhereOptions,
 ): Promise<void> {
   const { watchMs, isAlive, log } = options;
-  const who = holderText(note);
-  if (note.address !== null && await isAlive?.(note.address).catch(() => false)) {
+  const who = ownerText(owner);
+  if (owner.address !== null && await isAlive?.(owner.address).catch(() => false)) {
     throw elsewhereError(files, who, "it answers");
   }
   log(
@@ -174,8 +174,8 @@ function elsewhereError(files: StateFiles, who: string, sign: string): StateErro
   );
 }
 
-export function lockedError(files: StateFiles, holder: LockOwner | null): StateError {
-  const who = holder === null ? "an unknown pid" : holderText(holder);
+export function lockedError(files: StateFiles, owner: LockOwner | null): StateError {
+  const who = owner === null ? "an unknown pid" : ownerText(owner);
   return new StateError(
     `Cannot start "${files.key}" in "${files.dir}": a master of it already runs, ${who}. Stop that one first, or give ` +
       `this run a --key of its own.`,
@@ -183,24 +183,24 @@ export function lockedError(files: StateFiles, holder: LockOwner | null): StateE
 }
 
 /**
- * Null if there is none, or it is no note: one is shorter than 4 KiB.
+ * Null if there is none, or what it holds is no owner, or longer than 4 KiB.
  *
  * @throws {StateError} if it is a symbolic link, no file, or not readable.
  */
-export async function readNote(disk: Disk, path: string): Promise<LockOwner | null> {
+export async function readOwner(disk: Disk, path: string): Promise<LockOwner | null> {
   const file = await openOwn(disk, path);
   if (file === null) return null;
   try {
     const bytes = await readExactly(file, lockTextBytesMax + 1);
-    return bytes.length > lockTextBytesMax ? null : parseHolder(new TextDecoder().decode(bytes));
+    return bytes.length > lockTextBytesMax ? null : parseOwner(new TextDecoder().decode(bytes));
   } finally {
     await file.close();
   }
 }
 
 /** Whole or not at all: through a temporary name. */
-export async function writeNote(disk: Disk, path: string, holder: LockOwner): Promise<void> {
-  const temporary = await writeNew(disk, path, holder);
+export async function writeOwner(disk: Disk, path: string, owner: LockOwner): Promise<void> {
+  const temporary = await writeTemporary(disk, path, owner);
   try {
     await disk.rename(temporary, path);
   } catch (error) {
@@ -209,12 +209,12 @@ export async function writeNote(disk: Disk, path: string, holder: LockOwner): Pr
   }
 }
 
-/** The note in a file beside `path`; returns its name. */
-export async function writeNew(disk: Disk, path: string, holder: LockOwner): Promise<string> {
+/** The owner in a new file beside `path`; returns its name. */
+export async function writeTemporary(disk: Disk, path: string, owner: LockOwner): Promise<string> {
   const temporary = `${path}.tmp.${randomBytes(4).toString("hex")}`;
   const file = await disk.open(temporary, "wx", 0o600);
   try {
-    await file.writeFile(`${JSON.stringify(holder)}\n`);
+    await file.writeFile(`${JSON.stringify(owner)}\n`);
   } finally {
     await file.close();
   }
@@ -222,12 +222,12 @@ export async function writeNew(disk: Disk, path: string, holder: LockOwner): Pro
 }
 
 /** Unless it is another's by now. */
-export async function removeNote(disk: Disk, path: string, holder: LockOwner): Promise<void> {
-  const note = await readNote(disk, path);
-  if (note !== null && isSamePlace(note, holder) && note.pid === holder.pid) await removeFile(disk, path);
+export async function removeOwner(disk: Disk, path: string, owner: LockOwner): Promise<void> {
+  const there = await readOwner(disk, path);
+  if (there !== null && isSamePlace(there, owner) && there.pid === owner.pid) await removeFile(disk, path);
 }
 
-export function noteError(files: StateFiles, error: unknown): StateError {
+export function lockFileError(files: StateFiles, error: unknown): StateError {
   const why = errorCode(error) === "EROFS" ? "it is read-only (EROFS)" : errorText(error);
   return new StateError(
     `Cannot keep the state in "${files.dir}": ${why}. Make the folder writable, or name another one with --state-dir.`,

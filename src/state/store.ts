@@ -14,11 +14,12 @@ import {
   stateFiles,
 } from "./disk.ts";
 import { checkIdentity, type Identity, type Purpose } from "./identity.ts";
-import { type Lock, takeLock } from "./lock.ts";
+import { hasKernelLock, type Lock, takeLock } from "./lock.ts";
 import { checkFolder, loadState, proveWritable, sweepTemporaries, syncFolder } from "./read_state.ts";
 import { StateWriter } from "./state_writer.ts";
 export { readState, type StateReport } from "./read_state.ts";
 export { type DeadLetterRecord, type DeadLetters, readDeadLetters } from "./dead_letters.ts";
+export { readRunOwner, type RunOwner } from "./lock.ts";
 export type { Identity, Purpose } from "./identity.ts";
 export { NoRoomError, SaveError } from "./disk.ts";
 
@@ -247,7 +248,7 @@ async function openStore(options: OpenStateOptions): Promise<StateStore> {
     disk = nodeDisk,
     address = null,
     watchMs = foreignWatchMs,
-    isKernelLock = process.platform === "linux",
+    isKernelLock = hasKernelLock,
   } = options;
   const files = stateFiles(options.dir, options.key);
   await checkFolder(disk, files.dir);

@@ -226,12 +226,12 @@ export const fileMutants: readonly Mutant[] = [
     name: "the lock is not taken",
     patches: [{
       file: "src/state/lock.ts",
-      find: "if (note !== null && isProof(",
-      replace: 'if (note !== null && name === "" && isProof(',
+      find: "const isProven = owner !== null && isProof(",
+      replace: 'const isProven = owner !== null && name === "" && isProof(',
     }, {
       file: "src/state/lock.ts",
-      find: "await isRunning(note)) throw lockedError",
-      replace: "await isRunning(note) && note.pid < 0) throw lockedError",
+      find: "await isRunning(owner)) throw lockedError",
+      replace: "await isRunning(owner) && owner.pid < 0) throw lockedError",
     }],
     checks: [
       quickTest("state/lock", "C4: the first is stopped, not dead: refused by kernel"),
@@ -261,10 +261,10 @@ export const fileMutants: readonly Mutant[] = [
     name: "who holds the kernel's lock without a proof leaves the next master without any",
     patches: [{
       file: "src/state/lock.ts",
-      find: "    await takeFile(this.#disk, this.#files, this.#holder, {",
+      find: "    await takeFile(this.#disk, this.#files, this.#owner, {",
       replace:
         '    if (name !== null && this.#socket === null) {\n      log("warn", strangerWarning(this.#files));\n      return;\n    }\n' +
-        "    await takeFile(this.#disk, this.#files, this.#holder, {",
+        "    await takeFile(this.#disk, this.#files, this.#owner, {",
     }],
     checks: [
       test("state/lock", "who holds the kernel's lock and says nothing is no master: the file is the lock"),
@@ -285,8 +285,8 @@ export const fileMutants: readonly Mutant[] = [
     name: "a note that was removed leaves its master without a proof",
     patches: [{
       file: "src/state/lock.ts",
-      find: "await this.#restoreNote().catch(() => {});",
-      replace: "await Promise.resolve();\n      void this.#restoreNote;",
+      find: "await this.#restoreFile().catch(() => {});",
+      replace: "await Promise.resolve();\n      void this.#restoreFile;",
     }],
     checks: [
       test(

@@ -73,6 +73,32 @@ export const someStranded: Stranded = {
   lease: { name: { masterId: "m1", number: 2 ** 40 }, slaveId: "s1" },
 };
 
+/** A state in which every field says something, and there is more than one piece of stranded jobs. */
+export function fullState(): RunState {
+  const stranded = Array.from({ length: 300 }, (_, index): Stranded => ({
+    span: spanOf(100 + 3 * index, [{ id: index }, `job ${index}`].slice(index % 2)),
+    history: index % 3 === 0 ? untouched : { ...someStranded.history, failures: index, crashes: index % 7 },
+    lease: index % 5 === 0 ? null : { name: { masterId: `m${index % 4}`, number: index }, slaveId: "s1" },
+  }));
+  return {
+    ...stateOf(1_000, [someStranded, ...stranded]),
+    handedOut: 1_000 + 30 + 4 + stranded.reduce((sum, { span }) => sum + span.count, 2),
+    handedOutAgain: 11,
+    againToCome: 2 ** 33,
+    skipped: 30,
+    dead: 4,
+    repeated: 2 ** 40,
+    repeatedAtLeast: true,
+    final: false,
+    settings: new Map<string, string | number | boolean | null>([
+      ["rate", 12.5],
+      ["paused", true],
+      ["constructor", "x"],
+      ["of:a.later-version", null],
+    ]),
+  };
+}
+
 /** A folder that is gone when the test ends. */
 export function folder(t: { teardown(done: () => void): unknown }): string {
   const dir = mkdtempSync(join(tmpdir(), "taskmaster-state-"));

@@ -19,8 +19,8 @@ import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { stateFiles } from "../../src/state/disk.ts";
-import { askHolder, isProof, proofOf, socketName } from "../../src/state/lock.ts";
-import { lockedError, parseHolder, startOfProcess, thisHolder } from "../../src/state/lock_owner.ts";
+import { askHolder, isProof, proofOf, readRunOwner, socketName } from "../../src/state/lock.ts";
+import { lockedError, parseOwner, startOfProcess, thisOwner } from "../../src/state/lock_owner.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { folder, listen, open, openFake, stateOf } from "./fixtures.ts";
 
@@ -135,7 +135,7 @@ t.test("<key>.lock says who runs and where; a closed store's is gone", async (t)
   const dir = folder(t);
   const store = await open(dir);
   const note = () => JSON.parse(readFileSync(join(dir, "posts.lock"), "utf8"));
-  const { nonce, ...here } = await thisHolder(null);
+  const { nonce, ...here } = await thisOwner(null);
   t.equal(nonce, "", "it holds no lock yet");
   t.match(note(), { ...here, nonce: /^[0-9a-f]{64}$/ });
   t.match(here, { pid: process.pid, pidStart: /./, host: /./ });
@@ -150,7 +150,7 @@ t.test("<key>.lock says who runs and where; a closed store's is gone", async (t)
 t.test("another's note is not removed", async (t) => {
   const dir = folder(t);
   const store = await open(dir);
-  const other = JSON.stringify({ ...await thisHolder(null), host: "elsewhere" });
+  const other = JSON.stringify({ ...await thisOwner(null), host: "elsewhere" });
   writeFileSync(join(dir, "posts.lock"), other);
   await store.close();
   t.equal(readFileSync(join(dir, "posts.lock"), "utf8"), other);
@@ -161,7 +161,7 @@ t.test("a process that the kernel's lock does not show, but the note does, is re
   const child = spawn("sleep", ["20"]);
   t.teardown(() => child.kill("SIGKILL"));
   const start = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(" ")[21]!;
-  const note = { ...await thisHolder(null), pid: child.pid!, pidStart: start };
+  const note = { ...await thisOwner(null), pid: child.pid!, pidStart: start };
   writeFileSync(join(dir, "posts.lock"), JSON.stringify(note));
   await t.rejects(open(dir), new RegExp(`pid ${child.pid} `));
   writeFileSync(join(dir, "posts.lock"), JSON.stringify({ ...note, pidStart: "1" }));
@@ -184,7 +184,7 @@ t.test("a zombie runs no more", { skip: process.platform !== "linux" }, async (t
 
 for (const isKernelLock of [true, false]) {
   const elsewhere = async (dir: string) => {
-    const note = { ...await thisHolder("10.9.9.9:5050"), host: "web2", bootId: "b2" };
+    const note = { ...await thisOwner("10.9.9.9:5050"), host: "web2", bootId: "b2" };
     writeFileSync(join(dir, "posts.lock"), JSON.stringify(note));
   };
 
@@ -248,7 +248,7 @@ for (const isKernelLock of [true, false]) {
   t.test(`a link or a pipe in the place of the note is refused, not followed (kernel: ${isKernelLock})`, async (t) => {
     const dir = folder(t), target = join(folder(t), "target"), lock = join(dir, "posts.lock");
     // One that would be taken for a running master, if it were followed.
-    writeFileSync(target, JSON.stringify({ ...await thisHolder("10.9.9.9:5050"), host: "web2" }));
+    writeFileSync(target, JSON.stringify({ ...await thisOwner("10.9.9.9:5050"), host: "web2" }));
     symlinkSync(target, lock);
     await t.rejects(open(dir, { isKernelLock }), { name: "StateError", message: /symbolic link/ });
     t.equal(readlinkSync(lock), target, "and left in its place");
@@ -363,9 +363,46 @@ t.test(
   },
 );
 
+for (const method of methods) {
+  t.test(`readRunOwner() says where the master of a key is, and whether it lives (${method})`, async (t) => {
+    const dir = folder(t), isKernelLock = method === "kernel";
+    const find = (key = "posts") => readRunOwner(dir, key, { isKernelLock });
+    t.equal(await find(), null, "nobody was here");
+    t.equal(await readRunOwner(join(dir, "gone"), "posts"), null, "nor can anybody");
+    const first = await hold(t, dir, "bun", method);
+    const { host, bootId } = await thisOwner(null);
+    const owner = { host, bootId, pid: first.told.pid, address: "10.0.0.1:5050" };
+    t.same(await find(), { ...owner, isAlive: true }, "and it tells no nonce");
+    t.equal(await find("users"), null);
+    if (isKernelLock) {
+      unlinkSync(join(dir, "posts.lock"));
+      t.same(await find(), { ...owner, isAlive: true }, "although its file was removed");
+    }
+    await t.rejects(open(dir, { isKernelLock }), /already runs/, "it was not disturbed");
+    first.child.kill("SIGSTOP");
+    t.match(await find(), { isAlive: true }, "it is stopped, not dead");
+    await end(first, "SIGKILL");
+    t.same(await find(), { ...owner, isAlive: false }, "it was killed");
+    await (await open(dir, { isKernelLock })).close();
+    t.equal(await find(), null, "the next one ended in order");
+  });
+}
+
+t.test("readRunOwner() of another host, of a key that is none, of a link", async (t) => {
+  const dir = folder(t), path = join(dir, "posts.lock");
+  writeFileSync(path, JSON.stringify({ ...await thisOwner("10.9.9.9:5050"), host: "web2" }));
+  t.match(await readRunOwner(dir, "posts"), { host: "web2", address: "10.9.9.9:5050", isAlive: null });
+  writeFileSync(path, "{}");
+  t.equal(await readRunOwner(dir, "posts"), null);
+  await t.rejects(readRunOwner(dir, "../posts"), { name: "UsageError" });
+  unlinkSync(path);
+  symlinkSync("/etc/hostname", path);
+  await t.rejects(readRunOwner(dir, "posts"), { name: "StateError", message: /symbolic link/ });
+});
+
 t.test("of a note 4 KiB are read, and what it says is shown escaped", async (t) => {
   const dir = folder(t), path = join(dir, "posts.lock");
-  const here = await thisHolder(null);
+  const here = await thisOwner(null);
   const lasting = spawn("sleep", ["20"]);
   t.teardown(() => lasting.kill("SIGKILL"));
   const note = { ...here, pid: lasting.pid!, pidStart: "", host: here.host, address: '1\n"\u202e\u009b' };
@@ -379,7 +416,7 @@ t.test("of a note 4 KiB are read, and what it says is shown escaped", async (t) 
 
 t.test("a note that is none is read as none", async (t) => {
   const good = { host: "a", bootId: "", space: "", pid: 7, pidStart: "", address: null, nonce: "" };
-  t.same(parseHolder(JSON.stringify(good)), good);
+  t.same(parseOwner(JSON.stringify(good)), good);
   for (
     const bad of [
       "",
@@ -392,7 +429,7 @@ t.test("a note that is none is read as none", async (t) => {
       JSON.stringify({ ...good, nonce: ["a".repeat(64)] }),
     ]
   ) {
-    t.equal(parseHolder(bad), null);
+    t.equal(parseOwner(bad), null);
   }
   t.match(lockedError(stateFiles("/d", "posts"), null).message, /an unknown pid/);
 });

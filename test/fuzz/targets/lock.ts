@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { lockTextBytesMax } from "../../../src/lib/limits.ts";
 import { type Disk, stateFiles } from "../../../src/state/disk.ts";
 import { FirstLine, isProof, proofOf } from "../../../src/state/lock.ts";
-import { lockedError, type LockOwner, readNote } from "../../../src/state/lock_owner.ts";
+import { lockedError, type LockOwner, readOwner } from "../../../src/state/lock_owner.ts";
 import { amplifyBytes, join, mutateBytes } from "../mutate.ts";
 import { must, type Target } from "../target.ts";
 import { cutUp, planned } from "./cuts.ts";
@@ -60,12 +60,12 @@ function diskOf(bytes: Uint8Array) {
 
 async function checkNote(bytes: Uint8Array): Promise<string> {
   const { told, disk } = diskOf(bytes);
-  const note = await readNote(disk, "/d/posts.lock");
+  const note = await readOwner(disk, "/d/posts.lock");
   must(told.read <= lockTextBytesMax + 1, "of a note 4 KiB are read");
   if (note === null) return "no note";
   const fault = faultOfShown(lockedError(stateFiles("/d", "posts"), note).message);
   must(fault === null, `what a note says is shown: ${fault}`);
-  const again = await readNote(diskOf(new TextEncoder().encode(JSON.stringify(note))).disk, "/d/posts.lock");
+  const again = await readOwner(diskOf(new TextEncoder().encode(JSON.stringify(note))).disk, "/d/posts.lock");
   must(
     again === null || JSON.stringify(again) === JSON.stringify(note),
     "written again it says something else",
@@ -79,7 +79,7 @@ export const lock: Target = {
   name: "lock",
   async subject(input) {
     const { kind, plan, bytes } = settingOf(input);
-    if (kind === "note") await readNote(diskOf(bytes).disk, "/d/posts.lock");
+    if (kind === "note") await readOwner(diskOf(bytes).disk, "/d/posts.lock");
     else heard(bytes, plan, lockTextBytesMax);
   },
   check(input) {
