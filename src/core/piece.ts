@@ -1,4 +1,4 @@
-import { type Block, JobSpan } from "../lib/bytes.ts";
+import { type Block, JobSpan, sizeOfBlock } from "../lib/bytes.ts";
 import { crashesMax, errorMessageCharsMax, jobErrorBytesMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { cutToWritten, printable, writtenBytes } from "../lib/text.ts";
@@ -226,7 +226,7 @@ export class BlockMemory {
   add(span: JobSpan): void {
     const { block, byteLength } = span;
     const live = this.#live.get(block);
-    if (live === undefined) this.blockBytes += sizeOf(block);
+    if (live === undefined) this.blockBytes += sizeOfBlock(block);
     this.#live.set(block, (live ?? 0) + byteLength);
     this.jobBytes += byteLength;
   }
@@ -241,7 +241,7 @@ export class BlockMemory {
       return;
     }
     this.#live.delete(block);
-    this.blockBytes -= sizeOf(block);
+    this.blockBytes -= sizeOfBlock(block);
   }
 
   get isWasteful(): boolean {
@@ -251,7 +251,7 @@ export class BlockMemory {
   /** The same piece, out of its block if that is mostly waste. */
   compact(piece: Piece): Piece {
     const { span } = piece;
-    if (2 * this.#live.get(span.block)! >= sizeOf(span.block)) return piece;
+    if (2 * this.#live.get(span.block)! >= sizeOfBlock(span.block)) return piece;
     const copy = copyOf(span);
     this.add(copy);
     this.free(span);
@@ -265,10 +265,6 @@ export class BlockMemory {
     }
     return after;
   }
-}
-
-function sizeOf(block: Block): number {
-  return block.bytes.length + (block.cursors?.bytes.length ?? 0);
 }
 
 /** Jobs that were handed out need no cursor any more. */

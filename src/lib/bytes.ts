@@ -45,6 +45,11 @@ export type Block = Readonly<{
   cursors: Readonly<{ bytes: Uint8Array; ends: Uint32Array }> | null;
 }>;
 
+/** The bytes that a block takes: its jobs, and their cursors. */
+export function sizeOfBlock({ bytes, cursors }: Block): number {
+  return bytes.length + (cursors?.bytes.length ?? 0);
+}
+
 /** A row with a fault of its data: it cannot be sent, and has no bytes, but a place among the jobs, and a cursor. */
 export type Unsendable = Readonly<{
   /** A CBOR item. */

@@ -1,6 +1,6 @@
 import { Run } from "../core/run.ts";
 import type { FailedAttempt, Outcome, RunStatus } from "../core/types.ts";
-import { formatFingerprint } from "../lib/bytes.ts";
+import { formatFingerprint, sizeOfBlock } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { invariant, UsageError } from "../lib/errors.ts";
 import { idCharsMax, lateErrorsMax, welcomeBytesMax } from "../lib/limits.ts";
@@ -11,7 +11,8 @@ import { type Address, formatAddress } from "../lib/units.ts";
 import type { MasterLink } from "../link/link.ts";
 import type { Listener } from "../link/listen.ts";
 import { readCertificate } from "../link/tls.ts";
-import { Source } from "../plugin/source.ts";
+import { sourceOf } from "../plugin/kinds.ts";
+import { SourceReader } from "../plugin/source.ts";
 import { encode } from "../protocol/codec.ts";
 import { headerBytes, macBytes } from "../protocol/handshake.ts";
 import type { Introduction } from "../protocol/messages.ts";
@@ -120,13 +121,13 @@ class RunningMaster implements Master {
   readonly #timer: Timer;
   readonly #sessions: Sessions;
   readonly #saving: Persistence;
-  readonly #source: Source;
+  readonly #source: SourceReader;
   readonly #handlers: EffectHandlers;
   /** Aborted by the second stop: nothing is waited for any more. */
   readonly #hurry = new AbortController();
   readonly #failureLog: FailureLog;
   readonly #waits = new Waits((sentence) => this.#warn(sentence));
-  /** Since when `getJobs` owes a job, as far as it was looked; null if it owes none. */
+  /** Since when the source owes a job, as far as it was looked; null if it owes none. */
   #sourceOwesSinceMs: number | null = null;
   #hasToldOfSource = false;
   /** When the grace of a stop ends. */
@@ -255,19 +256,19 @@ class RunningMaster implements Master {
     if (own !== null || this.#outcome !== null) return own ?? "draining";
     const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
     if (reason === "source slow" && nowMs - owesSinceMs >= silentWaitMs) {
-      return `${reason}: ${since("getJobs gives nothing", owesSinceMs, nowMs)}`;
+      return `${reason}: ${since(`${this.#source.name} gives nothing`, owesSinceMs, nowMs)}`;
     }
     const notice = inFlight === 0 && slaves > 0 ? this.#sessions.notice : null;
     return notice === null ? reason : `waiting for slaves: ${notice}`;
   }
 
-  /** Looks once a second whether `getJobs` answers. */
+  /** Looks once a second whether the source answers. */
   #lookAtSource(nowMs: number): void {
     this.#sourceOwesSinceMs = this.#source.owedSince(nowMs);
     const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
     if (this.#hasToldOfSource || nowMs - owesSinceMs < silentWaitMs) return;
     this.#hasToldOfSource = true;
-    this.#options.log("warn", since("getJobs gives nothing", owesSinceMs, nowMs));
+    this.#options.log("warn", since(`${this.#source.name} gives nothing`, owesSinceMs, nowMs));
   }
 
   standing(): Standing {
@@ -440,20 +441,18 @@ class RunningMaster implements Master {
     });
   }
 
-  #makeSource(): Source {
+  #makeSource(): SourceReader {
     const { plugin, args, log } = this.#options;
     const deadBuffers = new DeadBuffers();
-    return new Source(plugin.plugin, { args }, {
-      demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
-      onBlock: (block, moreAtHand) => {
-        deadBuffers.made(block.bytes.length + (block.cursors?.bytes.length ?? 0));
-        this.#driver.apply({ kind: "yielded", block, moreAtHand });
-      },
-      onRow: (row) => this.#driver.apply({ kind: "unsendable", row }),
-      onEnd: () => this.#driver.apply({ kind: "source ended" }),
-      onError: ({ message, fatal }) => this.#driver.apply({ kind: "source failed", message, fatal }),
-      nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),
+    return new SourceReader(sourceOf(plugin.plugin), {
+      args,
       log,
+      demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
+      nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),
+      tell: (event) => {
+        if (event.kind === "yielded") deadBuffers.made(sizeOfBlock(event.block));
+        this.#driver.apply(event);
+      },
     });
   }
 

@@ -1,21 +1,32 @@
 import leven from "leven";
 import { basename } from "node:path";
 import { PluginError } from "../lib/errors.ts";
+import { sourceKinds } from "./kinds.ts";
 import type { Plugin } from "./types.ts";
 
 /** What a plugin is loaded for; `both` is `taskmaster run`. */
 export type Side = "master" | "slave" | "both";
 
-const functionNames = ["getJobs", "handleJob", "cursor", "setup", "teardown", "onFinish"] as const;
-type FunctionName = typeof functionNames[number];
+/** Exports of which a plugin needs one, each with what it promises. */
+type Choice = Readonly<Record<string, Readonly<{ contract: string }>>>;
+
+const handlerKinds = { handleJob: { contract: "`handleJob(job)`, which does one" } };
+
+const needed: Readonly<Record<Side, readonly Choice[]>> = {
+  master: [sourceKinds],
+  slave: [handlerKinds],
+  both: [sourceKinds, handlerKinds],
+};
+
+const functionNames = [
+  ...needed.both.flatMap((choice) => Object.keys(choice)),
+  "cursor",
+  "setup",
+  "teardown",
+  "onFinish",
+];
 
 const knownNames: readonly string[] = [...functionNames, "options"];
-
-const needed: Readonly<Record<Side, readonly FunctionName[]>> = {
-  master: ["getJobs"],
-  slave: ["handleJob"],
-  both: ["getJobs", "handleJob"],
-};
 
 /** Further than this from a known name is another word, not a typo. */
 const typoDistanceMax = 2;
@@ -45,7 +56,7 @@ export function pickPlugin(
     }
     plugin[name] = value;
   }
-  const missing = needed[side].filter((name) => plugin[name] === undefined);
+  const missing = needed[side].filter((choice) => !hasOneOf(plugin, choice));
   if (missing.length > 0) throw lacks(path, missing, members);
   if (members.options !== undefined) plugin.options = checkOptions(members.options, path, members);
   return plugin as Plugin;
@@ -103,25 +114,30 @@ function wrong(path: string, found: string, members: Members): PluginError {
   return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}`);
 }
 
-const contracts: Readonly<Partial<Record<FunctionName, string>>> = {
-  getJobs: "`getJobs(last)`, which returns or yields the jobs",
-  handleJob: "`handleJob(job)`, which does one",
-};
-
-function lacks(path: string, missing: readonly FunctionName[], members: Members): PluginError {
-  const hints = missing.map((name) => nearest(name, members)).filter((hint) => hint !== undefined);
+function lacks(path: string, missing: readonly Choice[], members: Members): PluginError {
+  const names = missing.map((choice) => Object.keys(choice));
+  const hints = names.flat().map((name) => nearest(name, members)).filter((hint) => hint !== undefined);
   const whole = Object.keys(members).find((name) => hasAll(members[name], missing));
+  const contracts = missing.map((choice) =>
+    Object.values(choice).map(({ contract }) => contract).join(", or ")
+  );
   const meant = hints.length > 0
     ? ` Is ${hints.join(", and ")} meant?`
     : whole !== undefined
     ? ` Is the plugin \`${whole}\` meant? Write \`${basename(path)}:${whole}\`.`
-    : ` Export ${missing.map((name) => contracts[name]).join(", and ")}.`;
-  const found = `it lacks ${missing.map((name) => `\`${name}\``).join(" and ")}`;
+    : ` Export ${contracts.join(", and ")}.`;
+  const found = `it lacks ${
+    names.map((choice) => choice.map((name) => `\`${name}\``).join(" or ")).join(" and ")
+  }`;
   return new PluginError(`Cannot use the plugin ${path}: ${found}. ${listOf(members)}${meant}`);
 }
 
-function hasAll(value: unknown, names: readonly FunctionName[]): boolean {
-  return isObject(value) && names.every((name) => typeof value[name] === "function");
+function hasAll(value: unknown, choices: readonly Choice[]): boolean {
+  return isObject(value) && choices.every((choice) => hasOneOf(value, choice));
+}
+
+function hasOneOf(members: Members, choice: Choice): boolean {
+  return Object.keys(choice).some((name) => typeof members[name] === "function");
 }
 
 function notThere(exports: Members, exportName: string, value: unknown, path: string): PluginError {

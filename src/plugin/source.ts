@@ -1,48 +1,95 @@
+import type { RunEvent } from "../core/types.ts";
 import { clearTimeout, setTimeout } from "../lib/clock.ts";
 import { invariant } from "../lib/errors.ts";
-import { Reading, type SourceHooks, type SourceParts } from "./reading.ts";
-import type { Plugin } from "./types.ts";
+import type { Log } from "../lib/log.ts";
 
-/** Longest `close` waits for the plugin, in milliseconds. */
+/** What a source says, in the words of the core: a block of jobs, a row that cannot be sent, its end, its failure. */
+export type SourceEvent = Extract<
+  RunEvent,
+  { kind: "yielded" | "unsendable" | "source ended" | "source failed" }
+>;
+
+/**
+ * What a source needs of its master. None of these is called from inside `open`, `pull` or `close`, so each may call
+ * any of the three.
+ */
+export type SourceNeeds = Readonly<{
+  /** The `name=value` words of the command line. */
+  args: Readonly<Record<string, string>>;
+  log: Log;
+  /** What may be yielded now; 0 jobs or 0 bytes pause the source until `pull`. To be asked again after each block. */
+  demand(): Readonly<{ jobs: number; bytes: number }>;
+  /** The seq that the next job will get, for messages. */
+  nextSeq(): number;
+  /** Jobs and rows in their order; at last the end or a failure, after which nothing is said. */
+  tell(event: SourceEvent): void;
+}>;
+
+/** One reading of a source, from its cursor to its end. */
+export interface Reading {
+  /** It ended, failed or was closed: it says nothing any more. */
+  readonly isOver: boolean;
+  /** Counts how often somebody else (the plugin, a database) was asked for jobs; null while no answer is due. */
+  readonly unanswered: number | null;
+  /** The demand may have grown. Called often: must be cheap. */
+  pull(): void;
+  /** Aborts it. Nothing is said from now on. Resolves when nothing of it runs any more, however long that takes. */
+  close(): Promise<void>;
+}
+
+/**
+ * Whatever yields blocks of encoded jobs to a master. `getJobs` of a plugin is one (see `IterableSource`). A source only
+ * knows how to read; that there is one reading at a time, and how long a close may take, is up to the `SourceReader`.
+ */
+export interface JobSource {
+  /** What messages call it, at the beginning of a sentence. */
+  readonly name: string;
+  /**
+   * Begins to read. Says nothing before the next microtask.
+   *
+   * @param last The cursor to go on from, encoded; undefined on a fresh start.
+   */
+  read(last: Uint8Array | undefined, needs: SourceNeeds): Reading;
+}
+
+/** Longest `close` waits for the source, in milliseconds. */
 const closeMsMax = 5_000;
 
 /**
- * The running `getJobs` of a master. One at a time: `open` calls it, and again after an error.
+ * Reads the source of a master: one reading at a time, another one after an error.
  *
- *              open                  onEnd, onError
+ *              open                  ended, failed
  *     CLOSED ---------> READING ---------------------> CLOSED
  *        ^                 |
  *        '----- close -----'
  *
- * CLOSED: nothing of the plugin runs, but for a `return()` that outlives its 5 s.
- * READING: `getJobs` was called; jobs are pulled as `demand` allows.
+ * CLOSED: nothing of the source runs, except a close that outlives its 5 s.
+ * READING: jobs are yielded as `demand` allows.
  */
-export class Source {
-  readonly #plugin: Plugin;
-  readonly #parts: SourceParts;
-  readonly #hooks: SourceHooks;
+export class SourceReader {
+  readonly #source: JobSource;
+  readonly #needs: SourceNeeds;
   #reading: Reading | undefined = undefined;
   /** The latest reading that was closed. */
   #closed: Readonly<{ reading: Reading; over: Promise<void> }> | undefined = undefined;
-  /** What it owed an answer to when it was looked last, and since when it does as far as it was looked. */
+  /** The unanswered question that was seen last, and when it was first seen. */
   #owed: number | null = null;
   #owedSinceMs = 0;
 
-  constructor(plugin: Plugin, parts: SourceParts, hooks: SourceHooks) {
-    this.#plugin = plugin;
-    this.#parts = parts;
-    this.#hooks = hooks;
+  constructor(source: JobSource, needs: SourceNeeds) {
+    this.#source = source;
+    this.#needs = needs;
   }
 
-  /**
-   * Calls `getJobs`, in a later microtask.
-   *
-   * @param last An encoded cursor; undefined on a fresh start.
-   */
+  get name(): string {
+    return this.#source.name;
+  }
+
+  /** @param last An encoded cursor; undefined on a fresh start. */
   open(last: Uint8Array | undefined): void {
     invariant(this.#reading?.isOver ?? true, "Cannot open the source: it is being read");
     this.#owed = null;
-    this.#reading = new Reading(this.#plugin, this.#parts, this.#hooks, last);
+    this.#reading = this.#source.read(last, this.#needs);
   }
 
   /** Says that demand may have grown. Cheap: call it as often as you like. */
@@ -50,11 +97,9 @@ export class Source {
     this.#reading?.pull();
   }
 
-  /**
-   * Since when the plugin owes a job, as far as it was looked: ask about once a second. Null if it owes none.
-   */
+  /** Since when the source owes a job, accurate to the pause between two calls. Null if it owes none. */
   owedSince(nowMs: number): number | null {
-    const owed = this.#reading?.unanswered ?? null;
+    const owed = this.#reading?.isOver === false ? this.#reading.unanswered : null;
     if (owed !== this.#owed) {
       this.#owed = owed;
       this.#owedSinceMs = nowMs;
@@ -62,10 +107,7 @@ export class Source {
     return owed === null ? null : this.#owedSinceMs;
   }
 
-  /**
-   * Aborts the signal of `getJobs`, calls `return()` of its iterator once, and waits for both at most 5 s.
-   * Afterwards no hook is called. Idempotent; what the plugin throws from now on is ignored.
-   */
+  /** Closes the reading, and waits for it at most 5 s. Afterwards nothing is told. Idempotent. */
   close(): Promise<void> {
     const reading = this.#reading;
     if (reading === undefined) return Promise.resolve();
@@ -80,10 +122,9 @@ export class Source {
     const ended = await Promise.race([over, late]);
     clearTimeout(timer);
     if (ended !== "late") return;
-    const { log } = this.#hooks;
-    log(
+    this.#needs.log(
       "warn",
-      `getJobs did not end within ${closeMsMax / 1_000} s of its signal and return(): it is left behind`,
+      `${this.name} did not end within ${closeMsMax / 1_000} s of its signal and return(): it is left behind`,
     );
   }
 }

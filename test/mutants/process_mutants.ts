@@ -617,7 +617,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a source yields as fast as it can, whatever the demand",
     patches: [{
-      file: "src/plugin/reading.ts",
+      file: "src/plugin/iterable_source.ts",
       find: "return this.#jobsLeft > 0 && this.#bytesLeft > 0;",
       replace: "return this.#jobsLeft > -1_000 && this.#bytesLeft > 0;",
     }],

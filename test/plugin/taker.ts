@@ -1,5 +1,6 @@
 import type { Block, Unsendable } from "../../src/lib/bytes.ts";
-import { Source } from "../../src/plugin/source.ts";
+import { sourceOf } from "../../src/plugin/kinds.ts";
+import { type SourceEvent, SourceReader } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
 
@@ -14,30 +15,41 @@ export class Taker {
   readonly warnings: string[] = [];
   /** Of each block. */
   readonly moreAtHand: boolean[] = [];
-  readonly source: Source;
+  readonly source: SourceReader;
   limit: Readonly<{ jobs: number; bytes: number }> = { jobs: Infinity, bytes: Infinity };
   firstSeq = 0;
   onBlock: () => void = () => {};
   /** Whether the blocks count. */
   takes = true;
   readonly over: Promise<Failed | "ended">;
+  #resolve!: (how: Failed | "ended") => void;
 
   constructor(plugin: AnyPlugin, args: Readonly<Record<string, string>> = {}) {
-    let resolve: (how: Failed | "ended") => void;
-    this.over = new Promise((done) => resolve = done);
-    this.source = new Source(plugin as Plugin, { args }, {
+    this.over = new Promise((resolve) => this.#resolve = resolve);
+    this.source = new SourceReader(sourceOf(plugin as Plugin), {
+      args,
       demand: () => ({ jobs: this.limit.jobs - this.count, bytes: this.limit.bytes - this.bytes }),
-      onBlock: (block, moreAtHand) => {
-        this.blocks.push(block);
-        this.moreAtHand.push(moreAtHand);
-        this.onBlock();
-      },
-      onRow: (row) => void this.rows.push({ ...row, after: this.count }),
-      onEnd: () => resolve("ended"),
-      onError: (error) => resolve(error),
+      tell: (event) => this.#hear(event),
       nextSeq: () => this.firstSeq + (this.takes ? this.count + this.rows.length : 0),
       log: (_level, message) => void this.warnings.push(message),
     });
+  }
+
+  #hear(event: SourceEvent): void {
+    switch (event.kind) {
+      case "yielded":
+        this.blocks.push(event.block);
+        this.moreAtHand.push(event.moreAtHand);
+        return this.onBlock();
+      case "unsendable":
+        return void this.rows.push({ ...event.row, after: this.count });
+      case "source ended":
+        return this.#resolve("ended");
+      case "source failed":
+        return this.#resolve({ message: event.message, fatal: event.fatal });
+      default:
+        return event satisfies never;
+    }
   }
 
   get count(): number {

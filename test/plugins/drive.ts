@@ -8,11 +8,12 @@
 import { Buffer } from "node:buffer";
 import { argv, stdout, versions } from "node:process";
 import type { Block } from "../../src/lib/bytes.ts";
-import type { LogLevel } from "../../src/lib/log.ts";
+import type { Log, LogLevel } from "../../src/lib/log.ts";
 import { describeError } from "../../src/plugin/describe_error.ts";
 import { Handler, type Result } from "../../src/plugin/invoke.ts";
 import { loadPlugin } from "../../src/plugin/load_plugin.ts";
-import { Source } from "../../src/plugin/source.ts";
+import { sourceOf } from "../../src/plugin/kinds.ts";
+import { SourceReader } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { decode } from "../../src/protocol/codec.ts";
 import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
@@ -74,23 +75,31 @@ async function drive(plugin: Plugin, task: Task): Promise<Outcome> {
 function readBlocks(
   plugin: Plugin,
   task: Task,
-  log: ConstructorParameters<typeof Source>[2]["log"],
+  log: Log,
 ): Promise<Block[]> {
   return new Promise((resolve, reject) => {
     const blocks: Block[] = [];
     let left = task.stopAfter ?? Infinity;
     const stop = () => source.close().then(() => resolve(blocks));
-    const source = new Source(plugin, { args: task.args }, {
-      demand: () => ({ jobs: left, bytes: Infinity }),
-      onBlock(block) {
-        blocks.push(block);
-        left -= block.ends.length;
-        if (left <= 0) void stop();
-      },
-      onRow: ({ path, reason }) => reject(`at ${path} there is ${reason}`),
-      onEnd: () => resolve(blocks),
-      onError: ({ message }) => reject(message.split("\n", 1)[0]),
+    const source = new SourceReader(sourceOf(plugin), {
+      args: task.args,
       log,
+      demand: () => ({ jobs: left, bytes: Infinity }),
+      nextSeq: () => blocks.reduce((sum, { ends }) => sum + ends.length, 0),
+      tell(event) {
+        switch (event.kind) {
+          case "yielded":
+            blocks.push(event.block);
+            left -= event.block.ends.length;
+            return void (left <= 0 && stop());
+          case "unsendable":
+            return reject(`at ${event.row.path} there is ${event.row.reason}`);
+          case "source ended":
+            return resolve(blocks);
+          case "source failed":
+            return reject(event.message.split("\n", 1)[0]);
+        }
+      },
     });
     source.open(task.last === undefined ? undefined : new Uint8Array(Buffer.from(task.last, "base64")));
   });

@@ -1,10 +1,8 @@
-import { Buffer } from "node:buffer";
 import type { Block, Unsendable } from "../lib/bytes.ts";
 import { clearImmediate, monotonicMs, queueMicrotask, setImmediate } from "../lib/clock.ts";
-import type { Log } from "../lib/log.ts";
 import { decode } from "../protocol/codec.ts";
 import { describeError, pluginLog } from "./describe_error.ts";
-import { BadJob, BadRow, JobCollector } from "./job_collector.ts";
+import { BadJob, BadRow, equalCursors, JobCollector, Neighbours } from "./job_collector.ts";
 import {
   FatalCall,
   guardedLast,
@@ -19,33 +17,36 @@ import {
   SourceFault,
   thrown,
 } from "./jobs_iterator.ts";
-import type { Plugin, SourceContext } from "./types.ts";
+import type { JobSource, Reading, SourceNeeds } from "./source.ts";
+import type { Jobs, SourceContext } from "./types.ts";
 
-/**
- * What a source needs of its master. None is called from inside `open`, `pull` or `close`, so each may call
- * any of the three.
- */
-export interface SourceHooks {
-  /** What the source may yield now; 0 jobs or 0 bytes pause it until `pull`. Asked again after each block. */
-  demand(): Readonly<{ jobs: number; bytes: number }>;
-  /** @param moreAtHand Whether a limit ended the block, and not the source, which had more at hand. */
-  onBlock(block: Block, moreAtHand: boolean): void;
-  /** A row whose data cannot be sent, in its place among the jobs. */
-  onRow(row: Unsendable): void;
-  /** The iterator ended; all its jobs were handed over. */
-  onEnd(): void;
-  /**
-   * `getJobs` threw, or (fatal) yielded what cannot be sent, so that calling it again cannot help. Jobs before
-   * it were handed over. `message` is a sentence, then the lines of the plugin's stack if there is one.
-   */
-  onError(error: Readonly<{ message: string; fatal: boolean }>): void;
-  /** The seq that the next job handed over will get, for messages; without it jobs are counted from 0. */
-  nextSeq?(): number;
-  readonly log: Log;
+/** Values in an order that `last` can go on in: `getJobs` and `cursor` of a plugin. */
+export type JobValues = Readonly<{
+  /** What messages call it, at the beginning of a sentence. */
+  name: string;
+  /** The values after `last`, which is undefined on a fresh start. */
+  jobs(last: unknown, ctx: SourceContext): Jobs<unknown> | Promise<Jobs<unknown>>;
+  /** What `last` will be; pure, synchronous, never undefined. Without it each value is its own cursor. */
+  cursor: ((job: unknown) => unknown) | undefined;
+}>;
+
+/** A source that iterates values, and encodes each before it asks for the next. */
+export class IterableSource implements JobSource {
+  readonly #values: JobValues;
+
+  constructor(values: JobValues) {
+    this.#values = values;
+  }
+
+  get name(): string {
+    return this.#values.name;
+  }
+
+  /** Calls `jobs` in a later microtask. */
+  read(last: Uint8Array | undefined, needs: SourceNeeds): Reading {
+    return new IterableReading(this.#values, needs, last);
+  }
 }
-
-/** What `ctx` of `getJobs` is made of, besides signal and log. */
-export type SourceParts = Readonly<{ args: Readonly<Record<string, string>> }>;
 
 /** Longest a source may hold the event loop in one go, in milliseconds: beats and answers wait meanwhile. */
 const turnMs = 5;
@@ -85,56 +86,6 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** What to say of job `seq`, whose cursor is that of the job before it. */
-function equalCursors(seq: number): string {
-  return `Jobs ${
-    seq - 1
-  } and ${seq} have the same cursor: if the run is resumed between the two, a source that ` +
-    "reads `last` as exclusive skips the second. Make cursor(job) unique, by a primary key for instance.";
-}
-
-/** Finds two neighbouring jobs with equal cursors, also across blocks. */
-class Neighbours {
-  #last: Uint8Array | undefined = undefined;
-
-  /** Whether the cursor of a row that is in no block equals that of the job before it. */
-  isEqual(cursor: Uint8Array): boolean {
-    const lastBefore = this.#last;
-    this.#last = cursor;
-    return lastBefore !== undefined && Buffer.compare(lastBefore, cursor) === 0;
-  }
-
-  /** The index in `block` of the first job whose cursor equals that of the job before it; -1 if there is none. */
-  findEqual(block: Block): number {
-    const { bytes, ends } = block.cursors ?? block;
-    const lastBefore = this.#last;
-    let before = 0;
-    let from = 0;
-    let found = -1;
-    for (let index = 0; index < ends.length && found < 0; index++) {
-      const end = ends[index]!;
-      const isEqual = index > 0
-        ? isRepeat(bytes, before, from, end)
-        : lastBefore !== undefined && Buffer.compare(lastBefore, bytes.subarray(0, end)) === 0;
-      if (isEqual) found = index;
-      before = from;
-      from = end;
-    }
-    this.#last = bytes.slice(ends.length > 1 ? ends[ends.length - 2] : 0, ends[ends.length - 1]);
-    return found;
-  }
-}
-
-/** Compares the item [from, end) with the one right before it, from behind: that is where counters differ. */
-function isRepeat(bytes: Uint8Array, before: number, from: number, end: number): boolean {
-  const length = end - from;
-  if (from - before !== length) return false;
-  for (let at = 1; at <= length; at++) {
-    if (bytes[end - at] !== bytes[from - at]) return false;
-  }
-  return true;
-}
-
 /** Most jobs of one block: bounds its table, and what is handed over in one go. */
 const blockJobsMax = 4_096;
 /** If so many of the run's first rows cannot be sent, and no other, it is the program that is at fault. */
@@ -143,14 +94,14 @@ const badRowsMax = 100;
 const blockBytesMax = 64 << 10;
 
 /**
- * One call of `getJobs`, from the call to its end.
+ * One call of `jobs`, from the call to its end.
  *
  * A block is handed over when it is full, when the demand is used up, and when the source makes us wait: the
  * first job of a block asks for a `setImmediate`, which runs only once no further value is at hand.
  */
-export class Reading {
-  readonly #plugin: Plugin;
-  readonly #hooks: SourceHooks;
+class IterableReading implements Reading {
+  readonly #values: JobValues;
+  readonly #needs: SourceNeeds;
   readonly #collector: JobCollector;
   readonly #abort = new AbortController();
   readonly #turn = new Turn();
@@ -159,8 +110,8 @@ export class Reading {
   #neighbours: Neighbours | undefined = new Neighbours();
   /** Rows that cannot be sent, while the run had no others yet. Null once it had, or where it goes on from `last`. */
   #badRows: Unsendable[] | null;
-  /** Jobs handed over. */
-  #handedOver = 0;
+  /** Whether anything was handed over. */
+  #isAny = false;
   /** What the block being collected may still take. */
   #jobsLeft = 0;
   #bytesLeft = 0;
@@ -183,22 +134,20 @@ export class Reading {
   #asked = 0;
   #isAsking = false;
 
-  constructor(plugin: Plugin, parts: SourceParts, hooks: SourceHooks, last: Uint8Array | undefined) {
-    this.#plugin = plugin;
-    this.#hooks = hooks;
-    this.#collector = new JobCollector(plugin.cursor);
+  constructor(values: JobValues, needs: SourceNeeds, last: Uint8Array | undefined) {
+    this.#values = values;
+    this.#needs = needs;
+    this.#collector = new JobCollector(values.cursor);
     this.#badRows = last === undefined ? [] : null;
-    this.#running = this.#run(parts, last);
+    this.#running = this.#run(last);
   }
 
-  /** Ended, failed or closed: no hook is called any more. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
-  /** The number of the question that the plugin has not answered yet; null if it owes no answer. */
   get unanswered(): number | null {
-    return this.#isAsking && !this.#isOver ? this.#asked : null;
+    return this.#isAsking ? this.#asked : null;
   }
 
   /** All pulls of one turn of the event loop wake it once. */
@@ -208,7 +157,7 @@ export class Reading {
     this.#wake = undefined;
   }
 
-  /** Resolves when nothing of the plugin runs any more, however long that takes. */
+  /** Aborts the signal of `jobs`, and calls `return()` of its iterator once. What either throws from now on is ignored. */
   async close(): Promise<void> {
     this.#isOver = true;
     clearImmediate(this.#flushing);
@@ -219,11 +168,11 @@ export class Reading {
     await this.#returned;
   }
 
-  /** Errors of the hooks are not the plugin's: they are left to end the process. */
-  async #run(parts: SourceParts, last: Uint8Array | undefined): Promise<void> {
-    await Promise.resolve(); // Out of `open`: no hook is called from inside it.
+  /** Errors of the needs are not the plugin's: they are left to end the process. */
+  async #run(last: Uint8Array | undefined): Promise<void> {
+    await Promise.resolve(); // Out of `read`: nothing is told from inside it.
     try {
-      await this.#open(parts, last);
+      await this.#open(last);
       if (this.#jobs !== undefined && !this.#isOver) await this.#read(this.#jobs);
       if (this.#verdict !== undefined) throw this.#verdict;
     } catch (error) {
@@ -235,34 +184,39 @@ export class Reading {
   }
 
   /** What is iterable and a promise, too (a query), is not awaited: that may bring all rows at once. */
-  async #open(parts: SourceParts, last: Uint8Array | undefined): Promise<void> {
+  async #open(last: Uint8Array | undefined): Promise<void> {
     try {
-      const returned: unknown = this.#plugin.getJobs!(
-        last === undefined ? undefined : guardedLast(decode(last)),
-        this.#contextOf(parts),
-      );
+      const from = last === undefined ? undefined : guardedLast(decode(last));
+      const returned: unknown = this.#values.jobs(from, this.#context());
       this.#ask();
       const jobs = isAsyncIterable(returned) ? returned : await returned;
       this.#isAsking = false;
       if (!this.#isOver) this.#jobs = openJobs(jobs);
     } catch (error) {
-      throw error instanceof SourceFault ? error : thrown("getJobs", error);
+      throw error instanceof SourceFault ? error : thrown(this.#values.name, error);
     }
   }
 
-  #contextOf({ args }: SourceParts): SourceContext {
+  #context(): SourceContext {
+    const { args, log } = this.#needs;
     const fatal = (reason: string) => this.#giveUp(reason);
-    return { args, signal: this.#abort.signal, log: pluginLog(this.#hooks.log), fatal };
+    return { args, signal: this.#abort.signal, log: pluginLog(log), fatal };
   }
 
   /** `ctx.fatal`. It holds from the next microtask on, even if the plugin catches what this throws, and goes on. */
   #giveUp(reason: unknown): never {
     const message = reason === undefined ? "it gave no reason" : describeError(reason).message;
     if (this.#isOver && this.#verdict === undefined) {
-      this.#hooks.log("warn", `ctx.fatal came when getJobs had ended, and changes nothing: ${message}`);
+      this.#needs.log(
+        "warn",
+        `ctx.fatal came when ${this.#values.name} had ended, and changes nothing: ${message}`,
+      );
       throw new Error(`ctx.fatal: ${message}`);
     }
-    const verdict = this.#verdict ??= new SourceFault(`getJobs called ctx.fatal: ${message}`, true);
+    const verdict = this.#verdict ??= new SourceFault(
+      `${this.#values.name} called ctx.fatal: ${message}`,
+      true,
+    );
     queueMicrotask(() => this.#fail(verdict));
     throw new FatalCall(`ctx.fatal: ${message}`);
   }
@@ -272,11 +226,9 @@ export class Reading {
     this.#turn.begin();
     const value = await (jobs.isAsync ? this.#readAsync(jobs) : this.#readSync(jobs));
     if (this.#isOver) return;
-    const warning = leftOver(
-      value,
-      this.#handedOver + this.#collector.count + (this.#badRows?.length ?? 0) > 0,
-    );
-    if (warning !== null) this.#hooks.log("warn", warning);
+    const isAny = this.#isAny || this.#collector.count + (this.#badRows?.length ?? 0) > 0;
+    const warning = leftOver(value, isAny);
+    if (warning !== null) this.#needs.log("warn", warning);
   }
 
   /** Resolves to what the iterator says at its end besides. */
@@ -339,7 +291,7 @@ export class Reading {
       job = await promised;
       this.#isAsking = false;
     } catch (error) {
-      throw thrown("getJobs", error);
+      throw thrown(this.#values.name, error);
     }
     if (this.#isOver) return;
     this.#take(job);
@@ -380,7 +332,7 @@ export class Reading {
       this.#ask();
       return await step.value;
     } catch (error) {
-      throw thrown("getJobs", error);
+      throw thrown(this.#values.name, error);
     }
   }
 
@@ -388,7 +340,7 @@ export class Reading {
   #threw(error: unknown): SourceFault {
     if (error instanceof SourceFault) return error;
     this.#isExhausted = true;
-    return thrown("getJobs", error);
+    return thrown(this.#values.name, error);
   }
 
   #ask(): void {
@@ -417,7 +369,7 @@ export class Reading {
     if (this.#badRows.length < badRowsMax) return;
     const { path, reason } = this.#badRows[0]!;
     throw new SourceFault(
-      `getJobs yielded ${badRowsMax} rows, and none of them can be sent: job 0 has at ${path} ${reason}. ` +
+      `${this.#values.name} yielded ${badRowsMax} rows, and none of them can be sent: job 0 has at ${path} ${reason}. ` +
         "The program is at fault, and no row was set aside.",
       true,
     );
@@ -434,10 +386,10 @@ export class Reading {
     if (this.#isOver) return;
     if (this.#neighbours?.isEqual(row.cursor)) {
       this.#neighbours = undefined;
-      this.#hooks.log("warn", equalCursors(this.#nextSeq()));
+      this.#needs.log("warn", equalCursors(this.#needs.nextSeq()));
     }
-    this.#handedOver++;
-    this.#hooks.onRow(row);
+    this.#isAny = true;
+    this.#needs.tell({ kind: "unsendable", row });
   }
 
   #hasRoom(): boolean {
@@ -468,26 +420,20 @@ export class Reading {
   };
 
   #handOver(moreAtHand: boolean): void {
-    const count = this.#collector.count;
-    if (count > 0 && !this.#isOver) {
+    if (this.#collector.count > 0 && !this.#isOver) {
       const block = this.#collector.take();
-      const seq = this.#nextSeq();
-      this.#handedOver += count;
-      this.#hooks.onBlock(block, moreAtHand);
-      this.#warnOfEqualNeighbours(block, this.#nextSeq() > seq);
+      const seq = this.#needs.nextSeq();
+      this.#isAny = true;
+      this.#needs.tell({ kind: "yielded", block, moreAtHand });
+      this.#warnOfEqualNeighbours(block, this.#needs.nextSeq() > seq);
     }
     this.#askDemand();
   }
 
   #askDemand(): void {
-    const { jobs, bytes } = this.#hooks.demand();
+    const { jobs, bytes } = this.#needs.demand();
     this.#jobsLeft = Math.min(jobs, blockJobsMax);
     this.#bytesLeft = Math.min(bytes, blockBytesMax);
-  }
-
-  /** What is yielded next gets this seq, all before it being handed over. */
-  #nextSeq(): number {
-    return this.#hooks.nextSeq?.() ?? this.#handedOver;
   }
 
   /** Of a block that was not taken no job has a number. Of one whose first job was dropped, the others have. */
@@ -495,7 +441,7 @@ export class Reading {
     const index = this.#neighbours?.findEqual(block) ?? -1;
     if (index < 0 || !wasTaken) return;
     this.#neighbours = undefined;
-    this.#hooks.log("warn", equalCursors(this.#nextSeq() - block.ends.length + index));
+    this.#needs.log("warn", equalCursors(this.#needs.nextSeq() - block.ends.length + index));
   }
 
   #end(): void {
@@ -505,7 +451,7 @@ export class Reading {
     if (this.#isOver) return;
     this.#isOver = true;
     clearImmediate(this.#flushing);
-    this.#hooks.onEnd();
+    this.#needs.tell({ kind: "source ended" });
   }
 
   #fail(fault: SourceFault | BadJob): void {
@@ -521,11 +467,14 @@ export class Reading {
     }
     this.#wake?.();
     this.#return();
-    if (error instanceof SourceFault) {
-      return this.#hooks.onError({ message: error.message, fatal: error.fatal });
-    }
-    const seq = this.#nextSeq() + (this.#badRows?.length ?? 0);
-    this.#hooks.onError({ message: `getJobs yielded job ${seq}, ${error.message}`, fatal: true });
+    const fatal = error instanceof SourceFault ? error.fatal : true;
+    this.#needs.tell({ kind: "source failed", message: this.#messageOf(error), fatal });
+  }
+
+  #messageOf(fault: SourceFault | BadJob): string {
+    if (fault instanceof SourceFault) return fault.message;
+    const seq = this.#needs.nextSeq() + (this.#badRows?.length ?? 0);
+    return `${this.#values.name} yielded job ${seq}, ${fault.message}`;
   }
 
   /** Lets the iterator clean up, unless it already has. What it throws comes too late to change anything, but is told. */
@@ -534,7 +483,7 @@ export class Reading {
     const { signal } = this.#abort;
     const isExpected = (error: unknown) => signal.aborted && (error as Error | null)?.name === "AbortError";
     this.#returned = returnOf(this.#jobs, isExpected).then((warning) => {
-      if (warning !== null) this.#hooks.log("warn", warning);
+      if (warning !== null) this.#needs.log("warn", warning);
     });
   }
 }
