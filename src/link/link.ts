@@ -4,7 +4,7 @@ import { connectionsMax, remarkCharsMax, unfinishedBytesMax } from "../lib/limit
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
 import { FrameReader } from "../protocol/frames.ts";
-import type { MasterMessage, SlaveMessage, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
+import type { MasterMessage, Message, SlaveMessage } from "../protocol/messages.ts";
 import { encodeParts } from "../protocol/parse.ts";
 
 /**
@@ -276,8 +276,6 @@ export class UnfinishedFrames {
 
 const crowdedOut =
   "frames that had begun took all the memory that there is for them, and its own came the slowest";
-
-type Message = SlaveMessage | MasterMessage | SupervisorMessage | WorkerMessage;
 
 const nothing = new Uint8Array(0);
 

@@ -4,13 +4,18 @@ import { FrameError } from "../../src/protocol/cbor_scan.ts";
 import { encode } from "../../src/protocol/codec.ts";
 import { FrameReader } from "../../src/protocol/frames.ts";
 import type {
+  ControlReply,
+  ControlRequest,
   MasterMessage,
+  Message,
   SlaveMessage,
   SupervisorMessage,
   WorkerMessage,
 } from "../../src/protocol/messages.ts";
 import {
   encodeMessage,
+  parseControlReply,
+  parseControlRequest,
   parseIntroduction,
   parseMasterMessage,
   parseSlaveMessage,
@@ -18,6 +23,7 @@ import {
   parseWelcome,
   parseWorkerMessage,
 } from "../../src/protocol/parse.ts";
+import * as tables from "../../src/protocol/messages.ts";
 import { introduction, welcome } from "./samples.ts";
 
 const lease = { masterId: "m-1", number: 7 };
@@ -84,22 +90,46 @@ const workerMessages: readonly WorkerMessage[] = [
   { kind: "unloadable", message: "no handleJob" },
   { kind: "answer", slice: 1, done: [0, 3], skipped: [], failed: [...failed], released: [], busyMs: 3.25 },
   { kind: "overdue", jobs: [] },
+  { kind: "late", errors: [{ seq: 7, message: "gone" }], count: 1 },
+  { kind: "resting" },
+  { kind: "over" },
   { kind: "broken", message: "rejected" },
   { kind: "beat" },
 ];
-
-const parsers: readonly (readonly [string, readonly object[], (body: Uint8Array) => object])[] = [
-  ["slave", slaveMessages, parseSlaveMessage],
-  ["master", masterMessages, parseMasterMessage],
-  ["supervisor", supervisorMessages, parseSupervisorMessage],
-  ["worker", workerMessages, parseWorkerMessage],
+const controlRequests: readonly ControlRequest[] = [
+  { kind: "ask", id: 1, command: "pause", value: null },
+  { kind: "ask", id: 2 ** 53 - 1, command: "buffer", value: "x".repeat(1_000) },
+  { kind: "bye", reason: "told" },
+  { kind: "beat" },
 ];
+const controlReplies: readonly ControlReply[] = [
+  { kind: "answer", id: 1, result: { state: "paused", slaves: [{ name: "a:1", rate: 0.5, error: null }] } },
+  { kind: "answer", id: 2, result: null },
+  { kind: "refused", id: 3, message: "there is no such command" },
+  { kind: "bye", reason: "the run is complete" },
+  { kind: "beat" },
+];
+
+const parsers: readonly (readonly [string, readonly Message[], (body: Uint8Array) => object, object])[] = [
+  ["slave", slaveMessages, parseSlaveMessage, tables.slaveMessages],
+  ["master", masterMessages, parseMasterMessage, tables.masterMessages],
+  ["supervisor", supervisorMessages, parseSupervisorMessage, tables.supervisorMessages],
+  ["worker", workerMessages, parseWorkerMessage, tables.workerMessages],
+  ["control request", controlRequests, parseControlRequest, tables.controlRequests],
+  ["control reply", controlReplies, parseControlReply, tables.controlReplies],
+];
+
+t.test("these tests have a message of each kind", async (t) => {
+  for (const [who, messages, , rows] of parsers) {
+    t.same([...new Set(messages.map(({ kind }) => kind))].sort(), Object.keys(rows).sort(), who);
+  }
+});
 
 t.test("each message arrives as it was sent", async (t) => {
   for (const [who, messages, parse] of parsers) {
     for (const message of messages) {
-      const [body] = new FrameReader().push(encodeMessage(message as SlaveMessage));
-      t.same(parse(body!), message, `${who}: ${(message as SlaveMessage).kind}`);
+      const [body] = new FrameReader().push(encodeMessage(message));
+      t.same(parse(body!), message, `${who}: ${message.kind}`);
     }
   }
   t.same(parseWelcome(encode(welcome)), welcome);
@@ -123,18 +153,24 @@ t.test("what both sides say of themselves has room for more, within limits", asy
     const { features: _, ...without } = told;
     t.throws(() => parse(encode(without)), /features is missing/);
   }
+  t.equal(parseIntroduction(encode({ ...introduction, anyPlugin: true })).anyPlugin, true);
+  for (const anyPlugin of [false, 1, null, undefined]) {
+    const parsed = parseIntroduction(encode({ ...introduction, anyPlugin }));
+    t.notOk("anyPlugin" in parsed, `${anyPlugin} is as if it were not there`);
+  }
 });
 
 t.test("a missing or an unknown field is refused, whichever it is", async (t) => {
   for (const [who, messages, parse] of parsers) {
     for (const message of messages) {
       for (const field of Object.keys(message).filter((name) => name !== "untouched")) {
-        const { [field as "kind"]: _, ...without } = message as SlaveMessage;
+        const { [field as "kind"]: _, ...without } = message;
         t.throws(
           () => parse(encode(without)),
           FrameError,
-          `${who}: ${(message as SlaveMessage).kind} without ${field}`,
+          `${who}: ${message.kind} without ${field}`,
         );
+        if (field === "result") continue; // anything
         t.throws(
           () => parse(encode({ ...message, [field]: new Map() })),
           FrameError,
@@ -210,6 +246,35 @@ t.test("a field beyond its limits is refused in words", async (t) => {
     () => parseWelcome(encode({ ...welcome, plugin: { ...welcome.plugin, hash: jobs } })),
     /has 3 bytes, not 32/,
   );
+});
+
+t.test("what is asked is short, and what is answered may be a megabyte", async (t) => {
+  const ask = controlRequests[0]!;
+  t.throws(() => parseControlRequest(encode({ ...ask, id: 0 })), /ask.id is 0, not within 1 to/);
+  t.throws(() => parseControlRequest(encode({ ...ask, command: "x".repeat(257) })), /more than 256/);
+  t.throws(() => parseControlRequest(encode({ ...ask, value: "x".repeat(1_001) })), /more than 1000/);
+  t.throws(() => parseControlRequest(encode({ ...ask, value: 1 })), /ask.value is no text/);
+  const slaves = Array.from({ length: 1_000 }, (_, index) => ({
+    id: `4Dc3p9vRTYOgEqzb0W7mVQ-${index}`,
+    name: `host-${index}:${4_000 + index}`,
+    workers: 8,
+    inFlight: index,
+    perSecond: 1_234.5,
+    done: 10_000_000 + index,
+    failed: 0,
+    lastHeardMs: 120,
+    state: "ready",
+    error: null,
+  }));
+  const causes = Array.from({ length: 4_500 }, (_, index) => ({ text: "x".repeat(200), count: index }));
+  const answer = { kind: "answer", id: 1, result: { done: 1, slaves, causes } } as const;
+  const frame = encodeMessage(answer);
+  t.ok(frame.length > 1 << 20, `${frame.length} bytes`);
+  t.same(parseControlReply(frame.subarray(4)), answer);
+  t.same(parseControlReply(encodeMessage({ ...answer, result: slaves }).subarray(4)), {
+    ...answer,
+    result: slaves,
+  });
 });
 
 t.test("a field that may be missing is checked where it is not", async (t) => {

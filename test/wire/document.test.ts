@@ -2,6 +2,16 @@ import { readFileSync } from "node:fs";
 import t from "tap";
 import * as limits from "../../src/lib/limits.ts";
 import { itemEnds } from "../../src/protocol/cbor_scan.ts";
+import {
+  controlReplies,
+  controlRequests,
+  introduction,
+  masterMessages,
+  repeatedWords,
+  slaveMessages,
+  welcome,
+} from "../../src/protocol/messages.ts";
+import type { Messages } from "../../src/protocol/schema.ts";
 import { parseMasterMessage, parseSlaveMessage } from "../../src/protocol/parse.ts";
 import { exampleBytes, messages } from "./example.ts";
 
@@ -34,27 +44,29 @@ t.test("and what the code reads", async (t) => {
   if (lease.kind === "lease") t.same([...itemEnds(lease.jobs, 2)], [5, 10]);
 });
 
+/** Of section 4 or 5: the kinds of messages that it describes. */
+const described: readonly (readonly [from: string, to: string, tables: readonly Messages[]])[] = [
+  ["## 4. Messages of a slave", "## 5. Messages of a master", [slaveMessages]],
+  ["## 5. Messages of a master", "### Control", [masterMessages]],
+  ["### Control", "## 6. Liveness", [controlRequests, controlReplies]],
+];
+
 t.test("every message, field and limit stands in the document", async (t) => {
-  const kinds = [
-    "ready",
-    "credit",
-    "answer",
-    "excused",
-    "again",
-    "late",
-    "notice",
-    "leaving",
-    "bye",
-    "beat",
-    "keep",
-    "lease",
-    "saved",
-    "drain",
-    "dismiss",
-  ];
-  for (const kind of kinds) t.ok(document.includes(`**\`${kind}\`**`), kind);
-  const fields = Object.values(messages).flatMap((message) => Object.keys(message));
-  for (const field of new Set(fields)) t.ok(document.includes(`\`${field}\``), field);
+  for (const [from, to, tables] of described) {
+    const section = document.slice(document.indexOf(from), document.indexOf(to));
+    t.ok(section.length > 500, from);
+    for (const [kind, fields] of tables.flatMap((table) => Object.entries(table))) {
+      const at = section.indexOf(`**\`${kind}\`**`);
+      const end = section.indexOf("**`", at + 3);
+      const words = at < 0 && tables.length > 1 ? section : section.slice(at, end < 0 ? undefined : end);
+      for (const name of [kind, ...Object.keys(fields)]) {
+        t.ok(words.includes(`\`${name}\``), `${kind}: ${name}`);
+      }
+    }
+  }
+  for (const word of [...repeatedWords, ...welcome.words ?? [], ...introduction.words ?? []]) {
+    t.match(document, new RegExp(`\`${word.replace(" ", "\\s")}\``), word);
+  }
   t.equal(limits.frameBytesMax, 16_777_216);
   t.equal(limits.handshakeBytesMax, 1_024);
   t.match(document, /16,777,216 bytes/);

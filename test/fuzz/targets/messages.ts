@@ -5,9 +5,11 @@ import { cborDepthMax, cborItemsMax } from "../../../src/lib/limits.ts";
 import { decodeMessage } from "../../../src/protocol/cbor_reader.ts";
 import { FrameError, prescan, scanItem } from "../../../src/protocol/cbor_scan.ts";
 import { decode, encode } from "../../../src/protocol/codec.ts";
-import type { SlaveMessage } from "../../../src/protocol/messages.ts";
+import type { Message } from "../../../src/protocol/messages.ts";
 import {
   encodeMessage,
+  parseControlReply,
+  parseControlRequest,
   parseIntroduction,
   parseMasterMessage,
   parseSlaveMessage,
@@ -30,13 +32,15 @@ const readers = [
   parseWorkerMessage,
   parseWelcome,
   parseIntroduction,
+  parseControlRequest,
+  parseControlReply,
 ];
 
 function reading(
   input: Uint8Array,
 ): { parse: (body: Uint8Array) => unknown; isMessage: boolean; body: Uint8Array } {
   const which = (input[0] ?? 0) % readers.length;
-  return { parse: readers[which]!, isMessage: which < 4, body: input.subarray(1) };
+  return { parse: readers[which]!, isMessage: which < 4 || which > 5, body: input.subarray(1) };
 }
 
 /** The pre-scan and the decoder against the model. */
@@ -82,7 +86,7 @@ export const messages: Target = {
     must(isSameBytes(before, body), "reading a message changes no byte of it");
     if ("error" in parsed) return parsed.error.message;
     must(fault === null, "what the pre-scan refuses is no message");
-    const message = parsed.value as SlaveMessage;
+    const message = parsed.value as Message;
     const again = isMessage ? encodeMessage(message).subarray(4) : encode(message);
     must(sameValue(parse(again), message), "sent on it is another message");
     return `accepted ${isMessage ? message.kind : ""}\n${Buffer.from(again).toString("hex")}`;

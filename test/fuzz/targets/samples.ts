@@ -1,5 +1,7 @@
 import { encode } from "../../../src/protocol/codec.ts";
 import type {
+  ControlReply,
+  ControlRequest,
   Failure,
   MasterMessage,
   SlaveMessage,
@@ -90,14 +92,30 @@ const workerMessages: readonly WorkerMessage[] = [
   { kind: "broken", message: "no" },
 ];
 
+const controlRequests: readonly ControlRequest[] = [
+  { kind: "ask", id: 1, command: "pause", value: null },
+  { kind: "ask", id: 2, command: "buffer", value: "500" },
+  { kind: "bye", reason: "told" },
+];
+
+const controlReplies: readonly ControlReply[] = [
+  { kind: "answer", id: 1, result: { paused: true, slaves: [{ name: "a:1", rate: 0.5 }], at: new Date(0) } },
+  { kind: "refused", id: 2, message: "there is no such command" },
+  { kind: "bye", reason: "" },
+];
+
 /** A body of every kind, with the number of its reader in messages.ts. */
 export function messageSamples(): { reader: number; body: Uint8Array }[] {
-  const sets = [slaveMessages, masterMessages, supervisorMessages, workerMessages];
-  return [
-    ...sets.flatMap((set, reader) =>
-      set.map((message) => ({ reader, body: encodeMessage(message).subarray(4) }))
-    ),
-    { reader: 4, body: encode(welcome) },
-    { reader: 5, body: encode(introduction) },
+  const sets = [
+    slaveMessages,
+    masterMessages,
+    supervisorMessages,
+    workerMessages,
+    controlRequests,
+    controlReplies,
   ];
+  const bodies = sets.map((set) => set.map((message) => encodeMessage(message).subarray(4)));
+  // As the corpus numbers them: WELCOME and AUTH are 4 and 5.
+  bodies.splice(4, 0, [encode(welcome)], [encode(introduction)]);
+  return bodies.flatMap((set, reader) => set.map((body) => ({ reader, body })));
 }
