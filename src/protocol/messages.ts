@@ -12,6 +12,7 @@ import {
   anything,
   boolean,
   bytes,
+  type Check,
   elapsedMs,
   list,
   mapOf,
@@ -78,13 +79,13 @@ const failure = record({
 /** One attempt that failed at a slave. */
 export type Failure = TypeOf<typeof failure>;
 
-const lateError = record({
-  /** Null where nobody knows which job it came from. */
-  seq: nullable(number),
-  message: text(errorMessageCharsMax),
-});
-/** An error that came after its job was acked. */
-export type LateError = TypeOf<typeof lateError>;
+/**
+ * An error that came after its job was acked. Written out, as the public API has it.
+ *
+ * `seq` is null where nobody knows which job it came from.
+ */
+export type LateError = Readonly<{ seq: number | null; message: string }>;
+const lateError: Check<LateError> = record({ seq: nullable(number), message: text(errorMessageCharsMax) });
 
 const answerFields = {
   lease: leaseName,

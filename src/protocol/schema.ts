@@ -25,19 +25,17 @@ export type Messages = Readonly<Record<string, Fields>>;
 /** What passes a check. */
 export type TypeOf<C> = C extends (value: unknown, field: string) => infer T ? T : never;
 
-/** A record whose fields pass these checks. */
-export type RecordOf<F extends Fields> = Flat<
+/** A record whose fields pass these checks. The last step makes one plain type of two, for editors to show. */
+export type RecordOf<F extends Fields> =
   & { readonly [N in keyof F as F[N] extends OptionalCheck<unknown> ? never : N]: TypeOf<F[N]> }
-  & { readonly [N in keyof F as F[N] extends OptionalCheck<unknown> ? N : never]?: TypeOf<F[N]> | undefined }
->;
+  & {
+    readonly [N in keyof F as F[N] extends OptionalCheck<unknown> ? N : never]?: TypeOf<F[N]> | undefined;
+  } extends infer R ? { [N in keyof R]: R[N] } : never;
 
 /** Any of these messages, told apart by `kind`. */
 export type MessageOf<M extends Messages> = {
-  [K in keyof M & string]: Flat<Readonly<{ kind: K }> & RecordOf<M[K]>>;
+  [K in keyof M & string]: RecordOf<{ kind: Check<K> } & M[K]>;
 }[keyof M & string];
-
-/** The same type as one plain object, so that an editor shows its fields. */
-type Flat<T> = { [N in keyof T]: T[N] };
 
 /** A whole number from `min` to `max`; 64-bit encodings arrive as bigint. */
 export function whole(min: number, max: number): Check<number> {
