@@ -5,35 +5,70 @@ import { isBinary } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
 import { parseAddress } from "../lib/units.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
-import { type CommandLine, commandNames, isCommand } from "./commands.ts";
-import { type CommandName, type Option, type OptionName, optionRows, options, suggest } from "./options.ts";
-import { hostDefault } from "./settings.ts";
-
-/** The words behind a command that takes a plugin. */
-export type PluginWords = Readonly<{
-  path: string;
-  exportName: string | undefined;
-  /** The `name=value` words. */
-  args: Readonly<Record<string, string>>;
-}>;
+import type { CommandLine, PluginWords, RunsPlugin, TakesWords } from "./command.ts";
+import { commandNames, isCommand } from "./commands.ts";
+import {
+  type CommandName,
+  hostDefault,
+  type Option,
+  type OptionName,
+  optionRows,
+  options,
+  optionsOf,
+} from "./options.ts";
+import { suggest } from "./suggest.ts";
 
 /** @throws {UsageError} if there is no plugin, or a word that is no argument. */
-export function readPluginWords({ command, words }: CommandLine): PluginWords {
+export function readPluginWords(
+  { command, words }: CommandLine,
+  takes: Pick<RunsPlugin, "plugin">,
+): PluginWords {
   const [plugin, ...rest] = words;
-  if (plugin === undefined || plugin === "") {
-    throw new UsageError(
-      `\`taskmaster ${command}\` needs a plugin, such as \`taskmaster ${command} plugins/posts.ts\`.`,
-    );
-  }
-  return { ...splitPluginWord(plugin), args: readArgs(rest, command) };
+  if (plugin === undefined || plugin === "") throw needs("a plugin", command);
+  const args = readArgs(rest, command, takes);
+  const [name] = Object.keys(args);
+  if (name === undefined || takes.plugin === "with arguments") return { ...splitPluginWord(plugin), args };
+  throw new UsageError(
+    `Cannot take the argument ${name}: arguments are given to the master, and reach its slaves from there.`,
+  );
 }
 
-function readArgs(words: readonly string[], command: string): Record<string, string> {
+/** @throws {UsageError} if words are missing, or too many. */
+export function checkWords(
+  { command, words }: CommandLine,
+  { words: { most, needs: what, instead } }: TakesWords,
+): void {
+  const more = words[most];
+  if (more === undefined) {
+    if (what !== undefined && (words[0] ?? "") === "") throw needs(what, command);
+    return;
+  }
+  if (most > 0) {
+    const count = most === 1 ? "one word" : `${most} words`;
+    throw new UsageError(`\`taskmaster ${command}\` takes ${count}, not "${printable(more, 60)}" besides.`);
+  }
+  const end = instead === undefined ? "" : `: ${instead}`;
+  throw new UsageError(`\`taskmaster ${command}\` takes no words${end}. See \`taskmaster help ${command}\`.`);
+}
+
+function needs(what: string, command: CommandName): UsageError {
+  return new UsageError(
+    `\`taskmaster ${command}\` needs ${what}, such as \`taskmaster ${command} plugins/posts.ts\`.`,
+  );
+}
+
+function readArgs(
+  words: readonly string[],
+  command: CommandName,
+  takes: Pick<RunsPlugin, "plugin">,
+): Record<string, string> {
   const args: Record<string, string> = {};
   for (const word of words) {
     const match = /^([A-Za-z_][\w.-]*)=(.*)$/s.exec(word);
     if (match === null || match[1] === "__proto__") {
-      throw new UsageError(`Cannot take the word "${printable(word, 60)}": ${whatIsTaken(word, command)}`);
+      throw new UsageError(
+        `Cannot take the word "${printable(word, 60)}": ${whatIsTaken(word, command, takes)}`,
+      );
     }
     if (Object.hasOwn(args, match[1]!)) {
       throw new UsageError(`The argument ${match[1]} is given twice: give it once.`);
@@ -43,11 +78,11 @@ function readArgs(words: readonly string[], command: string): Record<string, str
   return args;
 }
 
-function whatIsTaken(word: string, command: string): string {
+function whatIsTaken(word: string, command: CommandName, { plugin }: Pick<RunsPlugin, "plugin">): string {
   const help = `See \`taskmaster help ${command}\`.`;
-  if (command !== "slave") return `behind the plugin come name=value words. ${help}`;
+  if (plugin === "with arguments") return `behind the plugin come name=value words. ${help}`;
   const isAddress = (isIP(word) !== 0 || /:\d+$/.test(word)) &&
-    parseAddress(word, hostDefault("slave")) !== undefined;
+    parseAddress(word, hostDefault(command)) !== undefined;
   return `behind the plugin come options only. ${isAddress ? `Is \`--host ${word}\` meant? ` : ""}${help}`;
 }
 
@@ -102,7 +137,9 @@ function chooseCommand(words: readonly string[], parsed: Record<string, unknown>
 
 /** `help run` and `run --help` ask the same. */
 function helpWords(words: readonly string[]): readonly string[] {
-  return words[0] === "help" ? words.slice(1) : words.slice(0, 1);
+  if (words[0] !== "help") return words.slice(0, 1);
+  if (words[1] !== undefined && !isCommand(words[1])) throw unknownCommand(words[1]);
+  return words.slice(1);
 }
 
 const forked =
@@ -115,7 +152,7 @@ function isForked(): boolean {
 }
 
 /** An error that names the command that was probably meant; nothing is run on a guess. */
-export function unknownCommand(word: string): UsageError {
+function unknownCommand(word: string): UsageError {
   const shown = printable(word);
   const isPath = /[/\\]|\.[cm]?[jt]sx?(:|$)/.test(word);
   const meant = isPath ? `run ${shown}` : suggest(word, commandNames);
@@ -161,7 +198,7 @@ function refuseUnknown(unknown: readonly string[], command: CommandName): void {
   const arg = unknown[0];
   if (arg === undefined) return;
   const name = arg.replace(/^-+/, "").replace(/=.*$/s, "");
-  const own = optionRows.filter(([, option]) => option.commands.includes(command)).map(([known]) => known);
+  const own = optionsOf(command).map(([known]) => known);
   const meant = suggest(name, [...own, "help", "version"]);
   const hint = meant === undefined ? "" : ` Did you mean --${meant}?`;
   const shown = printable(arg.replace(/=.*$/s, ""), 60);
@@ -174,10 +211,10 @@ function refuseUnknown(unknown: readonly string[], command: CommandName): void {
 function refuseForeign(flags: CommandLine["flags"], command: CommandName): void {
   for (const name of Object.keys(flags) as OptionName[]) {
     const { commands }: Option = options[name];
-    if (commands.includes(command)) continue;
+    if (commands[command] !== undefined) continue;
     throw new UsageError(
       `--${name} is not an option of \`taskmaster ${command}\`, but of ${
-        commands.join(", ")
+        Object.keys(commands).join(", ")
       }. See \`taskmaster help ${command}\`.`,
     );
   }

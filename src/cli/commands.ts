@@ -1,14 +1,5 @@
-import type { CommandName, OptionName } from "./options.ts";
-import type { Faults } from "./signals.ts";
-
-type CommandRow = Readonly<{
-  usage: string;
-  summary: string;
-  /** Shown first in help; the words behind `taskmaster`. */
-  examples: readonly (readonly [words: string, what: string])[];
-  /** More for its help, a paragraph each. */
-  notes?: readonly string[];
-}>;
+import type { Commands } from "./command.ts";
+import type { CommandName } from "./options.ts";
 
 const masterNotes = [
   "Status, logs and the summary go to stderr. With --json, stdout has one object a line, with `event` and `at`: started, " +
@@ -19,8 +10,11 @@ const masterNotes = [
   "token, 6 state, 7 --max-outage or --max-dead, 130 and 143 stopped by a signal. All but 0 and 3 are resumed by the same command.",
 ];
 
-/** Every command a person can give, in the order help shows them. */
-export const commands: Readonly<Record<CommandName, CommandRow>> = {
+/**
+ * Every command a person can give, in the order help shows them. The code of one is loaded when it is called, and that
+ * of no other: help comes at once, whatever a master needs.
+ */
+export const commands: Commands = {
   run: {
     usage: "run <plugin> [name=value ...] [options]",
     summary: "a master and a slave in one command on this machine: the way to start",
@@ -30,6 +24,8 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["run plugins/posts.ts --reset", "start over"],
     ],
     notes: masterNotes,
+    plugin: "with arguments",
+    load: async () => (await import("./commands/run.ts")).run,
   },
   master: {
     usage: "master <plugin> [name=value ...] [options]",
@@ -41,6 +37,8 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["master plugins/posts.ts --tls-cert taskmaster-cert.pem --tls-key taskmaster-key.pem", "with TLS"],
     ],
     notes: masterNotes,
+    plugin: "with arguments",
+    load: async () => (await import("./master_program.ts")).master,
   },
   slave: {
     usage: "slave <plugin> --host h:p [options]",
@@ -62,6 +60,8 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       "Ctrl-C, SIGTERM and SIGHUP drain: the first lets running jobs end, the second does not. Exit codes: 0 the run is " +
       "complete, or drained; 1 error, 2 usage, 4 plugin, 5 refused, or no token; 130 and 143 ended by a second signal.",
     ],
+    plugin: "alone",
+    load: async () => (await import("./commands/slave.ts")).slave,
   },
   state: {
     usage: "state <plugin-or-key> [options]",
@@ -71,6 +71,8 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       ["state posts --state-dir /var/lib/taskmaster", "by key"],
       ["state posts --json", "for a program"],
     ],
+    words: { most: 1, needs: "a plugin or a key" },
+    load: async () => (await import("./commands/state.ts")).state,
   },
   token: {
     usage: "token [--write FILE]",
@@ -84,6 +86,8 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       "Which token: of --token-file, else of TASKMASTER_TOKEN, else taskmaster.token beside the binary, else the user's own " +
       "in $XDG_CONFIG_HOME/taskmaster, which is made if there is none. The file must be readable by its owner alone.",
     ],
+    words: { most: 0 },
+    load: async () => (await import("./commands/token.ts")).token,
   },
   cert: {
     usage: "cert [--name HOST ...]",
@@ -97,16 +101,22 @@ export const commands: Readonly<Record<CommandName, CommandRow>> = {
       "A P-256 key, good for 825 days. It prints the fingerprint, and the commands with which master and slaves use it. A file " +
       "that is there is never overwritten. A slave that pins the fingerprint looks at no names and dates; one that goes by a CA does.",
     ],
+    words: { most: 0, instead: "names go behind --name" },
+    load: async () => (await import("./commands/cert.ts")).cert,
   },
   help: {
     usage: "help [command]",
     summary: "this text, or that of one command",
     examples: [["help", "all commands"], ["help run", "one command"], ["run --help", "the same"]],
+    words: { most: 1 },
+    load: async () => (await import("./commands/help.ts")).helpOf(commands),
   },
   version: {
     usage: "version",
     summary: "print the version",
     examples: [["version", "print it"], ["--version", "the same"], ["-V", "the same"]],
+    words: { most: 0 },
+    load: async () => (await import("./commands/help.ts")).showVersion,
   },
 };
 
@@ -115,29 +125,3 @@ export const commandNames = Object.keys(commands) as readonly CommandName[];
 export function isCommand(word: string): word is CommandName {
   return Object.hasOwn(commands, word);
 }
-
-/** A command line, read but not yet judged by value. */
-export type CommandLine = Readonly<{
-  command: CommandName;
-  /** Words behind the command that are no flags. */
-  words: readonly string[];
-  /** Flags as they were written: text, or a boolean for a switch. */
-  flags: Readonly<Partial<Record<OptionName, string | boolean>>>;
-}>;
-
-/** What a command is called with. */
-export type Invocation = Readonly<{
-  line: CommandLine;
-  /** The words behind the program's name, as they were typed. */
-  argv: readonly string[];
-  /** The environment without the token. */
-  env: Readonly<Record<string, string | undefined>>;
-  /** TASKMASTER_TOKEN, which is no longer in the environment. */
-  tokenText: string | undefined;
-  /** Whether a process of ours started this one. */
-  isChild: boolean;
-  faults: Faults;
-}>;
-
-/** Carries a command out; resolves with the exit code. */
-export type Command = (invocation: Invocation) => Promise<number>;

@@ -1,36 +1,17 @@
 import { TaskmasterError, UsageError } from "../lib/errors.ts";
 import { type EarlyEnd, guardExits, releaseExits, writeNow } from "../lib/exit_guard.ts";
-import { changedBy, describeDenied, forgetTuning, isBinary, takeTypedName, version } from "../lib/runtime.ts";
+import { changedBy, describeDenied, forgetTuning, isBinary, takeTypedName } from "../lib/runtime.ts";
 import { reported } from "../lib/text.ts";
 import { startWatchdog } from "../lib/watchdog.ts";
 import { describeError, describeThrown, hasPluginFrames } from "../plugin/describe_error.ts";
 import { type Generation, takeGeneration } from "../slave/spawn_self.ts";
 import { Foreground, lineOverStatus } from "../terminal/screen.ts";
-import { readCommandLine } from "./command_line.ts";
-import type { Command } from "./commands.ts";
-import { type CommandName, oddVariables } from "./options.ts";
+import { checkWords, readCommandLine, readPluginWords } from "./command_line.ts";
+import { commands } from "./commands.ts";
+import type { Invocation } from "./command.ts";
+import { optionsOf } from "./options.ts";
+import { oddVariables } from "./settings.ts";
 import { exit, Faults } from "./signals.ts";
-
-const loaders: Readonly<Record<CommandName, () => Promise<Command>>> = {
-  run: async () => (await import("./commands/run.ts")).run,
-  master: async () => (await import("./master_program.ts")).master,
-  slave: async () => (await import("./slave_program.ts")).slave,
-  state: async () => (await import("./commands/state.ts")).state,
-  token: async () => (await import("./commands/token.ts")).token,
-  cert: async () => (await import("./commands/cert.ts")).cert,
-  help: async () => (await import("./commands/help.ts")).help,
-  version: () => Promise.resolve(printVersion),
-};
-
-async function printVersion(): Promise<number> {
-  process.stdout.write(`taskmaster ${version}\n`);
-  return 0;
-}
-
-/** Loads the code of a command, and of no other: help comes at once, whatever a master needs. */
-export function loadCommand(name: CommandName): Promise<Command> {
-  return loaders[name]();
-}
 
 /**
  * Runs the program: `argv` are the words behind its name. Resolves with the exit code, and never rejects: an
@@ -58,27 +39,30 @@ async function carryOut(argv: readonly string[]): Promise<number> {
     refuseRecursion(generation, argv);
     const changed = changedBy(process, isBinary());
     if (changed !== null) throw new UsageError(`Cannot run: ${changed}`);
-    if (generation === "worker") return await (await import("./worker_program.ts")).workerProgram(parentPid);
+    if (generation === "worker") return await (await import("./commands/worker.ts")).workerProgram(parentPid);
     guardExits(endedEarly);
     if (generation === "slave") startWatchdog({ parentPid });
     const faults = new Faults(report);
     const line = readCommandLine(argv);
-    // Those that run have a log for it.
-    if (["state", "token", "cert"].includes(line.command)) {
-      for (const sentence of oddVariables(process.env)) process.stderr.write(reported(sentence));
-    }
-    const command = await loadCommand(line.command);
-    return await command({
-      line,
-      argv,
-      env: process.env,
-      tokenText,
-      isChild: generation !== "first",
-      faults,
-    });
+    const isChild = generation !== "first";
+    return await callCommand({ line, argv, env: process.env, tokenText, isChild, faults });
   } catch (error) {
     return report(error);
   }
+}
+
+async function callCommand(invocation: Invocation): Promise<number> {
+  const { line, env } = invocation;
+  const row = commands[line.command];
+  if ("plugin" in row) {
+    const plugin = readPluginWords(line, row);
+    return await (await row.load())({ ...invocation, plugin });
+  }
+  if (optionsOf(line.command).length > 0) {
+    for (const sentence of oddVariables(env)) process.stderr.write(reported(sentence));
+  }
+  checkWords(line, row);
+  return await (await row.load())(invocation);
 }
 
 /** A child that does not come out as what it was started as would start children for ever. */

@@ -31,15 +31,14 @@ import {
   summaryLines,
 } from "../terminal/summary.ts";
 import { Progress, type Terminal } from "../terminal/terminal.ts";
-import { type PluginWords, readPluginWords } from "./command_line.ts";
-import type { CommandLine, Invocation } from "./commands.ts";
+import type { CommandLine, PluginInvocation, PluginWords } from "./command.ts";
 import { MasterEvents } from "./master_events.ts";
 import { HeldLog, openTerminal } from "./open_terminal.ts";
-import { oddVariables, type Settings } from "./options.ts";
+import { hostDefault, type Settings } from "./options.ts";
 import { redirectConsole } from "./plugin_console.ts";
 import { compiledBinary, programWords, resumeCommand } from "./program.ts";
 import { confirmReset, type RunName, runName } from "./run_name.ts";
-import { hostDefault, settle } from "./settings.ts";
+import { oddVariables, settle } from "./settings.ts";
 import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "./signals.ts";
 import { masterTls, tlsGreeting } from "./tls_settings.ts";
 import { resolveToken, tokenBytes } from "./token.ts";
@@ -115,7 +114,7 @@ export class MasterProgram {
   readonly words: PluginWords;
   readonly tokenText: string | undefined;
   readonly #settings: Settings;
-  readonly #invocation: Invocation;
+  readonly #invocation: PluginInvocation;
   readonly #events: MasterEvents;
   readonly #greet: () => void;
   readonly #progress: Progress;
@@ -320,7 +319,7 @@ function faultOf({ error }: MasterResult): Error | undefined {
 }
 
 type Prepared = Readonly<{
-  invocation: Invocation;
+  invocation: PluginInvocation;
   words: PluginWords;
   terminal: Terminal;
   events: MasterEvents;
@@ -335,7 +334,7 @@ type Prepared = Readonly<{
 }>;
 
 /** `taskmaster master`: iterates the plugin's source and hands its jobs to slaves. */
-export async function master(invocation: Invocation): Promise<number> {
+export async function master(invocation: PluginInvocation): Promise<number> {
   const program = await startMasterProgram(invocation);
   program.greet();
   return await program.finish();
@@ -346,10 +345,9 @@ export async function master(invocation: Invocation): Promise<number> {
  *
  * @throws {TaskmasterError} of every kind, each with a sentence.
  */
-export async function startMasterProgram(invocation: Invocation): Promise<MasterProgram> {
-  const { line, env } = invocation;
+export async function startMasterProgram(invocation: PluginInvocation): Promise<MasterProgram> {
+  const { line, env, plugin: words } = invocation;
   const early = settle(line, env);
-  const words = readPluginWords(line);
   const terminal = openTerminal(early, env);
   // A slave may join while the first save is under way.
   const held = new HeldLog(terminal.log);
@@ -357,7 +355,7 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
   let program: MasterProgram | null = null;
   try {
     const warn = (sentence: string) => held.log("warn", sentence);
-    const parts = await prepare(invocation, early, words, terminal, warn);
+    const parts = await prepare(invocation, early, terminal, warn);
     const { events, plugin, settings, tokenText, tls } = parts;
     const name = runName(settings, plugin.path);
     await confirmReset(settings, name);
@@ -387,13 +385,12 @@ export async function startMasterProgram(invocation: Invocation): Promise<Master
 
 /** All that comes before the plugin's own code, and the plugin. */
 async function prepare(
-  invocation: Invocation,
+  invocation: PluginInvocation,
   early: Settings,
-  words: PluginWords,
   terminal: Terminal,
   warn: (sentence: string) => void,
 ): Promise<Prepared> {
-  const { line, env, tokenText } = invocation;
+  const { line, env, tokenText, plugin: words } = invocation;
   const events = new MasterEvents(early.json ? new EventWriter(process.stdout) : null);
   const token = early.insecure ? undefined : await resolveToken({
     file: early["token-file"],

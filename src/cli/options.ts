@@ -1,34 +1,4 @@
-import leven from "leven";
-import { printable } from "../lib/text.ts";
-import type { Address } from "../lib/units.ts";
-
-/** No name is as long; to compare a word of a megabyte with each would take a second. */
-const typedCharsMax = 64;
-
-/** The known name nearest to a mistyped one; undefined if none is near enough to be meant. */
-export function suggest(typed: string, known: readonly string[]): string | undefined {
-  if (typed.length > typedCharsMax) return undefined;
-  const distanceMax = Math.min(
-    typed.length - 1,
-    Math.max(typed.length < 5 ? 1 : 2, Math.floor(typed.length / 2.5)),
-  );
-  let nearest: string | undefined;
-  let least = distanceMax + 1;
-  for (const name of known) {
-    const distance = distanceOf(typed.toLowerCase(), name);
-    if (distance < least) [nearest, least] = [name, distance];
-  }
-  return nearest ?? known.find((name) => typed.length >= 3 && name.startsWith(typed));
-}
-
-/** Letters in another order are one slip, not two. */
-function distanceOf(typed: string, name: string): number {
-  return sorted(typed) === sorted(name) ? Math.min(1, leven(typed, name)) : leven(typed, name);
-}
-
-function sorted(word: string): string {
-  return [...word].sort().join("");
-}
+import { type Address, formatAddress } from "../lib/units.ts";
 
 /** The commands that have options; `worker` is for our own processes and takes none. */
 export type CommandName = "run" | "master" | "slave" | "state" | "token" | "cert" | "help" | "version";
@@ -59,23 +29,40 @@ export type Option = Readonly<{
   min?: number;
   max?: number;
   choices?: readonly string[];
-  commands: readonly CommandName[];
+  /** The commands that have it, each with what is different there. */
+  commands: Readonly<Partial<Record<CommandName, AtCommand>>>;
   /** May stand in a plugin's `options` export. */
   inPlugin?: true;
   /** A good value, for error messages. */
   example?: string;
   help: string;
-  /** Where a command means something else by it. */
-  helpOf?: Readonly<Partial<Record<CommandName, string>>>;
-  /** What help names as the default, where it is not that of every command. */
-  defaultOf?: Readonly<Partial<Record<CommandName, string>>>;
+  /**
+   * For one start only. No variable sets it (left in the environment, it would start every resume over), and the command
+   * that resumes a run is shown without it.
+   */
+  once?: true;
+  /** The slave of a `run` has it as the run was given it; no other option of a slave reaches that one. */
+  localSlave?: true;
 }>;
 
-const atMaster = ["run", "master"] as const;
-const atSlave = ["run", "slave"] as const;
-const running = ["run", "master", "slave"] as const;
-const networked = ["master", "slave"] as const;
-const named = ["run", "master", "state"] as const;
+/** What an option is at one command, where that differs from its row. */
+type AtCommand = Readonly<{
+  help?: string;
+  defaultText?: string;
+  /** The variable that sets it, null for none, where it is not TASKMASTER_ and its name. */
+  variable?: string | null;
+}>;
+
+/** What `--host` leaves out. A master listens on every address; whoever connects does so to this machine. */
+export function hostDefault(command: CommandName): Address {
+  return { host: command === "master" ? "0.0.0.0" : "127.0.0.1", port: 5050 };
+}
+
+const atMaster = { run: {}, master: {} } as const;
+const atSlave = { run: {}, slave: {} } as const;
+const running = { run: {}, master: {}, slave: {} } as const;
+const networked = { master: {}, slave: {} } as const;
+const named = { run: {}, master: {}, state: {} } as const;
 
 /** Every option, in the order help shows them. The environment variable of `size-bytes` is TASKMASTER_SIZE_BYTES. */
 export const options = {
@@ -83,14 +70,19 @@ export const options = {
     kind: "address",
     value: "h:p",
     example: "10.0.0.5:5050",
-    commands: running,
-    defaultOf: {
-      run: "127.0.0.1:5050, or a free port if that is taken",
-      master: "0.0.0.0:5050",
-      slave: "127.0.0.1:5050",
+    commands: {
+      run: {
+        defaultText: `${formatAddress(hostDefault("run"))}, or a free port if that is taken`,
+        variable: null,
+      },
+      master: { defaultText: formatAddress(hostDefault("master")), variable: "TASKMASTER_LISTEN" },
+      slave: {
+        help: "the master to connect to: `h`, `:p`, `h:p`, `[v6]:p`",
+        defaultText: formatAddress(hostDefault("slave")),
+        variable: "TASKMASTER_HOST",
+      },
     },
     help: "where the master listens: `h`, `:p`, `h:p`, `[v6]:p`",
-    helpOf: { slave: "the master to connect to: `h`, `:p`, `h:p`, `[v6]:p`" },
   },
   "key": {
     kind: "key",
@@ -114,15 +106,17 @@ export const options = {
     help:
       "start over; earlier state and dead letters are kept as .bak.<time>. Asks at a terminal if the run is unfinished, " +
       "unless --force is given too",
+    once: true,
   },
   "force": {
     kind: "switch",
     commands: atMaster,
     help: "resume although the state is of another plugin or other arguments",
+    once: true,
   },
   "any-plugin": {
     kind: "switch",
-    commands: ["slave"],
+    commands: { slave: {} },
     help: "run although this slave's plugin is not the master's",
   },
   "size": {
@@ -155,6 +149,7 @@ export const options = {
     inPlugin: true,
     defaultText: "number of CPUs",
     help: "worker processes",
+    localSlave: true,
   },
   "concurrency": {
     kind: "count",
@@ -166,6 +161,7 @@ export const options = {
     commands: atSlave,
     inPlugin: true,
     help: "jobs in progress at once in each worker process",
+    localSlave: true,
   },
   "attempts": {
     kind: "count",
@@ -226,7 +222,7 @@ export const options = {
     example: "5s",
     min: 500,
     max: 3_600_000,
-    commands: ["master"],
+    commands: { master: {} },
     inPlugin: true,
     help: "each side sends a beat after this long without sending; three silent ones lose a slave",
   },
@@ -250,70 +246,74 @@ export const options = {
     commands: running,
     inPlugin: true,
     help: "how long a stop waits for running jobs; a slave's own wins over its master's",
+    localSlave: true,
   },
   "token-file": {
     kind: "text",
     value: "F",
     example: "/run/secrets/taskmaster",
-    commands: [...running, "token"],
+    commands: { ...running, token: {} },
     help: "the shared secret; TASKMASTER_TOKEN holds the secret itself",
   },
   "insecure": {
     kind: "switch",
-    commands: ["master", "slave"],
+    commands: networked,
     help: "no token at all: whoever can connect can hand out or take jobs",
   },
   "tls-cert": {
     kind: "text",
     value: "FILE",
     example: "taskmaster-cert.pem",
-    commands: [...networked, "cert"],
-    help: "certificate (PEM) that this side shows",
-    helpOf: {
-      master: "certificate (PEM) that this master shows; it switches TLS on",
-      slave: "certificate (PEM) that this slave shows to a master that asks for one",
-      cert: "where to write the certificate (PEM)",
+    commands: {
+      master: { help: "certificate (PEM) that this master shows; it switches TLS on" },
+      slave: {},
+      cert: { help: "where to write the certificate (PEM)", defaultText: "taskmaster-cert.pem" },
     },
-    defaultOf: { cert: "taskmaster-cert.pem" },
+    help: "certificate (PEM) that this slave shows to a master that asks for one",
   },
   "tls-key": {
     kind: "text",
     value: "FILE",
     example: "taskmaster-key.pem",
-    commands: [...networked, "cert"],
+    commands: {
+      ...networked,
+      cert: {
+        help: "where to write its private key, readable by its owner alone",
+        defaultText: "taskmaster-key.pem",
+      },
+    },
     help: "its private key, readable by its owner alone",
-    helpOf: { cert: "where to write its private key, readable by its owner alone" },
-    defaultOf: { cert: "taskmaster-key.pem" },
   },
   "tls-ca": {
     kind: "text",
     value: "FILE",
     example: "ca.pem",
-    commands: networked,
-    help: "CAs (PEM) that sign the other side's certificate",
-    helpOf: {
-      master: "slaves must show a certificate that one of these CAs (PEM) signed",
-      slave: "CAs (PEM) that sign the master's certificate",
+    commands: {
+      master: { help: "slaves must show a certificate that one of these CAs (PEM) signed" },
+      slave: {},
     },
+    help: "CAs (PEM) that sign the master's certificate",
   },
   "tls": {
     kind: "switch",
-    commands: networked,
+    commands: {
+      master: { help: "TLS; it needs --tls-cert and --tls-key, which switch it on by themselves" },
+      slave: {},
+    },
     help: "TLS, with a master whose certificate is signed by a CA of this system, or of --tls-ca",
-    helpOf: { master: "TLS; it needs --tls-cert and --tls-key, which switch it on by themselves" },
   },
   "tls-pin": {
     kind: "pin",
     value: "SHA256",
     example: "AB:CD:...",
-    commands: ["slave"],
+    commands: { slave: {} },
     help: "TLS, with the one certificate of this SHA-256 fingerprint, whatever its names and dates",
   },
   "name": {
     kind: "hosts",
     value: "HOST",
     example: "web1,10.0.0.5",
-    commands: ["cert"],
+    commands: { cert: {} },
     defaultText: "the names and addresses of this machine",
     help: "a name or address by which slaves dial the master; may be given again",
   },
@@ -321,16 +321,20 @@ export const options = {
     kind: "text",
     value: "FILE",
     example: "taskmaster.token",
-    commands: ["token"],
+    commands: { token: {} },
     help: "put the token into FILE, for other machines, rather than print it",
   },
   "json": {
     kind: "switch",
-    commands: [...named, "slave"],
+    commands: { ...running, state: { help: "print the state as JSON" } },
     help: "newline-delimited JSON on stdout",
-    helpOf: { state: "print the state as JSON" },
   },
-  "quiet": { kind: "switch", commands: running, help: "nothing but warnings and errors" },
+  "quiet": {
+    kind: "switch",
+    commands: running,
+    help: "nothing but warnings and errors",
+    localSlave: true,
+  },
   "log-level": {
     kind: "choice",
     value: "LEVEL",
@@ -339,6 +343,7 @@ export const options = {
     choices: ["debug", "info", "warn", "error"],
     commands: running,
     help: "least serious log line shown: debug, info, warn, error",
+    localSlave: true,
   },
   "log-format": {
     kind: "choice",
@@ -348,6 +353,7 @@ export const options = {
     choices: ["text", "json"],
     commands: running,
     help: "log lines on stderr as text or json",
+    localSlave: true,
   },
   "no-progress": { kind: "switch", commands: running, help: "no status line" },
   "status-interval": {
@@ -384,49 +390,7 @@ export const optionRows: readonly (readonly [OptionName, Option])[] = Object.ent
   Option,
 ][];
 
-/** For one start only: left in the environment, it would start every resume over. */
-const flagsOnly: readonly OptionName[] = ["reset", "force"];
-const prefix = "TASKMASTER_";
-/** What processes of this program tell each other: neither settings nor mistyped. */
-const internal: readonly string[] = ["GENERATION", "PARENT", "TUNED"].map((name) => prefix + name);
-
-/** The variable that sets an option for a command. */
-export function environmentName(name: OptionName, command: CommandName): string | undefined {
-  if (flagsOnly.includes(name)) return undefined;
-  if (name === "host") {
-    return command === "master" ? "TASKMASTER_LISTEN" : command === "run" ? undefined : "TASKMASTER_HOST";
-  }
-  return variableOf(name);
-}
-
-/** A sentence for each variable that looks like a setting and is none: it would be ignored without a word. */
-export function oddVariables(env: Readonly<Record<string, string | undefined>>): string[] {
-  const known = settingNames();
-  return Object.keys(env).filter((name) => name.toUpperCase().startsWith(prefix))
-    .filter((name) => !known.includes(name) && !internal.includes(name)).sort()
-    .map((name) => oddVariable(name, known));
-}
-
-/** Values are not shown: they may be secrets. */
-function oddVariable(name: string, known: readonly string[]): string {
-  const typed = name.slice(prefix.length).toLowerCase();
-  const flag = flagsOnly.find((option) => variableOf(option) === name.toUpperCase());
-  if (flag !== undefined) return `${name} is ignored: --${flag} is for one start, and counts as a flag only.`;
-  const meant = suggest(typed, known.map((other) => other.slice(prefix.length).toLowerCase()));
-  const hint = meant === undefined
-    ? " See `taskmaster help run` for those there are."
-    : ` Did you mean ${prefix}${meant.toUpperCase()}?`;
-  return `The variable ${printable(name, 80)} is no setting, and is ignored.${hint}`;
-}
-
-/** Every variable that sets something for some command. */
-function settingNames(): string[] {
-  const ofOptions = optionRows.flatMap(([name, { commands }]) =>
-    commands.map((command) => environmentName(name, command) ?? [])
-  ).flat();
-  return [...new Set([...ofOptions, "TASKMASTER_TOKEN"])];
-}
-
-function variableOf(name: OptionName): string {
-  return prefix + name.toUpperCase().replaceAll("-", "_");
+/** The options of a command, as plain rows. */
+export function optionsOf(command: CommandName): readonly (readonly [OptionName, Option])[] {
+  return optionRows.filter(([, { commands }]) => commands[command] !== undefined);
 }

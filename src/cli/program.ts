@@ -1,7 +1,7 @@
 import { basename, delimiter, dirname, join, relative } from "node:path";
 import { denoFlags, isBinary, startWords } from "../lib/runtime.ts";
 import { shellQuote } from "../terminal/text_width.ts";
-import type { Invocation } from "./commands.ts";
+import type { Invocation } from "./command.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */
 export function compiledBinary(): string | undefined {

@@ -26,14 +26,9 @@ export function runName(settings: Settings, pluginPath: string): RunName {
  * Path of the state file that a word names: a plugin (its state is beside it), a key (in the current folder), or the
  * state file itself. `--key` and `--state-dir` go before.
  *
- * @throws {UsageError} if the word is none of them.
+ * @throws {UsageError} if the word makes no key.
  */
-export function statePlace(word: string | undefined, settings: Settings): string {
-  if (word === undefined || word === "") {
-    throw new UsageError(
-      "`taskmaster state` needs a plugin or a key, such as `taskmaster state plugins/posts.ts`.",
-    );
-  }
+export function statePlace(word: string, settings: Settings): string {
   if (word.endsWith(".state") && existsSync(word)) return resolve(word);
   const { path } = splitPluginWord(word);
   const isPlugin = /[/\\]|\.[cm]?[jt]sx?$/.test(path) || existsSync(path);

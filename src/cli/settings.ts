@@ -4,16 +4,18 @@ import { PluginError, UsageError } from "../lib/errors.ts";
 import { printable } from "../lib/text.ts";
 import { type Address, parseAddress, parseDuration, parseSize } from "../lib/units.ts";
 import { checkKey } from "../state/disk.ts";
-import type { CommandLine } from "./commands.ts";
+import type { CommandLine } from "./command.ts";
 import {
   type CommandName,
-  environmentName,
+  hostDefault,
   type Option,
   type OptionName,
   optionRows,
+  options,
+  optionsOf,
   type Settings,
-  suggest,
 } from "./options.ts";
+import { suggest } from "./suggest.ts";
 
 type Value = boolean | number | string | Address | Uint8Array | readonly string[];
 
@@ -115,11 +117,6 @@ function readSwitch(text: string): boolean | undefined {
 export type Environment = Readonly<Record<string, string | undefined>>;
 type PluginOptions = Readonly<Record<string, unknown>>;
 
-/** What `--host` leaves out. A master listens on every address; whoever connects does so to this machine. */
-export function hostDefault(command: CommandName): Address {
-  return { host: command === "master" ? "0.0.0.0" : "127.0.0.1", port: 5050 };
-}
-
 /**
  * The value of every option of a command: the flag's, else the environment's, else the plugin's, else the default.
  *
@@ -129,9 +126,7 @@ export function settle(line: CommandLine, env: Environment, plugin: PluginOption
   refuseUnknownInPlugin(plugin);
   const settings: Partial<Record<OptionName, Value>> = {};
   for (const [name, option] of optionRows) {
-    const value = option.commands.includes(line.command)
-      ? choose(name, option, line, env, plugin)
-      : undefined;
+    const value = option.commands[line.command] && choose(name, option, line, env, plugin);
     const settled = value ??
       (option.default === undefined ? absent(option) : read(option, option.default, line.command));
     if (settled !== undefined) settings[name] = settled;
@@ -142,8 +137,8 @@ export function settle(line: CommandLine, env: Environment, plugin: PluginOption
 /** What a flag or the environment says, and no default. @throws {UsageError} */
 export function given(line: CommandLine, env: Environment): Partial<Settings> {
   const settings: Partial<Record<OptionName, Value>> = {};
-  for (const [name, option] of optionRows) {
-    const value = option.commands.includes(line.command) ? choose(name, option, line, env, {}) : undefined;
+  for (const [name, option] of optionsOf(line.command)) {
+    const value = choose(name, option, line, env, {});
     if (value !== undefined) settings[name] = value;
   }
   return settings as Partial<Settings>;
@@ -222,4 +217,61 @@ function refuseUnknownInPlugin(plugin: PluginOptions): void {
       printable(odd, 60)
     }", which is no option a plugin can set. ${hint}`,
   );
+}
+
+const prefix = "TASKMASTER_";
+/** What processes of this program tell each other: neither settings nor mistyped. */
+const internal: readonly string[] = ["GENERATION", "PARENT", "TUNED"].map((name) => prefix + name);
+
+/** The variable that sets an option for a command. */
+export function environmentName(name: OptionName, command: CommandName): string | undefined {
+  const { once, commands }: Option = options[name];
+  const own = commands[command]?.variable;
+  return once || own === null ? undefined : own ?? variableOf(name);
+}
+
+/** Every variable that sets one of these options for some command. */
+function variablesOf(rows: typeof optionRows): string[] {
+  return rows.flatMap(([name, { commands }]) =>
+    (Object.keys(commands) as CommandName[]).flatMap((command) => environmentName(name, command) ?? [])
+  );
+}
+
+/** What the slave of a `run` has of it: flags as the run's were; the rest comes by the environment, but for these. */
+export function localSlaveSettings(
+  { flags }: CommandLine,
+): Readonly<{ flags: readonly string[]; without: readonly string[] }> {
+  const inherits = ([, { localSlave }]: (typeof optionRows)[number]) => localSlave === true;
+  const rows = optionsOf("slave");
+  return {
+    flags: rows.filter((row) => inherits(row) && flags[row[0]] !== undefined)
+      .map(([name]) => `--${name}=${flags[name]}`),
+    without: variablesOf(rows.filter((row) => !inherits(row))),
+  };
+}
+
+/** A sentence for each variable that looks like a setting and is none: it would be ignored without a word. */
+export function oddVariables(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = [...variablesOf(optionRows), "TASKMASTER_TOKEN"];
+  return Object.keys(env).filter((name) => name.toUpperCase().startsWith(prefix))
+    .filter((name) => !known.includes(name) && !internal.includes(name)).sort()
+    .map((name) => oddVariable(name, known));
+}
+
+/** Values are not shown: they may be secrets. */
+function oddVariable(name: string, known: readonly string[]): string {
+  const typed = name.slice(prefix.length).toLowerCase();
+  const flag = optionRows.find(([option, { once }]) => once && variableOf(option) === name.toUpperCase());
+  if (flag !== undefined) {
+    return `${name} is ignored: --${flag[0]} is for one start, and counts as a flag only.`;
+  }
+  const meant = suggest(typed, known.map((other) => other.slice(prefix.length).toLowerCase()));
+  const hint = meant === undefined
+    ? " See `taskmaster help run` for those there are."
+    : ` Did you mean ${prefix}${meant.toUpperCase()}?`;
+  return `The variable ${printable(name, 80)} is no setting, and is ignored.${hint}`;
+}
+
+function variableOf(name: OptionName): string {
+  return prefix + name.toUpperCase().replaceAll("-", "_");
 }

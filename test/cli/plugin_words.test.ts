@@ -1,7 +1,8 @@
 import t from "tap";
 import { readCommandLine, readPluginWords } from "../../src/cli/command_line.ts";
 
-const read = (...words: string[]) => readPluginWords(readCommandLine(["run", ...words]));
+const read = (...words: string[]) =>
+  readPluginWords(readCommandLine(["run", ...words]), { plugin: "with arguments" });
 
 t.test("readPluginWords() takes the plugin and its arguments", async (t) => {
   t.same(read("posts.ts:iterPosts", "from=2024", "q=a=b", "empty=", "n=007"), {
@@ -27,7 +28,8 @@ for (const [words, message] of refused) {
 }
 
 t.test("a slave takes no word behind the plugin; of an address it is told where that belongs", async (t) => {
-  const slave = (word: string) => () => readPluginWords(readCommandLine(["slave", "posts.ts", word]));
+  const slave = (word: string) => () =>
+    readPluginWords(readCommandLine(["slave", "posts.ts", word]), { plugin: "alone" });
   for (const address of ["10.0.0.5:5050", "web1:5050", ":5050", "10.0.0.5", "[::1]:5050"]) {
     const message = `options only. Is \`--host ${address}\` meant? See`;
     t.throws(slave(address), {

@@ -1,7 +1,7 @@
 import t from "tap";
 import { readCommandLine } from "../../src/cli/command_line.ts";
-import { environmentName, oddVariables, optionRows } from "../../src/cli/options.ts";
-import { settle } from "../../src/cli/settings.ts";
+import { type CommandName, optionRows } from "../../src/cli/options.ts";
+import { environmentName, localSlaveSettings, oddVariables, settle } from "../../src/cli/settings.ts";
 
 const run = (...flags: string[]) => readCommandLine(["run", "x.ts", ...flags]);
 
@@ -254,9 +254,44 @@ for (const [env, sentences] of odd) {
 
 t.test("oddVariables() knows the variable of every option", async (t) => {
   for (const [name, { commands }] of optionRows) {
-    for (const command of commands) {
+    for (const command of Object.keys(commands) as CommandName[]) {
       const variable = environmentName(name, command);
       if (variable !== undefined) t.same(oddVariables({ [variable]: "1" }), [], variable);
     }
   }
+});
+
+t.test("the slave of a run has the run's flags that are a slave's, and no variable that would lead it elsewhere", async (t) => {
+  const { flags, without } = localSlaveSettings(
+    run(
+      "--procs=2",
+      "--size=5",
+      "--quiet",
+      "--grace",
+      "5m",
+      "--host=:6000",
+      "--token-file=x",
+      "--json",
+      "--reset",
+    ),
+  );
+  t.same(flags.toSorted(), ["--grace=5m", "--procs=2", "--quiet=true"]);
+  t.same(
+    [...new Set(without)].toSorted(),
+    [
+      "ANY_PLUGIN",
+      "HOST",
+      "INSECURE",
+      "JSON",
+      "LISTEN",
+      "NO_PROGRESS",
+      "STATUS_INTERVAL",
+      "TLS",
+      "TLS_CA",
+      "TLS_CERT",
+      "TLS_KEY",
+      "TLS_PIN",
+      "TOKEN_FILE",
+    ].map((name) => `TASKMASTER_${name}`),
+  );
 });

@@ -165,7 +165,7 @@ const writers: Readonly<Record<string, RegExp>> = {
   "src/cli/open_terminal.ts": /new Terminal\(/,
   "src/cli/run_name.ts": /printable\(question/,
   // The log, and what the plugin itself prints.
-  "src/cli/worker_program.ts": /makeLog/,
+  "src/cli/commands/worker.ts": /makeLog/,
   "src/terminal/screen.ts": /export function lineOverStatus/,
   "src/terminal/terminal.ts": /makeLog/,
   "src/worker/main.ts": /printableLines\(/,

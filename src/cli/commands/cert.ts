@@ -8,7 +8,8 @@ import { ConnectError, UsageError } from "../../lib/errors.ts";
 import { printable } from "../../lib/text.ts";
 import { type Certificate, isoDate, readKeyPair } from "../../link/tls.ts";
 import { shellQuote } from "../../terminal/text_width.ts";
-import type { Invocation } from "../commands.ts";
+import type { Invocation } from "../command.ts";
+import { options } from "../options.ts";
 import { programWords } from "../program.ts";
 import { settle } from "../settings.ts";
 
@@ -109,14 +110,9 @@ async function place(from: string, path: string, flag: string): Promise<void> {
 
 /** Makes a self-signed certificate and its key, and says how they are used. */
 export async function cert({ line, env, argv }: Invocation): Promise<number> {
-  if (line.words.length > 0) {
-    throw new UsageError(
-      "`taskmaster cert` takes no words: names go behind --name. See `taskmaster help cert`.",
-    );
-  }
   const settings = settle(line, env);
-  const certPath = settings["tls-cert"] ?? "taskmaster-cert.pem";
-  const keyPath = settings["tls-key"] ?? "taskmaster-key.pem";
+  const certPath = settings["tls-cert"] ?? options["tls-cert"].commands.cert.defaultText;
+  const keyPath = settings["tls-key"] ?? options["tls-key"].commands.cert.defaultText;
   const hosts = settings.name ?? ownHosts();
   const { hash, names, untilMs } = await makeCertificate({ certPath, keyPath, hosts });
   const fingerprint = formatFingerprint(hash);

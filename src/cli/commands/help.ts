@@ -1,15 +1,8 @@
-import { UsageError } from "../../lib/errors.ts";
+import { version } from "../../lib/runtime.ts";
 import { wrap } from "../../terminal/text_width.ts";
-import { unknownCommand } from "../command_line.ts";
-import { commandNames, commands, type Invocation, isCommand } from "../commands.ts";
-import {
-  type CommandName,
-  environmentName,
-  type Kind,
-  type Option,
-  type OptionName,
-  optionRows,
-} from "../options.ts";
+import type { Command, Commands } from "../command.ts";
+import { type CommandName, type Kind, type Option, type OptionName, optionsOf } from "../options.ts";
+import { environmentName } from "../settings.ts";
 
 /** Lines longer than this are hard to read, however wide the terminal is. */
 const columnsMax = 100;
@@ -26,7 +19,7 @@ export function helpColumns({ isTTY, columns }: { isTTY?: boolean; columns?: num
 }
 
 /** The help of the whole program, in lines of at most so many columns. */
-export function generalHelp(columns: number): string {
+export function generalHelp(commands: Commands, columns: number): string {
   return [
     ...wrap(
       "taskmaster runs a function over every item of an iterator too big for a queue.",
@@ -41,7 +34,7 @@ export function generalHelp(columns: number): string {
     "",
     "Commands:",
     ...table(
-      commandNames.map((name) => [commands[name].usage.replace(" [options]", ""), commands[name].summary]),
+      Object.values(commands).map(({ usage, summary }) => [usage.replace(" [options]", ""), summary]),
       columns,
     ),
     "",
@@ -54,9 +47,9 @@ export function generalHelp(columns: number): string {
 }
 
 /** The help of one command, likewise. */
-export function commandHelp(command: CommandName, columns: number): string {
+export function commandHelp(commands: Commands, command: CommandName, columns: number): string {
   const row = commands[command];
-  const own = optionRows.filter(([, option]) => option.commands.includes(command));
+  const own = optionsOf(command);
   const options = table(own.map((entry) => optionHelp(entry, command)), columns);
   return [
     ...wrap(`taskmaster ${command}: ${row.summary}`, columns),
@@ -90,14 +83,15 @@ function examples(rows: readonly (readonly [string, string])[], columns: number)
 
 function optionHelp([name, option]: readonly [OptionName, Option], command: CommandName): [string, string] {
   const left = option.value === undefined ? `--${name}` : `--${name} ${option.value}`;
-  const fallback = option.defaultOf?.[command] ?? option.default ?? option.defaultText;
-  const help = option.helpOf?.[command] ?? option.help;
+  const at = option.commands[command] ?? {};
+  const fallback = at.defaultText ?? option.default ?? option.defaultText;
+  const help = at.help ?? option.help;
   return [left, help + (fallback === undefined ? "" : ` (default: ${fallback})`)];
 }
 
 /** How this command's options are written, and where else they come from. Of options that it has not, not a word. */
 function forms(command: CommandName): string[] {
-  const own = optionRows.filter(([, { commands }]) => commands.includes(command));
+  const own = optionsOf(command);
   if (own.length === 0) return [];
   const has = (kind: Kind) => own.some(([, option]) => option.kind === kind);
   const variable = (name: OptionName) => environmentName(name, command);
@@ -133,14 +127,20 @@ function table(rows: readonly (readonly [string, string])[], columns: number): s
   );
 }
 
-/** Prints help on stdout. */
-export async function help({ line }: Invocation): Promise<number> {
-  const [word, ...more] = line.words;
-  if (more.length > 0) {
-    throw new UsageError("`taskmaster help` takes one command, such as `taskmaster help run`.");
-  }
-  if (word !== undefined && !isCommand(word)) throw unknownCommand(word);
-  const columns = helpColumns(process.stdout);
-  process.stdout.write(word === undefined ? generalHelp(columns) : commandHelp(word, columns));
+/** `taskmaster help`, which prints on stdout what these rows say. */
+export function helpOf(commands: Commands): Command {
+  return async ({ line }) => {
+    const [word] = line.words as readonly [CommandName?];
+    const columns = helpColumns(process.stdout);
+    process.stdout.write(
+      word === undefined ? generalHelp(commands, columns) : commandHelp(commands, word, columns),
+    );
+    return 0;
+  };
+}
+
+/** `taskmaster version`. */
+export async function showVersion(): Promise<number> {
+  process.stdout.write(`taskmaster ${version}\n`);
   return 0;
 }

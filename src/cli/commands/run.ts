@@ -4,14 +4,16 @@ import type { Log } from "../../lib/log.ts";
 import { refuseWithoutChildren } from "../../lib/runtime.ts";
 import { formatAddress } from "../../lib/units.ts";
 import { childEnvironment, slaveCommand } from "../../slave/spawn_self.ts";
-import type { Invocation } from "../commands.ts";
+import type { PluginInvocation } from "../command.ts";
 import { type MasterProgram, startMasterProgram } from "../master_program.ts";
-import type { OptionName } from "../options.ts";
 import { LineStream } from "../plugin_console.ts";
+import { localSlaveSettings } from "../settings.ts";
 
 export type LocalSlaveOptions = Readonly<{
   /** The words behind `slave`. */
   args: readonly string[];
+  /** Variables that it is not to have. */
+  without: readonly string[];
   tokenText: string;
   /** Takes what it and its workers print, a line at a time. */
   onLine: (line: string) => void;
@@ -28,19 +30,6 @@ export type LocalSlaveOptions = Readonly<{
 const restartMs = 1_000;
 /** How long a slave may take to leave, before it is told to, and once it was told. */
 const leaveMs = 10_000;
-/** What would lead it to other code, another master or another token than those of the run, or to TLS, which the run has not. */
-const misleading: readonly string[] = [
-  "TASKMASTER_HOST",
-  "TASKMASTER_LISTEN",
-  "TASKMASTER_INSECURE",
-  "TASKMASTER_ANY_PLUGIN",
-  "TASKMASTER_TOKEN_FILE",
-  "TASKMASTER_TLS",
-  "TASKMASTER_TLS_PIN",
-  "TASKMASTER_TLS_CA",
-  "TASKMASTER_TLS_CERT",
-  "TASKMASTER_TLS_KEY",
-];
 /** Exit codes that a new start cannot mend: usage, plugin, connection. */
 const hopelessCodes: readonly number[] = [2, 4, 5];
 
@@ -83,7 +72,7 @@ export class LocalSlave {
   }
 
   #start(): void {
-    const { args, tokenText, onLine } = this.#options;
+    const { args, without, tokenText, onLine } = this.#options;
     const { command, args: words } = slaveCommand(args);
     let child;
     try {
@@ -92,7 +81,7 @@ export class LocalSlave {
         // Its stdout has nothing to say: events are the master's.
         stdio: ["ignore", "ignore", "pipe"],
         windowsHide: true,
-        env: slaveEnvironment(tokenText),
+        env: slaveEnvironment(without, tokenText),
       });
     } catch (error) {
       // Some errors are thrown, such as an environment that is too large.
@@ -133,18 +122,20 @@ export class LocalSlave {
 }
 
 /** The environment of this run's slave, which has the run's token. */
-function slaveEnvironment(tokenText: string): NodeJS.ProcessEnv {
+function slaveEnvironment(without: readonly string[], tokenText: string): NodeJS.ProcessEnv {
   const environment = childEnvironment("slave");
-  for (const name of misleading) delete environment[name];
+  for (const name of without) delete environment[name];
   return { ...environment, TASKMASTER_TOKEN: tokenText };
 }
 
 /** A master on loopback, and one slave of this machine that ends with it. */
-export async function run(invocation: Invocation): Promise<number> {
+export async function run(invocation: PluginInvocation): Promise<number> {
   refuseWithoutChildren();
   const program = await startMasterProgram(invocation);
+  const { flags, without } = localSlaveSettings(invocation.line);
   const slave = new LocalSlave({
-    args: slaveArgs(invocation, program),
+    args: slaveArgs(program, flags),
+    without,
     tokenText: program.tokenText!, // `run` has no --insecure
     onLine: (line) => program.terminal.relay(line),
     onStart: () => program.awaitSlave(),
@@ -162,23 +153,11 @@ export async function run(invocation: Invocation): Promise<number> {
   });
 }
 
-/** Flags of a run that are its slave's; what came by the environment reaches it by the environment. */
-const passedOn: readonly OptionName[] = ["procs", "concurrency", "grace", "log-level", "log-format", "quiet"];
-
-function slaveArgs({ line }: Invocation, { master, words }: MasterProgram): string[] {
+function slaveArgs({ master, words }: MasterProgram, flags: readonly string[]): string[] {
   const plugin = words.exportName === undefined ? words.path : `${words.path}:${words.exportName}`;
   const host = master.address.host === "0.0.0.0" || master.address.host === "::"
     ? "127.0.0.1"
     : master.address.host;
-  const flags = passedOn.filter((name) => line.flags[name] !== undefined).map((name) =>
-    `--${name}=${line.flags[name]}`
-  );
-  return [
-    `--host=${formatAddress({ host, port: master.address.port })}`,
-    "--no-progress",
-    "--json=false",
-    ...flags,
-    "--",
-    plugin,
-  ];
+  const address = formatAddress({ host, port: master.address.port });
+  return [`--host=${address}`, "--no-progress", ...flags, "--", plugin];
 }

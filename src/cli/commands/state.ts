@@ -1,11 +1,10 @@
 import type { RunState, Stranded } from "../../core/types.ts";
-import { UsageError } from "../../lib/errors.ts";
 import { printable, safeJson } from "../../lib/text.ts";
 import { decode } from "../../protocol/codec.ts";
 import { jobJson } from "../../state/dead_letters.ts";
 import { readState, type StateReport } from "../../state/read_state.ts";
 import { countLines } from "../../terminal/summary.ts";
-import type { Invocation } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 import { statePlace } from "../run_name.ts";
 import { settle } from "../settings.ts";
 
@@ -115,12 +114,8 @@ function hex(bytes: Uint8Array): string {
 
 /** Prints a state file on stdout; takes no lock, so the run may go on meanwhile. */
 export async function state({ line, env }: Invocation): Promise<number> {
-  const [word, ...more] = line.words;
-  if (more.length > 0) {
-    throw new UsageError(`\`taskmaster state\` takes one word, not "${printable(more[0]!, 60)}" besides.`);
-  }
   const settings = settle(line, env);
-  const report = await readState(statePlace(word, settings));
+  const report = await readState(statePlace(line.words[0]!, settings));
   const text = settings.json ? `${stateJson(report)}\n` : `${stateLines(report).join("\n")}\n`;
   // Bun calls back for an empty write, as `exit` makes one, before a pipe has taken all that is queued; for this, after.
   await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));

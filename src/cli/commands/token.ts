@@ -2,16 +2,13 @@ import { basename, resolve } from "node:path";
 import { UsageError } from "../../lib/errors.ts";
 import { printable, reported } from "../../lib/text.ts";
 import { shellQuote } from "../../terminal/text_width.ts";
-import type { Invocation } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 import { compiledBinary } from "../program.ts";
 import { settle } from "../settings.ts";
 import { createTokenFile, readTokenFile, resolveToken, type Token } from "../token.ts";
 
 /** Prints the token that a master started likewise would use, and makes this user's if there is none. */
 export async function token({ line, env, tokenText }: Invocation): Promise<number> {
-  if (line.words.length > 0) {
-    throw new UsageError("`taskmaster token` takes no words. See `taskmaster help token`.");
-  }
   const settings = settle(line, env);
   const found = await resolveToken({
     file: settings["token-file"],

@@ -1,11 +1,13 @@
 import t from "tap";
-import { commandNames } from "../../../src/cli/commands.ts";
+import { commandNames, commands } from "../../../src/cli/commands.ts";
 import { commandHelp, generalHelp, helpColumns } from "../../../src/cli/commands/help.ts";
-import { optionRows } from "../../../src/cli/options.ts";
+import { optionRows, optionsOf } from "../../../src/cli/options.ts";
 
 const texts: readonly (readonly [string, (columns: number) => string])[] = [
-  ["help", generalHelp],
-  ...commandNames.map((name) => [`help ${name}`, (columns: number) => commandHelp(name, columns)] as const),
+  ["help", (columns) => generalHelp(commands, columns)],
+  ...commandNames.map((name) =>
+    [`help ${name}`, (columns: number) => commandHelp(commands, name, columns)] as const
+  ),
 ];
 
 /** The words of a help, however it is laid out; sorted, for a comment may stand above its command or behind it. */
@@ -29,7 +31,7 @@ for (const [name, help] of texts) {
 }
 
 t.test("a command that is cut into lines is still one command", async (t) => {
-  const lines = commandHelp("master", 80).split("\n");
+  const lines = commandHelp(commands, "master", 80).split("\n");
   const first = lines.findIndex((line) => line.includes("--tls-cert taskmaster-cert.pem"));
   t.match(lines[first], / \\$/);
   t.match(lines[first + 1], /^ {6}--tls-key taskmaster-key\.pem$/);
@@ -37,12 +39,12 @@ t.test("a command that is cut into lines is still one command", async (t) => {
 
 for (const command of commandNames) {
   t.test(`help ${command} speaks of no option that it lacks`, async (t) => {
-    const own = optionRows.filter(([, { commands }]) => commands.includes(command)).map(([name]) => name);
-    const named = commandHelp(command, 80).match(/(?<![\w-])--[a-z][a-z-]*/g) ?? [];
+    const own = optionsOf(command).map(([name]) => name);
+    const named = commandHelp(commands, command, 80).match(/(?<![\w-])--[a-z][a-z-]*/g) ?? [];
     const foreign = named.map((name) => name.slice(2)).filter((name) => !(own as string[]).includes(name));
     t.same(foreign.filter((name) => name !== "help" && name !== "version"), []);
     const kinds = optionRows.filter(([name]) => own.includes(name)).map(([, { kind }]) => kind);
-    const text = commandHelp(command, 80);
+    const text = commandHelp(commands, command, 80);
     t.equal(text.includes("Durations:"), kinds.includes("duration"));
     t.equal(text.includes("Sizes:"), kinds.includes("size"));
     t.equal(/TASKMASTER_(?:HOST|LISTEN)\b/.test(text), ["master", "slave"].includes(command));

@@ -5,6 +5,7 @@ t.test("a slave whose start throws is one that ended: another one is started", a
   const lines: string[] = [];
   const slave = new LocalSlave({
     args: ["\0"], // no program can be given this
+    without: [],
     tokenText: "mV8tQ2zXw5LrJ9pKs3HdYc7NbF4gTe6U",
     onLine: () => {},
     onStart: () => {},

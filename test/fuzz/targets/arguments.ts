@@ -1,8 +1,9 @@
-import { readCommandLine, readPluginWords } from "../../../src/cli/command_line.ts";
-import { type CommandLine, commandNames, commands } from "../../../src/cli/commands.ts";
-import { environmentName, type Option, optionRows } from "../../../src/cli/options.ts";
+import type { CommandLine } from "../../../src/cli/command.ts";
+import { checkWords, readCommandLine, readPluginWords } from "../../../src/cli/command_line.ts";
+import { commandNames, commands } from "../../../src/cli/commands.ts";
+import { type Option, optionRows } from "../../../src/cli/options.ts";
 import { runName } from "../../../src/cli/run_name.ts";
-import { settle } from "../../../src/cli/settings.ts";
+import { environmentName, settle } from "../../../src/cli/settings.ts";
 import { UsageError } from "../../../src/lib/errors.ts";
 import { amplifyBytes, mutateBytes } from "../mutate.ts";
 import { must, outcomeOf, quietly, type Target } from "../target.ts";
@@ -20,8 +21,8 @@ function readAll(input: Uint8Array): { line: CommandLine; values: Record<string,
   }
   const line = readCommandLine(words.slice(end + 1));
   const values = settle(line, env);
-  const takesPlugin = ["run", "master", "slave"].includes(line.command);
-  const plugin = takesPlugin ? readPluginWords(line) : null;
+  const row = commands[line.command];
+  const plugin = "plugin" in row ? readPluginWords(line, row) : checkWords(line, row) ?? null;
   if (plugin !== null) runName(values, plugin.path);
   return { line, values, plugin };
 }
@@ -60,7 +61,7 @@ export const args: Target = {
       commands[name].examples.map(([words]) => words.split(" "))
     );
     const flagged = optionRows.flatMap(([name, option]: readonly [string, Option]) =>
-      option.commands.map((
+      Object.keys(option.commands).map((
         command,
       ) => [command, "p.ts", option.example ? `--${name}=${option.example}` : `--${name}`])
     );

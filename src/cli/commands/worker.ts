@@ -1,8 +1,8 @@
-import type { Log } from "../lib/log.ts";
-import type { WorkerLog } from "../lib/worker_start.ts";
-import { Foreground, lineOverStatus } from "../terminal/screen.ts";
-import { runWorker } from "../worker/main.ts";
-import { redirectConsole } from "./plugin_console.ts";
+import type { Log } from "../../lib/log.ts";
+import type { WorkerLog } from "../../lib/worker_start.ts";
+import { Foreground, lineOverStatus } from "../../terminal/screen.ts";
+import { runWorker } from "../../worker/main.ts";
+import { redirectConsole } from "../plugin_console.ts";
 
 /** The hidden `worker`: runs handlers for the slave that started it, and never returns. */
 export async function workerProgram(parentPid: number): Promise<never> {
@@ -23,7 +23,7 @@ const plain: WorkerLog = { level: "info", format: "text" };
 function lateLog(how: WorkerLog, writeLine: (line: string) => void): Log {
   const kept: Parameters<Log>[] = [];
   let log: Log = (...line) => kept.push(line);
-  void import("../terminal/logger.ts").then(({ makeLog }) => {
+  void import("../../terminal/logger.ts").then(({ makeLog }) => {
     log = makeLog({ ...how, colours: false, write: writeLine });
     for (const line of kept) log(...line);
   });

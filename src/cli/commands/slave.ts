@@ -1,36 +1,27 @@
 import { resolve } from "node:path";
-import { monotonicMs } from "../lib/clock.ts";
-import { UsageError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
-import { isLoopback } from "../lib/units.ts";
-import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../slave/slave.ts";
-import { EventWriter } from "../terminal/events.ts";
-import { slaveGreetingLines } from "../terminal/greeting.ts";
-import { slaveStatusLine, type StatusLine } from "../terminal/status_line.ts";
-import { Progress, type Terminal } from "../terminal/terminal.ts";
-import { type PluginWords, readPluginWords } from "./command_line.ts";
-import type { Invocation } from "./commands.ts";
-import { openTerminal, workerLog } from "./open_terminal.ts";
-import { oddVariables, type Settings } from "./options.ts";
-import { compiledBinary } from "./program.ts";
-import { given, hostDefault, settle } from "./settings.ts";
-import { onSignals, type StopSignal, stopSignals } from "./signals.ts";
-import { slaveTls, trustInWords } from "./tls_settings.ts";
-import { resolveToken, tokenBytes } from "./token.ts";
+import { monotonicMs } from "../../lib/clock.ts";
+import type { Log } from "../../lib/log.ts";
+import { isLoopback } from "../../lib/units.ts";
+import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../../slave/slave.ts";
+import { EventWriter } from "../../terminal/events.ts";
+import { slaveGreetingLines } from "../../terminal/greeting.ts";
+import { slaveStatusLine, type StatusLine } from "../../terminal/status_line.ts";
+import { Progress, type Terminal } from "../../terminal/terminal.ts";
+import type { PluginInvocation } from "../command.ts";
+import { openTerminal, workerLog } from "../open_terminal.ts";
+import { hostDefault, type Settings } from "../options.ts";
+import { compiledBinary } from "../program.ts";
+import { given, oddVariables, settle } from "../settings.ts";
+import { onSignals, type StopSignal, stopSignals } from "../signals.ts";
+import { slaveTls, trustInWords } from "../tls_settings.ts";
+import { resolveToken, tokenBytes } from "../token.ts";
 
 /** The first master on a machine makes the token, and may have been started together with this slave. */
 const tokenWaitMs = 5_000;
 
 /** `taskmaster slave`: runs the plugin's handler for a master. */
-export async function slave(invocation: Invocation): Promise<number> {
-  const words = readPluginWords(invocation.line);
-  const [name] = Object.keys(words.args);
-  if (name !== undefined) {
-    throw new UsageError(
-      `Cannot take the argument ${name}: arguments are given to the master, and reach its slaves from there.`,
-    );
-  }
-  return await (await SlaveProgram.start(invocation, words)).finish();
+export async function slave(invocation: PluginInvocation): Promise<number> {
+  return await (await SlaveProgram.start(invocation)).finish();
 }
 
 /** A slave that runs for a person: with its progress line and its signals. */
@@ -72,10 +63,7 @@ class SlaveProgram {
   }
 
   /** @throws {TaskmasterError} if the options are wrong, or there is no token. */
-  static async start(
-    { line, env, tokenText, isChild }: Invocation,
-    words: PluginWords,
-  ): Promise<SlaveProgram> {
+  static async start({ line, env, tokenText, isChild, plugin }: PluginInvocation): Promise<SlaveProgram> {
     const settings = settle(line, env);
     const chosen = given(line, env);
     const terminal = openTerminal(settings, env);
@@ -98,8 +86,8 @@ class SlaveProgram {
     }
     return new SlaveProgram(terminal, settings, isChild, {
       ...address,
-      pluginPath: resolve(words.path),
-      exportName: words.exportName,
+      pluginPath: resolve(plugin.path),
+      exportName: plugin.exportName,
       anyPlugin: settings["any-plugin"],
       token: token === undefined ? null : tokenBytes(token.text),
       tokenFrom: token?.isNamed ? token.from : undefined,
