@@ -1,4 +1,4 @@
-import type { Program } from "../e2e/harness.ts";
+import type { Program } from "../kit/program.ts";
 
 /** A slave joined a master or left it, as the master said with `--json`. */
 export type SessionEvent = Readonly<{

@@ -11,7 +11,10 @@ import {
 } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { binary, portOf, type Program, root, runtimes, Scenario, until } from "../e2e/harness.ts";
+import type { Program } from "../kit/program.ts";
+import { binary, root, runtimes } from "../kit/runtimes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { isJoined } from "./events.ts";
 import type { Network, Road } from "./network.ts";
 import { Timeline } from "./timeline.ts";

@@ -1,4 +1,4 @@
-import { randomFrom } from "../e2e/harness.ts";
+import { randomFrom } from "../kit/random.ts";
 import { type FaultName, kindOf } from "./faults.ts";
 
 /** One fault of a plan. No slave suffers two faults at once, but for those of the master. */

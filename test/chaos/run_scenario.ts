@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
-import { processesOf, until } from "../e2e/harness.ts";
+import { processesOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { type Evidence, judge, type Verdict } from "./checker.ts";
 import { sessionEvents } from "./events.ts";
 import { Fleet, lastLines } from "./fleet.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { token } from "../e2e/harness.ts";
+import { token } from "../kit/scenario.ts";
 import { FakeSlave } from "../master/fake_slave.ts";
 
 /** So many slaves beside the real ones; they take no jobs. Real processes of that number would need 30 GB. */

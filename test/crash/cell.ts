@@ -1,5 +1,8 @@
 import { join } from "node:path";
-import { portOf, type Program, runtimes, Scenario, until } from "../e2e/harness.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { type Fault, isBehindRename, saveSteps, type Step } from "./steps.ts";
 import { type Call, readCalls, trace, wasHit } from "./strace.ts";
 import { checkTruth, leftoversIn, lettersIn, load, StateWatch } from "./verdict.ts";

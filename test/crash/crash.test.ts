@@ -1,7 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { portOf, probe, Scenario, until } from "../e2e/harness.ts";
+import { portOf, probe, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { strike } from "./cell.ts";
 import { mountMissing, TinyDisk } from "./full_disk.ts";
 import { appendSteps, type Fault, lastSaveSteps, saveSteps, startSteps, type Step } from "./steps.ts";

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { closeSync, fstatSync, mkdirSync, openSync, truncateSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { runtimes, type Scenario } from "../e2e/harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import type { Scenario } from "../kit/scenario.ts";
 
 const mount = 'mount -t tmpfs -o "size=$1k" tmpfs "$0"';
 

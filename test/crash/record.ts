@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { portOf, Scenario, until } from "../e2e/harness.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { appendSteps, saveSteps, type Step } from "./steps.ts";
 import { type Call, trace } from "./strace.ts";
 

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import type { Program, Scenario } from "../e2e/harness.ts";
+import type { Program } from "../kit/program.ts";
+import type { Scenario } from "../kit/scenario.ts";
 
 /** Why strace cannot be used here, or false. */
 export function straceMissing(): string | false {

@@ -3,7 +3,7 @@ import type { RunState } from "../../src/core/types.ts";
 import { readDeadLetters } from "../../src/state/dead_letters.ts";
 import { nodeDisk, stateFiles } from "../../src/state/disk.ts";
 import { type LoadedState, loadState, type ReadState, readStateFile } from "../../src/state/read_state.ts";
-import type { Records } from "../e2e/harness.ts";
+import type { Records } from "../kit/records.ts";
 
 const filesOf = (folder: string) => stateFiles(folder, "probe");
 

@@ -2,7 +2,8 @@ import t from "tap";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { events, row, type Stage } from "./stage.ts";
-import { type Program, runtimes } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
 
 // Row A29 of docs/reliability.md: whatever ends the process before its program has, it is no success, and it is named.
 

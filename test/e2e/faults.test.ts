@@ -4,7 +4,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { nodeDisk } from "../../src/state/disk.ts";
 import { readStateFile } from "../../src/state/read_state.ts";
-import { portOf, processesOf, type Program, randomFrom, runtimes, Scenario, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { randomFrom } from "../kit/random.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf, processesOf, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 
 // Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of
 // the README: jobs whose answer had not arrived, and after a master's death those of the last checkpoint interval.

@@ -4,7 +4,9 @@ import { writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { row, type Stage } from "./stage.ts";
-import { portOf, type Program, runtimes } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
 
 // Row A28 of docs/reliability.md: what is waited for of the user's is named after 10 s, and a stop is bounded. Nearly all of
 // the time is waiting.

@@ -12,7 +12,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { binary, token } from "./harness.ts";
+import { binary } from "../kit/runtimes.ts";
+import { token } from "../kit/scenario.ts";
 
 // Whatever words reach the binary from outside, none of them moves a cursor, hides, or passes for a line of its own.
 

@@ -1,5 +1,6 @@
 import t from "tap";
-import { portOf, runtimes } from "./harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
 import { ending, row, type Stage } from "./stage.ts";
 
 // Row A26 of docs/reliability.md: work that goes on after its job was acked.

@@ -1,6 +1,9 @@
 import t from "tap";
-import { portOf, type Program, runtimes, until } from "./harness.ts";
-import { Relay } from "./relay.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
+import { Relay } from "../kit/relay.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
 // A master's death, or its absence, with slaves that live on: what they hold, or have finished, is not run again.

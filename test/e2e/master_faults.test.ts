@@ -3,7 +3,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeSlave } from "../master/fake_slave.ts";
 import { readDeadLetters } from "../../src/state/dead_letters.ts";
-import { portOf, runtimes, until } from "./harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage, token } from "./stage.ts";
 
 // Table C of docs/reliability.md, but for what is done to the disk and for two masters on two hosts.

@@ -2,7 +2,9 @@ import t from "tap";
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { binary, portOf, runtimes, Scenario, until } from "./harness.ts";
+import { binary, runtimes } from "../kit/runtimes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 
 // What the binary says to the person who runs it: right, in one sentence, with what to do next.
 

@@ -1,6 +1,7 @@
 import t from "tap";
 import { join } from "node:path";
-import { root, runtimes, Scenario } from "./harness.ts";
+import { root, runtimes } from "../kit/runtimes.ts";
+import { Scenario } from "../kit/scenario.ts";
 
 t.test("no fault: a million jobs, and none of them twice", async (t) => {
   const scenario = new Scenario();

@@ -9,8 +9,10 @@ import { directions, Proxy } from "../chaos/proxy.ts";
 import { optionsOf, pathOf } from "../certificates/certificates.ts";
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave, type FakeSlaveOptions } from "../master/fake_slave.ts";
-import { portOf, probe, randomFrom, until } from "./harness.ts";
-import { Relay } from "./relay.ts";
+import { randomFrom } from "../kit/random.ts";
+import { portOf, probe } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
+import { Relay } from "../kit/relay.ts";
 import { ending, events, heartbeat, row, type Stage, token, type Told } from "./stage.ts";
 
 // Of tables A, B and E of docs/reliability.md, what needs a peer that speaks the protocol and breaks its rules.

@@ -1,7 +1,10 @@
 import t, { type Test } from "tap";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { portOf, type Program, runtimes, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, events, heartbeat, row, type Stage } from "./stage.ts";
 
 // The right code runs: a slave's plugin is its master's, in all that it imports, or the slave does nothing.

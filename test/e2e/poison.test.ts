@@ -1,5 +1,5 @@
 import t from "tap";
-import { Scenario } from "./harness.ts";
+import { Scenario } from "../kit/scenario.ts";
 import { MemoryCage } from "./memory_cage.ts";
 import { poison, type PoisonPlan } from "./poison.ts";
 

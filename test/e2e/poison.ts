@@ -2,7 +2,11 @@ import { nodeDisk } from "../../src/state/disk.ts";
 import { readStateFile } from "../../src/state/read_state.ts";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { portOf, type Program, type Records, runtimes, type Scenario, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import type { Records } from "../kit/records.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf, type Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 
 /** How a job takes its process with it. */
 export type Killing = "kill" | "exit" | "outside" | "memory";

@@ -2,7 +2,7 @@
 // hundred at once, in one worker and in eight, the master ended in the middle; one row each. Words choose how they kill
 // (`kill` themselves, `exit`, `outside`: a fault that nobody waits for) and how the master ends (`SIGINT`, `SIGKILL`).
 import process from "node:process";
-import { Scenario } from "./harness.ts";
+import { Scenario } from "../kit/scenario.ts";
 import { type Killing, poison, type PoisonPlan } from "./poison.ts";
 
 /** With three deaths each: more, left alone at the end, are a quarter of the last 100 attempts, and tested for an outage. */

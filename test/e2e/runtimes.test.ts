@@ -1,7 +1,9 @@
 import t from "tap";
 import { existsSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { portOf, type Program, root, runtimes, Scenario } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { root, runtimes } from "../kit/runtimes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
 
 type Runtime = keyof typeof runtimes;
 const pairs: readonly (readonly [Runtime, Runtime])[] = [

@@ -14,7 +14,7 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { binary } from "./harness.ts";
+import { binary } from "../kit/runtimes.ts";
 
 // Files that hold a secret: of this user or root, regular, and never waited for. Strangers are a second user.
 

@@ -8,7 +8,9 @@ import { encodeHello, encodeWelcome, Secret } from "../../src/protocol/handshake
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave } from "../master/fake_slave.ts";
 import { welcome } from "../protocol/samples.ts";
-import { binary, portOf, processesOf, until } from "./harness.ts";
+import { binary } from "../kit/runtimes.ts";
+import { portOf, processesOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { events, row, token } from "./stage.ts";
 
 // Table E of docs/reliability.md, but for hostile frames and floods.

@@ -1,6 +1,8 @@
 import t from "tap";
 import { join } from "node:path";
-import { portOf, processesOf, runtimes, until } from "./harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf, processesOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
 // Table A of docs/reliability.md: what happens to a slave, and what comes of it.

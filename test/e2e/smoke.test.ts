@@ -12,7 +12,9 @@ import {
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { binary, portOf, processesOf, root, runtimes, Scenario, token, until } from "./harness.ts";
+import { binary, root, runtimes } from "../kit/runtimes.ts";
+import { portOf, processesOf, Scenario, token } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 
 const plugin = `
 export function* getJobs(last: number = -1) { for (let id = last + 1; id < 1000; id++) yield id; }

@@ -4,7 +4,9 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { stateJson } from "../../src/cli/commands/state.ts";
 import { readState } from "../../src/state/read_state.ts";
-import { type Program, root, runtimes, Scenario, token as tokenText } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { root, runtimes } from "../kit/runtimes.ts";
+import { Scenario, token as tokenText } from "../kit/scenario.ts";
 
 /** One line of the records of scripted.ts. */
 export type Entry = { pid: number; kind: string; id: number; atMs: number; more: string };

@@ -4,7 +4,10 @@ import t from "tap";
 import { readState, stateVersion } from "../../src/state/read_state.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_format.ts";
 import { openState } from "../../src/state/store.ts";
-import { portOf, type Program, root, runtimes, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { root, runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, row, type Stage } from "./stage.ts";
 
 // Table D of docs/reliability.md: what is done to the files between two starts, or during one.

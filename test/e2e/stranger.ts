@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { root } from "./harness.ts";
+import { root } from "../kit/runtimes.ts";
 
 // Another user of this machine, without any rights: what it can do to who runs the program here.
 

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { socketName } from "../../src/state/lock.ts";
-import { portOf, type Program, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, events, row, type Stage } from "./stage.ts";
 import { noStranger, Stranger } from "./stranger.ts";
 

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import t from "tap";
 import { formatFingerprint } from "../../src/lib/bytes.ts";
 import { hashOf, type Name, optionsOf, pair, pathOf } from "../certificates/certificates.ts";
-import { portOf, type Program, runtimes, Scenario, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 
 // Most of their time they wait for each other.
 t.jobs = 3;

@@ -3,7 +3,10 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeMaster } from "../slave/fake_master.ts";
-import { binary, portOf, type Program, until } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { binary } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, heartbeat, row, type Stage, token } from "./stage.ts";
 
 // C6 of docs/reliability.md: two masters of one key on two hosts that share a disk. A network and a host name of its

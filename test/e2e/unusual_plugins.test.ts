@@ -1,7 +1,7 @@
 import t from "tap";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { runtimes } from "./harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
 import { ending, row, type Stage } from "./stage.ts";
 
 // What a plugin may use that not every runtime has: it works, or a sentence says why not (docs/troubleshooting.md).

@@ -1,7 +1,9 @@
 import t from "tap";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { portOf, type Program, runtimes } from "./harness.ts";
+import type { Program } from "../kit/program.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
 import { ending, row, type Stage } from "./stage.ts";
 
 // Whose fault failures are, on the binary: the rows', a slave's, a worker's, or the world's. The rules themselves are

@@ -17,7 +17,9 @@ import { makeOwnFolder, ownFileAt } from "../../src/lib/own_file.ts";
 import { encodeStart } from "../../src/lib/worker_start.ts";
 import { greetWorker, makeWorkerSecret } from "../../src/link/local_link.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import { portOf, runtimes, until } from "./harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { portOf } from "../kit/scenario.ts";
+import { until } from "../kit/until.ts";
 import { ending, row, type Stage } from "./stage.ts";
 import { noStranger, Stranger } from "./stranger.ts";
 

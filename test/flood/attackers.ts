@@ -6,7 +6,7 @@ import { encode } from "../../src/protocol/codec.ts";
 import { encodeAuth, type Hello, readGreeting, Secret } from "../../src/protocol/handshake.ts";
 import type { Introduction, SlaveMessage } from "../../src/protocol/messages.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import { token } from "../e2e/harness.ts";
+import { token } from "../kit/scenario.ts";
 
 /** Of a connection that is no longer wanted or was refused, a new one is made after so long. */
 const redialMs = 500;

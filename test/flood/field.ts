@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { portOf, type Program, root, runtimes, Scenario } from "../e2e/harness.ts";
+import type { Program } from "../kit/program.ts";
+import { root, runtimes } from "../kit/runtimes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
 
 const plugin = join(root, "test", "flood", "plugin.ts");
 

@@ -1,6 +1,6 @@
 import { connect } from "node:net";
 import t from "tap";
-import { runtimes } from "../e2e/harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
 import { noStranger } from "../e2e/stranger.ts";
 import { Field } from "./field.ts";
 import { faultsOf, floods, runFlood } from "./floods.ts";

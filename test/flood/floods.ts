@@ -1,6 +1,6 @@
 import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { runtimes } from "../e2e/harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
 import { announce, Attack, flipped, says, scan, silent, stoppedReader, trickle } from "./attackers.ts";
 import { Field, type Figures } from "./field.ts";
 

@@ -3,7 +3,7 @@
 //   --seconds N   of watching before and after; twice as long during the attack
 // Prints the tables of docs/hostile-input.md; exits 1 if less than 80 % of a rate is kept, or anything else fails.
 import { parseArgs } from "node:util";
-import { runtimes } from "../e2e/harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
 import { noStranger } from "../e2e/stranger.ts";
 import { faultsOf, type Flood, floods, runFlood } from "./floods.ts";
 import { outOfFiles } from "./out_of_files.ts";

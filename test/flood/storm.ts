@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import { ReconnectBackoff } from "../../src/slave/uplink.ts";
-import { token } from "../e2e/harness.ts";
+import { token } from "../kit/scenario.ts";
 import { Field } from "./field.ts";
 
 /** A slave without workers: it connects again for ever, as a real one does, says `ready`, and takes nothing. */

@@ -3,7 +3,8 @@ import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { socketName } from "../../src/state/lock.ts";
-import { runtimes, until } from "../e2e/harness.ts";
+import { runtimes } from "../kit/runtimes.ts";
+import { until } from "../kit/until.ts";
 import { Stranger } from "../e2e/stranger.ts";
 import { Field, type Figures, residentMiB } from "./field.ts";
 

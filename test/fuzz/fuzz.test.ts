@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
-import { root } from "../e2e/harness.ts";
+import { root } from "../kit/runtimes.ts";
 import { bombs } from "./bombs.ts";
 import { keptInputs } from "./corpus.ts";
 import { costOf, costsOfBombs, excess, inputBytesMax } from "./cost.ts";

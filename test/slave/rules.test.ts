@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encode } from "../../src/protocol/codec.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
-import { Relay } from "../e2e/relay.ts";
+import { Relay } from "../kit/relay.ts";
 import { FakeMaster } from "./fake_master.ts";
 import { type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 

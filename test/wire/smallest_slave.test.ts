@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { encodeRefusal } from "../../src/protocol/handshake.ts";
-import { binary } from "../e2e/harness.ts";
+import { binary } from "../kit/runtimes.ts";
 
 const page = readFileSync(new URL("../../docs/smallest-slave.md", import.meta.url), "utf8");
 const script = /```python\n([^]*?)```/.exec(page)![1]!;
