@@ -6,7 +6,8 @@ import { monotonicMs } from "../lib/clock.ts";
 import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { type Disk, errorCode, errorText, linkless, removeFile, SaveError, type StateFiles } from "./disk.ts";
-import { readHeader, stateVersion, syncFolder } from "./read_state.ts";
+import { readHeader, syncFolder } from "./read_state.ts";
+import { stateVersion } from "./state_fields.ts";
 import {
   bodyParts,
   encodeHeader,

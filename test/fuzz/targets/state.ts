@@ -2,10 +2,10 @@ import { Buffer } from "node:buffer";
 import { isSameBytes, sha256 } from "../../../src/lib/bytes.ts";
 import { StateError } from "../../../src/lib/errors.ts";
 import { stateFiles } from "../../../src/state/disk.ts";
-import { loadState, parseStateFile, stateVersion } from "../../../src/state/read_state.ts";
+import { loadState, parseStateFile } from "../../../src/state/read_state.ts";
+import { DamageError, stateVersion } from "../../../src/state/state_fields.ts";
 import {
   bodyParts,
-  DamageError,
   decodeBody,
   decodeHeader,
   encodeHeader,
