@@ -261,7 +261,7 @@ export async function askHolder(name: string, msMax: number): Promise<LockReply>
   return { question, line };
 }
 
-type AskedOwner = Readonly<{ owner: LockOwner | null; isProven: boolean; isAnswered?: boolean }>;
+type AskedOwner = Readonly<{ owner: LockOwner | null; isProven: boolean; isAnswered: boolean }>;
 
 /** Asks who holds the name for a proof that he is the one whom the file names. */
 async function askOwner(disk: Disk, path: string, name: string, msMax: number): Promise<AskedOwner> {
@@ -410,16 +410,17 @@ export async function readRunOwner(
   const { lock } = stateFiles(dir, key);
   const folder = await disk.stat(dir, { bigint: true }).catch(() => null);
   if (folder === null) return null;
-  const { owner, isProven } = isKernelLock
+  const asked: AskedOwner = isKernelLock
     ? await findOwner(disk, lock, socketName(folder, key))
-    : { owner: await readOwner(disk, lock), isProven: false };
+    : { owner: await readOwner(disk, lock), isProven: false, isAnswered: false };
+  const { owner, isProven } = asked;
   if (owner === null) return null;
   const { host, bootId, pid, address } = owner;
   const isAlive = isProven || (isSamePlace(owner, await thisOwner(null)) ? await isRunning(owner) : null);
   return { host, bootId, pid, address, isAlive };
 }
 
-/** Whom the file names; if there is none although somebody answers, the file that he makes anew, if he is a master. */
+/** Whom the file names. A master that answers although its file is gone is making it anew: waits for that. */
 async function findOwner(disk: Disk, path: string, name: string): Promise<AskedOwner> {
   for (const endMs = monotonicMs() + lockAnswerMs;;) {
     const asked = await askOwner(disk, path, name, Math.max(1, endMs - monotonicMs()));
