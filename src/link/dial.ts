@@ -5,8 +5,7 @@ import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
 import { handshakeBytesMax, nameCharsMax, remarkCharsMax, slowLinkBytesPerMs } from "../lib/limits.ts";
 import { printable } from "../lib/text.ts";
-import { FrameError } from "../protocol/cbor_scan.ts";
-import { encode } from "../protocol/codec.ts";
+import { encode, FrameError } from "../protocol/cbor.ts";
 import {
   encodeRefusal,
   headerBytes,

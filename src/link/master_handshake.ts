@@ -1,8 +1,7 @@
 import type { Socket } from "node:net";
 import { handshakeBytesMax, handshakeMs } from "../lib/limits.ts";
 import { printable } from "../lib/text.ts";
-import { FrameError } from "../protocol/cbor_scan.ts";
-import { encode } from "../protocol/codec.ts";
+import { encode, FrameError } from "../protocol/cbor.ts";
 import {
   type Auth,
   encodeHello,

@@ -13,7 +13,7 @@ import type { Listener } from "../link/listen.ts";
 import { readCertificate } from "../link/tls.ts";
 import { sourceOf } from "../plugin/kinds.ts";
 import { SourceReader } from "../plugin/source.ts";
-import { encode } from "../protocol/codec.ts";
+import { encode } from "../protocol/cbor.ts";
 import { headerBytes, macBytes } from "../protocol/handshake.ts";
 import type { Introduction } from "../protocol/messages.ts";
 import type { StateStore } from "../state/store.ts";

@@ -1,6 +1,6 @@
 import type { Block, Unsendable } from "../lib/bytes.ts";
 import { clearImmediate, monotonicMs, queueMicrotask, setImmediate } from "../lib/clock.ts";
-import { decode } from "../protocol/codec.ts";
+import { decode } from "../protocol/cbor.ts";
 import { describeError, pluginLog } from "./describe_error.ts";
 import { BadJob, BadRow, equalCursors, JobCollector, Neighbours } from "./job_collector.ts";
 import {

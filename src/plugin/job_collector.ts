@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { Block, Unsendable } from "../lib/bytes.ts";
-import { JobEncoder, JobValueError } from "../protocol/job_encoder.ts";
+import { JobEncoder, JobValueError } from "../protocol/cbor.ts";
 import { describeError } from "./describe_error.ts";
 import { isThenable } from "./jobs_iterator.ts";
 

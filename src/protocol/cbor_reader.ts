@@ -2,7 +2,7 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { cborDepthMax, cborItemsMax } from "../lib/limits.ts";
 import { checkTexts, FrameError, prescan, scanItem } from "./cbor_scan.ts";
 import { type KeyShape, KeyShapes } from "./cbor_shapes.ts";
-import { dateOf, decode } from "./codec.ts";
+import { dateOf, decode } from "./cbor_x.ts";
 
 /**
  * Decodes `count` jobs laid one behind the other, trusted or pre-scanned. Gives what `decode` gives of each.

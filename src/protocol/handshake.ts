@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { isSameBytes, shortHash } from "../lib/bytes.ts";
 import { handshakeBytesMax, welcomeBytesMax } from "../lib/limits.ts";
-import { FrameError } from "./cbor_scan.ts";
+import { FrameError } from "./cbor.ts";
 import type { Introduction, Welcome } from "./messages.ts";
 
 /** Shortest token: 128 bits. */

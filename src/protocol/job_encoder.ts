@@ -1,7 +1,7 @@
 import type { Block } from "../lib/bytes.ts";
 import { jobBytesMax } from "../lib/limits.ts";
 import { ValueWriter } from "./cbor_writer.ts";
-import { encodeJob } from "./codec.ts";
+import { encodeJob } from "./cbor_x.ts";
 import { findFault, JobValueError, overlong, tooLong } from "./job_fault.ts";
 export { JobValueError } from "./job_fault.ts";
 

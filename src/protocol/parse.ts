@@ -1,11 +1,16 @@
 import { Buffer } from "node:buffer";
 import { cborItemsMax } from "../lib/limits.ts";
-import { decodeMessage } from "./cbor_reader.ts";
-import { FrameError, prescan } from "./cbor_scan.ts";
-import { bytesHead } from "./cbor_shapes.ts";
-import { ValueWriter } from "./cbor_writer.ts";
-import { encode } from "./codec.ts";
-import { checkDensity, messageItemsMax, prefixBytes, writePrefix } from "./frames.ts";
+import {
+  bytesHead,
+  checkDensity,
+  decodeMessage,
+  encode,
+  FrameError,
+  messageItemsMax,
+  prescan,
+  ValueWriter,
+} from "./cbor.ts";
+import { prefixBytes, writePrefix } from "./frames.ts";
 import {
   controlReplies,
   type ControlReply,

@@ -1,5 +1,5 @@
 import type { Ranges } from "../lib/ranges.ts";
-import { FrameError } from "./cbor_scan.ts";
+import { FrameError } from "./cbor.ts";
 
 // The building blocks of the wire's schema. A check is written once; the type of what passes it is inferred from it.
 

@@ -9,7 +9,7 @@ import type { Ranges } from "../lib/ranges.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { formatDuration, formatSize } from "../lib/units.ts";
 import { heartbeatOf } from "../link/dial.ts";
-import { itemEnds } from "../protocol/cbor_scan.ts";
+import { itemEnds } from "../protocol/cbor.ts";
 import { againFeature, slaveRefusal, untouchedFeature } from "../protocol/handshake.ts";
 import type { LeaseJobs, LeaseName, MasterMessage, Welcome } from "../protocol/messages.ts";
 import { LeaseLedger } from "./ledger.ts";

@@ -5,7 +5,7 @@ import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { cutToWritten, safeJson, writtenBytes } from "../lib/text.ts";
 import { formatSize } from "../lib/units.ts";
-import { decode } from "../protocol/codec.ts";
+import { decode } from "../protocol/cbor.ts";
 import { type Disk, errorCode, errorText, isRegular, nodeDisk, NoRoomError, SaveError } from "./disk.ts";
 import { linkError, openOwn, syncFolder } from "./read_state.ts";
 

@@ -1,5 +1,5 @@
 import type { Attempt, History, OperatorSettings, RunState, Stranded } from "../core/types.ts";
-import { FrameError, prescan } from "../protocol/cbor_scan.ts";
+import { FrameError, prescan } from "../protocol/cbor.ts";
 import { type Identity, sortedArgs } from "./identity.ts";
 
 // The fields of a state, each with how it is written, and how it is checked as it is read. A field without its row does

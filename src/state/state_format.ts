@@ -1,9 +1,7 @@
 import type { RunState, Stranded } from "../core/types.ts";
 import { isSameBytes, JobSpan, sha256 } from "../lib/bytes.ts";
 import { cborDepthMax, cborItemsMax } from "../lib/limits.ts";
-import { FrameError, itemEnds, scanItem } from "../protocol/cbor_scan.ts";
-import { decode, encode } from "../protocol/codec.ts";
-import { checkDensity } from "../protocol/frames.ts";
+import { checkDensity, decode, encode, FrameError, itemEnds, scanItem } from "../protocol/cbor.ts";
 import type { Identity } from "./identity.ts";
 import {
   asList,

@@ -2,7 +2,7 @@ import { elapsed } from "../lib/clock.ts";
 import { jobErrorBytesMax } from "../lib/limits.ts";
 import { includes, type Ranges, RangeSet, rangesOf } from "../lib/ranges.ts";
 import type { Result } from "../plugin/invoke.ts";
-import { decodeJobs } from "../protocol/cbor_reader.ts";
+import { decodeJobs } from "../protocol/cbor.ts";
 import type { Failure, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;

@@ -1,4 +1,4 @@
-import { decode } from "../../src/protocol/codec.ts";
+import { decode } from "../../src/protocol/cbor.ts";
 import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
 import {
   encodeMessage,

@@ -1,8 +1,7 @@
 import t, { type Test } from "tap";
-import { introduction } from "../protocol/samples.ts";
+import { frame, introduction } from "../protocol/samples.ts";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { frame } from "../../src/protocol/frames.ts";
 import { encodeHello, encodeRefusal, Secret } from "../../src/protocol/handshake.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
 import { directions, Proxy } from "../chaos/proxy.ts";

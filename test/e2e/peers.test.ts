@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { formatFingerprint } from "../../src/lib/bytes.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { encodeHello, encodeRefusal, encodeWelcome, Secret } from "../../src/protocol/handshake.ts";
 import { hashOf, optionsOf, pair } from "../certificates/certificates.ts";
 import { welcome } from "../protocol/samples.ts";

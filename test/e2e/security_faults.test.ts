@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, readFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { encodeHello, encodeWelcome, Secret } from "../../src/protocol/handshake.ts";
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave } from "../master/fake_slave.ts";

@@ -2,7 +2,7 @@
 // the handshake, and in some cases the token.
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { encodeAuth, type Hello, readGreeting, Secret } from "../../src/protocol/handshake.ts";
 import type { Introduction, SlaveMessage } from "../../src/protocol/messages.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";

@@ -12,7 +12,7 @@ import {
   type RefusalCode,
   Secret,
 } from "../../src/protocol/handshake.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { parseSlaveMessage } from "../../src/protocol/parse.ts";
 import { pair } from "../certificates/certificates.ts";
 import { introduction, welcome } from "../protocol/samples.ts";

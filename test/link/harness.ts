@@ -4,7 +4,7 @@ import { dial, type DialOptions } from "../../src/link/dial.ts";
 import type { MasterLink } from "../../src/link/link.ts";
 import { listen, type Listener } from "../../src/link/listen.ts";
 import { type MasterTls, readCertificate, TlsClient } from "../../src/link/tls.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { encodeAuth, type Hello, readGreeting, Secret } from "../../src/protocol/handshake.ts";
 import type { Introduction } from "../../src/protocol/messages.ts";
 import { introduction, welcome } from "../protocol/samples.ts";

@@ -1,6 +1,6 @@
 import t from "tap";
 import { SlaveHandshake } from "../../src/link/slave_handshake.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { encodeHello, encodeWelcome, type Proof, Secret } from "../../src/protocol/handshake.ts";
 import { introduction, welcome } from "../protocol/samples.ts";
 import { token } from "./harness.ts";

@@ -1,7 +1,7 @@
 import t, { type Test } from "tap";
 import { IterableSource } from "../../src/plugin/iterable_source.ts";
 import type { JobSource, Reading, SourceNeeds } from "../../src/plugin/source.ts";
-import { decode } from "../../src/protocol/codec.ts";
+import { decode } from "../../src/protocol/cbor.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
 import { jobsOf } from "./fake_slave.ts";
 

@@ -145,7 +145,7 @@ export const jobMutants: readonly Mutant[] = [
     "a lease may hold more than it counts",
     "if (!reader.isAtEnd) throw",
     "if (count < 0) throw",
-    test("protocol/codec", "decodeJobs() takes jobs laid one behind the other"),
+    test("protocol/cbor_x", "decodeJobs() takes jobs laid one behind the other"),
   ),
   inWriter(
     "the items of an array are not counted",
@@ -336,7 +336,7 @@ export const jobMutants: readonly Mutant[] = [
   one(
     "an array of a subclass is refused beside what is rare",
     {
-      file: "src/protocol/codec.ts",
+      file: "src/protocol/cbor_x.ts",
       find: "if (Array.isArray(value)) return encodeItem",
       replace: "if (Array.isArray(value) && value.length < 0) return encodeItem",
     },

@@ -1,7 +1,7 @@
 import { mock } from "node:test";
 import t, { type Test } from "tap";
 import * as ownClock from "../../src/lib/clock.ts";
-import { decode, encode } from "../../src/protocol/codec.ts";
+import { decode, encode } from "../../src/protocol/cbor.ts";
 import { type AnyPlugin, type Failed, read, Taker } from "./taker.ts";
 
 /** Sources by another clock than this process has. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import t from "tap";
-import { decode, encode } from "../../src/protocol/codec.ts";
+import { decode, encode } from "../../src/protocol/cbor.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
 import { decodeJobs, decodeMessage } from "../../src/protocol/cbor_reader.ts";
 import { KeyShapes } from "../../src/protocol/cbor_shapes.ts";

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import t from "tap";
-import { frame, FrameReader, writePrefix } from "../../src/protocol/frames.ts";
+import { FrameReader, writePrefix } from "../../src/protocol/frames.ts";
+import { frame } from "./samples.ts";
 
 const bodies = fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 12 });
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { createHmac, hkdfSync } from "node:crypto";
 import t from "tap";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import {
   type Auth,
   encodeAuth,

@@ -1,3 +1,4 @@
+import { prefixBytes, writePrefix } from "../../src/protocol/frames.ts";
 import type { Introduction, Welcome } from "../../src/protocol/messages.ts";
 
 const plugin = { name: "posts.ts", export: "default", hash: new Uint8Array(32).fill(0xab) };
@@ -24,3 +25,11 @@ export const introduction: Introduction = {
   runtime: "bun 1.4.5",
   features: [],
 };
+
+/** A whole frame: the length of `body` in four bytes, and `body`. */
+export function frame(body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(prefixBytes + body.length);
+  writePrefix(bytes, body.length);
+  bytes.set(body, prefixBytes);
+  return bytes;
+}

@@ -1,5 +1,5 @@
 import type { Log } from "../../src/lib/log.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import type {
   Introduction,
   LeaseJobs,

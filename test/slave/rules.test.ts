@@ -1,7 +1,7 @@
 import t from "tap";
 import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
 import { Relay } from "../kit/relay.ts";
 import { FakeMaster } from "./fake_master.ts";

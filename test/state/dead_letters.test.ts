@@ -15,7 +15,7 @@ import {
 import { join } from "node:path";
 import t from "tap";
 import type { DeadLetter } from "../../src/core/types.ts";
-import { decode, encode } from "../../src/protocol/codec.ts";
+import { decode, encode } from "../../src/protocol/cbor.ts";
 import { deadLetterLines, jobJson, readDeadLetters } from "../../src/state/dead_letters.ts";
 import { nodeDisk, SaveError } from "../../src/state/disk.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Attempt, History, RunState, Stranded } from "../../src/core/types.ts";
 import { JobSpan, sha256 } from "../../src/lib/bytes.ts";
 import type { Log } from "../../src/lib/log.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { openState, type OpenStateOptions } from "../../src/state/store.ts";
 import type { FakeDisk } from "./fake_disk.ts";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import t from "tap";
 import type { History, OperatorSettings, RunState, Stranded } from "../../src/core/types.ts";
 import { JobSpan, sha256 } from "../../src/lib/bytes.ts";
-import { decode, encode } from "../../src/protocol/codec.ts";
+import { decode, encode } from "../../src/protocol/cbor.ts";
 import type { Identity } from "../../src/state/identity.ts";
 import { parseStateFile, readState } from "../../src/state/read_state.ts";
 import { count as countField, DamageError, readFields, stateVersion } from "../../src/state/state_fields.ts";

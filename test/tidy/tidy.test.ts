@@ -114,8 +114,17 @@ function isComplete(node: ts.SwitchStatement): boolean {
 
 t.test("cbor-x and the argument parser are each imported in one place", async (t) => {
   const importers = (name: string) => sources.filter((file) => read(file).includes(`from "${name}`));
-  t.same(importers("cbor-x"), ["src/protocol/codec.ts"]);
+  t.same(importers("cbor-x"), ["src/protocol/cbor_x.ts"]);
   t.equal(importers("@std/cli").length, 1);
+});
+
+t.test("CBOR has one door: what is behind protocol/cbor.ts is imported by nobody else", async (t) => {
+  const isBehind = (file: string) => /^src\/protocol\/(?:cbor_\w+|job_\w+)\.ts$/.test(file);
+  t.ok(sources.filter(isBehind).length > 5, "the files behind it were found");
+  for (const file of sources) {
+    if (file === "src/protocol/cbor.ts" || isBehind(file)) continue;
+    t.same(importsOf(file).filter(isBehind), [], file);
+  }
 });
 
 t.test("the core and the protocol are blind: no clock, chance, I/O or promise", async (t) => {

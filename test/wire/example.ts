@@ -1,4 +1,4 @@
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import { encodeAuth, encodeHello, encodeWelcome, type Proof, Secret } from "../../src/protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../../src/protocol/messages.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";

@@ -2,7 +2,7 @@ import t from "tap";
 import { countOf, includes, type Ranges } from "../../src/lib/ranges.ts";
 import { makeWatch, watchSlots } from "../../src/lib/watchdog.ts";
 import { JobSignal, type Pending, type Result } from "../../src/plugin/invoke.ts";
-import { encode } from "../../src/protocol/codec.ts";
+import { encode } from "../../src/protocol/cbor.ts";
 import type { WorkerMessage } from "../../src/protocol/messages.ts";
 import { JobTags } from "../../src/worker/job_handler.ts";
 import { type Notes, Runner } from "../../src/worker/runner.ts";

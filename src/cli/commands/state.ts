@@ -1,6 +1,6 @@
 import type { RunState, Stranded } from "../../core/types.ts";
 import { printable, safeJson } from "../../lib/text.ts";
-import { decode } from "../../protocol/codec.ts";
+import { decode } from "../../protocol/cbor.ts";
 import { jobJson } from "../../state/dead_letters.ts";
 import { readState, type StateReport } from "../../state/read_state.ts";
 import { countLines } from "../../terminal/summary.ts";

@@ -1,6 +1,6 @@
 import { isSameBytes } from "../../../src/lib/bytes.ts";
 import { StateError } from "../../../src/lib/errors.ts";
-import { encode } from "../../../src/protocol/codec.ts";
+import { encode } from "../../../src/protocol/cbor.ts";
 import {
   deadLetterLine,
   type DeadLetters,

@@ -5,7 +5,7 @@ import { isSameBytes } from "../../../src/lib/bytes.ts";
 import { type HandshakeOutcome, MasterHandshake } from "../../../src/link/master_handshake.ts";
 import { RefusedError, SlaveHandshake } from "../../../src/link/slave_handshake.ts";
 import { OtherProtocolError } from "../../../src/link/protocol_sniffer.ts";
-import { encode } from "../../../src/protocol/codec.ts";
+import { encode } from "../../../src/protocol/cbor.ts";
 import {
   encodeAuth,
   encodeHello,

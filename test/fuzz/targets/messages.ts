@@ -4,7 +4,7 @@ import { isSameBytes } from "../../../src/lib/bytes.ts";
 import { cborDepthMax, cborItemsMax } from "../../../src/lib/limits.ts";
 import { decodeMessage } from "../../../src/protocol/cbor_reader.ts";
 import { FrameError, prescan, scanItem } from "../../../src/protocol/cbor_scan.ts";
-import { decode, encode } from "../../../src/protocol/codec.ts";
+import { decode, encode } from "../../../src/protocol/cbor.ts";
 import type { Message } from "../../../src/protocol/messages.ts";
 import {
   encodeMessage,

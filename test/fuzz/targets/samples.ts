@@ -1,4 +1,4 @@
-import { encode } from "../../../src/protocol/codec.ts";
+import { encode } from "../../../src/protocol/cbor.ts";
 import type {
   ControlReply,
   ControlRequest,
