@@ -11,6 +11,7 @@ import { measureOnce, medianRatio, type Result } from "../../bench/rounds.ts";
 import { spreadOf, threeDigits } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems.ts";
 import { targetsOf } from "../../bench/targets.ts";
+import { isAlive } from "../kit/processes.ts";
 
 const root = resolve(import.meta.dirname!, "../..");
 const signal = new AbortController().signal;
@@ -129,14 +130,6 @@ t.test(
     t.ok(spentMs >= 200, `${spentMs} ms of at least 200`);
   },
 );
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
 
 t.test("a measurement leaves no process, whether it succeeds or fails", async (t) => {
   const pids: number[] = [];

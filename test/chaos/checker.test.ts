@@ -8,7 +8,7 @@ import type { SavedState } from "./fleet.ts";
 import { slopeOf } from "./memory_watch.ts";
 import { drawPlan } from "./plan.ts";
 import { Timeline } from "./timeline.ts";
-import { UnitReader } from "./units.ts";
+import { UnitReader } from "../kit/units.ts";
 
 // The checker itself, on made-up evidence: each of these must be found, and nothing else.
 

@@ -6,8 +6,8 @@ import {
   parseSlaveMessage,
   parseWelcome,
 } from "../../src/protocol/parse.ts";
-import type { Connection, UnitListener } from "./proxy.ts";
-import type { Unit } from "./units.ts";
+import type { Connection, UnitListener } from "../kit/proxy.ts";
+import type { Unit } from "../kit/units.ts";
 
 type Answer = Extract<SlaveMessage, { kind: "answer" }>;
 type Lease = Extract<MasterMessage, { kind: "lease" }>;

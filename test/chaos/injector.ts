@@ -5,9 +5,9 @@ import type { Fleet, Slot } from "./fleet.ts";
 import type { FrameBook } from "./frame_book.ts";
 import type { NamespaceRoad } from "./namespaces.ts";
 import { ProxyRoad } from "./network.ts";
-import type { Conditions } from "./pipe.ts";
+import type { Conditions } from "../kit/pipe.ts";
 import type { Fault } from "./plan.ts";
-import { directions, type Proxy } from "./proxy.ts";
+import { directions, type Proxy } from "../kit/proxy.ts";
 import { Storm } from "./storm.ts";
 
 /** Slow links, none so slow that beats would not pass. A byte is 10 bits or so on the wire of old. */
@@ -247,13 +247,13 @@ export class Injector {
         break;
       case "partition":
       case "partition briefly":
-        proxy.set(directions, { isHeld: true });
+        proxy.hold();
         break;
       case "one-way up":
-        proxy.set(["up"], { isHeld: true });
+        proxy.hold(["up"]);
         break;
       case "one-way down":
-        proxy.set(["down"], { isHeld: true });
+        proxy.hold(["down"]);
         break;
       case "slow link":
         proxy.set(directions, slowLinks[pick % slowLinks.length]!);

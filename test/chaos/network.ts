@@ -1,4 +1,4 @@
-import { Proxy, type UnitListener } from "./proxy.ts";
+import { Proxy, type UnitListener } from "../kit/proxy.ts";
 
 /** The way from one slave to its master. */
 export interface Road {

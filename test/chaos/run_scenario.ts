@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { processesOf } from "../kit/scenario.ts";
+import { processesOf } from "../kit/processes.ts";
 import { until } from "../kit/until.ts";
 import { type Evidence, judge, type Verdict } from "./checker.ts";
 import { sessionEvents } from "./events.ts";

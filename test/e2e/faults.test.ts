@@ -7,7 +7,8 @@ import { readStateFile } from "../../src/state/read_state.ts";
 import type { Program } from "../kit/program.ts";
 import { randomFrom } from "../kit/random.ts";
 import { runtimes } from "../kit/runtimes.ts";
-import { portOf, processesOf, Scenario } from "../kit/scenario.ts";
+import { processesOf } from "../kit/processes.ts";
+import { portOf, Scenario } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 
 // Every scenario counts lost and repeated jobs from what the handlers wrote. The bounds on repetition are those of

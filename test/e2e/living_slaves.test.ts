@@ -3,7 +3,7 @@ import type { Program } from "../kit/program.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { Relay } from "../kit/relay.ts";
+import { Proxy } from "../kit/proxy.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
 // A master's death, or its absence, with slaves that live on: what they hold, or have finished, is not run again.
@@ -197,12 +197,12 @@ row.long(
 
 row("a master cut off from all slaves, and healed: nothing is run again", async (t, stage) => {
   const master = stage.scripted("5*gate:a,5*gate:b,20*ok", [...heartbeat, "--size", "10"]);
-  const relay = await Relay.to(await portOf(master));
-  t.teardown(() => relay.close());
+  const proxy = await Proxy.open(await portOf(master));
+  t.teardown(() => proxy.close());
   const words = ["--concurrency", "5"];
-  const slaves = [stage.hand(relay.port, words), stage.hand(relay.port, words)];
+  const slaves = [stage.hand(proxy.port, words), stage.hand(proxy.port, words)];
   await until(() => stage.entries("B").length === 10, "all begun");
-  relay.hold();
+  proxy.hold();
   await until(
     () => events(master, "left").filter(({ reason }) => /silent/.test(String(reason))).length === 2,
     "both given up",
@@ -210,7 +210,7 @@ row("a master cut off from all slaves, and healed: nothing is run again", async 
   for (const slave of slaves) await slave.printed(/has been silent/);
   stage.open("a");
   await until(() => stage.entries("E").length === 5, "some end meanwhile");
-  relay.release();
+  proxy.heal();
   await counted(master, 25);
   stage.open("b");
   t.equal(await master.ended, 0, master.stderr);

@@ -4,14 +4,13 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { encodeHello, encodeRefusal, Secret } from "../../src/protocol/handshake.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import { directions, Proxy } from "../chaos/proxy.ts";
+import { directions, Proxy } from "../kit/proxy.ts";
 import { optionsOf, pathOf } from "../certificates/certificates.ts";
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave, type FakeSlaveOptions } from "../master/fake_slave.ts";
 import { randomFrom } from "../kit/random.ts";
 import { portOf, probe } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { Relay } from "../kit/relay.ts";
 import { ending, events, heartbeat, row, type Stage, token, type Told } from "./stage.ts";
 
 // Of tables A, B and E of docs/reliability.md, what needs a peer that speaks the protocol and breaks its rules.
@@ -90,12 +89,12 @@ row("A17: a slave at a master of another version exits 5, naming both", async (t
 
 row("B2: resets: both ends clean up once, and nothing is run again", async (t, stage) => {
   const master = stage.scripted("20*gate:a,300*wait:2,20*gate:b,100*wait:2", heartbeat);
-  const relay = await Relay.to(await portOf(master));
-  t.teardown(() => relay.close());
-  const slave = stage.hand(relay.port, ["--concurrency", "20"]);
+  const proxy = await Proxy.open(await portOf(master));
+  t.teardown(() => proxy.close());
+  const slave = stage.hand(proxy.port, ["--concurrency", "20"]);
   await until(() => stage.entries("B").length === 20, "the first twenty begun");
   for (let resets = 1; resets <= 3; resets++) {
-    relay.reset();
+    proxy.reset();
     await until(() => events(master, "joined").length === resets + 1, `it came back ${resets} times`);
     stage.open(resets === 1 ? "a" : "b");
   }
@@ -275,7 +274,7 @@ async function serveSlowly(
   tls: Readonly<Record<"master" | "slave", readonly string[]>> = { master: [], slave: [] },
 ): Promise<Told> {
   const serving = stage.masterOf(probe, [...jobs, ...tls.master]);
-  const proxy = await Proxy.open(await portOf(serving), null);
+  const proxy = await Proxy.open(await portOf(serving));
   t.teardown(() => proxy.close());
   proxy.set(directions, { latencyMs: 2_000, bytesPerSecond: 1_000 });
   const working = stage.hand(proxy.port, tls.slave, probe);

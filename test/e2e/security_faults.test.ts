@@ -9,7 +9,8 @@ import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave } from "../master/fake_slave.ts";
 import { welcome } from "../protocol/samples.ts";
 import { binary } from "../kit/runtimes.ts";
-import { portOf, processesOf } from "../kit/scenario.ts";
+import { processesOf } from "../kit/processes.ts";
+import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 import { events, row, token } from "./stage.ts";
 

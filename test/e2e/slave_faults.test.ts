@@ -1,7 +1,8 @@
 import t from "tap";
 import { join } from "node:path";
 import { runtimes } from "../kit/runtimes.ts";
-import { portOf, processesOf } from "../kit/scenario.ts";
+import { processesOf } from "../kit/processes.ts";
+import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 

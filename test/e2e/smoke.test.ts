@@ -13,7 +13,8 @@ import {
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { binary, root, runtimes } from "../kit/runtimes.ts";
-import { portOf, processesOf, Scenario, token } from "../kit/scenario.ts";
+import { processesOf } from "../kit/processes.ts";
+import { portOf, Scenario, token } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 
 const plugin = `

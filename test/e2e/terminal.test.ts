@@ -3,7 +3,8 @@ import { spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { binary } from "../kit/runtimes.ts";
-import { processesOf, Scenario } from "../kit/scenario.ts";
+import { processesOf } from "../kit/processes.ts";
+import { Scenario } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 
 // The binary on a real terminal, which `script` (util-linux) makes; a shell with job control is on it, as a person's is.

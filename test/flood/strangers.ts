@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { socketName } from "../../src/state/lock.ts";
 import { runtimes } from "../kit/runtimes.ts";
+import { childrenOf } from "../kit/processes.ts";
 import { until } from "../kit/until.ts";
 import { Stranger } from "../e2e/stranger.ts";
 import { Field, type Figures, residentMiB } from "./field.ts";
@@ -148,12 +149,6 @@ function filesOf(pid: number): number {
 function savedAtMs(field: Field): number {
   const path = join(field.folder, "plugin.state");
   return existsSync(path) ? statSync(path).mtimeMs : 0;
-}
-
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(
-    Number,
-  );
 }
 
 /** Names of the sockets of workers that have one. */

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { processesOf } from "./processes.ts";
 import { processMsMax, Program } from "./program.ts";
 import { Records } from "./records.ts";
 import { root, runtimes } from "./runtimes.ts";
@@ -124,18 +125,4 @@ type DeadLetterLine = {
 /** Port on which a master listens, from its first line. */
 export async function portOf(master: Program): Promise<number> {
   return Number((await master.printed(/^Taskmaster server running on '[^']*:(\d+)'$/m))[1]);
-}
-
-/** Pids of the processes of a scenario, children of children too: its folder is in the environment of each. */
-export function processesOf(folder: string): string[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && belongsTo(name, folder));
-}
-
-function belongsTo(pid: string, folder: string): boolean {
-  try {
-    // a process that has ended and was not waited for has no environment any more
-    return readFileSync(`/proc/${pid}/environ`, "latin1").includes(`HOME=${folder}\0`);
-  } catch {
-    return false;
-  }
 }

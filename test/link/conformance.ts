@@ -3,9 +3,9 @@
 import { Buffer } from "node:buffer";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { pair } from "../certificates/certificates.ts";
+import { Proxy } from "../kit/proxy.ts";
 import { tlsCases } from "./tls_cases.ts";
 import { type House, openHouse as open, type Raw, type Session } from "./harness.ts";
 
@@ -17,27 +17,6 @@ async function entered(): Promise<{ house: House; raw: Raw; session: Session }> 
   const house = await openHouse();
   const raw = await house.enter();
   return { house, raw, session: await house.sessions.next() };
-}
-
-/** A relay that can stop reading what a master sends. */
-async function stoppable(port: number): Promise<{ port: number; stop(): void; close(): void }> {
-  const sockets: Socket[] = [];
-  let master: Socket | undefined;
-  const server = createServer((slave) => {
-    master = connect(port, "127.0.0.1");
-    for (const socket of [slave, master]) sockets.push(socket.on("error", () => {}));
-    slave.on("data", (chunk) => master!.write(chunk));
-    master.on("data", (chunk) => slave.write(chunk));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    stop: () => master!.pause(),
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
 }
 
 /** Not every runtime can reset a connection of TLS. */
@@ -108,10 +87,10 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
   "a stopped reader is noticed": async () => {
     const house = await openHouse();
     // Deno's sockets of TLS read on when they are paused: the one before them stops.
-    const relay = await stoppable(house.listener.address.port);
-    await house.enter(relay.port);
+    const proxy = await Proxy.open(house.listener.address.port);
+    await house.enter(proxy.port);
     const session = await house.sessions.next();
-    relay.stop();
+    proxy.hold(["down"]);
     const jobs = new Uint8Array(1 << 18);
     for (let calm = 0; calm < 3;) {
       if (session.link.queuedBytes < 1 << 20) {
@@ -123,7 +102,7 @@ const steps: Readonly<Record<string, () => Promise<void>>> = {
     const endMs = house.clock.ms + 10_500;
     while (house.clock.ms < endMs) session.link.tick(house.clock.ms += 500);
     expect(/took no bytes for 10 s/.test(await session.closed.next()), "after 10 s");
-    relay.close();
+    await proxy.close();
     await house.close();
   },
   "a wrong token, HTTP, a held connection": async () => {

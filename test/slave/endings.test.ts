@@ -1,7 +1,9 @@
 import t from "tap";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { isAlive } from "../kit/processes.ts";
+import { until } from "../kit/until.ts";
 import { FakeMaster } from "./fake_master.ts";
-import { here, isAlive, type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
+import { here, type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
 t.jobs = 1;
 const temporary = ownTemporaryFolder();
@@ -26,16 +28,12 @@ async function withSlave(
   }
 }
 
-async function untilTrue(look: () => boolean): Promise<void> {
-  while (!look()) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
 t.test("a drained slave whose master is gone ends after the grace, whatever it has to say", async (t) => {
   await withSlave({ heartbeatMs: 300 }, { graceMs: 700 }, async (master, slave) => {
     master.lease(1, 0, [{ do: "sleep", ms: 400 }, {}]);
     await master.until(() => slave.status().running > 0);
     await master.stop();
-    await untilTrue(() => slave.status().done === 1 || slave.status().running === 0);
+    await until(() => slave.status().done === 1 || slave.status().running === 0, "its job ended");
     const beganMs = performance.now();
     slave.drain();
     t.match(await slave.finished, { exitCode: 0 });
@@ -65,11 +63,11 @@ t.test("what a handler started dies with its worker that is killed", async (t) =
     master.lease(1, 0, [{ do: "child", mark }]);
     // the file is there before what is in it
     const pidOf = () => existsSync(`${mark}.pid`) ? Number(readFileSync(`${mark}.pid`, "utf8")) : 0;
-    await untilTrue(() => pidOf() > 0);
+    await until(() => pidOf() > 0, "the handler's child runs");
     const pid = pidOf();
     t.ok(isAlive(pid));
     await master.until(() => master.failed.length === 1);
-    await untilTrue(() => !isAlive(pid));
+    await until(() => !isAlive(pid), "the child is gone");
   });
 });
 
@@ -77,7 +75,7 @@ t.test("a master that changes while setup runs does not make it run again", asyn
   const record = `${temporary}/setups`;
   const options = { heartbeatMs: 300, args: { record, ms: "1500" } };
   await withSlave(options, { pluginPath: here("prepared.ts") }, async (master) => {
-    await untilTrue(() => existsSync(record));
+    await until(() => existsSync(record), "something was recorded");
     await master.link!.close("bye");
     await master.until(() => master.said.filter(({ kind }) => kind === "ready").length === 2);
     master.lease(1, 0, [{}]);
@@ -101,7 +99,10 @@ t.test("a worker that is killed before one was prepared is started again, twice"
     const record = `${temporary}/kills${kills}`;
     await withSlave({ args: { record, kills: String(kills) } }, options, async (master, slave) => {
       if (kills === 2) {
-        await untilTrue(() => existsSync(record) && readFileSync(record, "utf8") === "setup setup setup ");
+        await until(
+          () => existsSync(record) && readFileSync(record, "utf8") === "setup setup setup ",
+          "three set up",
+        );
         master.lease(1, 0, [{}]);
         return void await master.until(() => master.named("done").length === 1);
       }

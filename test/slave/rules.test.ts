@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encode } from "../../src/protocol/cbor.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
-import { Relay } from "../kit/relay.ts";
+import { Proxy } from "../kit/proxy.ts";
 import { FakeMaster } from "./fake_master.ts";
 import { type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
@@ -108,11 +108,11 @@ t.test("more bytes than a slave can hold lose the session, whatever its credit i
 
 t.test("a master that leases on and reads no answers loses the session: they must not pile up here", async (t) => {
   const master = await FakeMaster.start({ releases: false });
-  const relay = await Relay.to(master.port);
+  const proxy = await Proxy.open(master.port);
   const lines: Lines = [];
-  const slave = slaveOf(relay, { concurrency: 20, extraCredit: 100 }, lines);
+  const slave = slaveOf(proxy, { concurrency: 20, extraCredit: 100 }, lines);
   await master.until(() => master.said.some((message) => "credit" in message && message.credit >= 120));
-  relay.deafen();
+  proxy.hold(["up"]);
   const jobs = encode({ do: "throw long" });
   let sent = 0;
   const isOver = () =>
@@ -125,7 +125,7 @@ t.test("a master that leases on and reads no answers loses the session: they mus
   t.ok(slave.status().running < 120, "it was not that they ran");
   slave.kill();
   await slave.finished;
-  relay.close();
+  await proxy.close();
   await master.stop();
 });
 

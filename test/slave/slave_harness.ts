@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Log } from "../../src/lib/log.ts";
 import { type Slave, type SlaveOptions, startSlave } from "../../src/slave/slave.ts";
@@ -41,14 +41,4 @@ export function ownTemporaryFolder(): string {
   process.env.TMPDIR = folder;
   delete process.env.XDG_RUNTIME_DIR;
   return folder;
-}
-
-/** Whether a process lives; one that ended and that nobody waited for does not. Linux only. */
-export function isAlive(pid: number): boolean {
-  try {
-    const state = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]![0];
-    return state !== "Z";
-  } catch {
-    return false;
-  }
 }

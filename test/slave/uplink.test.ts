@@ -1,12 +1,14 @@
 import t from "tap";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as clock from "../../src/lib/clock.ts";
+import { childrenOf, isAlive } from "../kit/processes.ts";
+import { Proxy } from "../kit/proxy.ts";
+import { until } from "../kit/until.ts";
 import { FakeMaster } from "./fake_master.ts";
-import { here, isAlive, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
+import { here, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
 t.jobs = 1;
 const temporary = ownTemporaryFolder();
@@ -158,20 +160,20 @@ t.test("an earlier master of the same run is left alone until a later one answer
 
 t.test("a silent master is dialed anew; jobs and answers are kept until it welcomes", async (t) => {
   const master = await FakeMaster.start({ heartbeatMs: 200 });
-  const proxy = await Proxy.start(master.port);
+  const proxy = await Proxy.open(master.port);
   const slave = slaveOf(proxy);
   t.teardown(() => slave.kill());
   await master.until(() => master.isReady);
   master.lease(1, 0, [{ do: "sleep", ms: 1_500 }]);
   await master.until(() => slave.status().running === 1);
-  proxy.hold();
+  proxy.holdPresent();
   await master.until(() => master.intros.length === 2 && master.named("done").length === 1);
   t.equal(slave.status().done, 1, "it ran once");
   t.match(master.said.filter(({ kind }) => kind === "ready")[1], { held: [{ jobs: [0, 1] }] });
   slave.kill();
   await slave.finished;
   await master.stop();
-  proxy.stop();
+  await proxy.close();
 });
 
 t.test("a supervisor that is killed leaves nothing running, loops or not", async (t) => {
@@ -183,69 +185,17 @@ t.test("a supervisor that is killed leaves nothing running, loops or not", async
   await master.until(() => master.said.some((message) => "credit" in message && message.credit === 2));
   const marks = ["loop", "hang"].map((name) => `${temporary}/${name}`);
   master.lease(1, 0, [{ do: "loop", mark: marks[0] }, { do: "hang", mark: marks[1] }]);
-  await untilSome(() => marks.every((mark) => existsSync(mark)) || null);
+  await until(() => marks.every((mark) => existsSync(mark)), "both run");
   const workers = childrenOf(child.pid!);
   t.equal(workers.length, 2);
   child.kill("SIGKILL");
   await once(child, "exit");
   const killedMs = performance.now();
-  await untilSome(() => workers.some(isAlive) ? null : true);
+  await until(() => !workers.some(isAlive), "no worker lives");
   t.ok(performance.now() - killedMs < 2_000, "within two seconds");
   t.same(readdirSync(temporary).sort(), ["hang", "loop"], "its folder is gone");
   await master.stop();
 });
-
-/** Passes bytes on until it is told to hold those of the connections there are. */
-class Proxy {
-  port = 0;
-  readonly #sockets: Socket[] = [];
-  readonly #server;
-
-  constructor(masterPort: number) {
-    this.#server = createServer((socket) => {
-      const onward = connect(masterPort, "127.0.0.1");
-      this.#sockets.push(socket, onward);
-      socket.pipe(onward).pipe(socket);
-      for (const one of [socket, onward]) one.on("error", () => {});
-    });
-  }
-
-  static async start(masterPort: number): Promise<Proxy> {
-    const proxy = new Proxy(masterPort);
-    proxy.#server.listen(0, "127.0.0.1");
-    await once(proxy.#server, "listening");
-    proxy.port = (proxy.#server.address() as { port: number }).port;
-    return proxy;
-  }
-
-  hold(): void {
-    for (const socket of this.#sockets) socket.unpipe().pause();
-  }
-
-  stop(): void {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-  }
-}
-
-async function untilSome<T>(look: () => T | null): Promise<T> {
-  for (;;) {
-    const seen = look();
-    if (seen !== null) return seen;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-/** Linux only, as are the machines that test this. */
-function childrenOf(pid: number): number[] {
-  try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(
-      Number,
-    );
-  } catch {
-    return [];
-  }
-}
 
 t.test("a master of the same run with other code is left with 5, both hashes named", async (t) => {
   const first = await FakeMaster.start({ heartbeatMs: 300 });

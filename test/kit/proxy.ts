@@ -16,7 +16,7 @@ export type UnitListener = (connection: Connection, direction: Direction, unit: 
 type Pair = { slave: Socket; master: Socket; pipes: Readonly<Record<Direction, Pipe>> };
 
 /**
- * The network between one slave and its master: a TCP proxy on a port of its own, whose conditions are changed while
+ * The network between slaves and their master: a TCP proxy on a port of its own, whose conditions are changed while
  * it runs. It delays, limits, slices, holds and cuts; it flips bits of what can be seen to be wrong, and puts frames in.
  */
 export class Proxy {
@@ -37,8 +37,8 @@ export class Proxy {
     server.on("connection", (socket: Socket) => this.#join(socket));
   }
 
-  /** @param listener Sees each unit that passes, of any connection. Null where TLS is spoken: nothing can be seen. */
-  static async open(masterPort: number, listener: UnitListener | null): Promise<Proxy> {
+  /** @param listener Sees each unit that passes, of any connection. Null where nothing is to be seen, or TLS hides it. */
+  static async open(masterPort: number, listener: UnitListener | null = null): Promise<Proxy> {
     const server = createServer({ allowHalfOpen: true, noDelay: true });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new Proxy(server, masterPort, listener);
@@ -56,6 +56,11 @@ export class Proxy {
   set(which: readonly Direction[], conditions: Partial<Conditions>): void {
     for (const direction of which) Object.assign(this.conditions[direction], conditions);
     this.#pump();
+  }
+
+  /** Nothing gets through any more, on connections that are opened later neither; neither end is told. */
+  hold(which: readonly Direction[] = directions): void {
+    this.set(which, { isHeld: true });
   }
 
   /** Holds the connections that are there, and no later ones: the peer seems gone, but can be dialed anew. */
