@@ -5,7 +5,7 @@ import { useImportMap } from "./src/plugin/plugin_code.ts";
 export * from "./src/lib/errors.ts";
 export type { Address } from "./src/lib/units.ts";
 export type { Log, LogLevel } from "./src/lib/log.ts";
-export type { Outcome, RunStatus } from "./src/core/types.ts";
+export type { Outcome, RunCounts, RunStatus } from "./src/core/types.ts";
 export type {
   Context,
   JobContext,

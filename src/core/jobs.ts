@@ -15,7 +15,15 @@ import {
 } from "./piece.ts";
 import { FreshJobs, Retries, ReturnedJobs } from "./ready_queues.ts";
 import type { SlaveSession } from "./sessions.ts";
-import type { DeadLetter, History, RunState, Stranded } from "./types.ts";
+import {
+  countsOf,
+  type DeadLetter,
+  type History,
+  noCounts,
+  type RunCounts,
+  type RunState,
+  type Stranded,
+} from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
 
 /** A job whose attempts are spent, if its last failure was its own. */
@@ -97,14 +105,8 @@ class SpentJobs {
   }
 }
 
-/** How many jobs ended up where, over all starts. */
-type Counters = Pick<
-  RunState,
-  "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
->;
-
 /**
- * Every job yielded and not settled, and the counters of those that were. A job's life:
+ * Every job yielded and not settled, and the counts of those that were. A job's life:
  *
  *   yielded          lease             done, skipped
  *  ---------> FRESH ------> LEASED -----------------------> SETTLED
@@ -138,7 +140,7 @@ type Counters = Pick<
  * is one method for each arrow.
  */
 export class Jobs {
-  readonly counters: { -readonly [Name in keyof Counters]: Counters[Name] };
+  readonly counts: { -readonly [Name in keyof RunCounts]: RunCounts[Name] };
   readonly fresh = new FreshJobs();
   readonly leases = new LeaseTable();
   readonly returned = new ReturnedJobs();
@@ -155,10 +157,8 @@ export class Jobs {
   lastHandedOut: JobSpan | Unsendable | null = null;
 
   constructor(state: RunState | null, bytesMax: number) {
-    const { handedOut = 0, handedOutAgain = 0, done = 0, skipped = 0, dead = 0 } = state ?? {};
-    const { repeated = 0, repeatedAtLeast = false } = state ?? {};
-    this.counters = { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast };
-    this.handedOutBefore = handedOut;
+    this.counts = countsOf(state ?? noCounts);
+    this.handedOutBefore = this.counts.handedOut;
     this.#againToCome = state?.againToCome ?? 0;
     this.#memory = new BlockMemory(bytesMax);
   }
@@ -190,7 +190,7 @@ export class Jobs {
 
   /** Number of the next job that the source yields. */
   get nextSeq(): number {
-    return this.counters.handedOut + this.fresh.total;
+    return this.counts.handedOut + this.fresh.total;
   }
 
   /** -> FRESH: the jobs of a block from index `from` on. */
@@ -214,7 +214,7 @@ export class Jobs {
 
   /** Rows that cannot be sent and before which all is handed out: their dead letters. They stay FRESH until `sunk`. */
   sink(): DeadLetter[] {
-    const { handedOut } = this.counters;
+    const { handedOut } = this.counts;
     const rows = this.fresh.sink();
     return rows.length === 0
       ? none
@@ -226,12 +226,12 @@ export class Jobs {
    * that the row was handed out, so another start yields it again. Returns null if it is none of the rows that wait.
    */
   sunk(seq: number): Unsendable | null {
-    if (this.fresh.sinking === 0 || seq !== this.counters.handedOut) return null;
+    if (this.fresh.sinking === 0 || seq !== this.counts.handedOut) return null;
     const row = this.fresh.sunk();
     this.#memory.jobBytes -= bytesOf(row);
     this.#countAgain(1);
-    this.counters.handedOut++;
-    this.counters.dead++;
+    this.counts.handedOut++;
+    this.counts.dead++;
     this.lastHandedOut = row;
     return row;
   }
@@ -266,24 +266,24 @@ export class Jobs {
   #handOut(jobsMax: number, bytesMax: number): Piece[] {
     const parts = this.fresh.cut(jobsMax, bytesMax);
     invariant(
-      parts[0]?.seq === this.counters.handedOut,
+      parts[0]?.seq === this.counts.handedOut,
       "Cannot lease fresh jobs: they are not the next in order",
     );
     const last = parts.at(-1)!;
     this.lastHandedOut = last.cut(last.end - 1, last.end);
-    this.#countAgain(last.end - this.counters.handedOut);
-    this.counters.handedOut = last.end;
+    this.#countAgain(last.end - this.counts.handedOut);
+    this.counts.handedOut = last.end;
     return parts.map((span) => ({ span, history: untried, holder: null, avoid: null }));
   }
 
   /** Slaves say so too, and may say anything: what is no count any more could not be loaded again. */
   countRepeated(count: number): void {
-    this.counters.repeated = Math.min(Number.MAX_SAFE_INTEGER, this.counters.repeated + count);
+    this.counts.repeated = Math.min(Number.MAX_SAFE_INTEGER, this.counts.repeated + count);
   }
 
   /** The source yields again, from the first on, what was handed out before: that many jobs, as far as is known. */
   sourceStartedOver(): void {
-    this.#againToCome = this.counters.handedOut - this.counters.handedOutAgain;
+    this.#againToCome = this.counts.handedOut - this.counts.handedOutAgain;
   }
 
   /** Of the jobs that were handed out before the source started over, how many it has not yielded again yet. */
@@ -294,7 +294,7 @@ export class Jobs {
   #countAgain(count: number): void {
     const again = Math.min(count, this.#againToCome);
     this.#againToCome -= again;
-    this.counters.handedOutAgain += again;
+    this.counts.handedOutAgain += again;
     this.countRepeated(again);
   }
 
@@ -348,7 +348,7 @@ export class Jobs {
    * unless `repeated` is what is known for certain, and there may be more.
    */
   #countLost(count: number): void {
-    if (!this.counters.repeatedAtLeast) this.countRepeated(count);
+    if (!this.counts.repeatedAtLeast) this.countRepeated(count);
   }
 
   /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */
@@ -374,7 +374,7 @@ export class Jobs {
       if (piece.avoid !== null) recovered.push(piece);
       this.#free(piece);
     }
-    this.counters[how] += count;
+    this.counts[how] += count;
     return count;
   }
 
@@ -475,7 +475,7 @@ export class Jobs {
     if (piece === undefined) return null;
     this.#burying.delete(seq);
     this.#free(piece);
-    this.counters.dead++;
+    this.counts.dead++;
     return piece.history;
   }
 

@@ -10,16 +10,17 @@ import { type Bound, boundOf, Bounds, paceOf, reasonOf, type WindowLimit } from 
 import { type SlaveSession, SlaveSessions } from "./sessions.ts";
 import { LagGuard, Slaves } from "./slaves.ts";
 import { CursorTracker, SourceState } from "./source.ts";
-import type {
-  DeadLetter,
-  Effect,
-  OperatorSettings,
-  Outcome,
-  RunEvent,
-  RunSettings,
-  RunState,
-  RunStatus,
-  SessionId,
+import {
+  type DeadLetter,
+  type Effect,
+  type OperatorSettings,
+  type Outcome,
+  type RunEvent,
+  type RunSettings,
+  type RunState,
+  type RunStatus,
+  type SessionId,
+  settledOf,
 } from "./types.ts";
 
 /** All that a resume needs, in one synchronous step. The numbers of every state add up. */
@@ -28,7 +29,7 @@ function stateOf(
   furthest: CursorTracker,
   rest: Pick<RunState, "complete" | "final" | "settings">,
 ): RunState {
-  const { handedOut, done, skipped, dead } = jobs.counters;
+  const { handedOut, done, skipped, dead } = jobs.counts;
   const stranded = jobs.strand();
   const count = stranded.reduce((sum, { span }) => sum + span.count, 0);
   invariant(
@@ -37,17 +38,12 @@ function stateOf(
   );
   return {
     ...rest,
-    ...jobs.counters,
+    ...jobs.counts,
     againToCome: jobs.againToCome,
     last: furthest.handedOut(),
     firstJobHash: furthest.firstJobHash,
     stranded,
   };
-}
-
-/** Done, skipped and dead, over all starts. */
-function settledOf({ counters: { done, skipped, dead } }: Jobs): number {
-  return done + skipped + dead;
 }
 
 /** The numbers of the status line; what is not of the jobs is given. */
@@ -57,8 +53,8 @@ function statusOf(
 ): RunStatus {
   return {
     ...rest,
-    ...jobs.counters,
-    settled: settledOf(jobs),
+    ...jobs.counts,
+    settled: settledOf(jobs.counts),
     buffered: jobs.unsettled - jobs.leases.count,
     inFlight: jobs.leases.count,
     stranded: jobs.stranded,
@@ -149,7 +145,7 @@ export class Run {
     const health = this.#health;
     const failures = this.#failures = new Failures(nowMs);
     const answers = new Settlement(settings, { jobs, failures, health, bury });
-    const { handedOut } = jobs.counters;
+    const { handedOut } = jobs.counts;
     this.#settings = settings;
     this.#operatorSettings = state?.settings ?? new Map();
     this.#nowMs = nowMs;
@@ -406,7 +402,7 @@ export class Run {
   }
 
   get #settled(): number {
-    return settledOf(this.#jobs);
+    return settledOf(this.#jobs.counts);
   }
 
   /** Which limit of the window is reached; null if jobs may still be yielded. */
@@ -424,7 +420,7 @@ export class Run {
 
   /** A finished run that was started again stays finished until something new is handed out. */
   get #isStillComplete(): boolean {
-    return this.#atStart.isComplete && this.#jobs.counters.handedOut === this.#atStart.handedOut;
+    return this.#atStart.isComplete && this.#jobs.counts.handedOut === this.#atStart.handedOut;
   }
 }
 

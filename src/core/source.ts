@@ -53,7 +53,7 @@ export class CursorTracker {
 
   /** Of the run's very first job; null until it was handed out. */
   get firstJobHash(): Uint8Array | null {
-    return this.#jobs.counters.handedOut === 0 ? null : this.#firstJobHash;
+    return this.#jobs.counts.handedOut === 0 ? null : this.#firstJobHash;
   }
 
   /** Compares the first job, or row, with the one after which the source was opened, null on a fresh start. */

@@ -46,33 +46,61 @@ export type Stranded = Readonly<{
  */
 export type OperatorSettings = ReadonlyMap<string, boolean | number | string | null>;
 
-/** All that a resume needs; identity (run id, plugin, arguments) and epoch are the state file's own. */
-export type RunState = Readonly<{
-  /** First hand-outs over all starts: `done + skipped + dead + (jobs in stranded)`, always. */
+/** What is counted over all starts of a run: kept in its state, told to `onFinish`, and shown. */
+export type RunCounts = Readonly<{
+  /** First hand-outs: `done + skipped + dead + (jobs stranded)`, always. */
   handedOut: number;
   /** Of `handedOut`: jobs that were handed out before, and that a source which started over yielded once more. */
   handedOutAgain: number;
-  /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
-  againToCome: number;
   done: number;
   skipped: number;
-  /** Dead letters, over all starts. */
+  /** Dead letters. */
   dead: number;
   /** Runs repeated though nothing failed: jobs leased again after a loss, and suspects of a death in company. */
   repeated: number;
   /** More than `repeated` may have run again: a master died without a last save, and what it did since is not known. */
   repeatedAtLeast: boolean;
-  /** The furthest job ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
-  last: Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }> | null;
-  /** SHA-256 of the run's very first job's encoding: tells a source that ignores `last`. */
-  firstJobHash: Uint8Array | null;
-  /** The source ended and every job is settled. */
-  complete: boolean;
-  /** The last save of its master: nothing was handed out behind it. */
-  final: boolean;
-  settings: OperatorSettings;
-  stranded: readonly Stranded[];
 }>;
+
+/** The counts of a run that has not begun. */
+export const noCounts: RunCounts = {
+  handedOut: 0,
+  handedOutAgain: 0,
+  done: 0,
+  skipped: 0,
+  dead: 0,
+  repeated: 0,
+  repeatedAtLeast: false,
+};
+
+/** The counts in a state or a status, without the rest of it. */
+export function countsOf(from: RunCounts): RunCounts {
+  const names = Object.keys(noCounts) as (keyof RunCounts)[];
+  return { ...noCounts, ...Object.fromEntries(names.map((name) => [name, from[name]])) };
+}
+
+/** Jobs that need nothing any more. */
+export function settledOf({ done, skipped, dead }: Pick<RunCounts, "done" | "skipped" | "dead">): number {
+  return done + skipped + dead;
+}
+
+/** All that a resume needs; identity (run id, plugin, arguments) and epoch are the state file's own. */
+export type RunState =
+  & RunCounts
+  & Readonly<{
+    /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
+    againToCome: number;
+    /** The furthest job ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
+    last: Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }> | null;
+    /** SHA-256 of the run's very first job's encoding: tells a source that ignores `last`. */
+    firstJobHash: Uint8Array | null;
+    /** The source ended and every job is settled. */
+    complete: boolean;
+    /** The last save of its master: nothing was handed out behind it. */
+    final: boolean;
+    settings: OperatorSettings;
+    stranded: readonly Stranded[];
+  }>;
 
 /** A job with no attempts left, on its way to the dead-letter file; or a row that could not be sent. */
 export type DeadLetter = Readonly<
@@ -220,31 +248,25 @@ export type RunSettings = Readonly<{
 }>;
 
 /** Numbers for the status line; all over all starts of the key unless said. */
-export type RunStatus = Readonly<{
-  settled: number;
-  done: number;
-  skipped: number;
-  dead: number;
-  repeated: number;
-  /** More than `repeated` may have run again. */
-  repeatedAtLeast: boolean;
-  handedOut: number;
-  /** Of `handedOut`: jobs that a source which started over yielded once more. */
-  handedOutAgain: number;
-  /** Settled by this start only. */
-  settledNow: number;
-  /** Yielded and not leased. */
-  buffered: number;
-  /** Leased and not answered. */
-  inFlight: number;
-  stranded: number;
-  slaves: number;
-  /** The reason for the speed. */
-  reason: string;
-  /** What fails, while nothing succeeds any more; null otherwise. */
-  outage: string | null;
-  /** Slaves that fail everything while others do not, and what they fail with. */
-  sick: readonly Readonly<{ name: string; message: string }>[];
-  /** Dead letters of this start, grouped by message. */
-  failures: readonly Readonly<{ message: string; count: number }>[];
-}>;
+export type RunStatus =
+  & RunCounts
+  & Readonly<{
+    /** Done, skipped and dead. */
+    settled: number;
+    /** Settled by this start only. */
+    settledNow: number;
+    /** Yielded and not leased. */
+    buffered: number;
+    /** Leased and not answered. */
+    inFlight: number;
+    stranded: number;
+    slaves: number;
+    /** The reason for the speed. */
+    reason: string;
+    /** What fails, while nothing succeeds any more; null otherwise. */
+    outage: string | null;
+    /** Slaves that fail everything while others do not, and what they fail with. */
+    sick: readonly Readonly<{ name: string; message: string }>[];
+    /** Dead letters of this start, grouped by message. */
+    failures: readonly Readonly<{ message: string; count: number }>[];
+  }>;

@@ -1,4 +1,4 @@
-import type { RunStatus } from "../core/types.ts";
+import { countsOf, type RunStatus } from "../core/types.ts";
 import type { Log, Waits } from "../lib/log.ts";
 import { describeError, describeThrown, pluginLog } from "../plugin/describe_error.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
@@ -10,9 +10,7 @@ export function toSummary(
   status: RunStatus,
   { complete, lateErrors, elapsedMs }: Pick<Summary, "complete" | "lateErrors" | "elapsedMs">,
 ): Summary {
-  const { handedOut, handedOutAgain, done, skipped, dead, stranded, repeated, repeatedAtLeast } = status;
-  const counts = { handedOut, handedOutAgain, done, skipped, dead, stranded, repeated, repeatedAtLeast };
-  return { complete, ...counts, lateErrors, elapsedMs };
+  return { ...countsOf(status), complete, stranded: status.stranded, lateErrors, elapsedMs };
 }
 
 /**

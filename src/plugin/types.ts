@@ -1,3 +1,5 @@
+import type { RunCounts } from "../core/types.ts";
+
 /** Leveled lines on stderr. */
 export type PluginLog = Readonly<
   Record<
@@ -44,20 +46,10 @@ export interface JobContext<Shared = unknown> extends Context {
 
 export type Jobs<Job> = Iterable<Job> | AsyncIterable<Job>;
 
-/** How a run ended, for `onFinish`. */
-export interface Summary {
+/** How a run ended, for `onFinish`: its counts over all starts, and what they come to. */
+export interface Summary extends RunCounts {
   readonly complete: boolean;
-  readonly handedOut: number;
-  /** Of `handedOut`: jobs that `getJobs` had yielded before, for it started over. */
-  readonly handedOutAgain: number;
-  readonly done: number;
-  readonly skipped: number;
-  readonly dead: number;
   readonly stranded: number;
-  /** Runs repeated though nothing failed, as far as they are known. */
-  readonly repeated: number;
-  /** There may be more: a master was killed. */
-  readonly repeatedAtLeast: boolean;
   /** Errors of this start that came after the end of their jobs, as of a forgotten `await`. */
   readonly lateErrors: number;
   readonly elapsedMs: number;

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import type { RunState } from "../core/types.ts";
+import { type RunState, settledOf } from "../core/types.ts";
 import { isSameBytes, sha256 } from "../lib/bytes.ts";
 import { isoTime, wallMs } from "../lib/clock.ts";
 import { StateError } from "../lib/errors.ts";
@@ -271,17 +271,16 @@ function resumed(state: RunState, from: LoadedState["from"]): RunState {
 
 /** What goes on from the state before costs: how old it is, what it knows of, and what is known of the damaged one. */
 function costOf({ state, savedAtMs }: ReadState, lost: DamagedState | null): string {
-  const { handedOut, done, skipped, dead } = state;
-  const settled = done + skipped + dead;
+  const { handedOut } = state;
   const until = lost === null
     ? `${formatDuration(Math.max(0, wallMs() - savedAtMs))} ago`
     : `${formatDuration(Math.max(0, lost.savedAtMs - savedAtMs))} before the damaged one`;
   const more = lost?.counters != null && lost.counters.handedOut >= handedOut
     ? `; the damaged one says ${lost.counters.handedOut} and ${lost.counters.settled}`
     : "";
-  return `it was saved at ${
-    isoTime(savedAtMs)
-  }, ${until}, and knows of ${handedOut} jobs handed out, ${settled} of them ` +
+  return `it was saved at ${isoTime(savedAtMs)}, ${until}, and knows of ${handedOut} jobs handed out, ${
+    settledOf(state)
+  } of them ` +
     `settled${more}. What was done since then is done once more, and how much that is is not known: "Repeated" says ` +
     `so from now on`;
 }

@@ -1,18 +1,12 @@
 import t from "tap";
 import { StateError } from "../../src/lib/errors.ts";
-import type { Outcome, RunStatus } from "../../src/core/types.ts";
+import { noCounts, type Outcome, type RunStatus } from "../../src/core/types.ts";
 import type { MasterResult } from "../../src/master/types.ts";
 import { exitCodeOf, type StopSignal } from "../../src/cli/signals.ts";
 
 const status: RunStatus = {
+  ...noCounts,
   settled: 0,
-  done: 0,
-  skipped: 0,
-  dead: 0,
-  repeated: 0,
-  repeatedAtLeast: false,
-  handedOut: 0,
-  handedOutAgain: 0,
   settledNow: 0,
   buffered: 0,
   inFlight: 0,

@@ -1,17 +1,11 @@
 import t from "tap";
 import { JobSpan } from "../../src/lib/bytes.ts";
-import type { RunState } from "../../src/core/types.ts";
+import { noCounts, type RunState } from "../../src/core/types.ts";
 import { Checkpoints, intervalMs } from "../../src/master/persistence.ts";
 
 const empty: RunState = {
-  handedOut: 0,
-  handedOutAgain: 0,
+  ...noCounts,
   againToCome: 0,
-  done: 0,
-  skipped: 0,
-  dead: 0,
-  repeated: 0,
-  repeatedAtLeast: false,
   last: null,
   firstJobHash: null,
   complete: false,

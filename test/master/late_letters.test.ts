@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import type { RunState } from "../../src/core/types.ts";
+import { noCounts, type RunState } from "../../src/core/types.ts";
 import { type Block, JobSpan } from "../../src/lib/bytes.ts";
 import { LateDeadLetters, loadLateLetters, Persistence } from "../../src/master/persistence.ts";
 import { readDeadLetters, SaveError } from "../../src/state/store.ts";
@@ -80,16 +80,7 @@ const history = { failures: 0, crashes: 0, crashesInCompany: 0, lostSessions: 0,
 function stateOf(handedOut: number, ...spans: JobSpan[]): RunState {
   const stranded = spans.map((span) => ({ span, history, lease: null }));
   const done = handedOut - spans.reduce((sum, { count }) => sum + count, 0);
-  const counts = {
-    handedOut,
-    handedOutAgain: 0,
-    againToCome: 0,
-    done,
-    skipped: 0,
-    dead: 0,
-    repeated: 0,
-    repeatedAtLeast: false,
-  };
+  const counts = { ...noCounts, handedOut, done, againToCome: 0 };
   const rest = { last: null, firstJobHash: null, complete: false, final: false, settings: new Map() };
   return { ...counts, ...rest, stranded };
 }

@@ -70,14 +70,14 @@ export const coreMutants: readonly Mutant[] = [
     name: "leased jobs count as settled in a state",
     patches: [{
       file: "src/core/run.ts",
-      find: "  const { handedOut, done, skipped, dead } = jobs.counters;\n  const stranded = jobs.strand();",
-      replace: "  const { handedOut, skipped, dead } = jobs.counters;\n" +
+      find: "  const { handedOut, done, skipped, dead } = jobs.counts;\n  const stranded = jobs.strand();",
+      replace: "  const { handedOut, skipped, dead } = jobs.counts;\n" +
         "  const stranded = jobs.strand().filter(({ lease }) => lease === null);\n" +
         "  const done = handedOut - skipped - dead - stranded.reduce((sum, { span }) => sum + span.count, 0);",
     }, {
       file: "src/core/run.ts",
-      find: "    ...jobs.counters,\n    againToCome:",
-      replace: "    ...jobs.counters,\n    done,\n    againToCome:",
+      find: "    ...jobs.counts,\n    againToCome:",
+      replace: "    ...jobs.counts,\n    done,\n    againToCome:",
     }],
     checks: [
       simulation,
@@ -120,7 +120,7 @@ export const coreMutants: readonly Mutant[] = [
     name: "what may not have begun is said to have run again at least",
     patches: [{
       file: "src/core/jobs.ts",
-      find: "if (!this.counters.repeatedAtLeast) this.countRepeated(count);",
+      find: "if (!this.counts.repeatedAtLeast) this.countRepeated(count);",
       replace: "this.countRepeated(count);",
     }],
     checks: [

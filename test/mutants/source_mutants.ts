@@ -155,7 +155,7 @@ export const sourceMutants: readonly Mutant[] = [
     "jobs",
     "a letter of no row counts as a row's",
     {
-      find: "if (this.fresh.sinking === 0 || seq !== this.counters.handedOut) return null;",
+      find: "if (this.fresh.sinking === 0 || seq !== this.counts.handedOut) return null;",
       replace: "if (this.fresh.sinking === 0 || seq < 0) return null;",
     },
     test(

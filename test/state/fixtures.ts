@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Attempt, History, RunState, Stranded } from "../../src/core/types.ts";
+import { type Attempt, type History, noCounts, type RunState, type Stranded } from "../../src/core/types.ts";
 import { JobSpan, sha256 } from "../../src/lib/bytes.ts";
 import type { Log } from "../../src/lib/log.ts";
 import { encode } from "../../src/protocol/cbor.ts";
@@ -50,14 +50,10 @@ export function stateOf(done: number, stranded: readonly Stranded[] = []): RunSt
   const jobs = stranded.reduce((sum, { span }) => sum + span.count, 0);
   const cursor = encode({ id: done });
   return {
+    ...noCounts,
     handedOut: done + jobs,
-    handedOutAgain: 0,
-    againToCome: 0,
     done,
-    skipped: 0,
-    dead: 0,
-    repeated: 0,
-    repeatedAtLeast: false,
+    againToCome: 0,
     last: { cursor, jobHash: sha256(cursor) },
     firstJobHash: sha256(Uint8Array.of(7)),
     complete: false,
