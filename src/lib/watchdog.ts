@@ -4,9 +4,9 @@ import { type OwnFile, ownUid } from "./own_file.ts";
 
 /** What the main thread tells its watchdog thread, as numbers in shared memory. */
 export const watchSlots = {
-  /** Counts up with every job begun: tells a call that hangs from one that was called again. */
+  /** Counts up with every call of a handler: tells one that hangs from the next one. */
   begun: 0,
-  /** Seq of the job whose handler is on the stack; -1 while there is none. */
+  /** Seq of the first job of the call that is on the stack; -1 while there is none. */
   onStack: 1,
   /** Number of the latest start note. */
   note: 2,
@@ -16,6 +16,8 @@ export const watchSlots = {
   sleptMs: 4,
   /** The time of the awake clock that the main thread may go by until the next look. */
   mostMs: 5,
+  /** How many jobs that call takes. */
+  onStackJobs: 6,
 } as const;
 
 /** What the main thread tells of its event loop, as numbers in shared memory. */
@@ -37,6 +39,7 @@ export function makeWatch(): Float64Array {
   const slots = Object.keys(watchSlots).length;
   const watch = new Float64Array(new SharedArrayBuffer(slots * Float64Array.BYTES_PER_ELEMENT));
   watch[watchSlots.onStack] = -1;
+  watch[watchSlots.onStackJobs] = 1;
   watch[watchSlots.mostMs] = Infinity;
   return watch;
 }
@@ -63,7 +66,7 @@ type WatchdogOptions = Readonly<{
 /**
  * Starts a thread that ends this process within a second of its parent's death, also while the main thread loops:
  * SIGKILL to its process group, since nobody is left to tell. Its source is text, for a compiled binary has no file to load it from.
- * It also records which handler call has been on the stack for some 100 ms, so that a call that never returns
+ * It also records which job's handler call has been on the stack for some 100 ms, so that a call that never returns
  * is known by its job.
  *
  * On Windows a parent's death shows nowhere; there the closed socket ends the process.
@@ -157,6 +160,8 @@ function watchCall({ file, offset }) {
   begun = watch[slots.begun];
   const seq = watch[slots.onStack];
   if (begun !== was || seq < 0 || watch[slots.recorded] !== 0) return;
+  // Of several jobs in one call each is suspect: the note has them all.
+  if (watch[slots.onStackJobs] !== 1) return;
   const note = watch[slots.note];
   watch[slots.recorded] = 1;
   if (watch[slots.begun] !== begun || watch[slots.note] !== note) return;

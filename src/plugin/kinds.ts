@@ -1,10 +1,14 @@
 import { invariant } from "../lib/errors.ts";
+import { HandleJob } from "./handle_job.ts";
+import type { ContextParts, JobHandler } from "./handler.ts";
 import { IterableSource } from "./iterable_source.ts";
 import type { JobSource } from "./source.ts";
 import type { Plugin } from "./types.ts";
 
-/** An export that makes a source: what it promises, as a message says it, and the source of a plugin that has it. */
-type SourceKind = Readonly<{ contract: string; of: (plugin: Plugin) => JobSource }>;
+/** An export that makes a source or a handler: what it promises, as a message says it, and how that is made. */
+type Kind<Made extends (...parts: never) => unknown> = Readonly<{ contract: string; of: Made }>;
+type SourceKind = Kind<(plugin: Plugin) => JobSource>;
+type HandlerKind = Kind<(plugin: Plugin, parts: ContextParts) => JobHandler>;
 
 /** Exports that make a source; of a plugin with several, the first counts. */
 export const sourceKinds = {
@@ -19,12 +23,25 @@ export const sourceKinds = {
   },
 } as const satisfies Partial<Record<keyof Plugin, SourceKind>>;
 
+/** Exports that make a handler; of a plugin with several, the first counts. */
+export const handlerKinds = {
+  handleJob: {
+    contract: "`handleJob(job)`, which does one",
+    of: (plugin, parts) => new HandleJob(plugin, parts),
+  },
+} as const satisfies Partial<Record<keyof Plugin, HandlerKind>>;
+
 /** The source of a plugin that was loaded for a master. */
 export function sourceOf(plugin: Plugin): JobSource {
   return kindOf(plugin, sourceKinds).of(plugin);
 }
 
-function kindOf<Kind>(plugin: Plugin, kinds: Readonly<Record<string, Kind>>): Kind {
+/** The handler of a plugin that was loaded for a slave. */
+export function handlerOf(plugin: Plugin, parts: ContextParts): JobHandler {
+  return kindOf(plugin, handlerKinds).of(plugin, parts);
+}
+
+function kindOf<Any>(plugin: Plugin, kinds: Readonly<Record<string, Any>>): Any {
   const found = Object.entries(kinds).find(([name]) => plugin[name as keyof Plugin] !== undefined);
   invariant(found !== undefined, `Cannot use the plugin: it has none of ${Object.keys(kinds).join(", ")}`);
   return found[1];

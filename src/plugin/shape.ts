@@ -1,7 +1,7 @@
 import leven from "leven";
 import { basename } from "node:path";
 import { PluginError } from "../lib/errors.ts";
-import { sourceKinds } from "./kinds.ts";
+import { handlerKinds, sourceKinds } from "./kinds.ts";
 import type { Plugin } from "./types.ts";
 
 /** What a plugin is loaded for; `both` is `taskmaster run`. */
@@ -9,8 +9,6 @@ export type Side = "master" | "slave" | "both";
 
 /** Exports of which a plugin needs one, each with what it promises. */
 type Choice = Readonly<Record<string, Readonly<{ contract: string }>>>;
-
-const handlerKinds = { handleJob: { contract: "`handleJob(job)`, which does one" } };
 
 const needed: Readonly<Record<Side, readonly Choice[]>> = {
   master: [sourceKinds],

@@ -4,6 +4,15 @@ import type { Ranges } from "../lib/ranges.ts";
 import { watchSlots } from "../lib/watchdog.ts";
 import { layNote, noteOffset } from "../lib/worker_start.ts";
 
+/** Writes down what may be running, before it begins. */
+export interface Notes {
+  readonly isExact: boolean;
+  coveredTo(next: number): number;
+  cover(running: Ranges, next: number, callEnd: number, end: number, nowMs: number): void;
+  rest(nowMs: number): void;
+  settle(running: Ranges, nowMs: number): void;
+}
+
 /** The file of a worker's notes. What was written outlives the process, whatever ends it. */
 interface NoteFile {
   write(note: Float64Array): void;
@@ -77,7 +86,7 @@ const growth = 4;
  * process. A note a job would cost more than a small job, so a note looks ahead, as far as jobs begin within some
  * 200 microseconds; jobs slower than that get a note each.
  */
-export class StartNotes {
+export class StartNotes implements Notes {
   readonly #file: NoteFile;
   readonly #watch: Float64Array;
   #number = 0;
@@ -104,14 +113,17 @@ export class StartNotes {
     return next >= this.#aheadFrom && next < this.#aheadTo ? this.#aheadTo : next;
   }
 
-  /** Covers jobs from `next`, as many as seem right, at most up to `end`. Call when `next` is not covered. */
-  cover(running: Ranges, next: number, end: number, nowMs: number): void {
+  /**
+   * Covers jobs from `next`: those up to `callEnd`, which begin together, and as many more as seem right, at most up to
+   * `end`. Call when those of the next call are not covered.
+   */
+  cover(running: Ranges, next: number, callEnd: number, end: number, nowMs: number): void {
     const announced = this.#aheadTo - this.#aheadFrom;
     const untilMs = this.#restedAtMs > this.#notedAtMs ? this.#restedAtMs : nowMs;
     const tookMs = Math.max(untilMs - this.#notedAtMs, 0.001);
     const fitting = Math.floor(announced / tookMs * noteMs);
     const ahead = Math.max(1, Math.min(fitting, announced * growth, aheadMax));
-    this.#write(running, next, Math.min(next + ahead, end), nowMs);
+    this.#write(running, next, Math.max(callEnd, Math.min(next + ahead, end)), nowMs);
   }
 
   /** Nothing is left to run, so the time until the next note says nothing about jobs. */

@@ -1,10 +1,12 @@
 import { clearTimeout, queueMicrotask, setImmediate, setTimeout } from "../lib/clock.ts";
 import { messageJobs } from "../lib/limits.ts";
-import { includes, type Ranges, rangesOf } from "../lib/ranges.ts";
+import type { Ranges } from "../lib/ranges.ts";
 import { awakeMs, watchSlots } from "../lib/watchdog.ts";
-import type { JobSignal, Result } from "../plugin/invoke.ts";
+import type { CallResult, JobHandler, Pending, Result } from "../plugin/handler.ts";
 import type { WorkerMessage } from "../protocol/messages.ts";
-import { type Begun, type JobHandler, type JobTags, withTimeout } from "./job_handler.ts";
+import type { JobTags } from "./late_errors.ts";
+import type { Notes } from "./notes.ts";
+import { jobsOf, type RunningCall, RunningCalls, withTimeout } from "./running_calls.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
 /** A timer that is set often and rarely goes off: it is only moved if it would go off too late. */
@@ -37,80 +39,6 @@ export class Alarm {
   }
 }
 
-/** A job whose handler goes on behind a promise. `startedMs`, as all times here, is of the awake clock. */
-export type RunningJob = Readonly<{ seq: number; slice: SliceRun; signal: JobSignal; startedMs: number }>;
-
-/** Jobs that run, in the order they began, and which of them passed the timeout. */
-export class RunningJobs {
-  /** 0 if there is none. */
-  timeoutMs = 0;
-  readonly #jobs = new Map<number, RunningJob>();
-  readonly #overdue = new Set<number>();
-
-  get size(): number {
-    return this.#jobs.size;
-  }
-
-  get ranges(): Ranges {
-    return this.#jobs.size === 0 ? [] : rangesOf(this.#jobs.keys());
-  }
-
-  get jobs(): readonly RunningJob[] {
-    return [...this.#jobs.values()];
-  }
-
-  /** Whether this attempt at the job goes on. */
-  has(job: RunningJob): boolean {
-    return this.#jobs.get(job.seq) === job;
-  }
-
-  /** Jobs whose signal fired at the timeout and that still run. */
-  get overdue(): Ranges {
-    return rangesOf(this.#overdue);
-  }
-
-  get hasOverdue(): boolean {
-    return this.#overdue.size > 0;
-  }
-
-  add(job: RunningJob): void {
-    this.#jobs.set(job.seq, job);
-  }
-
-  /** Returns whether the job was overdue. */
-  remove(seq: number): boolean {
-    this.#jobs.delete(seq);
-    return this.#overdue.delete(seq);
-  }
-
-  abort(jobs: Ranges, why: "lost" | "stop"): void {
-    for (const job of this.#jobs.values()) if (includes(jobs, job.seq)) job.signal.abort(why);
-  }
-
-  /** Fires the signals of the jobs that passed the timeout; returns whether there were any. */
-  expire(nowMs: number): boolean {
-    if (this.timeoutMs === 0) return false;
-    let isAny = false;
-    for (const job of this.#jobs.values()) {
-      if (nowMs < job.startedMs + this.timeoutMs) break;
-      if (this.#overdue.has(job.seq)) continue;
-      this.#overdue.add(job.seq);
-      job.signal.abort("timed out");
-      isAny = true;
-    }
-    return isAny;
-  }
-
-  /** When `expire` is due; Infinity if it is not. */
-  get nextExpiryMs(): number {
-    if (this.timeoutMs === 0) return Infinity;
-    for (const job of this.#jobs.values()) {
-      if (!this.#overdue.has(job.seq)) return job.startedMs + this.timeoutMs;
-    }
-    return Infinity;
-  }
-}
-
 /** Longest stretch of synchronous work before sockets and timers get their turn. */
 const turnMs = 10;
 /** The same once a slice ended, so that its answer goes out while the next one runs. */
@@ -124,22 +52,13 @@ const failedMax = 1_000;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
 
-/** Writes down what may be running, before it begins. */
-export interface Notes {
-  readonly isExact: boolean;
-  coveredTo(next: number): number;
-  cover(running: Ranges, next: number, end: number, nowMs: number): void;
-  rest(nowMs: number): void;
-  settle(running: Ranges, nowMs: number): void;
-}
-
 export type RunnerOptions = Readonly<{
   handler: JobHandler;
   notes: Notes;
   tags: JobTags;
   /** Shared with the watchdog, see `watchSlots`. */
   watch: Float64Array;
-  /** Most jobs in progress at once. */
+  /** Most calls in progress at once. */
   concurrency: number;
   /** Longest one attempt may take; 0 if there is no such limit. */
   timeoutMs: number;
@@ -166,7 +85,7 @@ export type RunnerOptions = Readonly<{
 export class Runner {
   readonly #options: RunnerOptions;
   #handler: JobHandler;
-  readonly #running: RunningJobs;
+  readonly #calls = new RunningCalls();
   #slices: SliceRun[] = [];
   #begun = 0;
   /** Jobs that failed, the latest of them. */
@@ -186,7 +105,6 @@ export class Runner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#handler = options.handler;
-    this.#running = new RunningJobs();
     this.setTimeout(options.timeoutMs);
   }
 
@@ -195,15 +113,15 @@ export class Runner {
     const { handler, nowMs } = this.#options;
     const awakeNowMs = () => this.#awake(nowMs());
     this.#handler = timeoutMs > 0 ? withTimeout(handler, timeoutMs, awakeNowMs) : handler;
-    this.#running.timeoutMs = timeoutMs;
-    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, awakeNowMs());
+    this.#calls.timeoutMs = timeoutMs;
+    this.#timeoutAlarm.setBy(this.#calls.nextExpiryMs, awakeNowMs());
   }
 
   slice(message: SliceMessage): void {
     const nowMs = this.#options.nowMs();
     this.#slices.push(new SliceRun(message));
     if (this.#busyAtMs < 0) this.#busyAtMs = this.#awake(nowMs);
-    if (this.#running.hasOverdue) this.withdraw();
+    if (this.#calls.hasOverdue) this.withdraw();
     else this.#pump(nowMs);
   }
 
@@ -216,7 +134,7 @@ export class Runner {
 
   /** Fires the signals of these jobs. If some of them have not begun, all that has not begun is handed back. */
   abort(jobs: Ranges, why: "lost" | "stop"): void {
-    this.#running.abort(jobs, why);
+    this.#calls.abort(jobs, why);
     if (this.#slices.some((slice) => slice.awaits(jobs))) this.withdraw();
   }
 
@@ -246,14 +164,14 @@ export class Runner {
     return this.#failed.has(seq);
   }
 
-  /** Jobs whose handlers go on, as they are now. */
-  get running(): readonly RunningJob[] {
-    return this.#running.jobs;
+  /** Calls that go on, as they are now. */
+  get running(): readonly RunningCall[] {
+    return this.#calls.calls;
   }
 
-  /** Those of these jobs that run still, in the same attempt. */
-  stillRunning(jobs: readonly RunningJob[]): Ranges {
-    return rangesOf(jobs.filter((job) => this.#running.has(job)).map(({ seq }) => seq));
+  /** The jobs of those of these calls that still go on. */
+  stillRunning(calls: readonly RunningCall[]): Ranges {
+    return jobsOf(calls.filter((call) => this.#calls.has(call)));
   }
 
   /**
@@ -261,9 +179,10 @@ export class Runner {
    * blame.
    */
   lastWords(culprits?: Ranges): WorkerMessage[] {
-    const onStack = this.#options.watch[watchSlots.onStack]!;
-    const running = onStack >= 0 ? [onStack, onStack + 1] : this.#running.ranges;
-    this.#options.notes.settle(culprits ?? running, this.#options.nowMs());
+    const { watch, notes, nowMs } = this.#options;
+    const from = watch[watchSlots.onStack]!;
+    const onStack = [from, from + watch[watchSlots.onStackJobs]!];
+    notes.settle(culprits ?? (this.isOnStack ? onStack : this.#calls.ranges), nowMs());
     return [...this.#said, ...this.#slices.flatMap((slice) => slice.takeAnswers(0))];
   }
 
@@ -273,7 +192,7 @@ export class Runner {
    */
   #pump(nowMs: number): void {
     this.#beginTurn(nowMs);
-    while (!this.#isTurnOver && !this.#running.hasOverdue && this.#running.size < this.#options.concurrency) {
+    while (!this.#isTurnOver && !this.#calls.hasOverdue && this.#calls.size < this.#options.concurrency) {
       const slice = this.#slices.find((slice) => slice.next < slice.end);
       if (slice === undefined) break;
       nowMs = this.#stretch(slice, nowMs);
@@ -289,10 +208,11 @@ export class Runner {
     if (slice.next === end) {
       slice.refuseNext(startMs);
     } else {
-      if (notes.coveredTo(slice.next) === slice.next) {
-        notes.cover(this.#running.ranges, slice.next, end, startMs);
+      const callEnd = Math.min(slice.next + this.#handler.jobsPerCall, end);
+      if (notes.coveredTo(slice.next) < callEnd) {
+        notes.cover(this.#calls.ranges, slice.next, callEnd, end, startMs);
       }
-      this.#runTagged(slice, Math.min(notes.coveredTo(slice.next), end), startMs);
+      this.#runTagged(slice, this.#wholeCalls(slice.next, notes.coveredTo(slice.next), end), startMs);
     }
     const endMs = this.#options.nowMs();
     const tookMs = endMs - this.#turnAtMs;
@@ -300,43 +220,54 @@ export class Runner {
     return endMs;
   }
 
-  /** Each job that takes a while is tagged; of small ones only the first that a note announces. */
+  /** Where the last call ends that is covered whole, of those from `next` on. */
+  #wholeCalls(next: number, coveredTo: number, end: number): number {
+    if (coveredTo >= end) return end;
+    return coveredTo - (coveredTo - next) % this.#handler.jobsPerCall;
+  }
+
+  /** Each call that takes a while is tagged, by its first job; of short ones only the first that a note announces. */
   #runTagged(slice: SliceRun, to: number, nowMs: number): void {
     const { tags, watch, concurrency } = this.#options;
-    const taggedTo = to - slice.next > taggedMax ? slice.next + 1 : to;
-    while (slice.next < taggedTo && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
+    const { jobsPerCall } = this.#handler;
+    const areShort = to - slice.next > taggedMax * jobsPerCall;
+    const taggedTo = areShort ? slice.next + jobsPerCall : to;
+    while (slice.next < taggedTo && this.#calls.size < concurrency && watch[watchSlots.recorded] === 0) {
       tags.enter(slice.next);
-      nowMs = this.#runEach(slice, slice.next + 1, nowMs);
+      nowMs = this.#runEach(slice, Math.min(slice.next + jobsPerCall, to), nowMs);
     }
     tags.leave();
     this.#runEach(slice, to, nowMs);
   }
 
   /**
-   * The hot loop: what it does for a handler that returns nothing is what an empty job costs. Returns when the next job
+   * The hot loop: what it does for a handler that returns nothing is what an empty job costs. Returns when the next call
    * begins, as far as the clock was looked at.
    */
   #runEach(slice: SliceRun, to: number, nowMs: number): number {
     const { watch, concurrency } = this.#options;
-    const { attempt, seq: base, jobs } = slice;
+    const handler = this.#handler;
+    const { jobsPerCall } = handler;
     let doneFrom = slice.next;
-    while (slice.next < to && this.#running.size < concurrency && watch[watchSlots.recorded] === 0) {
-      const seq = slice.next++;
+    while (slice.next < to && this.#calls.size < concurrency && watch[watchSlots.recorded] === 0) {
+      const from = slice.next;
+      const end = jobsPerCall === 1 ? from + 1 : this.#endOfCall(from, to);
+      slice.next = end;
       watch[watchSlots.begun] = ++this.#begun;
-      watch[watchSlots.onStack] = seq;
-      const result = this.#handler.run(jobs[seq - base], seq, attempt);
+      watch[watchSlots.onStack] = from;
+      const result = handler.run(slice, from, end);
       watch[watchSlots.onStack] = -1;
       if (result.kind === "done") continue;
-      slice.done(doneFrom, seq, nowMs);
-      doneFrom = seq + 1;
+      slice.done(doneFrom, from, nowMs);
+      doneFrom = end;
       if (result.kind === "pending") {
-        this.#await(result, seq, slice, nowMs);
+        this.#await(result, slice, from, end, nowMs);
         // the next one's time begins now
-        if (this.#running.size < concurrency) nowMs = this.#options.nowMs();
+        if (this.#calls.size < concurrency) nowMs = this.#options.nowMs();
         continue;
       }
       const returnedMs = this.#options.nowMs();
-      this.#record(slice, seq, result, returnedMs - nowMs, returnedMs);
+      this.#record(slice, from, end, result, returnedMs - nowMs, returnedMs);
       nowMs = returnedMs;
     }
     slice.done(doneFrom, slice.next, nowMs);
@@ -344,24 +275,37 @@ export class Runner {
     return nowMs;
   }
 
-  #await({ ended, signal, startedMs }: Begun, seq: number, slice: SliceRun, nowMs: number): void {
-    const job = { seq, slice, signal, startedMs: startedMs ?? this.#awake(nowMs) };
-    slice.running++;
-    this.#running.add(job);
-    if (this.#running.timeoutMs > 0) {
-      this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, this.#awake(this.#options.nowMs()));
-    }
-    ended.then((result) => this.#ended(job, result));
+  /** Where a call of several jobs ends. The watchdog is told how many they are. */
+  #endOfCall(from: number, to: number): number {
+    const end = Math.min(from + this.#handler.jobsPerCall, to);
+    this.#options.watch[watchSlots.onStackJobs] = end - from;
+    return end;
   }
 
-  #ended(job: RunningJob, result: Result): void {
-    const { slice, seq } = job;
+  #await(
+    { ended, signal, startedMs }: Pending,
+    slice: SliceRun,
+    from: number,
+    to: number,
+    nowMs: number,
+  ): void {
+    const call = { from, to, slice, signal, startedMs: startedMs ?? this.#awake(nowMs) };
+    slice.running++;
+    this.#calls.add(call);
+    if (this.#calls.timeoutMs > 0) {
+      this.#timeoutAlarm.setBy(this.#calls.nextExpiryMs, this.#awake(this.#options.nowMs()));
+    }
+    ended.then((result) => this.#ended(call, result));
+  }
+
+  #ended(call: RunningCall, result: CallResult): void {
+    const { slice, from, to, startedMs } = call;
     try {
       const nowMs = this.#options.nowMs();
       slice.running--;
-      const wasOverdue = this.#running.remove(seq);
-      this.#record(slice, seq, result, this.#awake(nowMs) - job.startedMs, nowMs);
-      if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#running.overdue });
+      const wasOverdue = this.#calls.remove(call);
+      this.#record(slice, from, to, result, this.#awake(nowMs) - startedMs, nowMs);
+      if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#calls.overdue });
       this.#pump(nowMs);
     } catch (error) {
       this.#options.onFault(error);
@@ -377,8 +321,22 @@ export class Runner {
     }
   }
 
-  #record(slice: SliceRun, seq: number, result: Result, durationMs: number, nowMs: number): void {
-    slice.record(seq, result, durationMs, nowMs);
+  #record(
+    slice: SliceRun,
+    from: number,
+    to: number,
+    result: CallResult,
+    durationMs: number,
+    nowMs: number,
+  ): void {
+    for (let seq = from; seq < to; seq++) {
+      const one = result.kind === "each" ? result.results[seq - from]! : result;
+      slice.record(seq, one, durationMs, nowMs);
+      this.#noteFailure(seq, one);
+    }
+  }
+
+  #noteFailure(seq: number, result: Result): void {
     if (result.kind === "done" && this.#failed.size === 0) return;
     if (result.kind !== "failed") return void this.#failed.delete(seq);
     if (this.#failed.size >= failedMax) this.#failed.clear();
@@ -400,7 +358,7 @@ export class Runner {
     this.#answer(false);
     // the answers leave in a microtask, and must not wait for what begins now
     if (mustGoOn) queueMicrotask(() => this.#step(() => this.#pump(this.#options.nowMs())));
-    else if (this.#running.size > 0 && !this.#options.notes.isExact) {
+    else if (this.#calls.size > 0 && !this.#options.notes.isExact) {
       const nowMs = this.#options.nowMs();
       this.#settleAlarm.setBy(nowMs + settleMs, nowMs);
     }
@@ -458,15 +416,15 @@ export class Runner {
 
   #expire(): void {
     const nowMs = this.#awake(this.#options.nowMs());
-    if (this.#running.expire(nowMs)) {
-      this.#say({ kind: "overdue", jobs: this.#running.overdue });
+    if (this.#calls.expire(nowMs)) {
+      this.#say({ kind: "overdue", jobs: this.#calls.overdue });
       this.withdraw();
     }
-    this.#timeoutAlarm.setBy(this.#running.nextExpiryMs, nowMs);
+    this.#timeoutAlarm.setBy(this.#calls.nextExpiryMs, nowMs);
   }
 
   #settle(): void {
-    this.#options.notes.settle(this.#running.ranges, this.#options.nowMs());
+    this.#options.notes.settle(this.#calls.ranges, this.#options.nowMs());
   }
 
   #say(message: WorkerMessage): void {

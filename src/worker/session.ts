@@ -9,13 +9,15 @@ import type { Ranges } from "../lib/ranges.ts";
 import { reported } from "../lib/text.ts";
 import { brokenExitCode, cutOffExitCode } from "../lib/worker_start.ts";
 import { describeError, describeThrown } from "../plugin/describe_error.ts";
-import { Handler } from "../plugin/invoke.ts";
+import { PluginHost } from "../plugin/handler.ts";
+import { handlerOf } from "../plugin/kinds.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin, PluginChangedError } from "../plugin/load_plugin.ts";
 import type { SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import { encodeMessage } from "../protocol/parse.ts";
-import { JobTags, LateErrors } from "./job_handler.ts";
-import { noNotes, StartNotes } from "./notes.ts";
-import { type Notes, Runner, type RunningJob } from "./runner.ts";
+import { JobTags, LateErrors } from "./late_errors.ts";
+import { noNotes, type Notes, StartNotes } from "./notes.ts";
+import { Runner } from "./runner.ts";
+import type { RunningCall } from "./running_calls.ts";
 
 /** An error of nobody known: who runs as long as this behind it may be stuck for it. */
 const doubtMs = 2_000;
@@ -59,13 +61,14 @@ export class WorkerSession {
   /** The one call of `setup`, from its begin. */
   #isSetUp = false;
   #timeoutMs = 0;
-  #handler: Handler | null = null;
+  #host: PluginHost | null = null;
   #runner: Runner | null = null;
   readonly #tags = new JobTags();
   readonly #late: LateErrors;
   #logged = 0;
   /** An error of nobody known came while these ran. */
-  #doubt: { jobs: readonly RunningJob[]; what: string; error: unknown; timer: NodeJS.Timeout } | null = null;
+  #doubt: { calls: readonly RunningCall[]; what: string; error: unknown; timer: NodeJS.Timeout } | null =
+    null;
   #isQuitting = false;
   #isTearingDown = false;
   #isLeaving = false;
@@ -118,7 +121,8 @@ export class WorkerSession {
     const runner = this.#runner, owner = this.#tags.current;
     // Whose handler is on the stack is known without a tag.
     if (runner === null || owner === null || runner.isOnStack) return;
-    if (runner.running.some(({ seq }) => seq === owner)) this.#culprits = [owner, owner + 1];
+    const call = runner.running.find(({ from }) => from === owner);
+    if (call !== undefined) this.#culprits = [call.from, call.to];
     else {
       this.#culprits = [];
       if (!runner.hasFailed(owner)) this.#late.add(owner, how);
@@ -179,9 +183,10 @@ export class WorkerSession {
     if (this.#isSetUp) return this.#runner?.setTimeout(this.#timeoutMs);
     this.#isSetUp = true;
     const { nowMs, watch, send, hasUnsent, log } = this.#options;
-    const handler = new Handler(this.#loaded!.plugin, { args, log });
-    await handler.setup();
-    this.#handler = handler;
+    const { plugin } = this.#loaded!;
+    const host = new PluginHost(plugin, args, log);
+    const handler = handlerOf(plugin, await host.setup());
+    this.#host = host;
     // Another master may have come meanwhile.
     const timeoutMs = this.#timeoutMs;
     this.#runner = new Runner({
@@ -221,7 +226,7 @@ export class WorkerSession {
     this.#endDoubt();
     this.#isTearingDown = true;
     try {
-      await this.#handler?.teardown();
+      await this.#host?.teardown();
     } catch (error) {
       this.#options.log("error", describeThrown("teardown failed", error));
       // What it had to write, of jobs that were acked, may not be written.
@@ -291,9 +296,8 @@ export class WorkerSession {
     if (owner === null && running.length > 0 && !this.#isLeaving) {
       return this.#beginDoubt(running, what, error);
     }
-    if (running.some(({ seq }) => seq === owner) && !this.#isLeaving) {
-      return this.#broken(what, error, [owner!, owner! + 1]);
-    }
+    const call = running.find(({ from }) => from === owner);
+    if (call !== undefined && !this.#isLeaving) return this.#broken(what, error, [call.from, call.to]);
     if (!runner?.hasBegun && !this.#isLeaving) return this.#broken(what, error, []);
     if (owner !== null && runner?.hasFailed(owner)) {
       return this.#log("warn", `job ${owner}, which had failed`, what, error);
@@ -313,11 +317,11 @@ export class WorkerSession {
   }
 
   /** Of several errors the first decides; those behind it are counted. */
-  #beginDoubt(jobs: readonly RunningJob[], what: string, error: unknown): void {
+  #beginDoubt(calls: readonly RunningCall[], what: string, error: unknown): void {
     if (this.#doubt !== null) return this.#countLate(null, what, error);
     const timer = setTimeout(() => this.#endDoubt(), doubtMs);
     timer.unref();
-    this.#doubt = { jobs, what, error, timer };
+    this.#doubt = { calls, what, error, timer };
   }
 
   #endDoubt(): void {
@@ -325,7 +329,7 @@ export class WorkerSession {
     if (doubt === null) return;
     clearTimeout(doubt.timer);
     this.#doubt = null;
-    const suspects = this.#runner!.stillRunning(doubt.jobs);
+    const suspects = this.#runner!.stillRunning(doubt.calls);
     if (suspects.length === 0) this.#countLate(null, doubt.what, doubt.error);
     else this.#broken(doubt.what, doubt.error, suspects);
   }

@@ -1,7 +1,7 @@
 import { elapsed } from "../lib/clock.ts";
 import { jobErrorBytesMax } from "../lib/limits.ts";
 import { includes, type Ranges, RangeSet, rangesOf } from "../lib/ranges.ts";
-import type { Result } from "../plugin/invoke.ts";
+import type { JobSlice, Result } from "../plugin/handler.ts";
 import { decodeJobs } from "../protocol/cbor.ts";
 import type { Failure, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 
@@ -16,23 +16,25 @@ const failureChars = 64;
 /**
  * One slice in a worker: which of its jobs have not begun, and how the others ended since the last answer.
  */
-export class SliceRun {
+export class SliceRun implements JobSlice {
   readonly number: number;
   readonly attempt: number;
+  /** Of the first job. */
+  readonly seq: number;
+  /** The decoded jobs; empty until `decode`. */
+  jobs: readonly unknown[] = [];
   /** The next job to begin. */
   next: number;
   /** One past the last job to begin; comes down to `next` when the rest is handed back. */
   end: number;
-  /** Jobs begun and not ended. */
+  /** Calls that go on. */
   running = 0;
   /** When the oldest of the jobs not yet answered ended; Infinity if there is none. */
   endedAtMs = Infinity;
   /** Jobs that ended, or came back, and are not yet answered. */
   unanswered = 0;
-  readonly #seq: number;
   readonly #count: number;
   #bytes: Uint8Array | null;
-  #jobs: unknown[] = [];
   readonly #done = new RangeSet();
   /** Done in an order of their own. */
   #scattered: number[] = [];
@@ -47,7 +49,7 @@ export class SliceRun {
   constructor(message: SliceMessage) {
     this.number = message.slice;
     this.attempt = message.attempt;
-    this.#seq = message.seq;
+    this.seq = message.seq;
     this.#count = message.count;
     this.next = message.seq;
     this.end = message.seq + message.count;
@@ -57,19 +59,14 @@ export class SliceRun {
   /** To be called before `jobs` is read: when the slice begins, not when it arrives. False if nothing was left to decode. */
   decode(): boolean {
     if (this.#bytes === null) return false;
-    this.#jobs = decodeJobs(this.#bytes, this.#count, (index, { message }) => {
+    this.jobs = decodeJobs(this.#bytes, this.#count, (index, { message }) => {
       this.#refused.push({
-        seq: this.#seq + index,
+        seq: this.seq + index,
         message: `It was not run: its bytes break a rule of the protocol. ${message}`,
       });
     });
     this.#bytes = null;
     return true;
-  }
-
-  /** The decoded jobs; the first is that of `seq`. */
-  get jobs(): unknown[] {
-    return this.#jobs;
   }
 
   /** One past the last job to begin before one that cannot be run. */
@@ -82,10 +79,6 @@ export class SliceRun {
     const { seq, message } = this.#refused[this.#refusedAt++]!;
     this.next = seq + 1;
     this.record(seq, { kind: "failed", how: "fatal", message, stack: "" }, 0, nowMs);
-  }
-
-  get seq(): number {
-    return this.#seq;
   }
 
   /** Nothing is left to begin and nothing runs. */

@@ -281,8 +281,8 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a handler's signal does not fire at the timeout",
     patches: [{
-      file: "src/worker/runner.ts",
-      find: "if (nowMs < job.startedMs + this.timeoutMs) break;",
+      file: "src/worker/running_calls.ts",
+      find: "if (nowMs < call.startedMs + this.timeoutMs) break;",
       replace: "if (nowMs >= 0) break;",
     }],
     checks: [
@@ -387,8 +387,10 @@ export const processMutants: readonly Mutant[] = [
     name: "an error of a job that has ended ends its worker",
     patches: [{
       file: "src/worker/session.ts",
-      find: "    if (running.some(({ seq }) => seq === owner) && !this.#isLeaving) {",
-      replace: "    if (owner !== null && !this.#isLeaving) {",
+      find:
+        "if (call !== undefined && !this.#isLeaving) return this.#broken(what, error, [call.from, call.to]);",
+      replace:
+        "if (owner !== null && !this.#isLeaving) return this.#broken(what, error, [owner, call?.to ?? owner + 1]);",
     }],
     checks: [
       hanging(
@@ -440,14 +442,57 @@ export const processMutants: readonly Mutant[] = [
     patches: [{
       file: "src/worker/runner.ts",
       find:
-        "      if (notes.coveredTo(slice.next) === slice.next) {\n        notes.cover(this.#running.ranges, slice.next, end, startMs);\n      }\n",
-      replace: "    void startMs;\n",
+        "      if (notes.coveredTo(slice.next) < callEnd) {\n        notes.cover(this.#calls.ranges, slice.next, callEnd, end, startMs);\n      }\n",
+      replace: "      void callEnd;\n",
     }],
     checks: [hanging(test("worker/runner", "no job begins that is not noted, whether it waits or not"))],
   },
   {
+    name: "of the jobs of one call only those are noted that a note announces",
+    patches: [{
+      file: "src/worker/runner.ts",
+      find: "      if (notes.coveredTo(slice.next) < callEnd) {",
+      replace:
+        "      if (notes.coveredTo(slice.next) < callEnd && notes.coveredTo(slice.next) === slice.next) {",
+    }],
+    checks: [
+      hanging(test(
+        "worker/several_jobs",
+        "calls have as many jobs as they may, however few a note announces, and no job begins unnoted",
+      )),
+    ],
+  },
+  {
+    name: "of a call of several jobs only the first is suspect",
+    patches: [{
+      file: "src/worker/runner.ts",
+      find: "const onStack = [from, from + watch[watchSlots.onStackJobs]!];",
+      replace: "const onStack = [from, from + 1];",
+    }],
+    checks: [
+      quickTest(
+        "worker/several_jobs",
+        "all jobs of a call that stands on the stack as its process ends are suspects",
+      ),
+    ],
+  },
+  {
+    name: "an abort of a job reaches its call only if that begins with it",
+    patches: [{
+      file: "src/worker/running_calls.ts",
+      find: "if (intersect(jobs, [from, to]).length > 0) signal.abort(why);",
+      replace: "if (intersect(jobs, [from, Math.min(from + 1, to)]).length > 0) signal.abort(why);",
+    }],
+    checks: [
+      test(
+        "worker/several_jobs",
+        "a call that is past the timeout is overdue with all its jobs; an abort of one of them fires its signal",
+      ),
+    ],
+  },
+  {
     name: "a promise is taken at its word, whatever its class",
-    patches: [{ file: "src/plugin/invoke.ts", find: " && value.constructor === Promise", replace: "" }],
+    patches: [{ file: "src/plugin/handle_job.ts", find: " && value.constructor === Promise", replace: "" }],
     checks: [
       test(
         "plugin/is_fulfilled",
@@ -458,12 +503,12 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "who blocks past the timeout and then waits is not charged",
     patches: [{
-      file: "src/worker/job_handler.ts",
+      file: "src/worker/running_calls.ts",
       find: 'if (isLate) result.signal.abort("timed out");',
       replace: "",
     }],
     checks: [
-      test("worker/job_handler", "who blocks past the timeout is charged, however it goes on"),
+      test("worker/running_calls", "who blocks past the timeout is charged, however it goes on"),
     ],
   },
   {
@@ -480,12 +525,12 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a job that was aborted by a stop is charged",
     patches: [{
-      file: "src/plugin/invoke.ts",
+      file: "src/plugin/handle_job.ts",
       find: 'if (signal?.why === "stop" || signal?.why === "lost") return released;',
       replace: 'if (signal?.why === "lost") return released;',
     }],
     checks: [
-      quickTest("plugin/invoke", "what is thrown after an abort by stop or lost lease costs nothing"),
+      quickTest("plugin/handle_job", "what is thrown after an abort by stop or lost lease costs nothing"),
       test("slave/slave", "past the grace what runs is aborted, then ended, and handed back uncharged"),
     ],
   },
@@ -659,8 +704,8 @@ export const processMutants: readonly Mutant[] = [
     name: "a master lets the buffers of its jobs gather",
     patches: [{
       file: "src/master/master.ts",
-      find: "deadBuffers.made(block.bytes.length + ",
-      replace: "deadBuffers.made(0 * block.bytes.length + ",
+      find: "deadBuffers.made(sizeOfBlock(event.block));",
+      replace: "deadBuffers.made(event.block.cursors === null ? 0 : sizeOfBlock(event.block));",
     }],
     checks: [
       test("master/dead_buffers", "a master has the buffers of its jobs collected once they are many"),
@@ -670,8 +715,8 @@ export const processMutants: readonly Mutant[] = [
     name: "a master lets the buffers of its cursors gather",
     patches: [{
       file: "src/master/master.ts",
-      find: "(block.cursors?.bytes.length ?? 0));",
-      replace: "0);",
+      find: "deadBuffers.made(sizeOfBlock(event.block));",
+      replace: "deadBuffers.made(event.block.bytes.length + 0 * sizeOfBlock(event.block));",
     }],
     checks: [test("master/dead_buffers", "cursors are buffers too")],
   },

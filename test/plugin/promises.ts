@@ -1,7 +1,8 @@
 // How handlers that return promises are answered in this runtime: a line of JSON. `isAtOnce`: without a promise.
-import { Handler } from "../../src/plugin/invoke.ts";
+import { HandleJob } from "../../src/plugin/handle_job.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 
+const log = { debug() {}, info() {}, warn() {}, error() {} };
 const later = () => new Promise((resolve) => setTimeout(resolve, 1));
 
 /** Looks like a promise to everybody but the runtime. */
@@ -37,8 +38,8 @@ const handlers: Readonly<Record<string, Plugin["handleJob"]>> = {
 
 const answers: Record<string, { isAtOnce: boolean; kind: string }> = {};
 for (const [name, handleJob] of Object.entries(handlers)) {
-  const handler = new Handler({ handleJob } as Plugin, { args: {}, log: () => {} });
-  const attempt = handler.run("job", 1, 1);
+  const handler = new HandleJob({ handleJob } as Plugin, { args: {}, log, shared: undefined });
+  const attempt = handler.run({ seq: 1, attempt: 1, jobs: ["job"] }, 1);
   const isAtOnce = attempt.kind !== "pending";
   answers[name] = { isAtOnce, kind: (attempt.kind === "pending" ? await attempt.ended : attempt).kind };
 }

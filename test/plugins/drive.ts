@@ -10,9 +10,9 @@ import { argv, stdout, versions } from "node:process";
 import type { Block } from "../../src/lib/bytes.ts";
 import type { Log, LogLevel } from "../../src/lib/log.ts";
 import { describeError } from "../../src/plugin/describe_error.ts";
-import { Handler, type Result } from "../../src/plugin/invoke.ts";
+import { type CallResult, PluginHost } from "../../src/plugin/handler.ts";
 import { loadPlugin } from "../../src/plugin/load_plugin.ts";
-import { sourceOf } from "../../src/plugin/kinds.ts";
+import { handlerOf, sourceOf } from "../../src/plugin/kinds.ts";
 import { SourceReader } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { decode } from "../../src/protocol/cbor.ts";
@@ -35,7 +35,7 @@ export type Outcome = Readonly<{
   jobs: unknown[];
   last: string | undefined;
   lastCursor: unknown;
-  results: Result[];
+  results: CallResult[];
   logs: string[];
   error: string | undefined;
 }>;
@@ -44,14 +44,18 @@ async function drive(plugin: Plugin, task: Task): Promise<Outcome> {
   const logs: string[] = [];
   const log = (level: LogLevel, message: string, fields?: object) =>
     void logs.push(`${level} ${message}${fields ? ` ${JSON.stringify(fields)}` : ""}`);
-  const outcome = { jobs: [] as unknown[], last: undefined as string | undefined, results: [] as Result[] };
-  const handler = task.isMasterOnly ? undefined : new Handler(plugin, { args: task.args, log });
+  const outcome = {
+    jobs: [] as unknown[],
+    last: undefined as string | undefined,
+    results: [] as CallResult[],
+  };
+  const host = task.isMasterOnly ? undefined : new PluginHost(plugin, task.args, log);
   let error: string | undefined;
   try {
     // Together, as `taskmaster run` starts them.
-    const [blocks] = await Promise.all([
+    const [blocks, parts] = await Promise.all([
       task.jobs === undefined ? readBlocks(plugin, task, log) : [],
-      handler?.setup(),
+      host?.setup(),
     ]);
     outcome.jobs = [
       ...task.jobs ?? [],
@@ -59,12 +63,12 @@ async function drive(plugin: Plugin, task: Task): Promise<Outcome> {
     ];
     const cursor = blocks.map(lastCursor).at(-1);
     if (cursor) outcome.last = Buffer.from(cursor).toString("base64");
-    for (const [seq, job] of outcome.jobs.entries()) {
-      if (!handler) continue;
-      const attempt = handler.run(job, seq, 1);
+    const handler = parts && handlerOf(plugin, parts);
+    for (const seq of handler ? outcome.jobs.keys() : []) {
+      const attempt = handler!.run({ seq: 0, attempt: 1, jobs: outcome.jobs }, seq, seq + 1);
       outcome.results.push(attempt.kind === "pending" ? await attempt.ended : attempt);
     }
-    await handler?.teardown();
+    await host?.teardown();
   } catch (thrown) {
     error = describeError(thrown).message;
   }

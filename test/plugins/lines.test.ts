@@ -3,7 +3,8 @@ import { join } from "node:path";
 import t from "tap";
 import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines.ts";
 import { driven, runtimes } from "./driven.ts";
-import { Handler } from "../../src/plugin/invoke.ts";
+import { HandleJob } from "../../src/plugin/handle_job.ts";
+import { PluginHost } from "../../src/plugin/handler.ts";
 import { JobEncoder } from "../../src/protocol/job_encoder.ts";
 import type { Plugin, SourceContext } from "../../src/plugin/types.ts";
 
@@ -121,16 +122,16 @@ t.test("it gives up where no file is named, where there is none, and where an ar
 t.test("the handler counts, skips empty lines, and fails on what is not JSON where a field is asked for", async (t) => {
   const logs: unknown[] = [];
   const plugin = { handleJob, setup, teardown } as unknown as Plugin;
-  const one = new Handler(plugin, { args: { field: "type" }, log: (...line) => void logs.push(line) });
-  await one.setup();
-  const run = (line: string) => one.run({ offset: 0, line }, 0, 1);
+  const host = new PluginHost(plugin, { field: "type" }, (...line) => void logs.push(line));
+  const handler = new HandleJob(plugin, await host.setup());
+  const run = (line: string) => handler.run({ seq: 0, attempt: 1, jobs: [{ offset: 0, line }] }, 0);
   t.same(run('{"type":"view"}'), { kind: "done" });
   t.same(run('{"type":"buy", "n": 1}'), { kind: "done" });
   t.same(run('{"type":"view"}'), { kind: "done" });
   t.same(run("null"), { kind: "done" });
   t.same(run("  "), { kind: "skipped", reason: "empty line" });
   t.match(run("{type"), { kind: "failed", message: /^SyntaxError: / });
-  await one.teardown();
+  await host.teardown();
   t.same(logs, [
     ["info", "Counted", { lines: 4, words: 6, characters: 56 }],
     ["info", "Most frequent values of type", { view: 2, buy: 1, "(missing)": 1 }],

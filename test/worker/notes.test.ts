@@ -50,7 +50,7 @@ t.test("time without jobs does not make jobs look slow", (t) => {
   let next = 0;
   const coverAt = (ms: number): number => {
     const from = next;
-    notes.cover([], from, from + 10_000, ms);
+    notes.cover([], from, from + 1, from + 10_000, ms);
     next = notes.coveredTo(from);
     return next - from;
   };

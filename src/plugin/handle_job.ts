@@ -1,6 +1,13 @@
 import { types } from "node:util";
-import type { Log } from "../lib/log.ts";
-import { describeError, pluginLog } from "./describe_error.ts";
+import { describeError } from "./describe_error.ts";
+import {
+  type ContextParts,
+  type JobHandler,
+  JobSignal,
+  type JobSlice,
+  type Pending,
+  type Result,
+} from "./handler.ts";
 import type { JobContext, Plugin, PluginLog } from "./types.ts";
 
 type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled" | "rejected" }>;
@@ -17,57 +24,8 @@ function isFulfilled(value: object): boolean {
 
 const { peek } = (globalThis as { Bun?: { peek: Peek } }).Bun ?? {};
 
-/**
- * Why a job's signal fires: a stop whose grace ended, a lost lease, or an attempt that took too long. The first
- * two cost nothing; the last is charged.
- */
-export type AbortWhy = "stop" | "lost" | "timed out";
-
-const reasons: Readonly<Record<AbortWhy, string>> = {
-  "stop": "The slave stops and its grace is over",
-  "lost": "The lease of this job is lost: another slave runs it",
-  "timed out": "The attempt took longer than --timeout",
-};
-
-/**
- * The abort of one job in one attempt. Its AbortController is made only when the handler touches `ctx.signal`:
- * most never do, and making one costs more than a small job.
- */
-export class JobSignal {
-  /** Undefined until `abort`; the first reason stays. */
-  why: AbortWhy | undefined = undefined;
-  #controller: AbortController | undefined = undefined;
-
-  /** What a handler sees as `ctx.signal`. */
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.why !== undefined) this.#fire(this.why);
-    return this.#controller.signal;
-  }
-
-  /** Fires the signal, once; later calls change nothing. */
-  abort(why: AbortWhy): void {
-    if (this.why !== undefined) return;
-    this.why = why;
-    this.#fire(why);
-  }
-
-  #fire(why: AbortWhy): void {
-    if (this.#controller === undefined || this.#controller.signal.aborted) return;
-    const name = why === "timed out" ? "TimeoutError" : "AbortError";
-    this.#controller.abort(new DOMException(reasons[why], name));
-  }
-}
-
 /** What `ctx.skip` or `ctx.fatal` decided about a job; the first call counts. */
 type ThrownVerdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
-
-/** What all jobs of a worker process share. */
-type SharedParts = Readonly<{
-  args: Readonly<Record<string, string>>;
-  log: PluginLog;
-  shared: unknown;
-}>;
 
 /**
  * The `ctx` of one handler call. One is made for each job, so it does nothing that a handler does not ask for: what
@@ -83,7 +41,7 @@ class HandlerContext implements JobContext {
   #signal: JobSignal | undefined = undefined;
   #verdict: ThrownVerdict | undefined = undefined;
 
-  constructor(parts: SharedParts, seq: number, attempt: number) {
+  constructor(parts: ContextParts, seq: number, attempt: number) {
     this.args = parts.args;
     this.log = parts.log;
     this.shared = parts.shared;
@@ -121,71 +79,26 @@ class HandlerContext implements JobContext {
   }
 }
 
-/** How one attempt ended. */
-export type Result =
-  | Readonly<{ kind: "done" }>
-  | Readonly<{ kind: "skipped"; reason: string }>
-  | Readonly<{ kind: "failed"; how: "threw" | "timed out" | "fatal"; message: string; stack: string }>
-  /** It threw after an abort by stop or lost lease: handed back, nothing is spent. */
-  | Readonly<{ kind: "released" }>;
-
-/** An attempt whose handler returned a promise that is not known to be fulfilled. */
-export type Pending = Readonly<{
-  kind: "pending";
-  /** Never rejects. */
-  ended: Promise<Result>;
-  /** Aborts it. */
-  signal: JobSignal;
-}>;
-
-type HandlerParts = Readonly<{
-  args: Readonly<Record<string, string>>;
-  log: Log;
-  /** For `setup` and `teardown`; fires when the worker must end. */
-  signal?: AbortSignal;
-}>;
-
 /** The results that carry nothing are these two objects, always: compare by identity or by kind. */
 const done: Result = Object.freeze({ kind: "done" });
 const released: Result = Object.freeze({ kind: "released" });
 
-/**
- * Runs a plugin's handler in a worker process: `setup` once, then `run` for each job, then `teardown` once.
- */
-export class Handler {
+/** `handleJob` of a plugin, called for one job at a time. */
+export class HandleJob implements JobHandler {
+  readonly jobsPerCall = 1;
   readonly #plugin: Plugin;
-  readonly #signal: AbortSignal;
-  #parts: SharedParts;
+  readonly #parts: ContextParts;
 
-  constructor(plugin: Plugin, parts: HandlerParts) {
+  constructor(plugin: Plugin, parts: ContextParts) {
     this.#plugin = plugin;
-    this.#signal = parts.signal ?? new AbortController().signal;
-    this.#parts = { args: parts.args, log: pluginLog(parts.log), shared: undefined };
+    this.#parts = parts;
   }
 
-  /** Calls `setup` if there is one; rejects with what it throws. */
-  async setup(): Promise<void> {
-    const { args, log } = this.#parts;
-    const shared = await this.#plugin.setup?.({ args, log, signal: this.#signal });
-    this.#parts = { args, log, shared };
-  }
-
-  /** Calls `teardown` if there is one; rejects with what it throws. */
-  async teardown(): Promise<void> {
-    await this.#plugin.teardown?.({ ...this.#parts, signal: this.#signal });
-  }
-
-  /**
-   * One attempt at one job. Never throws. A handler that is over when it returns is answered without a promise; an
-   * `async` one only where the runtime tells.
-   *
-   * @param attempt From 1.
-   */
-  run(job: unknown, seq: number, attempt: number): Result | Pending {
-    const context = new HandlerContext(this.#parts, seq, attempt);
+  run(slice: JobSlice, seq: number): Result | Pending {
+    const context = new HandlerContext(this.#parts, seq, slice.attempt);
     let returned: unknown;
     try {
-      returned = this.#plugin.handleJob!(job, context);
+      returned = this.#plugin.handleJob!(slice.jobs[seq - slice.seq], context);
       if (goesOn(returned)) return pending(returned, context);
     } catch (error) {
       return failure(error, context, undefined);
@@ -196,7 +109,7 @@ export class Handler {
 
 function pending(returned: PromiseLike<unknown>, context: HandlerContext): Pending {
   const signal = HandlerContext.signalOf(context);
-  return { kind: "pending", ended: settle(returned, context, signal), signal };
+  return { kind: "pending", ended: settle(returned, context, signal), signal, startedMs: undefined };
 }
 
 async function settle(

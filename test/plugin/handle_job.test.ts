@@ -1,15 +1,27 @@
 import t from "tap";
-import { type AbortWhy, Handler, JobSignal, type Pending, type Result } from "../../src/plugin/invoke.ts";
+import { HandleJob } from "../../src/plugin/handle_job.ts";
+import {
+  type AbortWhy,
+  type CallResult,
+  JobSignal,
+  type Pending,
+  PluginHost,
+  type Result,
+} from "../../src/plugin/handler.ts";
 import type { JobContext, Plugin } from "../../src/plugin/types.ts";
 
 type Handle = (job: unknown, ctx: JobContext) => unknown;
 
-function handler(handleJob: Handle, rest: Partial<Plugin> = {}): Handler {
-  return new Handler({ handleJob, ...rest } as Plugin, { args: { table: "posts" }, log: () => {} });
+/** Job 7 of a slice, at its second attempt. */
+const slice = { seq: 6, attempt: 2, jobs: ["another", "job"] };
+const log = { debug() {}, info() {}, warn() {}, error() {} };
+
+function call(handleJob: Handle): Result | Pending {
+  return new HandleJob({ handleJob } as Plugin, { args: {}, log, shared: undefined }).run(slice, 7);
 }
 
-function run(handleJob: Handle): Result | Promise<Result> {
-  const attempt = handler(handleJob).run("job", 7, 2);
+function run(handleJob: Handle): Result | Promise<CallResult> {
+  const attempt = call(handleJob);
   return attempt.kind === "pending" ? attempt.ended : attempt;
 }
 
@@ -73,23 +85,26 @@ t.test("ctx.skip and ctx.fatal throw; the first call counts, even if caught", as
 t.test("ctx has args, log, shared, seq, attempt; it may be taken apart", async (t) => {
   const shared = { pool: 1 };
   let seen: Record<string, unknown> = {};
-  const one = handler((_job, ctx) => {
-    const { skip, signal } = ctx;
-    seen = { ...ctx, same: signal === ctx.signal };
-    skip("taken apart");
-  }, { setup: () => shared });
-  await one.setup();
-  t.same(one.run("job", 7, 2), { kind: "skipped", reason: "taken apart" });
-  t.match(seen, { args: { table: "posts" }, seq: 7, attempt: 2, shared, same: true });
+  const plugin: Plugin = {
+    setup: () => shared,
+    handleJob: (job, ctx) => {
+      const { skip, signal } = ctx;
+      seen = { ...ctx, job, same: signal === ctx.signal };
+      skip("taken apart");
+    },
+  };
+  const parts = await new PluginHost(plugin, { table: "posts" }, () => {}).setup();
+  t.same(new HandleJob(plugin, parts).run(slice, 7), { kind: "skipped", reason: "taken apart" });
+  t.match(seen, { args: { table: "posts" }, job: "job", seq: 7, attempt: 2, shared, same: true });
   t.notOk("verdict" in seen, "what was decided is out of the plugin's reach");
 });
 
-t.test("ctx.log writes lines to the program's log", (t) => {
+t.test("ctx.log writes lines to the program's log", async (t) => {
   const lines: unknown[] = [];
   const plugin: Plugin = { handleJob: (_job, ctx) => ctx.log.warn("slow row", { id: 3 }) };
-  new Handler(plugin, { args: {}, log: (...line) => void lines.push(line) }).run(0, 0, 1);
+  const host = new PluginHost(plugin, {}, (...line) => void lines.push(line));
+  new HandleJob(plugin, await host.setup()).run(slice, 7);
   t.same(lines, [["warn", "slow row", { id: 3 }]]);
-  t.end();
 });
 
 t.test("setup, then teardown, with what setup returned; what they throw rejects", async (t) => {
@@ -98,24 +113,24 @@ t.test("setup, then teardown, with what setup returned; what they throw rejects"
     setup: async ({ args, signal }) => [args.table, signal.aborted],
     teardown: ({ shared, args }) => void steps.push(shared, args),
   };
-  const one = new Handler(plugin, { args: { table: "posts" }, log: () => {} });
+  const one = new PluginHost(plugin, { table: "posts" }, () => {});
   await one.setup();
   await one.teardown();
   t.same(steps, [["posts", false], { table: "posts" }]);
-  const broken = new Handler({ setup: () => Promise.reject(new Error("no database")) }, {
-    args: {},
-    log: () => {},
-  });
+  const broken = new PluginHost({ setup: () => Promise.reject(new Error("no database")) }, {}, () => {});
   await t.rejects(broken.setup(), { message: "no database" });
-  await t.resolves(new Handler({}, { args: {}, log: () => {} }).teardown());
+  await t.resolves(new PluginHost({}, {}, () => {}).teardown());
 });
 
 /** Runs a handler that is aborted while it waits. */
-async function aborted(why: AbortWhy, end: (ctx: JobContext, seen: AbortSignal) => unknown): Promise<Result> {
-  const attempt = handler(async (_job, ctx) => {
+async function aborted(
+  why: AbortWhy,
+  end: (ctx: JobContext, seen: AbortSignal) => unknown,
+): Promise<CallResult> {
+  const attempt = call(async (_job, ctx) => {
     await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
     return end(ctx, ctx.signal);
-  }).run("job", 7, 2) as Pending;
+  }) as Pending;
   attempt.signal.abort(why);
   return await attempt.ended;
 }
@@ -157,9 +172,7 @@ t.test("this is the plugin in a handler", (t) => {
       ctx.skip(this.prefix);
     },
   };
-  t.same(new Handler(plugin, { args: {}, log: () => {} }).run(0, 0, 1), {
-    kind: "skipped",
-    reason: "p",
-  });
+  const handler = new HandleJob(plugin, { args: {}, log, shared: undefined });
+  t.same(handler.run(slice, 7), { kind: "skipped", reason: "p" });
   t.end();
 });

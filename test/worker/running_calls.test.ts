@@ -1,7 +1,7 @@
 import t from "tap";
-import { Handler } from "../../src/plugin/invoke.ts";
+import { HandleJob } from "../../src/plugin/handle_job.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
-import { withTimeout } from "../../src/worker/job_handler.ts";
+import { withTimeout } from "../../src/worker/running_calls.ts";
 
 /** How an attempt ends whose handler blocks for so long and then behaves so, with 100 ms to do it. */
 async function outcome(blockedMs: number, then: () => unknown): Promise<string> {
@@ -10,8 +10,10 @@ async function outcome(blockedMs: number, then: () => unknown): Promise<string> 
     clockMs += blockedMs;
     return then();
   };
-  const handler = new Handler({ handleJob } as Plugin, { args: {}, log: () => {} });
-  const attempt = withTimeout(handler, 100, () => clockMs).run("job", 1, 1);
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const handler = new HandleJob({ handleJob } as Plugin, { args: {}, log, shared: undefined });
+  const slice = { seq: 1, attempt: 1, jobs: ["job"] };
+  const attempt = withTimeout(handler, 100, () => clockMs).run(slice, 1, 2);
   const result = attempt.kind === "pending" ? await attempt.ended : attempt;
   return result.kind === "failed" ? result.how : result.kind;
 }
