@@ -38,7 +38,7 @@ import { hostDefault, type Settings } from "./options.ts";
 import { redirectConsole } from "./plugin_console.ts";
 import { compiledBinary, programWords, resumeCommand } from "./program.ts";
 import { confirmReset, type RunName, runName } from "./run_name.ts";
-import { oddVariables, settle } from "./settings.ts";
+import { fieldsOf, oddVariables, settle } from "./settings.ts";
 import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "./signals.ts";
 import { masterTls, tlsGreeting } from "./tls_settings.ts";
 import { resolveToken, tokenBytes } from "./token.ts";
@@ -61,6 +61,7 @@ function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
   const { line, plugin, args, name, tokenText, tls, log, onEvent } = parts;
   const isRun = line.command === "run";
   return {
+    ...fieldsOf("master", settings),
     ...(settings.host ?? hostDefault(line.command)),
     ...name,
     // Whoever names a port wants that one.
@@ -69,18 +70,6 @@ function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
     args,
     token: tokenText === undefined ? null : tokenBytes(tokenText),
     tls,
-    reset: settings.reset,
-    force: settings.force,
-    jobsMax: settings.size,
-    bytesMax: settings["size-bytes"],
-    failuresMax: settings.attempts,
-    backoffMs: settings.backoff,
-    timeoutMs: settings.timeout ?? 0,
-    maxOutageMs: settings["max-outage"],
-    maxDeadBytes: settings["max-dead"],
-    heartbeatMs: settings.heartbeat,
-    checkpointMs: settings.checkpoint,
-    graceMs: settings.grace,
     // The slave of a `run` ended with its master: nobody comes back for what it held.
     reclaimMs: isRun ? 0 : 3 * settings.heartbeat,
     version,

@@ -1,8 +1,7 @@
-import type { Log, LogLevel } from "../lib/log.ts";
-import type { WorkerLog } from "../lib/worker_start.ts";
+import type { Log } from "../lib/log.ts";
 import { Terminal } from "../terminal/terminal.ts";
 import type { Settings } from "./options.ts";
-import type { Environment } from "./settings.ts";
+import { type Environment, fieldsOf } from "./settings.ts";
 
 /** A log that keeps its lines until it is let go: what a person is told first is to come first. */
 export class HeldLog {
@@ -29,18 +28,8 @@ export class HeldLog {
 export function openTerminal(settings: Settings, env: Environment): Terminal {
   return new Terminal({
     output: process.stderr,
-    level: settings["log-level"] as LogLevel,
-    format: settings["log-format"] as "text" | "json",
-    isQuiet: settings.quiet,
+    ...fieldsOf("log", settings),
     hasStatus: !settings["no-progress"],
     env,
   });
-}
-
-/** How the workers of a slave with these settings log. */
-export function workerLog(settings: Settings): WorkerLog {
-  return {
-    level: settings.quiet ? "warn" : settings["log-level"] as LogLevel,
-    format: settings["log-format"] === "json" ? "json" : "text",
-  };
 }

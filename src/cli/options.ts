@@ -1,4 +1,7 @@
+import type { LogSettings } from "../lib/log.ts";
 import { type Address, formatAddress } from "../lib/units.ts";
+import type { MasterSettings } from "../master/types.ts";
+import type { SlaveSettings } from "../slave/types.ts";
 
 /** The commands that have options; `worker` is for our own processes and takes none. */
 export type CommandName = "run" | "master" | "slave" | "state" | "token" | "cert" | "help" | "version";
@@ -17,33 +20,45 @@ export type Kind =
   | "pin"
   | "hosts";
 
-export type Option = Readonly<{
-  kind: Kind;
-  /** What stands for the value in help; none for a switch. */
-  value?: string;
-  /** As it would be written behind the flag; read by the same reader. */
-  default?: string;
-  /** A default in words, where it is not a value. */
-  defaultText?: string;
-  /** Smallest and largest number, milliseconds or bytes. */
-  min?: number;
-  max?: number;
-  choices?: readonly string[];
-  /** The commands that have it, each with what is different there. */
-  commands: Readonly<Partial<Record<CommandName, AtCommand>>>;
-  /** May stand in a plugin's `options` export. */
-  inPlugin?: true;
-  /** A good value, for error messages. */
-  example?: string;
-  help: string;
-  /**
-   * For one start only. No variable sets it (left in the environment, it would start every resume over), and the command
-   * that resumes a run is shown without it.
-   */
-  once?: true;
-  /** The slave of a `run` has it as the run was given it; no other option of a slave reaches that one. */
-  localSlave?: true;
+/** Who takes options under names of its own: each field of its settings has a row here, and each row that names it a field. */
+export type Readers = Readonly<{
+  /** A master, of what was settled. */
+  master: MasterSettings;
+  /** A slave, of what was given: where nothing was, its plugin counts, or its master. */
+  slave: SlaveSettings;
+  /** The log of a program, and that of its workers. */
+  log: LogSettings;
 }>;
+
+export type Option =
+  & Readonly<{
+    kind: Kind;
+    /** What stands for the value in help; none for a switch. */
+    value?: string;
+    /** As it would be written behind the flag; read by the same reader. */
+    default?: string;
+    /** A default in words, where it is not a value. */
+    defaultText?: string;
+    /** Smallest and largest number, milliseconds or bytes. */
+    min?: number;
+    max?: number;
+    choices?: readonly string[];
+    /** The commands that have it, each with what is different there. */
+    commands: Readonly<Partial<Record<CommandName, AtCommand>>>;
+    /** May stand in a plugin's `options` export. */
+    inPlugin?: true;
+    /** A good value, for error messages. */
+    example?: string;
+    help: string;
+    /**
+     * For one start only. No variable sets it (left in the environment, it would start every resume over), and the command
+     * that resumes a run is shown without it.
+     */
+    once?: true;
+    /** The slave of a `run` has it as the run was given it; no other option of a slave reaches that one. */
+    localSlave?: true;
+  }>
+  & Readonly<Partial<{ [R in keyof Readers]: keyof Readers[R] }>>;
 
 /** What an option is at one command, where that differs from its row. */
 type AtCommand = Readonly<{
@@ -107,17 +122,20 @@ export const options = {
       "start over; earlier state and dead letters are kept as .bak.<time>. Asks at a terminal if the run is unfinished, " +
       "unless --force is given too",
     once: true,
+    master: "reset",
   },
   "force": {
     kind: "switch",
     commands: atMaster,
     help: "resume although the state is of another plugin or other arguments",
     once: true,
+    master: "force",
   },
   "any-plugin": {
     kind: "switch",
     commands: { slave: {} },
     help: "run although this slave's plugin is not the master's",
+    slave: "anyPlugin",
   },
   "size": {
     kind: "count",
@@ -128,6 +146,7 @@ export const options = {
     commands: atMaster,
     inPlugin: true,
     help: "most jobs yielded but not settled",
+    master: "jobsMax",
   },
   "size-bytes": {
     kind: "size",
@@ -138,6 +157,7 @@ export const options = {
     commands: atMaster,
     inPlugin: true,
     help: "the same cap in encoded bytes",
+    master: "bytesMax",
   },
   "procs": {
     kind: "count",
@@ -150,6 +170,7 @@ export const options = {
     defaultText: "number of CPUs",
     help: "worker processes",
     localSlave: true,
+    slave: "procs",
   },
   "concurrency": {
     kind: "count",
@@ -162,6 +183,7 @@ export const options = {
     inPlugin: true,
     help: "jobs in progress at once in each worker process",
     localSlave: true,
+    slave: "concurrency",
   },
   "attempts": {
     kind: "count",
@@ -172,6 +194,7 @@ export const options = {
     commands: atMaster,
     inPlugin: true,
     help: "failures before a job becomes a dead letter",
+    master: "failuresMax",
   },
   "backoff": {
     kind: "duration",
@@ -182,6 +205,7 @@ export const options = {
     commands: atMaster,
     inPlugin: true,
     help: "first retry delay; doubles with full jitter, up to 60s",
+    master: "backoffMs",
   },
   "timeout": {
     kind: "duration",
@@ -192,6 +216,7 @@ export const options = {
     commands: atMaster,
     inPlugin: true,
     help: "longest one attempt may take",
+    master: "timeoutMs",
   },
   "max-outage": {
     kind: "duration",
@@ -204,6 +229,7 @@ export const options = {
     help:
       "stop, saved, after so long without a success while everything fails; where only failed jobs are left, take " +
       "them for bad instead",
+    master: "maxOutageMs",
   },
   "max-dead": {
     kind: "size",
@@ -214,6 +240,7 @@ export const options = {
     commands: atMaster,
     inPlugin: true,
     help: "stop, saved, before the dead letters take more of the disk",
+    master: "maxDeadBytes",
   },
   "heartbeat": {
     kind: "duration",
@@ -225,6 +252,7 @@ export const options = {
     commands: { master: {} },
     inPlugin: true,
     help: "each side sends a beat after this long without sending; three silent ones lose a slave",
+    master: "heartbeatMs",
   },
   "checkpoint": {
     kind: "pace",
@@ -236,6 +264,7 @@ export const options = {
     inPlugin: true,
     help:
       "how often changed state is saved; auto: between 50ms and 1s, such that it costs at most 2 % of the master's thread",
+    master: "checkpointMs",
   },
   "grace": {
     kind: "duration",
@@ -247,6 +276,8 @@ export const options = {
     inPlugin: true,
     help: "how long a stop waits for running jobs; a slave's own wins over its master's",
     localSlave: true,
+    master: "graceMs",
+    slave: "graceMs",
   },
   "token-file": {
     kind: "text",
@@ -334,6 +365,7 @@ export const options = {
     commands: running,
     help: "nothing but warnings and errors",
     localSlave: true,
+    log: "isQuiet",
   },
   "log-level": {
     kind: "choice",
@@ -344,6 +376,7 @@ export const options = {
     commands: running,
     help: "least serious log line shown: debug, info, warn, error",
     localSlave: true,
+    log: "level",
   },
   "log-format": {
     kind: "choice",
@@ -354,6 +387,7 @@ export const options = {
     commands: running,
     help: "log lines on stderr as text or json",
     localSlave: true,
+    log: "format",
   },
   "no-progress": { kind: "switch", commands: running, help: "no status line" },
   "status-interval": {
@@ -369,7 +403,8 @@ export const options = {
 
 export type OptionName = keyof typeof options;
 
-type ValueOf<K extends Kind> = K extends "switch" ? boolean
+type ValueOf<K extends Kind, N extends OptionName> = K extends "switch" ? boolean
+  : K extends "choice" ? ChoiceOf<(typeof options)[N]>
   : K extends "count" | "duration" | "size" ? number
   : K extends "pace" ? number | "auto"
   : K extends "address" ? Address
@@ -377,12 +412,27 @@ type ValueOf<K extends Kind> = K extends "switch" ? boolean
   : K extends "hosts" ? readonly string[]
   : string;
 
+type ChoiceOf<O> = O extends { choices: readonly (infer C)[] } ? C : never;
+
 /** Undefined only where an option has no default; times in milliseconds. */
 export type Settings = {
   readonly [N in OptionName]: (typeof options)[N] extends { kind: "switch" } | { default: string }
-    ? ValueOf<(typeof options)[N]["kind"]>
-    : ValueOf<(typeof options)[N]["kind"]> | undefined;
+    ? ValueOf<(typeof options)[N]["kind"], N>
+    : ValueOf<(typeof options)[N]["kind"], N> | undefined;
 };
+
+/** The settings that a reader takes, under its own names. */
+export type FieldsOf<R extends keyof Readers, S extends Partial<Settings>> = {
+  readonly [
+    N in OptionName as (typeof options)[N] extends Readonly<Record<R, infer F extends string>> ? F : never
+  ]: S[N];
+};
+
+type Never<T extends never> = T;
+/** Does not compile while a field of a reader has no row. */
+export type EveryFieldHasARow = Never<
+  { [R in keyof Readers]: Exclude<keyof Readers[R], keyof FieldsOf<R, Settings>> }[keyof Readers]
+>;
 
 /** All options with their names, seen as plain rows. */
 export const optionRows: readonly (readonly [OptionName, Option])[] = Object.entries(options) as [

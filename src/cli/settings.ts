@@ -7,12 +7,14 @@ import { checkKey } from "../state/disk.ts";
 import type { CommandLine } from "./command.ts";
 import {
   type CommandName,
+  type FieldsOf,
   hostDefault,
   type Option,
   type OptionName,
   optionRows,
   options,
   optionsOf,
+  type Readers,
   type Settings,
 } from "./options.ts";
 import { suggest } from "./suggest.ts";
@@ -132,6 +134,17 @@ export function settle(line: CommandLine, env: Environment, plugin: PluginOption
     if (settled !== undefined) settings[name] = settled;
   }
   return settings as Settings;
+}
+
+/** The part of the settings that a reader takes, under its own names. */
+export function fieldsOf<R extends keyof Readers, S extends Partial<Settings>>(
+  reader: R,
+  settings: S,
+): FieldsOf<R, S> {
+  const fields = optionRows.flatMap(([name, { [reader]: field }]) =>
+    field === undefined ? [] : [[field, settings[name]] as const]
+  );
+  return Object.fromEntries(fields) as FieldsOf<R, S>;
 }
 
 /** What a flag or the environment says, and no default. @throws {UsageError} */

@@ -2,6 +2,14 @@ import { clearTimeout, monotonicMs, setTimeout } from "./clock.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
+/** How a program and its workers log. */
+export type LogSettings = Readonly<{
+  level: LogLevel;
+  format: "text" | "json";
+  /** Warnings and errors only, whatever the level. */
+  isQuiet: boolean;
+}>;
+
 /** Where a part says what happened, for a person. `fields` are shown behind the message. */
 export type Log = (level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>) => void;
 

@@ -1,10 +1,7 @@
 import { readSync } from "node:fs";
-import type { LogLevel } from "./log.ts";
+import type { LogSettings } from "./log.ts";
 import type { OwnFile } from "./own_file.ts";
 import type { Ranges } from "./ranges.ts";
-
-/** How a worker is to log. */
-export type WorkerLog = Readonly<{ level: LogLevel; format: "text" | "json" }>;
 
 /**
  * What a worker is told by its supervisor as it begins, over its standard input. Not by its environment: that is shown in
@@ -26,7 +23,7 @@ export type WorkerStart = Readonly<{
   /** For what could not be said before an exit; null if there is none. */
   last: OwnFile | null;
   /** Null: as it does by itself. */
-  log: WorkerLog | null;
+  log: LogSettings | null;
 }>;
 
 /** More is no start of a worker. */

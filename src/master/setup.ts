@@ -118,7 +118,7 @@ export function toWelcome(
   { runId, epoch }: Pick<StateStore, "runId" | "epoch">,
   masterId: string,
 ): Welcome {
-  const { plugin, args, key, timeoutMs, heartbeatMs, graceMs } = options;
+  const { plugin, args, key, timeoutMs = 0, heartbeatMs, graceMs } = options;
   return {
     runId,
     masterId,
@@ -134,7 +134,8 @@ export function toWelcome(
 }
 
 export function toSettings(options: MasterOptions, masterId: string): RunSettings {
-  const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs } = options;
+  const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs = 0 } =
+    options;
   const settings = { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs };
   const maxOutageMs = options.maxOutageMs ?? Infinity;
   const maxOutageAtEndMs = options.maxOutageMs ?? maxOutageAtEndMsDefault;

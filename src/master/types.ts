@@ -5,45 +5,51 @@ import type { MasterTls } from "../link/tls.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
 import type { LateError } from "../protocol/messages.ts";
 
-/** All that a master is told at its start. Times in milliseconds, sizes in bytes. */
-export type MasterOptions = Readonly<{
-  plugin: LoadedPlugin;
-  args: Readonly<Record<string, string>>;
-  host: string;
-  /** 0 takes a free one. */
-  port: number;
-  /** Whether to take a free port if `port` is in use. */
-  portFallback: boolean;
-  /** Null: no proof is asked for (`--insecure`). */
-  token: Uint8Array | null;
-  /** Undefined: the traffic is not encrypted. */
-  tls?: MasterTls | undefined;
-  key: string;
-  stateDir: string;
+/** What the options of the command line set at a master, each by its row. Times in milliseconds, sizes in bytes. */
+export type MasterSettings = Readonly<{
   reset: boolean;
   force: boolean;
   jobsMax: number;
   bytesMax: number;
   failuresMax: number;
   backoffMs: number;
-  /** 0: none. */
-  timeoutMs: number;
-  /** How long everything may fail; undefined: for ever, and 5 minutes where nothing but failed jobs is left. */
-  maxOutageMs: number | undefined;
+  /** @default 0: none */
+  timeoutMs?: number | undefined;
+  /** How long everything may fail. @default for ever, and 5 minutes where nothing but failed jobs is left. */
+  maxOutageMs?: number | undefined;
   /** Most bytes of dead letters on the disk; the run ends before there are more. @default 1 GiB */
   maxDeadBytes?: number | undefined;
   heartbeatMs: number;
   /** `auto`: as often as it costs little. */
   checkpointMs: number | "auto";
   graceMs: number;
-  /** How long stranded leases wait for the slaves that held them. */
-  reclaimMs: number;
-  version: string;
-  /** Whether each failed attempt is worth a line of the log, at debug. @default false */
-  logsAttempts?: boolean;
-  log: Log;
-  onEvent?: (event: MasterEvent) => void;
 }>;
+
+/** All that a master is told at its start. */
+export type MasterOptions =
+  & MasterSettings
+  & Readonly<{
+    plugin: LoadedPlugin;
+    args: Readonly<Record<string, string>>;
+    host: string;
+    /** 0 takes a free one. */
+    port: number;
+    /** Whether to take a free port if `port` is in use. */
+    portFallback: boolean;
+    /** Null: no proof is asked for (`--insecure`). */
+    token: Uint8Array | null;
+    /** Undefined: the traffic is not encrypted. */
+    tls?: MasterTls | undefined;
+    key: string;
+    stateDir: string;
+    /** How long stranded leases wait for the slaves that held them. */
+    reclaimMs: number;
+    version: string;
+    /** Whether each failed attempt is worth a line of the log, at debug. @default false */
+    logsAttempts?: boolean;
+    log: Log;
+    onEvent?: (event: MasterEvent) => void;
+  }>;
 
 /** A master that listens. */
 export interface Master {

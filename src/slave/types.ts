@@ -1,46 +1,51 @@
-import type { Log } from "../lib/log.ts";
-import type { WorkerLog } from "../lib/worker_start.ts";
+import type { Log, LogSettings } from "../lib/log.ts";
 import type { SlaveLink } from "../link/link.ts";
 import type { SlaveTls } from "../link/tls.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import type { SpawnCommand } from "./spawn_self.ts";
 import type { UplinkState } from "./uplink.ts";
 
-export type SlaveOptions = Readonly<{
-  pluginPath: string;
-  /** Undefined: the default export. */
-  exportName: string | undefined;
-  /** Whether to run although this plugin is not the master's. @default false */
+/** What the options of the command line set at a slave, each by its row; missing where none was given. */
+export type SlaveSettings = Readonly<{
+  /** Whether to run although this plugin is not the master's. */
   anyPlugin?: boolean | undefined;
-  /** The master. */
-  host: string;
-  port: number;
-  /** Null: `--insecure`. */
-  token: Uint8Array | null;
-  /** Where that was named, for people, if it was: a file beside the binary would not count then. */
-  tokenFrom?: string | undefined;
-  /** Undefined: without TLS. */
-  tls?: SlaveTls | undefined;
-  /** Worker processes; undefined: the plugin's own `procs`, or one a CPU. */
-  procs: number | undefined;
-  /** Jobs in progress at once in each worker; undefined: the plugin's own, or 1. */
-  concurrency: number | undefined;
-  /** How long a stop waits for running jobs; undefined: what the master says. */
-  graceMs: number | undefined;
-  /** Jobs that it takes beyond those that its workers begin soon, to try what waits. @default 0 */
-  extraCredit?: number;
-  /** Called with the `options` of the plugin; throws a sentence that ends the slave if they are wrong. */
-  checkOptions?: (options: Readonly<Record<string, unknown>>) => void;
-  /** How to start a worker. @default this program with the word `worker` */
-  command?: SpawnCommand;
-  /** Added to the environment of each worker. */
-  env?: Readonly<Record<string, string>>;
-  /** How workers log. @default plain lines, no debugging */
-  workerLog?: WorkerLog;
-  log: Log;
-  /** Called when `status()` changed in `state`. */
-  onState?: (status: SlaveStatus) => void;
+  /** Worker processes; else the plugin's own `procs`, or one a CPU. */
+  procs?: number | undefined;
+  /** Jobs in progress at once in each worker; else the plugin's own, or 1. */
+  concurrency?: number | undefined;
+  /** How long a stop waits for running jobs; else what the master says. */
+  graceMs?: number | undefined;
 }>;
+
+export type SlaveOptions =
+  & SlaveSettings
+  & Readonly<{
+    pluginPath: string;
+    /** Undefined: the default export. */
+    exportName: string | undefined;
+    /** The master. */
+    host: string;
+    port: number;
+    /** Null: `--insecure`. */
+    token: Uint8Array | null;
+    /** Where that was named, for people, if it was: a file beside the binary would not count then. */
+    tokenFrom?: string | undefined;
+    /** Undefined: without TLS. */
+    tls?: SlaveTls | undefined;
+    /** Jobs that it takes beyond those that its workers begin soon, to try what waits. @default 0 */
+    extraCredit?: number;
+    /** Called with the `options` of the plugin; throws a sentence that ends the slave if they are wrong. */
+    checkOptions?: (options: Readonly<Record<string, unknown>>) => void;
+    /** How to start a worker. @default this program with the word `worker` */
+    command?: SpawnCommand;
+    /** Added to the environment of each worker. */
+    env?: Readonly<Record<string, string>>;
+    /** How workers log. @default plain lines, no debugging */
+    workerLog?: LogSettings;
+    log: Log;
+    /** Called when `status()` changed in `state`. */
+    onState?: (status: SlaveStatus) => void;
+  }>;
 
 /** What a supervisor needs beside: tests put other clocks and connections in their place. */
 export type SupervisorOptions =

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, readSync } from "node:fs";
 import { setTimeout } from "../lib/clock.ts";
+import type { LogSettings } from "../lib/log.ts";
 import { type OwnFile, readWhole } from "../lib/own_file.ts";
 import { intersect, type Ranges, RangeSet, subtract, unite } from "../lib/ranges.ts";
 import {
@@ -10,7 +11,6 @@ import {
   noteFileBytes,
   readNote,
   type StartNote,
-  type WorkerLog,
 } from "../lib/worker_start.ts";
 import { makeWorkerSecret } from "../link/local_link.ts";
 import { FrameReader } from "../protocol/frames.ts";
@@ -240,7 +240,7 @@ export type Launch = Readonly<{
   command: SpawnCommand;
   /** Added to its environment, and to that of what its handlers start. */
   env: Readonly<Record<string, string>>;
-  log: WorkerLog | null;
+  log: LogSettings | null;
 }>;
 
 /**

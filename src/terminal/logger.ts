@@ -1,7 +1,7 @@
 import pino from "pino";
 import { prettyFactory } from "pino-pretty";
 import { isoTime, timeOfDay } from "../lib/clock.ts";
-import type { Log, LogLevel } from "../lib/log.ts";
+import type { Log, LogSettings } from "../lib/log.ts";
 import { printable, printableLines } from "../lib/text.ts";
 
 /** Names that the logger itself writes. */
@@ -42,13 +42,13 @@ function describe(value: object): string {
   }
 }
 
-export type LoggerOptions = Readonly<{
-  level: LogLevel;
-  format: "text" | "json";
-  colours: boolean;
-  /** Takes a finished entry, without its last line break: one line, and those of a stack below it. */
-  write: (text: string) => void;
-}>;
+export type LoggerOptions =
+  & LogSettings
+  & Readonly<{
+    colours: boolean;
+    /** Takes a finished entry, without its last line break: one line, and those of a stack below it. */
+    write: (text: string) => void;
+  }>;
 
 /** Longest message: our own sentences may be longer than foreign text, which is cut where it comes in. */
 const messageCharsMax = 1_000;
@@ -56,7 +56,7 @@ const messageCharsMax = 1_000;
 const indent = "    ";
 
 /** Leveled lines for a person, or JSON lines for a collector. In process: pino's transports need files of their own. */
-export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
+export function makeLog({ level, format, isQuiet, colours, write }: LoggerOptions): Log {
   const pretty = prettyFactory({
     colorize: colours,
     singleLine: true,
@@ -70,7 +70,7 @@ export function makeLog({ level, format, colours, write }: LoggerOptions): Log {
   let below = "";
   const logger = pino(
     {
-      level,
+      level: isQuiet && level !== "error" ? "warn" : level,
       base: null,
       timestamp: () => `,"time":"${isoTime()}"`,
       formatters: { level: (label) => ({ level: label }) },

@@ -1,24 +1,22 @@
 import { clearInterval, setInterval } from "../lib/clock.ts";
 import { writeNow } from "../lib/exit_guard.ts";
-import type { Log, LogLevel } from "../lib/log.ts";
+import type { Log, LogSettings } from "../lib/log.ts";
 import { printable } from "../lib/text.ts";
 import { makeLog } from "./logger.ts";
 import { Foreground, type Output, Screen } from "./screen.ts";
 import type { StatusLine } from "./status_line.ts";
 
-export type TerminalOptions = Readonly<{
-  /** Stderr: stdout is for data. */
-  output: Output;
-  level: LogLevel;
-  format: "text" | "json";
-  /** Warnings and errors only. */
-  isQuiet: boolean;
-  /** Whether a status line is shown at all. */
-  hasStatus: boolean;
-  env: Readonly<Record<string, string | undefined>>;
-  /** @default as the system's job control has it */
-  isForeground?: () => boolean;
-}>;
+export type TerminalOptions =
+  & LogSettings
+  & Readonly<{
+    /** Stderr: stdout is for data. */
+    output: Output;
+    /** Whether a status line is shown at all. */
+    hasStatus: boolean;
+    env: Readonly<Record<string, string | undefined>>;
+    /** @default as the system's job control has it */
+    isForeground?: () => boolean;
+  }>;
 
 /** What a person sees of a running master or slave: log lines, plain sentences, and the status. */
 export class Terminal {
@@ -36,8 +34,7 @@ export class Terminal {
     // A reader that went away must not end a run.
     options.output.on("error", () => {});
     this.log = makeLog({
-      level: options.isQuiet && options.level !== "error" ? "warn" : options.level,
-      format: options.format,
+      ...options,
       colours: hasColours(options.output, options.env),
       write: (line) => this.#screen.line(line),
     });
@@ -85,6 +82,7 @@ export class Terminal {
     const log = makeLog({
       level: "error",
       format,
+      isQuiet: false,
       colours: hasColours(output, env),
       write: (line) => writeNow(2, `${line}\n`),
     });

@@ -2,11 +2,11 @@ import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { monotonicMs, setInterval, setTimeout } from "../lib/clock.ts";
 import { endProcess, guardExits } from "../lib/exit_guard.ts";
-import type { Log, LogLevel } from "../lib/log.ts";
+import type { Log, LogLevel, LogSettings } from "../lib/log.ts";
 import { isOwnFolder, isThere } from "../lib/own_file.ts";
 import { printableLines } from "../lib/text.ts";
 import { makeWatch, startWatchdog } from "../lib/watchdog.ts";
-import { recordOffset, takeStart, type WorkerLog, type WorkerStart } from "../lib/worker_start.ts";
+import { recordOffset, takeStart, type WorkerStart } from "../lib/worker_start.ts";
 import {
   callSupervisor,
   notProved,
@@ -47,7 +47,7 @@ type WorkerProcessOptions = Readonly<{
   /** The supervisor's process: this one must not outlive it. */
   parentPid: number;
   /** Where `ctx.log` goes, made for what the supervisor says of it. @default plain lines on stderr */
-  log?: (how: WorkerLog | null) => Log;
+  log?: (how: LogSettings | null) => Log;
 }>;
 
 /**

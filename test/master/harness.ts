@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { readCommandLine } from "../../src/cli/command_line.ts";
+import { fieldsOf, settle } from "../../src/cli/settings.ts";
 import { type Master, type MasterEvent, type MasterOptions, startMaster } from "../../src/master/master.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { FakeSlave, type FakeSlaveOptions } from "./fake_slave.ts";
@@ -31,6 +33,7 @@ export async function start(
   const logged: string[] = [];
   let emitted: () => void = () => {};
   const options: MasterOptions = {
+    ...fieldsOf("master", settle(readCommandLine(["master"]), {})),
     plugin: {
       name: "test.ts",
       path: "/test.ts",
@@ -48,15 +51,7 @@ export async function start(
     token,
     key: "test",
     stateDir: changes.stateDir ?? t.testdir(),
-    reset: false,
-    force: false,
-    jobsMax: 10_000,
-    bytesMax: 64 << 20,
-    failuresMax: 3,
-    maxOutageMs: undefined,
     backoffMs: 1,
-    timeoutMs: 0,
-    heartbeatMs: 5_000,
     checkpointMs: 50,
     graceMs: 5_000,
     reclaimMs: 0,

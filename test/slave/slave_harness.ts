@@ -28,7 +28,6 @@ export function slaveOf(
     procs: 1,
     concurrency: 1,
     extraCredit,
-    graceMs: undefined,
     command: { command: bun, args: [here("entry.ts"), "worker"] },
     log,
     ...more,

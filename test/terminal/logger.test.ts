@@ -3,7 +3,10 @@ import { makeLog } from "../../src/terminal/logger.ts";
 
 function logger(format: "text" | "json", level: "debug" | "info" | "warn" | "error" = "info") {
   const lines: string[] = [];
-  return { lines, log: makeLog({ level, format, colours: false, write: (line) => lines.push(line) }) };
+  return {
+    lines,
+    log: makeLog({ level, format, isQuiet: false, colours: false, write: (line) => lines.push(line) }),
+  };
 }
 
 t.test("makeLog() writes one line a message, with its fields", async (t) => {

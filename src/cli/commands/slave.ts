@@ -8,10 +8,10 @@ import { slaveGreetingLines } from "../../terminal/greeting.ts";
 import { slaveStatusLine, type StatusLine } from "../../terminal/status_line.ts";
 import { Progress, type Terminal } from "../../terminal/terminal.ts";
 import type { PluginInvocation } from "../command.ts";
-import { openTerminal, workerLog } from "../open_terminal.ts";
+import { openTerminal } from "../open_terminal.ts";
 import { hostDefault, type Settings } from "../options.ts";
 import { compiledBinary } from "../program.ts";
-import { given, oddVariables, settle } from "../settings.ts";
+import { fieldsOf, given, oddVariables, settle } from "../settings.ts";
 import { onSignals, type StopSignal, stopSignals } from "../signals.ts";
 import { slaveTls, trustInWords } from "../tls_settings.ts";
 import { resolveToken, tokenBytes } from "../token.ts";
@@ -65,7 +65,6 @@ class SlaveProgram {
   /** @throws {TaskmasterError} if the options are wrong, or there is no token. */
   static async start({ line, env, tokenText, isChild, plugin }: PluginInvocation): Promise<SlaveProgram> {
     const settings = settle(line, env);
-    const chosen = given(line, env);
     const terminal = openTerminal(settings, env);
     const address = settings.host ?? hostDefault("slave");
     const token = settings.insecure ? undefined : await resolveToken({
@@ -85,19 +84,16 @@ class SlaveProgram {
       for (const text of slaveGreetingLines(address.host, settings.insecure, trust)) terminal.say(text);
     }
     return new SlaveProgram(terminal, settings, isChild, {
+      ...fieldsOf("slave", given(line, env)),
       ...address,
       pluginPath: resolve(plugin.path),
       exportName: plugin.exportName,
-      anyPlugin: settings["any-plugin"],
       token: token === undefined ? null : tokenBytes(token.text),
       tokenFrom: token?.isNamed ? token.from : undefined,
       tls,
-      procs: chosen.procs,
-      concurrency: chosen.concurrency,
-      graceMs: chosen.grace,
       checkOptions: (options) => void settle(line, env, options),
       // Workers log by themselves.
-      workerLog: workerLog(settings),
+      workerLog: fieldsOf("log", settings),
       log: isChild ? asChild(terminal.log) : terminal.log,
     });
   }

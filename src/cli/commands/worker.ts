@@ -1,5 +1,4 @@
-import type { Log } from "../../lib/log.ts";
-import type { WorkerLog } from "../../lib/worker_start.ts";
+import type { Log, LogSettings } from "../../lib/log.ts";
 import { Foreground, lineOverStatus } from "../../terminal/screen.ts";
 import { runWorker } from "../../worker/main.ts";
 import { redirectConsole } from "../plugin_console.ts";
@@ -15,12 +14,12 @@ export async function workerProgram(parentPid: number): Promise<never> {
 }
 
 /** Where a slave that is no program of ours says nothing of it. */
-const plain: WorkerLog = { level: "info", format: "text" };
+const plain: LogSettings = { level: "info", format: "text", isQuiet: false };
 
 /**
  * The logger, loaded while the worker connects: it would cost a third of the start. What is logged before is kept.
  */
-function lateLog(how: WorkerLog, writeLine: (line: string) => void): Log {
+function lateLog(how: LogSettings, writeLine: (line: string) => void): Log {
   const kept: Parameters<Log>[] = [];
   let log: Log = (...line) => kept.push(line);
   void import("../../terminal/logger.ts").then(({ makeLog }) => {
