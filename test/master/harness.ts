@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { readCommandLine } from "../../src/cli/command_line.ts";
 import { fieldsOf, settle } from "../../src/cli/settings.ts";
 import { type Master, type MasterEvent, type MasterOptions, startMaster } from "../../src/master/master.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
@@ -33,7 +32,7 @@ export async function start(
   const logged: string[] = [];
   let emitted: () => void = () => {};
   const options: MasterOptions = {
-    ...fieldsOf("master", settle(readCommandLine(["master"]), {})),
+    ...fieldsOf("master", settle({ command: "master", words: [], flags: {} }, {})),
     plugin: {
       name: "test.ts",
       path: "/test.ts",
