@@ -9,18 +9,13 @@ import { LoopWatch } from "../lib/watchdog.ts";
 import { dateFault, type MasterTls, readCertificate } from "../link/tls.ts";
 import { startMaster } from "../master/master.ts";
 import { reachableHost } from "../master/setup.ts";
-import type {
-  FinishFault,
-  Master,
-  MasterEvent,
-  MasterOptions,
-  MasterResult,
-  MasterStatus,
-} from "../master/types.ts";
+import type { FinishFault, Master, MasterOptions, MasterResult } from "../master/types.ts";
+import type { MasterEvent } from "../observe/events.ts";
+import { EventWriter } from "../observe/ndjson.ts";
+import { reasonInWords } from "../observe/phrases.ts";
 import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { FatalCall } from "../plugin/jobs_iterator.ts";
 import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
-import { EventWriter } from "../terminal/events.ts";
 import { greetingLines, resumeLine } from "../terminal/greeting.ts";
 import { masterStatusLine, type StatusLine } from "../terminal/status_line.ts";
 import {
@@ -79,15 +74,6 @@ function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
   };
 }
 
-/** The last field of the last status line. */
-const endings = {
-  complete: "finished",
-  stopped: "stopped",
-  "source failed": "source failed",
-  outage: "everything failed",
-  "no room": "too many dead letters",
-} as const;
-
 /** What lives and ends with a master. */
 type LocalSlaveRun = Readonly<{
   /** The master ended; `isDismissed` if it said so to its slaves, which then leave. Awaited. */
@@ -108,7 +94,6 @@ export class MasterProgram {
   readonly #greet: () => void;
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
-  readonly #waits: Waits;
   readonly #hasOnFinish: boolean;
   /** What it left behind threw. */
   #finishFault: FinishFault | null = null;
@@ -117,7 +102,6 @@ export class MasterProgram {
   #slaveIsThere = () => {};
   #hasJoined = false;
   #signal: StopSignal | undefined;
-  #result: MasterResult | undefined;
   #failure: number | undefined;
   #stoppedBy: string | undefined;
   #localSlave: LocalSlaveRun | undefined;
@@ -130,7 +114,6 @@ export class MasterProgram {
     this.#settings = parts.settings;
     this.#invocation = parts.invocation;
     this.#events = parts.events;
-    this.#waits = parts.waits;
     this.#hasOnFinish = parts.plugin.plugin.onFinish !== undefined;
     this.#loop = parts.loop;
     this.#greet = greet;
@@ -159,7 +142,7 @@ export class MasterProgram {
     this.#slaveIsThere();
     this.#hasJoined = false;
     const hint = "Its own lines say why; --log-level debug says more";
-    this.#slaveIsThere = this.#waits.begin("this machine's slave has not joined", hint);
+    this.#slaveIsThere = this.master.expectSlave("this machine's slave has not joined", hint);
   }
 
   joined(): void {
@@ -216,7 +199,6 @@ export class MasterProgram {
     this.#localSlave = localSlave;
     const ended = await this.master.finished;
     const result = { ...ended, finishFault: ended.finishFault ?? this.#finishFault };
-    this.#result = result;
     this.#slaveIsThere();
     this.#progress.stop();
     const isComplete = result.outcome.kind === "complete" && result.error === undefined;
@@ -234,24 +216,19 @@ export class MasterProgram {
     return new Progress({
       terminal: this.terminal,
       intervalMs: this.#settings["status-interval"],
-      count: () => this.master.status().settledNow,
-      line: (ratePerSecond) => this.#line(ratePerSecond),
-      onInterval: (ratePerSecond) => this.#events.status(this.#status(), ratePerSecond),
+      line: () => this.#line(),
+      onInterval: () => this.#events.status(this.master.status()),
       nowMs: monotonicMs,
     });
   }
 
-  /** Where slaves are waited for, it is known of this machine's why. */
-  #status(): MasterStatus {
+  #line(): StatusLine {
     const status = this.master.status();
-    const missing = status.reason === "waiting for slaves" ? this.#waits.longest(monotonicMs()) : null;
-    return missing === null ? status : { ...status, reason: `${status.reason}: ${missing}` };
-  }
-
-  #line(ratePerSecond: number): StatusLine {
-    const status = this.#status();
-    const reason = this.#result === undefined ? status.reason : endings[this.#result.outcome.kind];
-    return masterStatusLine({ ...status, reason, jobsMax: this.#settings.size, ratePerSecond });
+    return masterStatusLine({
+      ...status,
+      reason: reasonInWords(status.reason),
+      jobsMax: this.#settings.size,
+    });
   }
 
   #stop(signal: StopSignal, count: number): void {
@@ -363,7 +340,6 @@ export async function startMasterProgram(invocation: PluginInvocation): Promise<
     }));
     return program = new MasterProgram(parts, master, () => {
       greet(parts, master);
-      events.started(master, name.key);
       held.letGo();
     });
   } catch (error) {

@@ -6,6 +6,7 @@ import type { Jobs } from "./jobs.ts";
 import type { Lease } from "./leases.ts";
 import { crashedAlone, crashedInCompany, failed, isSpent, type Piece } from "./piece.ts";
 import { retryDelayMs } from "./ready_queues.ts";
+import type { SessionTally } from "./sessions.ts";
 import type { Attempt, DeadLetter, FailedAttempt, History, Probe, ProbeKind, RunSettings } from "./types.ts";
 import type { Answer, Failure } from "../protocol/messages.ts";
 
@@ -48,7 +49,14 @@ class Deaths {
 }
 
 /** When and by whom something was said. `at` is the wall clock, for people. */
-type Witness = Readonly<{ slaveId: string; slaveName: string; nowMs: number; at: string }>;
+type Witness = Readonly<{
+  slaveId: string;
+  slaveName: string;
+  nowMs: number;
+  at: string;
+  /** Of its session; null once that is over. */
+  tally: SessionTally | null;
+}>;
 
 type Parts = Readonly<
   { jobs: Jobs; failures: Failures; health: Health; bury: (letter: DeadLetter) => void }
@@ -79,6 +87,7 @@ export class Settlement {
     const recovered: Piece[] = [];
     const settled = this.#jobs.settle(lease, answer.done, "done", recovered) +
       this.#jobs.settle(lease, answer.skipped, "skipped", recovered);
+    if (by.tally !== null) by.tally.settled += settled;
     if (answer.failed.length === 0) this.#succeed(settled, recovered, lease, by);
     else this.#applyInOrder(settled, recovered, lease, answer, by);
     if (answer.crash !== null) this.#crash(lease, answer.crash, by);
@@ -139,6 +148,7 @@ export class Settlement {
   #fail(lease: Lease, failure: Failure, by: Witness): void {
     const { seq, how, message, stack, durationMs } = failure;
     for (const piece of this.#jobs.leases.take(lease, [seq, seq + 1])) {
+      if (by.tally !== null) by.tally.failures++;
       const tried = { ...attempt(how, message, by), stack, durationMs };
       const history = failed(piece.history, tried);
       // A fatal job was judged by its handler: that says nothing about the world.
@@ -165,6 +175,7 @@ export class Settlement {
   }
 
   #chargeCrash(piece: Piece, lease: Lease | null, reason: string, by: Witness): void {
+    if (by.tally !== null) by.tally.failures++;
     const tried = attempt("crashed", reason, by);
     this.#blame(piece, lease, tried, by, () => {
       const inCompany = this.#deaths.charge(piece.span.seq);

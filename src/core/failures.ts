@@ -318,6 +318,11 @@ export class Failures {
     this.#test.began(kind, nowMs, this.isEndgame);
   }
 
+  /** Nothing was leased for so long, as an operator wanted it: an outage lasts no longer for that. */
+  waited(forMs: number): void {
+    this.failingSinceMs += forMs;
+  }
+
   /** When something may have to be done though nothing happens. */
   wakeMs({ spent, probing }: FleetView, nowMs: number): number {
     if (this.mode === "testing") return this.#test.wakeMs(probing, nowMs);

@@ -1,6 +1,5 @@
 import { elsewhereMs } from "../lib/limits.ts";
 import { includes, type Ranges } from "../lib/ranges.ts";
-import { printable } from "../lib/text.ts";
 import type { Failures, FleetView } from "./failures.ts";
 import type { Health } from "./health.ts";
 import type { Jobs, SpentJob } from "./jobs.ts";
@@ -108,7 +107,7 @@ export class Judge {
       if (health.isQuarantined(session.slaveId)) continue;
       sessions.change(session, { mode: "open" });
       if (health.wasNamed(session.slaveId)) {
-        emit({ kind: "warn", message: `Slave ${printable(session.slaveName)} succeeds again` });
+        emit({ kind: "notice", notice: { code: "slave well", slave: session.slaveName } });
       }
     }
     for (let id = health.findSick(); id !== null; id = health.findSick()) {
@@ -124,14 +123,8 @@ export class Judge {
       failures.slaveWasIt(nowMs);
     }
     for (let named = health.nextNamed(); named !== null; named = health.nextNamed()) {
-      emit({
-        kind: "warn",
-        message:
-          `Slave ${printable(named.name)} fails everything: ${
-            printable(headline(named.message))
-          }. Others do not, so it ` +
-          "gets a probe a second until one succeeds, and no job is charged for it",
-      });
+      const { name, message } = named;
+      emit({ kind: "notice", notice: { code: "slave sick", slave: name, message: headline(message) } });
     }
   }
 
@@ -196,16 +189,9 @@ export class Judge {
     this.#hasToldOutage = outage !== null;
     if (outage === null) {
       health.startAnew(nowMs);
-      return emit({ kind: "warn", message: "Jobs succeed again" });
+      return emit({ kind: "notice", notice: { code: "outage ended" } });
     }
-    emit({
-      kind: "warn",
-      message:
-        `Everything fails: ${
-          printable(outage)
-        }. No job is charged while that lasts; a few are tried now and then. ` +
-        "If the plugin is at fault, stop the run, mend the plugin and start the same command again",
-    });
+    emit({ kind: "notice", notice: { code: "outage began", message: outage } });
   }
 }
 

@@ -4,14 +4,13 @@ import type { Jobs } from "./jobs.ts";
 import { headline } from "./piece.ts";
 import type { SlaveSessions } from "./sessions.ts";
 import type { SourceState } from "./source.ts";
+import type { Reason, WindowLimit } from "./types.ts";
 
 /** Nothing settled for this long although jobs are in flight: the status says so. */
 const stalledMs = 30_000;
 
-/** What bounds the speed of a run that goes well: handlers, the source, or a limit of the window, by its option. */
+/** What bounds the speed of a run that goes well: handlers, the source, or a limit of the window. */
 export type Bound = "slaves" | "source" | WindowLimit;
-/** The window is all jobs yielded and not settled. */
-export type WindowLimit = "--size" | "--size-bytes";
 
 /** How long the past counts: its weight falls to a third in this time. */
 const memoryMs = 1_000;
@@ -22,7 +21,7 @@ const memoryMs = 1_000;
  * that the source was not yet asked to fill.
  */
 export class Bounds {
-  readonly #shares: Record<Bound, number> = { slaves: 0, source: 0, "--size": 0, "--size-bytes": 0 };
+  readonly #shares: Record<Bound, number> = { slaves: 0, source: 0, jobs: 0, bytes: 0 };
   #atMs: number;
 
   constructor(nowMs: number) {
@@ -44,11 +43,12 @@ export class Bounds {
   }
 }
 
-const all = ["slaves", "source", "--size", "--size-bytes"] as const;
+const all = ["slaves", "source", "jobs", "bytes"] as const;
 
 /** What the reason for the speed depends on. */
 type Pace = Readonly<{
   isStopping: boolean;
+  isPaused: boolean;
   /** What fails, if everything does; null otherwise. */
   failing: string | null;
   /** What failed, while load comes back. */
@@ -98,14 +98,19 @@ export function boundOf(
 /** The pace of a run, out of its parts. Without an open source the past says nothing: this is how runs end. */
 export function paceOf(
   { jobs, failures, health, source, sessions, bounds }: Parts,
-  { bound, isStopping, idleMs }: Pick<Pace, "bound" | "isStopping" | "idleMs">,
+  { bound, isStopping, isPaused, idleMs }: Pick<Pace, "bound" | "isStopping" | "isPaused" | "idleMs">,
 ): Pace {
   const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
-  const message = failures.mode === "testing" ? failures.message : isSourceFailing ? source.message : null;
+  const message = failures.mode === "testing"
+    ? failures.message
+    : isSourceFailing
+    ? source.fault.message
+    : null;
   const isOpening = failures.mode === "opening";
   const pacePerSecond = isOpening ? failures.opening.pace : Infinity;
   return {
     isStopping,
+    isPaused,
     failing: message === null ? null : headline(message),
     recovering: isOpening
       ? headline(Number.isFinite(pacePerSecond) ? failures.message : failures.messageBefore)
@@ -129,32 +134,29 @@ function oldestOf({ leases }: Jobs, sessions: SlaveSessions): Pace["oldest"] {
   return null;
 }
 
-/** One phrase for the status line: why the run is not faster. */
-export function reasonOf(pace: Pace): string {
-  if (pace.isStopping) return "draining";
-  if (pace.failing !== null) return `failing: ${pace.failing}`;
-  if (pace.slaves === 0) return "waiting for slaves";
-  if (pace.recovering !== null) return `throttled: ${throttleOf(pace)}`;
-  if (pace.sick !== null) return `slave ${pace.sick.name} fails everything: ${headline(pace.sick.message)}`;
-  if (pace.oldest !== null && pace.idleMs >= stalledMs) {
-    return `stalled ${Math.floor(pace.idleMs / 1000)}s: job ${pace.oldest.seq} at ${pace.oldest.slaveName}`;
+/** Why the run is not faster: the first of these that holds. */
+export function reasonOf(pace: Pace): Reason {
+  const { failing, recovering, pacePerSecond, sick, oldest, idleMs, bound } = pace;
+  if (pace.isStopping) return { code: "draining" };
+  if (pace.isPaused) return { code: "paused" };
+  if (failing !== null) return { code: "failing", message: failing };
+  if (pace.slaves === 0) return { code: "waiting_for_slaves" };
+  if (recovering !== null) {
+    return Number.isFinite(pacePerSecond)
+      ? { code: "paced", startsPerSecond: pacePerSecond, message: recovering }
+      : { code: "recovering", message: recovering };
   }
-  if (pace.bound !== null) return phrases[pace.bound];
-  if (pace.inFlight > 0) return "slaves busy";
-  if (pace.reclaimable > 0) return "waiting for slaves";
-  return pace.delayed > 0 ? "waiting for retries" : "source slow";
+  if (sick !== null) return { code: "slave_sick", slave: sick.name, message: headline(sick.message) };
+  if (oldest !== null && idleMs >= stalledMs) {
+    return { code: "stalled", forMs: idleMs, seq: oldest.seq, slave: oldest.slaveName };
+  }
+  if (bound !== null) return reasonOfBound(bound);
+  if (pace.inFlight > 0) return { code: "slaves_busy" };
+  if (pace.reclaimable > 0) return { code: "waiting_for_slaves" };
+  return { code: pace.delayed > 0 ? "waiting_for_retries" : "source_slow" };
 }
 
-function throttleOf({ pacePerSecond, recovering }: Pace): string {
-  const pace = pacePerSecond >= 10 ? Math.round(pacePerSecond) : pacePerSecond.toFixed(1);
-  return Number.isFinite(pacePerSecond)
-    ? `${pace} starts/s, since more fail with: ${recovering}`
-    : `load comes back slowly after: ${recovering}`;
+function reasonOfBound(bound: Bound): Reason {
+  if (bound === "jobs" || bound === "bytes") return { code: "window_full", limit: bound };
+  return { code: bound === "slaves" ? "slaves_busy" : "source_slow" };
 }
-
-const phrases: Readonly<Record<Bound, string>> = {
-  slaves: "slaves busy",
-  source: "source slow",
-  "--size": "window full (--size)",
-  "--size-bytes": "window full (--size-bytes)",
-};

@@ -6,7 +6,7 @@ import { Failures } from "./failures.ts";
 import { Health } from "./health.ts";
 import { Jobs } from "./jobs.ts";
 import { Judge } from "./judge.ts";
-import { type Bound, boundOf, Bounds, paceOf, reasonOf, type WindowLimit } from "./pace.ts";
+import { type Bound, boundOf, Bounds, paceOf, reasonOf } from "./pace.ts";
 import { type SlaveSession, SlaveSessions } from "./sessions.ts";
 import { LagGuard, Slaves } from "./slaves.ts";
 import { CursorTracker, SourceState } from "./source.ts";
@@ -20,7 +20,10 @@ import {
   type RunState,
   type RunStatus,
   type SessionId,
+  type SessionStatus,
+  type SettingName,
   settledOf,
+  type WindowLimit,
 } from "./types.ts";
 
 /** All that a resume needs, in one synchronous step. The numbers of every state add up. */
@@ -109,7 +112,8 @@ export class CheckpointVersions {
  */
 export class Run {
   readonly #settings: RunSettings;
-  readonly #operatorSettings: OperatorSettings;
+  /** Never changed in place: states that are on their way to the disk hold it. */
+  #operatorSettings: OperatorSettings;
   readonly #jobs: Jobs;
   readonly #sessions = new SlaveSessions();
   readonly #health = new Health();
@@ -130,6 +134,8 @@ export class Run {
   /** What was so when this start began. */
   readonly #atStart: Readonly<{ settled: number; handedOut: number; isComplete: boolean }>;
   #graceEndsMs = Infinity;
+  /** Since when it is paused, on the patient clock. */
+  #pausedAtMs = 0;
   /** Of the latest event or tick. */
   #nowMs: number;
   /** When a job was settled last, or leased while none was in flight; and how many were settled then. */
@@ -148,7 +154,7 @@ export class Run {
     const { handedOut } = jobs.counts;
     this.#settings = settings;
     this.#operatorSettings = state?.settings ?? new Map();
-    this.#nowMs = nowMs;
+    this.#nowMs = this.#pausedAtMs = nowMs;
     this.#bounds = new Bounds(nowMs);
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
     this.#progress = { atMs: nowMs, settled: this.#settled };
@@ -201,7 +207,9 @@ export class Run {
    * makes few large leases out of many small answers.
    */
   takeEffects(): Effect[] {
-    if (this.#mode === "running" && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())) {
+    if (
+      this.#mode === "running" && !this.#isPaused && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())
+    ) {
       this.#versions.version++;
       this.#sink();
       this.#letters.send();
@@ -249,8 +257,9 @@ export class Run {
 
   status(nowMs: number): RunStatus {
     const bound = this.#noteBound(nowMs);
-    const [isStopping, idleMs] = [this.#mode === "stopping", nowMs - this.#progress.atMs];
-    const reason = reasonOf(paceOf(this.#paceParts, { bound, isStopping, idleMs }));
+    const [isStopping, isPaused] = [this.#mode === "stopping", this.#isPaused];
+    const idleMs = nowMs - this.#progress.atMs;
+    const reason = reasonOf(paceOf(this.#paceParts, { bound, isStopping, isPaused, idleMs }));
     const settledNow = this.#settled - this.#atStart.settled;
     return statusOf(this.#jobs, {
       slaves: this.#sessions.count,
@@ -260,6 +269,14 @@ export class Run {
       sick: [...this.#health.sick()],
       failures: this.#letters.groups,
     });
+  }
+
+  /** A row a slave, in the order in which they joined. */
+  *sessions(nowMs: number): Iterable<SessionStatus> {
+    const patientMs = this.#lagGuard.time(nowMs);
+    for (const { id, slaveName, mode, held, tally, heardMs } of this.#sessions) {
+      yield { session: id, name: slaveName, mode, inFlight: held, ...tally, heardMs: patientMs - heardMs };
+    }
   }
 
   #take(event: RunEvent, nowMs: number): void {
@@ -285,6 +302,8 @@ export class Run {
         return this.#end(this.#mode === "stopping" ? { kind: "stopped" } : event);
       case "saved":
         return this.#saved(event.version);
+      case "set":
+        return this.#set(event.name, event.value, nowMs);
       case "stop":
         return this.#stop(nowMs);
       default:
@@ -352,6 +371,25 @@ export class Run {
     }
   }
 
+  /** A setting that is off is not kept. */
+  #set(name: SettingName, value: boolean, nowMs: number): void {
+    const wasPaused = this.#isPaused;
+    const settings = new Map(this.#operatorSettings);
+    if (value) settings.set(name, value);
+    else settings.delete(name);
+    this.#operatorSettings = settings;
+    this.#versions.version++;
+    if (this.#isPaused === wasPaused) return;
+    const patientMs = this.#lagGuard.time(nowMs);
+    if (this.#isPaused) this.#pausedAtMs = patientMs;
+    else this.#failures.waited(patientMs - this.#pausedAtMs);
+  }
+
+  /** An operator said so: nothing is leased. An outage lasts no longer for it, as nothing can succeed. */
+  get #isPaused(): boolean {
+    return this.#operatorSettings.get("paused") === true;
+  }
+
   #stop(nowMs: number): void {
     if (this.#mode === "stopping") return this.#end({ kind: "stopped" });
     this.#mode = "stopping";
@@ -365,13 +403,13 @@ export class Run {
       const isQuiet = this.#jobs.leases.count === 0 && this.#jobs.burying === 0;
       return isQuiet || nowMs >= this.#graceEndsMs ? { kind: "stopped" } : null;
     }
-    if (this.#judge.isOutageTooLong(this.#lagGuard.time(nowMs))) {
+    if (!this.#isPaused && this.#judge.isOutageTooLong(this.#lagGuard.time(nowMs))) {
       return { kind: "outage", message: this.#failures.message };
     }
     if (this.#jobs.unsettled > 0) return null;
-    const { mode, ignoredLast, message } = this.#source;
+    const { mode, ignoredLast, fault } = this.#source;
     if (mode === "ended" || ignoredLast) return { kind: "complete", ignoredLast };
-    return mode === "given up" ? { kind: "source failed", message } : null;
+    return mode === "given up" ? { kind: "source failed", ...fault } : null;
   }
 
   #end(outcome: Outcome): void {
@@ -388,6 +426,13 @@ export class Run {
       this.#jobs.retries.nextMs,
       this.#source.retryAtMs,
       this.#graceEndsMs,
+      this.#isPaused ? Infinity : this.#nextLeaseMs(nowMs),
+    );
+  }
+
+  /** When something may be leased, or is to be given up, though nothing happens. */
+  #nextLeaseMs(nowMs: number): number {
+    return Math.min(
       this.#failures.wakeMs(this.#judge.around, nowMs),
       this.#dispatch.nextRunMs(nowMs),
       this.#mode === "running" ? this.#lagGuard.realMs(this.#judge.outageEndsMs) : Infinity,
@@ -407,8 +452,8 @@ export class Run {
 
   /** Which limit of the window is reached; null if jobs may still be yielded. */
   get #fullBy(): WindowLimit | null {
-    if (this.#jobs.unsettled >= this.#settings.jobsMax) return "--size";
-    return this.#jobs.bytes >= this.#settings.bytesMax ? "--size-bytes" : null;
+    if (this.#jobs.unsettled >= this.#settings.jobsMax) return "jobs";
+    return this.#jobs.bytes >= this.#settings.bytesMax ? "bytes" : null;
   }
 
   /** To be called before anything changes. Returns what bounds the speed at this instant. */

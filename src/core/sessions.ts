@@ -24,6 +24,8 @@ export type SlaveSession = {
   /** Jobs leased to it and not answered. */
   held: number;
   mode: "open" | "reserved" | "quarantined" | "draining";
+  /** For whoever watches: jobs done or skipped, and attempts that failed. */
+  readonly tally: SessionTally;
   /** On the patient clock. */
   heardMs: number;
   /** The oldest lease that it has not answered in full, as it was seen last, and since when on the patient clock. */
@@ -34,6 +36,8 @@ export type SlaveSession = {
   /** Answers that changed nothing. */
   readonly stale: RateBound;
 };
+
+export type SessionTally = { settled: number; failures: number };
 
 /** All sessions, and which of them have credit. */
 export class SlaveSessions {
@@ -65,6 +69,7 @@ export class SlaveSessions {
       credit: 0,
       held: 0,
       mode: "open",
+      tally: { settled: 0, failures: 0 },
       heardMs,
       front: { lease: undefined, count: 0, sinceMs: heardMs },
       answered: 0,

@@ -200,7 +200,7 @@ export class Slaves {
     if (lease === undefined || lease.session !== session.id) return this.#stale(session, answer, nowMs);
     const before = lease.count;
     const { slaveId, slaveName } = session;
-    this.#answers.apply(lease, answer, { slaveId, slaveName, nowMs, at });
+    this.#answers.apply(lease, answer, { slaveId, slaveName, nowMs, at, tally: session.tally });
     if (lease.count === before) return this.#stale(session, answer, nowMs);
     const wasAlone = lease.alone === "in slave" && lease.count === 0;
     const held = session.held - (before - lease.count);
@@ -255,7 +255,7 @@ export class Slaves {
       if (time < untilMs) continue;
       this.#absences.delete(slaveId);
       for (const piece of this.#jobs.orphans.takeAll((waited) => waited === slaveId)) {
-        this.#answers.crashWithSlave(piece, { slaveId, slaveName, nowMs, at });
+        this.#answers.crashWithSlave(piece, { slaveId, slaveName, nowMs, at, tally: null });
       }
     }
   }

@@ -1,9 +1,6 @@
 import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
-import { errorMessageCharsMax } from "../lib/limits.ts";
-import { asClause, printable } from "../lib/text.ts";
 import type { Jobs } from "./jobs.ts";
-import { headline, placeIn } from "./piece.ts";
-import type { Effect, RunSettings, RunState } from "./types.ts";
+import type { Effect, RunSettings, RunState, SourceFault, SourceRetry } from "./types.ts";
 
 /** Pauses before `getJobs` is called again after it threw, without a new job in between. */
 const sourceRetryMs: readonly number[] = [1_000, 2_000, 4_000, 8_000, 16_000];
@@ -115,7 +112,7 @@ export class SourceState {
   /** When it is to be opened again; Infinity unless it waits. */
   retryAtMs = Infinity;
   /** What it threw last. */
-  message = "";
+  fault: SourceFault = { message: "", startedOver: false };
   /** A finished run's source started over: nothing may be handed out. */
   ignoredLast = false;
   readonly #jobs: Jobs;
@@ -194,10 +191,7 @@ export class SourceState {
       this.close();
     } else {
       this.#jobs.sourceStartedOver();
-      this.#emit({
-        kind: "warn",
-        message: `${startedOver}, so jobs that are done run again. ${advice}, or use --reset to start over.`,
-      });
+      this.#emit({ kind: "notice", notice: { code: "source started over" } });
       return true;
     }
     return false;
@@ -205,13 +199,8 @@ export class SourceState {
 
   #giveUpStartingOver(): void {
     this.mode = "given up";
-    const threw = this.message;
-    const fault = `${startedOver}, after it threw`;
-    this.message = `${fault}. ${advice}.\n${threw}`;
-    this.#emit({
-      kind: "warn",
-      message: `${fault}, and is given up: ${inOneLine(threw)}. ${advice}. ${end}${whereOf(threw)}`,
-    });
+    this.fault = { ...this.fault, startedOver: true };
+    this.#noteFailure({ kind: "given up", failures: this.#failures });
     this.#emit({ kind: "close source" });
   }
 
@@ -221,24 +210,18 @@ export class SourceState {
 
   failed(message: string, isFatal: boolean, nowMs: number): void {
     if (this.mode !== "open") return;
-    this.message = message;
-    const pauseMs = sourceRetryMs[this.#failures++];
-    this.mode = isFatal || pauseMs === undefined ? "given up" : "waiting";
-    if (this.mode === "waiting") this.retryAtMs = nowMs + pauseMs!;
-    this.#warnOfFailure(isFatal, pauseMs);
+    this.fault = { message, startedOver: false };
+    const pauseMs = isFatal ? undefined : sourceRetryMs[this.#failures++];
+    this.mode = pauseMs === undefined ? "given up" : "waiting";
+    if (pauseMs !== undefined) {
+      this.retryAtMs = nowMs + pauseMs;
+      return this.#noteFailure({ kind: "called again", pauseMs });
+    }
+    this.#noteFailure(isFatal ? { kind: "hopeless" } : { kind: "given up", failures: this.#failures });
   }
 
-  /** Of the stack only its place is told: the rest is left to the end, for a source that is called again shows it in vain. */
-  #warnOfFailure(isFatal: boolean, pauseMs: number | undefined): void {
-    const next = this.mode === "waiting"
-      ? `it is called again in ${pauseMs! / 1_000} s.`
-      : isFatal
-      ? `calling it again cannot help. ${end}`
-      : `it threw ${this.#failures} times without a new job, and is given up. ${end}`;
-    this.#emit({
-      kind: "warn",
-      message: `${inOneLine(this.message, isFatal)}; ${next}${whereOf(this.message)}`,
-    });
+  #noteFailure(next: SourceRetry): void {
+    this.#emit({ kind: "notice", notice: { code: "source failed", fault: this.fault, next } });
   }
 
   /** Calls `getJobs` again if it is time. */
@@ -259,18 +242,4 @@ export class SourceState {
     this.#jobs.forgetFresh();
     if (wasOpen) this.#emit({ kind: "close source" });
   }
-}
-
-const startedOver = "getJobs ignores `last`: its first job is the run's first job again";
-const advice = "Let getJobs(last) begin at `last`";
-const end = "What it yielded is finished, then the run ends, resumable.";
-
-/** A fault that nobody but the plugin's author can mend is told whole. */
-function inOneLine(message: string, isWhole = false): string {
-  return asClause(printable(headline(message), isWhole ? errorMessageCharsMax : undefined));
-}
-
-function whereOf(message: string): string {
-  const place = placeIn(message);
-  return place === "" ? "" : ` It was thrown at ${printable(place)}.`;
 }

@@ -46,6 +46,9 @@ export type Stranded = Readonly<{
  */
 export type OperatorSettings = ReadonlyMap<string, boolean | number | string | null>;
 
+/** What an operator can set in this version. `paused`: nothing is leased. */
+export type SettingName = "paused";
+
 /** What is counted over all starts of a run: kept in its state, told to `onFinish`, and shown. */
 export type RunCounts = Readonly<{
   /** First hand-outs: `done + skipped + dead + (jobs stranded)`, always. */
@@ -151,6 +154,8 @@ export type RunEvent =
   | Readonly<{ kind: "no room"; message: string }>
   /** The state captured as this version is durable. */
   | Readonly<{ kind: "saved"; version: number }>
+  /** An operator changes what is kept in the state's settings. */
+  | Readonly<{ kind: "set"; name: SettingName; value: boolean }>
   /** Stop handing out, wait for what runs (at most the grace), end. A second one ends at once. */
   | Readonly<{ kind: "stop" }>;
 
@@ -182,9 +187,60 @@ export type Effect =
   /** Abort and return the iterator, waiting at most 5 s. */
   | Readonly<{ kind: "close source" }>
   /** Something a person should know. */
-  | Readonly<{ kind: "warn"; message: string }>
+  | Readonly<{ kind: "notice"; notice: Notice }>
   /** The run is over for this start; the last effect. The shell saves once more, dismisses the slaves, leaves. */
   | Readonly<{ kind: "end"; outcome: Outcome }>;
+
+/** What a person should know, as a code and what belongs to it; `observe/phrases.ts` has the words. */
+export type Notice = Readonly<
+  /** Nothing succeeds any more, and `message` is what fails. */
+  | { code: "outage began"; message: string }
+  | { code: "outage ended" }
+  /** This slave fails everything while others do not: it gets a probe a second until one succeeds. */
+  | { code: "slave sick"; slave: string; message: string }
+  | { code: "slave well"; slave: string }
+  /** The source began at the run's first job again: jobs that are done run again. */
+  | { code: "source started over" }
+  /** `getJobs` threw, or yielded what no source may. */
+  | { code: "source failed"; fault: SourceFault; next: SourceRetry }
+>;
+
+/** What a source threw, with its stack; `startedOver`: called again, it began at the run's first job. */
+export type SourceFault = Readonly<{ message: string; startedOver: boolean }>;
+
+/** What follows a failure of the source. */
+export type SourceRetry = Readonly<
+  | { kind: "called again"; pauseMs: number }
+  /** Calling it again cannot help. */
+  | { kind: "hopeless" }
+  /** So many failures without a new job in between. */
+  | { kind: "given up"; failures: number }
+>;
+
+/** Why the run is not faster, as a code and what belongs to it; `observe/phrases.ts` has the words. */
+export type Reason = Readonly<
+  | { code: "draining" }
+  /** An operator said so. */
+  | { code: "paused" }
+  /** Nothing succeeds, or the source fails. */
+  | { code: "failing"; message: string }
+  | { code: "waiting_for_slaves" }
+  /** Load comes back slowly after an outage. */
+  | { code: "recovering"; message: string }
+  /** More load makes more jobs fail. */
+  | { code: "paced"; startsPerSecond: number; message: string }
+  | { code: "slave_sick"; slave: string; message: string }
+  /** Nothing was settled for so long; the first job not answered of the oldest lease, and who has it. */
+  | { code: "stalled"; forMs: number; seq: number; slave: string }
+  | { code: "slaves_busy" }
+  | { code: "source_slow" }
+  /** The window is all jobs yielded and not settled. */
+  | { code: "window_full"; limit: WindowLimit }
+  | { code: "waiting_for_retries" }
+>;
+
+/** What limits the window: the number of its jobs, or of their bytes. */
+export type WindowLimit = "jobs" | "bytes";
 
 /** What a test at low load is made with: a job that failed before, or one that was not tried yet. */
 export type ProbeKind = "failed" | "untried";
@@ -203,7 +259,7 @@ export type Outcome =
   | Readonly<{ kind: "outage"; message: string }>
   /** There is no room for more dead letters; the state has the jobs of those that were not written. */
   | Readonly<{ kind: "no room"; message: string }>
-  | Readonly<{ kind: "source failed"; message: string }>;
+  | Readonly<{ kind: "source failed" }> & SourceFault;
 
 /** An attempt that failed, and what becomes of its job: for whoever follows single jobs. */
 export type FailedAttempt = Readonly<{
@@ -247,6 +303,20 @@ export type RunSettings = Readonly<{
   onFailed?: ((failed: FailedAttempt) => void) | undefined;
 }>;
 
+/** One slave that is connected, as the run knows it. */
+export type SessionStatus = Readonly<{
+  session: SessionId;
+  name: string;
+  /** As its machine is drawn in `SlaveSession`. */
+  mode: "open" | "reserved" | "quarantined" | "draining";
+  inFlight: number;
+  /** Jobs done or skipped in this session, and attempts that failed. */
+  settled: number;
+  failures: number;
+  /** Since its last byte. */
+  heardMs: number;
+}>;
+
 /** Numbers for the status line; all over all starts of the key unless said. */
 export type RunStatus =
   & RunCounts
@@ -261,8 +331,7 @@ export type RunStatus =
     inFlight: number;
     stranded: number;
     slaves: number;
-    /** The reason for the speed. */
-    reason: string;
+    reason: Reason;
     /** What fails, while nothing succeeds any more; null otherwise. */
     outage: string | null;
     /** Slaves that fail everything while others do not, and what they fail with. */

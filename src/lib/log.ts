@@ -53,10 +53,10 @@ export class Waits {
     };
   }
 
-  /** The wait that began first, in words; null if none has lasted 10 s. */
-  longest(nowMs: number): string | null {
+  /** The wait that began first, and for how long it lasts; null if none has lasted 10 s. */
+  longest(nowMs: number): Readonly<{ what: string; forMs: number }> | null {
     for (const { what, sinceMs } of this.#begun.values()) {
-      if (nowMs - sinceMs >= silentWaitMs) return since(what, sinceMs, nowMs);
+      if (nowMs - sinceMs >= silentWaitMs) return { what, forMs: nowMs - sinceMs };
     }
     return null;
   }

@@ -1,4 +1,4 @@
-import type { DeadLetter, Effect, Outcome, RunEvent } from "../core/types.ts";
+import type { DeadLetter, Effect, Notice, Outcome, RunEvent } from "../core/types.ts";
 import { clearTimeout, monotonicMs, setImmediate, setTimeout } from "../lib/clock.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -46,7 +46,7 @@ export type EffectHandlers = Readonly<{
   sessions: Sessions;
   writer: { bury(letters: readonly DeadLetter[]): void };
   source: { open(last: Uint8Array | undefined): void; close(): unknown };
-  warn: (message: string) => void;
+  notice: (notice: Notice) => void;
   end: (outcome: Outcome) => void;
 }>;
 
@@ -69,8 +69,8 @@ export function carryOut(effect: Effect, hands: EffectHandlers): void {
       return hands.source.open(effect.last);
     case "close source":
       return void hands.source.close();
-    case "warn":
-      return hands.warn(effect.message);
+    case "notice":
+      return hands.notice(effect.notice);
     case "end":
       return hands.end(effect.outcome);
     default:

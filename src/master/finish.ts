@@ -21,7 +21,14 @@ export function toSummary(
 export async function callOnFinish(
   { plugin }: LoadedPlugin,
   summary: Summary,
-  parts: Readonly<{ args: Readonly<Record<string, string>>; log: Log; hurry: AbortSignal; waits: Waits }>,
+  parts: Readonly<{
+    args: Readonly<Record<string, string>>;
+    log: Log;
+    /** For what the plugin itself says. */
+    pluginLog: Log;
+    hurry: AbortSignal;
+    waits: Waits;
+  }>,
 ): Promise<FinishFault | null> {
   if (plugin.onFinish === undefined) return null;
   const { args, log, hurry } = parts;
@@ -34,7 +41,7 @@ export async function callOnFinish(
     "The run itself has ended. Ctrl-C or SIGTERM ends the wait",
   );
   try {
-    const finished = plugin.onFinish(summary, { args, signal: hurry, log: pluginLog(log) });
+    const finished = plugin.onFinish(summary, { args, signal: hurry, log: pluginLog(parts.pluginLog) });
     const hasEnded = await Promise.race([
       Promise.resolve(finished).then(() => true),
       aborted(hurry).then(() => false),

@@ -3,7 +3,7 @@ import type { FailedAttempt, Outcome, RunStatus } from "../core/types.ts";
 import { formatFingerprint, sizeOfBlock } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { invariant, UsageError } from "../lib/errors.ts";
-import { idCharsMax, lateErrorsMax, welcomeBytesMax } from "../lib/limits.ts";
+import { idCharsMax, welcomeBytesMax } from "../lib/limits.ts";
 import { silentWaitMs, since, Waits } from "../lib/log.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
@@ -13,12 +13,14 @@ import type { Listener } from "../link/listen.ts";
 import { readCertificate } from "../link/tls.ts";
 import { sourceOf } from "../plugin/kinds.ts";
 import { SourceReader } from "../plugin/source.ts";
+import type { MasterStatus, Resumed, RunReason, Snapshot } from "../observe/events.ts";
+import { Hub } from "../observe/hub.ts";
+import { noticeInWords } from "../observe/phrases.ts";
 import { encode } from "../protocol/cbor.ts";
 import { headerBytes, macBytes } from "../protocol/handshake.ts";
 import type { Introduction } from "../protocol/messages.ts";
 import type { StateStore } from "../state/store.ts";
 import { carryOut, Driver, type EffectHandlers, Timer } from "./driver.ts";
-import { FailureLog } from "./failure_log.ts";
 import { aborted, callOnFinish, toSummary } from "./finish.ts";
 import { Persistence } from "./persistence.ts";
 import { Sessions } from "./sessions.ts";
@@ -31,18 +33,8 @@ import {
   toSettings,
   toWelcome,
 } from "./setup.ts";
-import type {
-  FinishFault,
-  LateErrorCounts,
-  Master,
-  MasterEvent,
-  MasterOptions,
-  MasterResult,
-  MasterStatus,
-  Resumed,
-  Standing,
-} from "./types.ts";
-export type { Master, MasterEvent, MasterOptions, MasterResult, MasterStatus, Resumed } from "./types.ts";
+import type { FinishFault, Master, MasterOptions, MasterResult, Standing } from "./types.ts";
+export type { Master, MasterOptions, MasterResult } from "./types.ts";
 
 /** Arguments of a run. */
 const argsMax = 1_000;
@@ -90,12 +82,8 @@ function welcomeBytes(options: MasterOptions): number {
 
 /** How long `onFinish` may take after a stop, even if the grace is over, in milliseconds. */
 const finishMsMin = 5_000;
-/** Between two events that only count what was late. */
-const lateToldMs = 1_000;
 /** The demand of a core that is asked no more. */
 const nothing = { jobs: 0, bytes: 0 };
-
-type LateEvent = Extract<MasterEvent, { kind: "late" }>;
 
 /**
  * Owns everything of a running master, wires it together, and takes it apart again at the end.
@@ -125,8 +113,10 @@ class RunningMaster implements Master {
   readonly #handlers: EffectHandlers;
   /** Aborted by the second stop: nothing is waited for any more. */
   readonly #hurry = new AbortController();
-  readonly #failureLog: FailureLog;
-  readonly #waits = new Waits((sentence) => this.#warn(sentence));
+  readonly #hub: Hub;
+  readonly #waits = new Waits((sentence) => this.#hub.warn(sentence));
+  /** Slaves that are to join soon. */
+  readonly #expected = new Waits((sentence) => this.#hub.warn(sentence));
   /** Since when the source owes a job, as far as it was looked; null if it owes none. */
   #sourceOwesSinceMs: number | null = null;
   #hasToldOfSource = false;
@@ -138,27 +128,23 @@ class RunningMaster implements Master {
   /** How it ends, once that has begun. */
   #outcome: Outcome | null = null;
   #isSavedFinally = false;
-  #savedAtMs: number;
+  /** Nothing is open any more. */
+  #isOver = false;
   /** The latest one that could be had: after a fault the core is not asked again. */
   #status: RunStatus;
-  #late: LateErrorCounts = { count: 0, errors: [] };
-  /** What no event has told yet. */
-  #lateUntold: LateEvent | null = null;
-  #lateToldAtMs = -Infinity;
   #endedMs: number | undefined;
   #finish!: (result: MasterResult) => void;
 
-  constructor(options: MasterOptions, store: StateStore) {
+  constructor(options: MasterOptions, hub: Hub, store: StateStore) {
     this.#options = options;
+    this.#hub = hub;
     this.#store = store;
     this.runId = store.runId;
     this.statePath = store.path;
     this.resumed = toResumed(store.loaded);
-    this.#savedAtMs = this.#startedMs;
     this.finished = new Promise((resolve) => this.#finish = resolve);
-    this.#failureLog = new FailureLog(options.log);
     const onFailed = options.logsAttempts === true
-      ? (failed: FailedAttempt) => this.#failureLog.failed(failed, monotonicMs())
+      ? (failed: FailedAttempt) => hub.emit({ kind: "attempt failed", failed })
       : undefined;
     this.#run = new Run(
       { ...toSettings(options, this.#masterId), onFailed },
@@ -186,7 +172,7 @@ class RunningMaster implements Master {
 
   /** Listens, saves, and lets the run begin. */
   async open(): Promise<void> {
-    const { host, port, token, tls, portFallback, log } = this.#options;
+    const { host, port, token, tls, portFallback } = this.#options;
     const welcome = toWelcome(this.#options, this.#store, this.#masterId);
     this.#listener = await listenSomewhere({
       host,
@@ -195,14 +181,33 @@ class RunningMaster implements Master {
       tls,
       welcome: () => welcome,
       nowMs: monotonicMs,
-      log,
+      log: this.#hub.log,
       onSession: (link, intro, role) => this.#admit(link, intro, role),
     }, portFallback);
     await this.#store.setAddress(formatAddress({ host: reachableHost(host), port: this.address.port }));
+    this.#watch();
     await this.#saving.saveFirst();
-    for (const hint of this.#options.plugin.hints) this.#warn(hint);
+    this.#opened();
     this.#timer.wakeBy(-Infinity);
     this.#driver.start();
+  }
+
+  #watch(): void {
+    const { key, plugin, version, jobsMax } = this.#options;
+    this.#hub.watch({
+      status: (nowMs) => this.#askStatus(nowMs),
+      sessions: (nowMs) => this.#driver.ask(() => this.#run.sessions(nowMs), []),
+      reason: (status, nowMs) => this.#reason(status, nowMs),
+      waitsFor: (session) => this.#sessions.get(session)?.notice ?? "",
+      about: { key, runId: this.runId, plugin: plugin.name, version, address: this.address, jobsMax },
+    });
+  }
+
+  #opened(): void {
+    const { runId, resumed, statePath, address, fingerprint } = this;
+    const { key, plugin } = this.#options;
+    this.#hub.opened({ kind: "started", key, runId, resumed, statePath, address, fingerprint });
+    for (const hint of plugin.hints) this.#hub.warn(hint);
   }
 
   /** Takes apart what `open` began. */
@@ -215,7 +220,7 @@ class RunningMaster implements Master {
     if (this.#isStopping) this.#hurry.abort();
     else {
       this.#graceEndsMs = monotonicMs() + this.#options.graceMs;
-      this.#emit({ kind: "stopping" });
+      this.#hub.emit({ kind: "stopping" });
     }
     this.#isStopping = true;
     if (this.#outcome === null) this.#driver.apply({ kind: "stop" });
@@ -239,27 +244,36 @@ class RunningMaster implements Master {
   }
 
   status(): MasterStatus {
-    const nowMs = monotonicMs();
-    this.#status = this.#driver.ask(() => this.#run.status(nowMs), this.#status);
-    return {
-      ...this.#status,
-      reason: this.#reason(nowMs),
-      elapsedMs: nowMs - this.#startedMs,
-      lateErrors: this.#late.count,
-    };
+    return this.#hub.status();
+  }
+
+  snapshot(): Snapshot {
+    return this.#hub.snapshot();
+  }
+
+  expectSlave(what: string, hint: string): () => void {
+    return this.#expected.begin(what, hint);
+  }
+
+  #askStatus(nowMs: number): RunStatus {
+    return this.#status = this.#driver.ask(() => this.#run.status(nowMs), this.#status);
   }
 
   /** The core's reason for the speed, or what of the user's is waited for all too long. */
-  #reason(nowMs: number): string {
-    const { reason, inFlight, slaves } = this.#status;
+  #reason({ reason, inFlight, slaves }: RunStatus, nowMs: number): RunReason {
     const own = this.#waits.longest(nowMs);
-    if (own !== null || this.#outcome !== null) return own ?? "draining";
-    const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
-    if (reason === "source slow" && nowMs - owesSinceMs >= silentWaitMs) {
-      return `${reason}: ${since(`${this.#source.name} gives nothing`, owesSinceMs, nowMs)}`;
+    if (own !== null) return { code: "waiting_for_user", ...own };
+    if (this.#outcome !== null) {
+      return this.#isOver ? { code: "ended", outcome: this.#outcome.kind } : { code: "draining" };
     }
+    const forMs = nowMs - (this.#sourceOwesSinceMs ?? nowMs);
+    if (reason.code === "source_slow" && forMs >= silentWaitMs) {
+      return { code: "source_silent", source: this.#source.name, forMs };
+    }
+    const missing = reason.code === "waiting_for_slaves" ? this.#expected.longest(nowMs) : null;
+    if (missing !== null) return { code: "slaves_wait", what: since(missing.what, 0, missing.forMs) };
     const notice = inFlight === 0 && slaves > 0 ? this.#sessions.notice : null;
-    return notice === null ? reason : `waiting for slaves: ${notice}`;
+    return notice === null ? reason : { code: "slaves_wait", what: notice };
   }
 
   /** Looks once a second whether the source answers. */
@@ -268,14 +282,14 @@ class RunningMaster implements Master {
     const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
     if (this.#hasToldOfSource || nowMs - owesSinceMs < silentWaitMs) return;
     this.#hasToldOfSource = true;
-    this.#options.log("warn", since(`${this.#source.name} gives nothing`, owesSinceMs, nowMs));
+    this.#hub.warn(since(`${this.#source.name} gives nothing`, owesSinceMs, nowMs));
   }
 
   standing(): Standing {
     return {
       outcome: this.#outcome,
       isSaved: this.#isSavedFinally,
-      savedAgoMs: monotonicMs() - this.#savedAtMs,
+      savedAgoMs: this.#hub.savedAgoMs,
     };
   }
 
@@ -297,15 +311,14 @@ class RunningMaster implements Master {
     const error = fault ?? await this.#saving.saveLast(this.#hurry.signal);
     saved();
     this.#isSavedFinally = error === null;
-    this.status();
+    this.#askStatus(monotonicMs());
     this.#driver.halt();
     const isComplete = outcome.kind === "complete" && error === null;
     await this.#close(isComplete, async () => {
       await Promise.race([sourceClosed, aborted(this.#hurry.signal), this.#graceOver()]);
       if (fault === undefined) this.#finishFault = await this.#callOnFinish(isComplete);
     });
-    this.#tellLate();
-    this.#emit({ kind: "ended", outcome });
+    this.#hub.ended(outcome);
     return this.#toResult(outcome, error);
   }
 
@@ -314,7 +327,7 @@ class RunningMaster implements Master {
     this.#saving.stopCheckpoints();
     await Promise.all([this.#sessions.closeAll(isComplete, this.#hurry.signal), this.#listener?.close()]);
     await this.#saving.close();
-    this.#failureLog.close();
+    this.#hub.close();
     await beforeUnlock?.();
     this.#timer.stop();
     await this.#store.close();
@@ -326,22 +339,25 @@ class RunningMaster implements Master {
   }
 
   #callOnFinish(isComplete: boolean): Promise<FinishFault | null> {
-    const { plugin, args, log } = this.#options;
+    const { plugin, args } = this.#options;
     // After a stop it may still take what is left of the grace, or long enough for a few writes.
     if (this.#isStopping) this.#hurryIn(Math.max(finishMsMin, this.#graceEndsMs - monotonicMs()));
     const summary = toSummary(this.#status, {
       complete: isComplete,
-      lateErrors: this.#late.count,
+      lateErrors: this.#hub.late.count,
       elapsedMs: this.#elapsedMs,
     });
-    return callOnFinish(plugin, summary, { args, log, hurry: this.#hurry.signal, waits: this.#waits });
+    const { log, pluginLog } = this.#hub;
+    const parts = { args, log, pluginLog, hurry: this.#hurry.signal, waits: this.#waits };
+    return callOnFinish(plugin, summary, parts);
   }
 
   #toResult(outcome: Outcome, error: unknown): MasterResult {
+    this.#isOver = true;
     return {
       outcome,
-      status: this.#status,
-      late: this.#late,
+      status: this.#hub.status(),
+      late: this.#hub.late,
       elapsedMs: this.#elapsedMs,
       savedFinally: error === null,
       finishFault: this.#finishFault,
@@ -366,87 +382,46 @@ class RunningMaster implements Master {
   }
 
   #makeSessions(): Sessions {
-    const { plugin, heartbeatMs, log, args } = this.#options;
+    const { plugin, heartbeatMs, args } = this.#options;
     return new Sessions({
       plugin,
       heartbeatMs,
       argsBytes: Buffer.byteLength(JSON.stringify(args)),
       tell: (event) => this.#driver.apply(event),
-      log,
-      onEvent: (event) => {
-        if (event.kind === "late") this.#noteLate(event);
-        else this.#emit(event);
-      },
+      hub: this.#hub,
     });
   }
 
-  /** The first one is logged at once: whoever looks on may want to mend the plugin now. The end names more. */
-  #noteLate({ slave, errors, count }: LateEvent): void {
-    const named = errors.slice(0, lateErrorsMax - this.#late.errors.length).map((error) => ({
-      ...error,
-      slave,
-    }));
-    if (this.#late.count === 0 && named.length > 0) {
-      const { seq, message } = named[0]!;
-      const whose = seq === null ? "after the end of jobs" : `of job ${seq}, which had ended`;
-      this.#options.log("warn", `Slave '${slave}': an error ${whose}, as of a forgotten await: ${message}`);
-    }
-    this.#late = { count: this.#late.count + count, errors: [...this.#late.errors, ...named] };
-    const { count: untold = 0 } = this.#lateUntold ?? {};
-    const told = named.map(({ seq, message }) => ({ seq, message }));
-    this.#lateUntold = { kind: "late", slave, errors: told, count: untold + count };
-    if (named.length > 0) this.#tellLate();
-    else this.#timer.wakeBy(this.#lateToldAtMs + lateToldMs);
-  }
-
-  /** Once enough are named, the rest is a number now and then: a slave may say such things without end. */
-  #tellLate(): void {
-    if (this.#lateUntold === null) return;
-    this.#emit(this.#lateUntold);
-    this.#lateUntold = null;
-    this.#lateToldAtMs = monotonicMs();
-  }
-
-  #tickLate(nowMs: number): number {
-    if (this.#lateUntold === null) return Infinity;
-    const dueMs = this.#lateToldAtMs + lateToldMs;
-    if (nowMs < dueMs) return dueMs;
-    this.#tellLate();
-    return Infinity;
-  }
-
   #makeSaving(): Persistence {
-    const { checkpointMs, log } = this.#options;
+    const { checkpointMs } = this.#options;
     return new Persistence({
       store: this.#store,
       checkpointMs,
       capture: () => this.#driver.ask(() => this.#run.capture(), null),
       isDirty: () => this.#driver.ask(() => this.#run.isDirty(), false),
       onSaved: (version, tookMs) => {
-        this.#savedAtMs = monotonicMs();
         this.#driver.apply({ kind: "saved", version });
-        this.#emit({ kind: "saved", tookMs });
+        this.#hub.emit({ kind: "saved", tookMs });
         return this.#sessions.size;
       },
       onBuried: (letters, seqs) => {
         this.#driver.apply({ kind: "buried", seqs });
-        this.#failureLog.buried(letters, monotonicMs());
         this.#timer.wakeBy(-Infinity);
-        this.#emit({ kind: "dead letters", letters });
+        this.#hub.emit({ kind: "dead letters", letters });
       },
       onLost: (error) => this.#end({ kind: "stopped" }, error),
       onNoRoom: (message) => this.#driver.apply({ kind: "no room", message }),
       wakeBy: (atMs) => this.#timer.wakeBy(atMs),
-      log,
+      log: this.#hub.log,
     });
   }
 
   #makeSource(): SourceReader {
-    const { plugin, args, log } = this.#options;
+    const { plugin, args } = this.#options;
     const deadBuffers = new DeadBuffers();
     return new SourceReader(sourceOf(plugin.plugin), {
       args,
-      log,
+      log: this.#hub.pluginLog,
       demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
       nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),
       tell: (event) => {
@@ -461,7 +436,7 @@ class RunningMaster implements Master {
       sessions: this.#sessions,
       writer: this.#saving,
       source: this.#source,
-      warn: (message) => this.#warn(message),
+      notice: (notice) => this.#hub.warn(noticeInWords(notice)),
       end: (outcome) => this.#end(outcome),
     };
   }
@@ -480,18 +455,8 @@ class RunningMaster implements Master {
       this.#listener?.tick(nowMs) ?? Infinity,
       this.#sessions.tick(nowMs),
       this.#saving.tick(nowMs),
-      this.#failureLog.tick(nowMs),
-      this.#tickLate(nowMs),
+      this.#hub.tick(nowMs),
     );
-  }
-
-  #warn(message: string): void {
-    this.#options.log("warn", message);
-    this.#emit({ kind: "warning", message });
-  }
-
-  #emit(event: MasterEvent): void {
-    this.#options.onEvent?.(event);
   }
 }
 
@@ -504,7 +469,8 @@ class RunningMaster implements Master {
  */
 export async function startMaster(options: MasterOptions): Promise<Master> {
   checkArgs(options);
-  const master = new RunningMaster(options, await openRunState(options));
+  const hub = new Hub(options.log, options.onEvent);
+  const master = new RunningMaster(options, hub, await openRunState(options, hub.log));
   try {
     await master.open();
   } catch (error) {

@@ -1,14 +1,13 @@
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
 import { clearTimeout, isoTime, monotonicMs, RateBound, setTimeout, StallWatch } from "../lib/clock.ts";
 import { silentHeartbeatsMax, slaveWords, slaveWordsPerSecond, slowLinkBytesPerMs } from "../lib/limits.ts";
-import type { Log } from "../lib/log.ts";
 import { countOf, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
 import { asClause } from "../lib/text.ts";
 import type { MasterLink } from "../link/link.ts";
 import { masterRefusal, pluginRemark } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
 import { aborted } from "./finish.ts";
-import type { MasterEvent } from "./types.ts";
+import type { Hub } from "../observe/hub.ts";
 
 /** Longest a master waits for the slaves that it dismissed: 10 s for `teardown`, 5 s for what handlers left running. */
 const goodbyeMs = 17_000;
@@ -271,8 +270,7 @@ type SessionsOptions = Readonly<{
   /** Of the run's arguments, which make a WELCOME long: over a slow link it takes a while to arrive. @default 0 */
   argsBytes?: number;
   tell: (event: RunEvent) => void;
-  log: Log;
-  onEvent: (event: MasterEvent) => void;
+  hub: Pick<Hub, "emit" | "log" | "warn">;
 }>;
 
 /** All sessions with slaves, by number. */
@@ -383,7 +381,7 @@ export class Sessions {
     if (message.kind === "ready" && session.hasJoined) this.#announce(session);
     if (message.kind !== "late" || !session.hasJoined) return;
     const { errors, count } = message;
-    this.#options.onEvent({ kind: "late", slave: session.intro.name, errors, count });
+    this.#options.hub.emit({ kind: "late", slave: session.intro.name, errors, count });
   }
 
   /** A slave that begins to wait again and again must not fill the log. */
@@ -391,29 +389,21 @@ export class Sessions {
     const nowMs = monotonicMs();
     const isNews = nowMs >= session.noticeSaidAtMs + noticeSaidMs;
     if (isNews) session.noticeSaidAtMs = nowMs;
-    this.#options.log(isNews ? "warn" : "debug", `Slave '${session.intro.name}' waits: ${text}`);
+    this.#options.hub.log(isNews ? "warn" : "debug", `Slave '${session.intro.name}' waits: ${text}`);
   }
 
-  #announce({ intro, id }: Session): void {
-    const { log, onEvent, plugin } = this.#options;
-    log("info", `Slave '${intro.name}' joined, ${runsWhat(intro)}.`, {
-      procs: intro.procs,
-      version: intro.version,
-    });
-    onEvent({ kind: "joined", session: id, slave: intro.name, procs: intro.procs });
-    const remark = pluginRemark(plugin, intro);
-    if (remark !== null) this.#warn(`Slave '${intro.name}' ${remark}`);
+  #announce({ intro: { name, procs, version, plugin }, intro, id }: Session): void {
+    const { hub } = this.#options;
+    const event = { slave: name, procs, version, plugin: plugin?.name ?? null };
+    hub.emit({ kind: "joined", session: id, ...event });
+    const remark = pluginRemark(this.#options.plugin, intro);
+    if (remark !== null) hub.warn(`Slave '${name}' ${remark}`);
   }
 
   /** Its WELCOME is under way, from which it learns the same. */
   #refuse(link: MasterLink, { name }: Introduction, why: string): void {
     void link.close("refused", `refused: ${why}`);
-    this.#warn(`Slave '${name}' is refused: ${why}.`);
-  }
-
-  #warn(message: string): void {
-    this.#options.log("warn", message);
-    this.#options.onEvent({ kind: "warning", message });
+    this.#options.hub.warn(`Slave '${name}' is refused: ${why}.`);
   }
 
   #lose(session: Session, reason: string): void {
@@ -434,14 +424,14 @@ export class Sessions {
     return ended;
   }
 
-  /** Of each that joined it is said once that it left; of one that never said ready, only in the log. */
+  /** Of each that joined it is an event that it left; of one that never said ready, a line of the log. */
   #forget({ id, intro: { name } }: Session, hasJoined: boolean, reason: string, isOffence = false): void {
     if (!this.#sessions.delete(id)) return;
     this.#links.delete(id);
-    const { log, onEvent } = this.#options;
-    if (isOffence) log("warn", `Slave '${name}' broke the protocol, and was closed: ${asClause(reason)}.`);
-    else log("info", `Slave '${name}' left: ${asClause(reason)}.`);
-    if (hasJoined) onEvent({ kind: "left", session: id, slave: name, reason });
+    const { hub } = this.#options;
+    if (hasJoined) return hub.emit({ kind: "left", session: id, slave: name, reason, isOffence });
+    if (isOffence) hub.warn(`Slave '${name}' broke the protocol, and was closed: ${asClause(reason)}.`);
+    else hub.log("info", `Slave '${name}' left: ${asClause(reason)}.`);
   }
 }
 
@@ -468,8 +458,4 @@ function whyItLeft(reason: string): string {
 /** The time is only shown in dead letters; making its text for each answer would cost more than the answer. */
 function needsTime({ failed, crash }: Extract<SlaveMessage, { kind: "answer" }>): boolean {
   return failed.length > 0 || crash !== null;
-}
-
-function runsWhat({ plugin }: Introduction): string {
-  return plugin === null ? "without a plugin of its own" : `running '${plugin.name}'`;
 }

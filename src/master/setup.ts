@@ -6,14 +6,16 @@ import { sha256 } from "../lib/bytes.ts";
 import { monotonicMs, random } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
 import { handshakeMs, silentHeartbeatsMax } from "../lib/limits.ts";
+import type { Log } from "../lib/log.ts";
 import { parseAddress } from "../lib/units.ts";
 import { dial } from "../link/dial.ts";
 import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
 import { type MasterTls, readCertificate, TlsClient } from "../link/tls.ts";
+import type { Resumed } from "../observe/events.ts";
 import { features } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { openState, readState, type StateStore } from "../state/store.ts";
-import type { MasterOptions, Resumed } from "./types.ts";
+import type { MasterOptions } from "./types.ts";
 
 /** Where nothing but failed jobs is left and nothing succeeded for so long, they are taken for bad. */
 const maxOutageAtEndMsDefault = 300_000;
@@ -79,8 +81,8 @@ export async function isMasterAlive(address: string, options: AliveOptions): Pro
 }
 
 /** Locks and loads the state. @throws {StateError} */
-export function openRunState(options: MasterOptions): Promise<StateStore> {
-  const { plugin, args, key, stateDir, reset, force, log, token, tls, version, heartbeatMs, maxDeadBytes } =
+export function openRunState(options: MasterOptions, log: Log): Promise<StateStore> {
+  const { plugin, args, key, stateDir, reset, force, token, tls, version, heartbeatMs, maxDeadBytes } =
     options;
   const runId = () =>
     readState(join(stateDir, `${key}.state`)).then(({ identity }) => identity.runId, () => null);

@@ -1,9 +1,9 @@
-import type { DeadLetter, Outcome, RunStatus, SessionId } from "../core/types.ts";
+import type { Outcome } from "../core/types.ts";
 import type { Log } from "../lib/log.ts";
 import type { Address } from "../lib/units.ts";
 import type { MasterTls } from "../link/tls.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
-import type { LateError } from "../protocol/messages.ts";
+import type { LateErrorCounts, MasterEvent, MasterStatus, Resumed, Snapshot } from "../observe/events.ts";
 
 /** What the options of the command line set at a master, each by its row. Times in milliseconds, sizes in bytes. */
 export type MasterSettings = Readonly<{
@@ -47,7 +47,9 @@ export type MasterOptions =
     version: string;
     /** Whether each failed attempt is worth a line of the log, at debug. @default false */
     logsAttempts?: boolean;
+    /** Where the lines of the log go. */
     log: Log;
+    /** Hears what happens, `started` first. It must not throw. */
     onEvent?: (event: MasterEvent) => void;
   }>;
 
@@ -66,6 +68,10 @@ export interface Master {
   /** The first call stops handing out and waits for what runs, at most the grace; the second ends at once. */
   stop(): void;
   status(): MasterStatus;
+  /** All that is shown of the run at this moment. */
+  snapshot(): Snapshot;
+  /** A slave is to join soon: until what this returns is called, the reason names the wait, once it lasts 10 s. */
+  expectSlave(what: string, hint: string): () => void;
   standing(): Standing;
 }
 
@@ -79,28 +85,9 @@ export type Standing = Readonly<{
   savedAgoMs: number;
 }>;
 
-/** Errors that came after their job was acked: how many there were in this start, and the first of them. */
-export type LateErrorCounts = Readonly<
-  { count: number; errors: readonly (LateError & Readonly<{ slave: string }>)[] }
->;
-
-/** `lateErrors`: how many, in this start. */
-export type MasterStatus = RunStatus & Readonly<{ elapsedMs: number; lateErrors: number }>;
-
-/** The counters an earlier start saved. */
-export type Resumed = Readonly<{
-  handedOut: number;
-  done: number;
-  skipped: number;
-  dead: number;
-  stranded: number;
-  /** The run had finished: only jobs that appeared since are handed out. */
-  complete: boolean;
-}>;
-
 export type MasterResult = Readonly<{
   outcome: Outcome;
-  status: RunStatus;
+  status: MasterStatus;
   late: LateErrorCounts;
   elapsedMs: number;
   /** Whether the last state of all is durable. If not, `error` says why and the run is to be resumed from an older one. */
@@ -115,17 +102,3 @@ export type MasterResult = Readonly<{
 
 /** A stop cut `onFinish` off, or it threw. */
 export type FinishFault = Readonly<{ kind: "cut off" }> | Readonly<{ kind: "threw"; message: string }>;
-
-/** What happens at a master, as it happens: for `--json` and the like. A listener must not throw. */
-export type MasterEvent =
-  | Readonly<{ kind: "joined"; session: SessionId; slave: string; procs: number }>
-  | Readonly<{ kind: "left"; session: SessionId; slave: string; reason: string }>
-  | Readonly<{ kind: "warning"; message: string }>
-  /** Errors came after the end of their jobs: `count` of them, some named. */
-  | Readonly<{ kind: "late"; slave: string; errors: readonly LateError[]; count: number }>
-  /** These are durable now. */
-  | Readonly<{ kind: "dead letters"; letters: readonly DeadLetter[] }>
-  | Readonly<{ kind: "saved"; tookMs: number }>
-  /** The first stop was asked for. */
-  | Readonly<{ kind: "stopping" }>
-  | Readonly<{ kind: "ended"; outcome: Outcome }>;

@@ -1,5 +1,5 @@
 import { type Address, formatAddress, isLoopback } from "../lib/units.ts";
-import type { Resumed } from "../master/types.ts";
+import type { Resumed } from "../observe/events.ts";
 import { shellQuote } from "./text_width.ts";
 
 const notEncrypted =

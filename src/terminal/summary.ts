@@ -1,16 +1,13 @@
+import type { Outcome } from "../core/types.ts";
 import type { EarlyEnd } from "../lib/exit_guard.ts";
 import { printable, setIn } from "../lib/text.ts";
 import { formatDuration, formatElapsed } from "../lib/units.ts";
+import { sourceFaultInWords } from "../observe/phrases.ts";
 import { formatRate } from "./status_line.ts";
 
 /** How a run ended, for the summary. Counts are over all starts of the key unless said. */
 export type Ending = Readonly<{
-  outcome:
-    | Readonly<{ kind: "complete"; ignoredLast: boolean }>
-    | Readonly<{ kind: "stopped" }>
-    | Readonly<{ kind: "source failed"; message: string }>
-    | Readonly<{ kind: "outage"; message: string }>
-    | Readonly<{ kind: "no room"; message: string }>;
+  outcome: Outcome;
   /** Set if the last state could not be saved. */
   saveError: string | undefined;
   /** Set if the program itself was at fault: nothing was saved since, on purpose. */
@@ -138,7 +135,7 @@ function standingLine({ outcome, isSaved, savedAgoMs }: SavedStanding): string {
 /** What the source threw, but for what the headline says of it: the stack. Set in, for others wrote it. */
 function detail({ outcome, saveError, fault }: Ending): string[] {
   if (outcome.kind !== "source failed") return [];
-  const lines = outcome.message.split("\n").slice(0, 1 + stackLinesShownMax)
+  const lines = sourceFaultInWords(outcome).split("\n").slice(0, 1 + stackLinesShownMax)
     .map((line) => setIn(printable(line)));
   return saveError === undefined && fault === undefined ? lines.slice(1) : lines;
 }
@@ -158,7 +155,7 @@ function headline({ outcome, dead, late, finishFault, saveError, fault, stoppedB
         ...(outage === null ? [] : [`Nothing succeeded any more: ${printable(outage)}`]),
       ].join(" ");
     case "source failed":
-      return `Ended: ${printable(outcome.message.split("\n")[0]!, 1_000)}`;
+      return `Ended: ${printable(sourceFaultInWords(outcome).split("\n")[0]!, 1_000)}`;
     case "outage":
       return `Ended, saved: nothing succeeded for as long as --max-outage allows: ${
         printable(outcome.message.split("\n")[0]!)

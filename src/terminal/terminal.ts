@@ -97,110 +97,65 @@ function hasColours(output: Output, env: TerminalOptions["env"]): boolean {
   return output.isTTY === true && (hasColors === undefined ? false : hasColors.call(output));
 }
 
-/** Longest between two samples, with some time to spare. */
-const stillMs = 2_000;
-
-/** How fast jobs are settled, over the last seconds. Told the time; holds one sample a call, of a bounded window. */
-export class RateMeter {
-  readonly #windowMs: number;
-  /** Oldest first. The first is at, or just before, the window's start. */
-  readonly #samples: { atMs: number; count: number }[] = [];
-
-  constructor(windowMs = 5_000) {
-    this.#windowMs = windowMs;
-  }
-
-  /**
-   * Notes the count of this moment; `count` never falls, and leaves out what an earlier start did. To be called every
-   * second at least: where more has passed, this process stood still, and that time counts for two seconds.
-   */
-  sample(count: number, nowMs: number): void {
-    const last = this.#samples.at(-1);
-    const lateMs = last === undefined ? 0 : nowMs - last.atMs - stillMs;
-    if (lateMs > 0) { for (const sample of this.#samples) sample.atMs += lateMs; }
-    this.#samples.push({ atMs: nowMs, count });
-    while (this.#samples.length > 2 && this.#samples[1]!.atMs <= nowMs - this.#windowMs) {
-      this.#samples.shift();
-    }
-  }
-
-  /** Jobs a second over the samples; 0 while there are fewer than two. */
-  get perSecond(): number {
-    const first = this.#samples[0];
-    const last = this.#samples.at(-1);
-    if (first === undefined || last === undefined || last.atMs <= first.atMs) return 0;
-    return (last.count - first.count) * 1_000 / (last.atMs - first.atMs);
-  }
-}
-
 type ProgressOptions = Readonly<{
   terminal: Pick<Terminal, "isTerminal" | "isLive" | "hasStatus" | "status" | "say">;
   /** How often a plain line comes where it is not redrawn in place. */
   intervalMs: number;
-  /** Jobs settled by this process. */
-  count: () => number;
-  line: (ratePerSecond: number) => StatusLine;
+  /** At every look, once a second at least. */
+  onLook?: () => void;
+  line: () => StatusLine;
   /** Every `intervalMs`, whether a line is shown or not. */
-  onInterval?: (ratePerSecond: number) => void;
+  onInterval?: () => void;
   nowMs: () => number;
 }>;
 
-/** How often a terminal is redrawn, and how often the count is sampled elsewhere. */
+/** How often a terminal is redrawn, and how often it is looked elsewhere. */
 const redrawMs = 250;
-const sampleMs = 1_000;
+const lookMs = 1_000;
 
-/** Samples the count, and shows the status: ever again on a terminal, at intervals elsewhere, and when asked. */
+/** Shows the status: ever again on a terminal, at intervals elsewhere, and when asked. */
 export class Progress {
   readonly #options: ProgressOptions;
-  readonly #meter = new RateMeter();
   readonly #timer: NodeJS.Timeout;
   #nextIntervalMs: number;
 
   constructor(options: ProgressOptions) {
     this.#options = options;
     this.#nextIntervalMs = options.nowMs() + options.intervalMs;
-    this.#meter.sample(options.count(), options.nowMs());
+    options.onLook?.();
     this.#timer = setInterval(
       () => this.#tick(),
-      Math.min(options.terminal.isTerminal ? redrawMs : sampleMs, options.intervalMs),
+      Math.min(options.terminal.isTerminal ? redrawMs : lookMs, options.intervalMs),
     );
     this.#timer.unref();
   }
 
   /** Shows a line now, whatever the options say. */
   show(): void {
-    this.#sample();
+    this.#options.onLook?.();
     if (this.#options.terminal.isLive && this.#options.terminal.hasStatus) this.#redraw();
-    else this.#options.terminal.status(this.#line());
+    else this.#options.terminal.status(this.#options.line());
   }
 
   /** Shows the last status and ends. */
   stop(): void {
     clearInterval(this.#timer);
-    this.#sample();
+    this.#options.onLook?.();
     if (this.#options.terminal.hasStatus) this.#redraw();
-    this.#options.onInterval?.(this.#meter.perSecond);
+    this.#options.onInterval?.();
   }
 
   #tick(): void {
-    this.#sample();
+    this.#options.onLook?.();
     const { terminal, nowMs, intervalMs } = this.#options;
     const isDue = nowMs() >= this.#nextIntervalMs;
     if (terminal.hasStatus && (terminal.isLive || isDue)) this.#redraw();
     if (!isDue) return;
     this.#nextIntervalMs = nowMs() + intervalMs;
-    this.#options.onInterval?.(this.#meter.perSecond);
-  }
-
-  #sample(): void {
-    this.#meter.sample(this.#options.count(), this.#options.nowMs());
+    this.#options.onInterval?.();
   }
 
   #redraw(): void {
-    this.#options.terminal.status(this.#line());
-  }
-
-  #line(): StatusLine {
-    return this.#options.line(this.#meter.perSecond);
+    this.#options.terminal.status(this.#options.line());
   }
 }

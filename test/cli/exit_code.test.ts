@@ -1,10 +1,11 @@
 import t from "tap";
 import { StateError } from "../../src/lib/errors.ts";
-import { noCounts, type Outcome, type RunStatus } from "../../src/core/types.ts";
+import { noCounts, type Outcome } from "../../src/core/types.ts";
 import type { MasterResult } from "../../src/master/types.ts";
+import type { MasterStatus } from "../../src/observe/events.ts";
 import { exitCodeOf, type StopSignal } from "../../src/cli/signals.ts";
 
-const status: RunStatus = {
+const status: MasterStatus = {
   ...noCounts,
   settled: 0,
   settledNow: 0,
@@ -12,7 +13,10 @@ const status: RunStatus = {
   inFlight: 0,
   stranded: 0,
   slaves: 0,
-  reason: "",
+  reason: { code: "draining" },
+  ratePerSecond: 0,
+  elapsedMs: 1,
+  lateErrors: 0,
   outage: null,
   sick: [],
   failures: [],
@@ -54,7 +58,7 @@ const table: readonly (readonly [string, MasterResult, StopSignal | undefined, n
   ["stopped by Ctrl-C", result(stopped), "SIGINT", 130],
   ["stopped by SIGTERM", result(stopped), "SIGTERM", 143],
   ["stopped by a terminal that closed", result(stopped), "SIGHUP", 143],
-  ["the source threw", result({ kind: "source failed", message: "x" }), undefined, 1],
+  ["the source threw", result({ kind: "source failed", message: "x", startedOver: false }), undefined, 1],
   ["the state was lost", result(stopped, { savedFinally: false, error: new StateError("x") }), "SIGINT", 6],
   ["the program failed", result(stopped, { savedFinally: false, error: new Error("x") }), undefined, 1],
   ["not saved", result(complete, { savedFinally: false }), undefined, 6],

@@ -3,6 +3,7 @@ import { chanceOf, Health } from "../../src/core/health.ts";
 import { lostSessionsMax } from "../../src/core/piece.ts";
 import { seqsOf, TestRun } from "./fixture.ts";
 import { type FleetPlan, type FleetResult, play, service } from "./fleet.ts";
+import { noticeInWords } from "../../src/observe/phrases.ts";
 
 t.setTimeout(120_000);
 
@@ -641,7 +642,7 @@ t.test("whatever a test waits for, the run never asks to be woken in the past", 
   t.ok(run.run.tick(run.nowMs) > run.nowMs, "no slave has room for a probe, and what runs takes long");
   run.leave(1).join(2, 1);
   for (let i = 0; i < 60; i++) for (const probe of run.pass(600).leases()) run.throw(probe);
-  t.match(run.status.reason, /^failing/);
+  t.match(run.reason, /^failing/);
   t.ok(run.run.tick(run.nowMs) > run.nowMs, "an outage that would be too long if the source had ended");
   run.leave(2).pass(2_000);
   t.ok(run.run.tick(run.nowMs) > run.nowMs, "nobody is there");
@@ -664,7 +665,7 @@ t.test("nothing is charged in an outage, and what was before it was seen is take
     for (const probe of probes) run.throw(probe);
     probes = run.pass(600).leases();
   }
-  t.match(run.status.reason, /^failing/);
+  t.match(run.reason, /^failing/);
   t.equal(chargedIn(run), before, "no more than before");
   while (probes[0]!.parts[0]!.seq >= 150) {
     for (const probe of probes) run.throw(probe);
@@ -682,7 +683,7 @@ t.test("what a slave was charged for before it was seen that it fails everything
     before = Math.max(before, chargedIn(run));
     run.yield(4).pass(10);
     const effects = run.run.takeEffects();
-    warnings = effects.flatMap((effect) => effect.kind === "warn" ? [effect.message] : []);
+    warnings = effects.flatMap((effect) => effect.kind === "notice" ? [noticeInWords(effect.notice)] : []);
     if (warnings.length > 0) break;
     for (const lease of effects.filter((effect) => effect.kind === "lease")) {
       const [from, to] = seqsOf(lease);
@@ -725,7 +726,7 @@ t.test("fatal jobs neither make an outage nor wait for its end", async (t) => {
   const [lease] = run.leases();
   for (let seq = 0; seq < 150; seq++) run.throw(lease!, "bad row", seq, "fatal");
   t.equal(run.take("bury").flatMap(({ letters }) => letters).length, 150);
-  t.equal(run.status.reason, "source slow");
+  t.equal(run.reason, "source slow");
 });
 
 t.test("one job that fails for ever is no outage", async (t) => {

@@ -3,6 +3,7 @@ import type { Block } from "../../src/lib/bytes.ts";
 import type { Ranges } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
 import type { Effect, RunEvent, RunSettings, RunState, RunStatus } from "../../src/core/types.ts";
+import { noticeInWords, reasonInWords } from "../../src/observe/phrases.ts";
 import type { Answer, LeaseJobs, LeaseName } from "../../src/protocol/messages.ts";
 
 export const settings: RunSettings = {
@@ -135,6 +136,16 @@ export class TestRun {
   /** The leases made by now. */
   leases(): LeaseEffect[] {
     return this.take("lease");
+  }
+
+  /** What a person should know, in words. */
+  warnings(): string[] {
+    return this.take("notice").map(({ notice }) => noticeInWords(notice));
+  }
+
+  /** The reason for the speed, in words. */
+  get reason(): string {
+    return reasonInWords(this.status.reason);
   }
 
   get status(): RunStatus {

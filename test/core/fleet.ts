@@ -5,6 +5,7 @@ import { Run } from "../../src/core/run.ts";
 import type { Effect, Outcome, RunSettings } from "../../src/core/types.ts";
 import type { Answer, Failure } from "../../src/protocol/messages.ts";
 import { blockOf, numberOf, settings } from "./fixture.ts";
+import { noticeInWords, reasonInWords } from "../../src/observe/phrases.ts";
 
 /** How one attempt goes: it takes so long, and then succeeds, fails, or ends its worker. */
 export type Attempt = Readonly<{ ms: number; ok: boolean; crashes?: boolean; message?: string }>;
@@ -103,6 +104,10 @@ class Fleet {
     }));
   }
 
+  get #reason(): string {
+    return reasonInWords(this.#run.status(this.#nowMs).reason);
+  }
+
   play(): FleetResult {
     for (const [index, slave] of this.#slaves.entries()) {
       const joinMs = this.#plan.joinMs?.[index] ?? 0;
@@ -113,9 +118,8 @@ class Fleet {
     const limitMs = (this.#plan.limitS ?? 3_000) * 1_000;
     while (this.#outcome === null && this.#nowMs < limitMs) {
       this.#step();
-      this.#plan.look?.(this.#run.status(this.#nowMs));
+      this.#plan.look?.({ reason: this.#reason });
     }
-    const { reason } = this.#run.status(this.#nowMs);
     return {
       seconds: Math.round(this.#nowMs / 10) / 100,
       done: this.#done,
@@ -125,7 +129,7 @@ class Fleet {
       outcome: this.#outcome,
       warnings: this.#warnings,
       doneAt: this.#doneAt,
-      reason,
+      reason: this.#reason,
       turns: this.#turns,
     };
   }
@@ -205,8 +209,8 @@ class Fleet {
           }
         });
       }
-      case "warn":
-        return void this.#warnings.push(effect.message);
+      case "notice":
+        return void this.#warnings.push(noticeInWords(effect.notice));
       case "end":
         this.#outcome = effect.outcome;
     }

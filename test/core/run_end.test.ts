@@ -36,7 +36,7 @@ t.test("a stop closes the source, drains, and waits for what runs", async (t) =>
     { kind: "drain", session: 1 },
     { kind: "drain", session: 2 },
   ]);
-  t.equal(run.status.reason, "draining");
+  t.equal(run.reason, "draining");
   run.say({
     kind: "yielded",
     block: { bytes: Uint8Array.of(1), ends: Uint32Array.of(1), cursors: null },
@@ -110,20 +110,20 @@ t.test("a stale answer is covered, too: its slave may forget it", async (t) => {
 
 t.test("status says why the run is not faster", async (t) => {
   const run = new TestRun();
-  t.equal(run.status.reason, "waiting for slaves");
+  t.equal(run.reason, "waiting for slaves");
   run.join(1, 2);
-  t.equal(run.status.reason, "source slow");
+  t.equal(run.reason, "source slow");
   run.yield(3);
   const [lease] = run.leases();
-  t.equal(run.status.reason, "slaves busy");
+  t.equal(run.reason, "slaves busy");
   run.pass(30_000);
-  t.equal(run.status.reason, "stalled 30s: job 0 at s1");
+  t.equal(run.reason, "stalled 30s: job 0 at s1");
   run.done(lease!, [0, 1]).join(2, 2);
-  t.equal(run.status.reason, "slaves busy");
+  t.equal(run.reason, "slaves busy");
   run.pass(45_000);
-  t.equal(run.status.reason, "stalled 45s: job 1 at s1", "the oldest lease, not the slave that came last");
+  t.equal(run.reason, "stalled 45s: job 1 at s1", "the oldest lease, not the slave that came last");
   run.done(run.leases()[0]!).say({ kind: "source ended" }).throw(lease!, "no", 1);
-  t.equal(run.status.reason, "waiting for retries");
+  t.equal(run.reason, "waiting for retries");
 });
 
 t.test("where slaves would take more than the window holds, the limit that it reached is named", async (t) => {
@@ -131,21 +131,21 @@ t.test("where slaves would take more than the window holds, the limit that it re
     const run = new TestRun(null, change).yield(4).join(1, 10);
     const [lease] = run.leases();
     t.same(run.run.demand(), { jobs: 0, bytes: 0 });
-    t.equal(run.status.reason, `window full (${limit})`);
+    t.equal(run.reason, `window full (${limit})`);
     run.say({ kind: "credit", session: 1, credit: 4 });
-    t.equal(run.status.reason, "slaves busy", "their credit is used up");
+    t.equal(run.reason, "slaves busy", "their credit is used up");
     run.say({ kind: "credit", session: 1, credit: 10 });
-    t.equal(run.status.reason, `window full (${limit})`);
+    t.equal(run.reason, `window full (${limit})`);
     run.pass(500).done(lease!, [0, 2]);
     t.ok(run.run.demand().jobs > 0);
-    t.equal(run.status.reason, `window full (${limit})`, "the source was not asked yet");
+    t.equal(run.reason, `window full (${limit})`, "the source was not asked yet");
     run.pass(1_000);
-    t.equal(run.status.reason, "source slow", "it was asked, and yields nothing");
+    t.equal(run.reason, "source slow", "it was asked, and yields nothing");
     run.yield(2).leases();
     run.pass(2_000);
-    t.equal(run.status.reason, `window full (${limit})`);
+    t.equal(run.reason, `window full (${limit})`);
     run.say({ kind: "source ended" });
-    t.equal(run.status.reason, "slaves busy", "there is no more to come");
+    t.equal(run.reason, "slaves busy", "there is no more to come");
   }
 });
 
@@ -153,9 +153,9 @@ t.test("a window full of jobs that nobody may have yet is not what holds a run b
   const run = new TestRun(null, { jobsMax: 2 }).yield(2).join(1, 10);
   const [lease] = run.leases();
   run.throw(lease!, "no", 0);
-  t.equal(run.status.reason, "window full (--size)", "one still runs");
+  t.equal(run.reason, "window full (--size)", "one still runs");
   run.throw(lease!, "no", 1);
-  t.equal(run.status.reason, "waiting for retries");
+  t.equal(run.reason, "waiting for retries");
   const lost = new TestRun(null, { jobsMax: 2 }).yield(2).join(1, 10);
   lost.leases();
   const next = new TestRun(lost.state, { jobsMax: 2 }).join(2, 10);
@@ -169,9 +169,9 @@ function reasonsOf(sourceMs: number, handlerMs: number): string[] {
   for (let i = 0; i < 200; i++) {
     run.passSilently(sourceMs).yield(4);
     const [lease] = run.leases();
-    if (i > 100) reasons.add(run.status.reason);
+    if (i > 100) reasons.add(run.reason);
     run.passSilently(handlerMs).done(lease!);
-    if (i > 100) reasons.add(run.status.reason);
+    if (i > 100) reasons.add(run.reason);
   }
   return [...reasons];
 }

@@ -2,6 +2,7 @@ import t from "tap";
 import { headline } from "../../src/core/piece.ts";
 import type { RunState } from "../../src/core/types.ts";
 import { blockOf, brief, TestRun } from "./fixture.ts";
+import { noticeInWords, sourceFaultInWords } from "../../src/observe/phrases.ts";
 
 /** A state after so many jobs were handed out, and all or none of them done. */
 function stateAfter(count: number, isDone: boolean): RunState {
@@ -82,7 +83,7 @@ t.test("an unfinished run is not complete, though nothing of it is stranded", as
 t.test("a run of one job: its first job again is its last job again", async (t) => {
   const run = new TestRun(stateAfter(1, true), {}, 0).yield(2).join(1, 10);
   t.same(brief(run.leases()), ["1:1-2 no"]);
-  t.same(run.take("warn"), []);
+  t.same(run.warnings(), []);
 });
 
 t.test("the hash of the first job is not known before it is handed out", async (t) => {
@@ -108,10 +109,10 @@ t.test("a source that throws is opened again after 1, 2, 4, 8 and 16 s, at the l
     t.same(opened[0]!.last, blockOf(4, 1).bytes);
   }
   t.same(pauses, [1_000, 2_000, 4_000, 8_000, 16_000]);
-  t.equal(run.status.reason, "stalled 31s: job 0 at s1");
+  t.equal(run.reason, "stalled 31s: job 0 at s1");
   run.say({ kind: "source failed", message: "gone", fatal: false });
   t.same(run.take("end"), [], "what it yielded finishes first");
-  t.equal(run.status.reason, "failing: gone");
+  t.equal(run.reason, "failing: gone");
 });
 
 t.test("a source that throws is warned about each time, with when it is called again", async (t) => {
@@ -121,8 +122,8 @@ t.test("a source that throws is warned about each time, with when it is called a
   const message = "getJobs threw: gone \u001b[2J\nError: gone\n    at getJobs";
   for (let i = 0; i < 6; i++) {
     run.say({ kind: "source failed", message, fatal: false });
-    t.equal(run.status.reason, "failing: getJobs threw: gone \u001b[2J", "whoever shows it makes it safe");
-    warnings.push(...run.take("warn").map(({ message }) => message));
+    t.equal(run.reason, "failing: getJobs threw: gone \u001b[2J", "whoever shows it makes it safe");
+    warnings.push(...run.warnings());
     run.pass(20_000);
   }
   t.same(warnings, [
@@ -147,7 +148,7 @@ t.test("the place of an error is told at once, whatever the runtime writes aroun
     const run = new TestRun();
     run.say({ kind: "source failed", message: `getJobs threw: gone\nError: gone\n${stack}`, fatal: false });
     const where = place === "" ? "" : ` It was thrown at ${place}.`;
-    t.same(run.take("warn")[0]!.message, `getJobs threw: gone; it is called again in 1 s.${where}`);
+    t.same(run.warnings()[0]!, `getJobs threw: gone; it is called again in 1 s.${where}`);
   }
 });
 
@@ -156,7 +157,7 @@ t.test("a fatal fault is told whole, and no full stop is doubled", async (t) => 
   const message = `getJobs called ctx.fatal: ${"x".repeat(500)}.`;
   run.say({ kind: "source failed", message, fatal: true });
   t.same(
-    run.take("warn")[0]!.message.startsWith(`${message.slice(0, -1)}; calling it again cannot help. `),
+    run.warnings()[0]!.startsWith(`${message.slice(0, -1)}; calling it again cannot help. `),
     true,
   );
 });
@@ -174,19 +175,20 @@ t.test("a source that throws midway and then starts over is given up: it would n
   t.same(run.run.demand(), { jobs: 0, bytes: 0 });
   t.equal(run.status.buffered, 3, "what it yields again is dropped");
   const effects = run.run.takeEffects();
-  t.match(effects.map(({ kind }) => kind).join(), /keep,warn,open source,warn,close source,lease$/);
+  t.match(effects.map(({ kind }) => kind).join(), /keep,notice,open source,notice,close source,lease$/);
   const first = "getJobs ignores `last`: its first job is the run's first job again, after it threw";
   const advice = "Let getJobs(last) begin at `last`.";
-  t.same(effects.filter(({ kind }) => kind === "warn")[1], {
-    kind: "warn",
-    message: `${first}, and is given up: getJobs threw: gone. ${advice} ` +
+  t.equal(
+    effects.flatMap((effect) => effect.kind === "notice" ? [noticeInWords(effect.notice)] : [])[1],
+    `${first}, and is given up: getJobs threw: gone. ${advice} ` +
       "What it yielded is finished, then the run ends, resumable.",
-  });
+  );
   t.same(run.pass(60_000).take("open source"), []);
   run.answer(1, { masterId: "m1", number: 1 }, { done: [0, 1] });
   for (const seq of [1, 2]) run.done(run.leases()[0]!, [seq, seq + 1]);
-  const message = `${first}. ${advice}\ngetJobs threw: gone\n    at getJobs`;
-  t.same(run.take("end")[0]!.outcome, { kind: "source failed", message });
+  const { outcome } = run.take("end")[0]!;
+  if (outcome.kind !== "source failed") throw new Error(`it ended otherwise: ${outcome.kind}`);
+  t.equal(sourceFaultInWords(outcome), `${first}. ${advice}\ngetJobs threw: gone\n    at getJobs`);
   t.equal(run.state.complete, false);
 });
 
@@ -196,7 +198,7 @@ t.test("a resumed run runs again what a source that ignores `last` yields, but o
   t.equal(run.status.buffered, 2, "nothing was yielded before it threw");
   startOver(run);
   t.equal(run.status.buffered, 2);
-  t.match(run.take("warn").at(-1)!.message, /given up/);
+  t.match(run.warnings().at(-1)!, /given up/);
 });
 
 t.test("a finished run that has new jobs is not finished, though its source then starts over", async (t) => {
@@ -232,7 +234,7 @@ t.test("one that cannot be called again is warned about once", async (t) => {
   run.leases();
   run.say({ kind: "source failed", message: "job 1 cannot be sent", fatal: true });
   run.say({ kind: "source failed", message: "too late", fatal: true }).pass(60_000);
-  t.match(run.take("warn"), [{ message: /^job 1 cannot be sent; calling it again cannot help\. / }]);
+  t.match(run.warnings(), [/^job 1 cannot be sent; calling it again cannot help\. /]);
 });
 
 t.test("a stop ends the wait for a source, without a word", async (t) => {
@@ -241,7 +243,7 @@ t.test("a stop ends the wait for a source, without a word", async (t) => {
     message: "aborted",
     fatal: false,
   });
-  t.same(run.take("warn"), []);
+  t.same(run.warnings(), []);
 });
 
 t.test("headline() is what a message of many lines says", async (t) => {

@@ -10,7 +10,7 @@ class NotingCore implements Core {
 
   apply(event: RunEvent): void {
     this.calls.push(event.kind);
-    this.#effects.push({ kind: "warn", message: event.kind });
+    this.#effects.push({ kind: "notice", notice: { code: "slave well", slave: event.kind } });
   }
 
   tick(): number {
@@ -30,9 +30,9 @@ function drive(core: Core, onWarn: (message: string) => void = () => {}) {
   const faults: unknown[] = [];
   const driver = new Driver(core, {
     carryOut(effect) {
-      if (effect.kind !== "warn") return;
-      warned.push(effect.message);
-      onWarn(effect.message);
+      if (effect.kind !== "notice" || effect.notice.code !== "slave well") return;
+      warned.push(effect.notice.slave);
+      onWarn(effect.notice.slave);
     },
     onTurn() {
       turns.push(warned);

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { fieldsOf, settle } from "../../src/cli/settings.ts";
-import { type Master, type MasterEvent, type MasterOptions, startMaster } from "../../src/master/master.ts";
+import { type Master, type MasterOptions, startMaster } from "../../src/master/master.ts";
+import type { MasterEvent } from "../../src/observe/events.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
 import { FakeSlave, type FakeSlaveOptions } from "./fake_slave.ts";
 

@@ -1,5 +1,6 @@
 import t from "tap";
 import type { MasterLink } from "../../src/link/link.ts";
+import { Hub } from "../../src/observe/hub.ts";
 import { Sessions } from "../../src/master/sessions.ts";
 
 const intro = {
@@ -21,8 +22,7 @@ function open(argsBytes = 0) {
     heartbeatMs: 1_000,
     argsBytes,
     tell: () => {},
-    log: (level, message) => logs.push(`${level} ${message}`),
-    onEvent: () => {},
+    hub: new Hub((level, message) => logs.push(`${level} ${message}`)),
   });
   const link = {
     tick: () => Infinity,

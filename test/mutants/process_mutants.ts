@@ -51,11 +51,11 @@ export const processMutants: readonly Mutant[] = [
   },
   {
     name: "dead letters that the log does not show are not counted",
-    patches: [{ file: "src/master/failure_log.ts", find: "    group.hidden++;\n", replace: "" }],
+    patches: [{ file: "src/observe/log_lines.ts", find: "    group.hidden++;\n", replace: "" }],
     checks: [
       quickTest(
-        "master/failure_log",
-        "FailureLog shows five a second of a message, whatever its numbers, then how many more",
+        "observe/log_lines",
+        "LogLines shows five a second of a message, whatever its numbers, then how many more",
       ),
     ],
   },

@@ -1,7 +1,7 @@
 import { rangesOf } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
 import { namesTwice } from "../../src/master/sessions.ts";
-import type { Effect, Outcome, RunEvent, RunState, SessionId } from "../../src/core/types.ts";
+import type { Effect, Notice, Outcome, RunEvent, RunState, SessionId } from "../../src/core/types.ts";
 import type { Answer, LeaseName } from "../../src/protocol/messages.ts";
 import type { Checks } from "./checks.ts";
 import type { Disk } from "./disk.ts";
@@ -251,14 +251,8 @@ export class SimMaster {
         return this.#source.open(effect.last);
       case "close source":
         return this.#source.close();
-      case "warn":
-        if (effect.message.startsWith(brokenSource)) return;
-        if (
-          /^(Slave .* (fails everything|succeeds again)|Everything fails|Jobs succeed again$)/.test(
-            effect.message,
-          )
-        ) return;
-        throw new Error(effect.message);
+      case "notice":
+        return this.#notice(effect.notice);
       case "end":
         this.#checks.ended(effect.outcome, this.run.status(this.#world.nowMs).stranded);
         this.#outcome = effect.outcome;
@@ -299,6 +293,14 @@ export class SimMaster {
     link.close("master");
     this.#sessions.delete(id);
     this.#checks.allowRepeats(this.#checks.sessionEnded(id, false));
+  }
+
+  /** What a run tells of the faults that are played is as it should be; no source of these starts over. */
+  #notice(notice: Notice): void {
+    if (notice.code === "source started over") throw new Error("the source is said to have started over");
+    if (notice.code === "source failed" && !notice.fault.message.startsWith(brokenSource)) {
+      throw new Error(notice.fault.message);
+    }
   }
 
   #bury({ letters }: Extract<Effect, { kind: "bury" }>): void {

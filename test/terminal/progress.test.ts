@@ -1,4 +1,5 @@
 import t from "tap";
+import { RateMeter } from "../../src/observe/rate_meter.ts";
 import { Progress } from "../../src/terminal/terminal.ts";
 
 /** A progress whose clock the test turns; its timer's turns are awaited, their number does not matter. */
@@ -6,6 +7,7 @@ function progress(t: Tap, terminal: { isLive: boolean; hasStatus: boolean }) {
   const shown: string[] = [];
   let at = 0;
   let count = 500;
+  const meter = new RateMeter();
   const intervals: number[] = [];
   const made = new Progress({
     terminal: {
@@ -15,9 +17,9 @@ function progress(t: Tap, terminal: { isLive: boolean; hasStatus: boolean }) {
       say: () => {},
     },
     intervalMs: 30_000,
-    count: () => count,
-    line: (rate) => () => `rate ${rate}`,
-    onInterval: (rate) => intervals.push(rate),
+    onLook: () => meter.sample(count, at),
+    line: () => () => `rate ${meter.perSecond}`,
+    onInterval: () => intervals.push(meter.perSecond),
     nowMs: () => at,
   });
   t.teardown(() => made.stop());
@@ -57,7 +59,6 @@ t.test("Progress redraws on a terminal only while it has that for itself", async
       say: () => {},
     },
     intervalMs: 30_000,
-    count: () => 0,
     line: () => () => `at ${at}`,
     nowMs: () => at,
   });

@@ -96,7 +96,10 @@ t.test("summaryLines() ends with the command that resumes, unless the run is com
   t.equal(last({ kind: "stopped" }), "Resume with: taskmaster master posts.ts");
   const failing = { ...ending, outcome: { kind: "stopped" }, outage: "no\u001b[2J database" } as const;
   t.equal(summaryLines(failing)[0], "Stopped and saved. Nothing succeeded any more: no\\e[2J database");
-  t.equal(last({ kind: "source failed", message: "no rows" }), "Resume with: taskmaster master posts.ts");
+  t.equal(
+    last({ kind: "source failed", message: "no rows", startedOver: false }),
+    "Resume with: taskmaster master posts.ts",
+  );
   t.equal(
     last({ kind: "complete", ignoredLast: false }, "disk full"),
     "Resume with: taskmaster master posts.ts",
@@ -113,9 +116,13 @@ t.test("summaryLines() explains a source that began again", async (t) => {
 
 t.test("summaryLines() shows why the source failed, with its stack", async (t) => {
   const message = "getJobs threw: no db\u001b[2J\nError: no db\n    at getJobs";
-  const lines = summaryLines({ ...ending, outcome: { kind: "source failed", message } });
+  const lines = summaryLines({ ...ending, outcome: { kind: "source failed", message, startedOver: false } });
   t.same(lines.slice(0, 3), ["Ended: getJobs threw: no db\\e[2J", "  Error: no db", "    at getJobs"]);
-  const unsaved = summaryLines({ ...ending, outcome: { kind: "source failed", message }, saveError: "full" });
+  const unsaved = summaryLines({
+    ...ending,
+    outcome: { kind: "source failed", message, startedOver: false },
+    saveError: "full",
+  });
   t.same(unsaved.slice(1, 4), ["  getJobs threw: no db\\e[2J", "  Error: no db", "    at getJobs"]);
 });
 
@@ -128,7 +135,10 @@ t.test("summaryLines() does not blame the state for a fault of the program", asy
 t.test("quietLines() says why, and what to do next; nothing of a complete run", async (t) => {
   t.same(quietLines(ending), []);
   t.same(
-    quietLines({ ...ending, outcome: { kind: "source failed", message: "getJobs threw\n    at x" } }),
+    quietLines({
+      ...ending,
+      outcome: { kind: "source failed", message: "getJobs threw\n    at x", startedOver: false },
+    }),
     [
       "Ended: getJobs threw",
       "    at x",

@@ -3,7 +3,8 @@ import { monotonicMs } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import { isLoopback } from "../../lib/units.ts";
 import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../../slave/slave.ts";
-import { EventWriter } from "../../terminal/events.ts";
+import { EventWriter } from "../../observe/ndjson.ts";
+import { RateMeter } from "../../observe/rate_meter.ts";
 import { slaveGreetingLines } from "../../terminal/greeting.ts";
 import { slaveStatusLine, type StatusLine } from "../../terminal/status_line.ts";
 import { Progress, type Terminal } from "../../terminal/terminal.ts";
@@ -31,6 +32,7 @@ class SlaveProgram {
   readonly #events: EventWriter | null;
   /** Of a `run`, whose master says the rest. */
   readonly #isChild: boolean;
+  readonly #rate = new RateMeter();
   readonly #progress: Progress;
   readonly #over: (exitCode: number) => void;
   readonly #startedMs = monotonicMs();
@@ -138,19 +140,23 @@ class SlaveProgram {
     return new Progress({
       terminal: this.#terminal,
       intervalMs,
-      count: () => settled(this.#slave),
-      line: (ratePerSecond) => this.#line(ratePerSecond),
-      onInterval: (ratePerSecond) =>
-        this.#events?.write({ event: "status", ratePerSecond, ...this.#slave.status() }),
+      onLook: () => this.#rate.sample(settled(this.#slave), monotonicMs()),
+      line: () => this.#line(),
+      onInterval: () =>
+        this.#events?.write({
+          event: "status",
+          ratePerSecond: this.#rate.perSecond,
+          ...this.#slave.status(),
+        }),
       nowMs: monotonicMs,
     });
   }
 
-  #line(ratePerSecond: number): StatusLine {
+  #line(): StatusLine {
     const { running, queued, failed, procs, state, master, waitsFor } = this.#slave.status();
     return slaveStatusLine({
       done: settled(this.#slave),
-      ratePerSecond,
+      ratePerSecond: this.#rate.perSecond,
       elapsedMs: monotonicMs() - this.#startedMs,
       failed,
       inFlight: running + queued,

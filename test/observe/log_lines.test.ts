@@ -1,6 +1,6 @@
 import t from "tap";
 import type { Attempt, DeadLetter, FailedAttempt, History } from "../../src/core/types.ts";
-import { FailureLog } from "../../src/master/failure_log.ts";
+import { LogLines } from "../../src/observe/log_lines.ts";
 
 const attempt: Attempt = {
   how: "threw",
@@ -34,7 +34,7 @@ const failed: FailedAttempt = {
 
 function logs() {
   const lines: string[] = [];
-  return { lines, log: new FailureLog((level, message) => lines.push(`${level}: ${message}`)) };
+  return { lines, log: new LogLines((level, message) => lines.push(`${level}: ${message}`)) };
 }
 
 const letters: readonly (readonly [Partial<History>, string])[] = [
@@ -65,14 +65,14 @@ const letters: readonly (readonly [Partial<History>, string])[] = [
   ],
 ];
 for (const [more, line] of letters) {
-  t.test(`FailureLog: ${line}`, async (t) => {
+  t.test(`LogLines: ${line}`, async (t) => {
     const { lines, log } = logs();
-    log.buried([letter(7, more)], 0);
+    log.happened({ kind: "dead letters", letters: [letter(7, more)] }, 0);
     t.same(lines, [`info: ${line}`]);
   });
 }
 
-t.test("FailureLog says of a row that could not be sent what is wrong with it, and where", async (t) => {
+t.test("LogLines says of a row that could not be sent what is wrong with it, and where", async (t) => {
   const { lines, log } = logs();
   const row = {
     cursor: new Uint8Array(1),
@@ -80,7 +80,10 @@ t.test("FailureLog says of a row that could not be sent what is wrong with it, a
     reason: "half a pair",
     dataFault: "half a pair",
   };
-  log.buried([{ seq: 7, job: null, history: { ...history, failures: 0, attempts: [] }, row }], 0);
+  log.happened({
+    kind: "dead letters",
+    letters: [{ seq: 7, job: null, history: { ...history, failures: 0, attempts: [] }, row }],
+  }, 0);
   t.same(lines, ["info: Job 7 cannot be sent, and is a dead letter: at $.name\\e there is half a pair"]);
 });
 
@@ -101,35 +104,38 @@ const attempts: readonly (readonly [Partial<FailedAttempt>, string])[] = [
   ],
 ];
 for (const [more, line] of attempts) {
-  t.test(`FailureLog at debug: ${line}`, async (t) => {
+  t.test(`LogLines at debug: ${line}`, async (t) => {
     const { lines, log } = logs();
-    log.failed({ ...failed, ...more }, 0);
+    log.happened({ kind: "attempt failed", failed: { ...failed, ...more } }, 0);
     t.same(lines, [`debug: ${line}`]);
   });
 }
 
-t.test("FailureLog shows five a second of a message, whatever its numbers, then how many more", async (t) => {
+t.test("LogLines shows five a second of a message, whatever its numbers, then how many more", async (t) => {
   const { lines, log } = logs();
   const bad = (seq: number) => letter(seq, { attempts: [{ ...attempt, message: `row ${seq} is bad` }] });
-  for (let seq = 0; seq < 1_000; seq++) log.buried([bad(seq)], seq / 2);
-  log.buried([letter(5_000)], 500);
+  for (let seq = 0; seq < 1_000; seq++) log.happened({ kind: "dead letters", letters: [bad(seq)] }, seq / 2);
+  log.happened({ kind: "dead letters", letters: [letter(5_000)] }, 500);
   t.equal(lines.length, 6, "another message has lines of its own");
   t.equal(log.tick(999), 1_000, "it asks to be called when the second is over");
   t.equal(lines.length, 6);
   t.equal(log.tick(1_000), Infinity);
   t.same(lines.slice(6), ["info: 995 more jobs are dead letters, job 999 the last of them: row 999 is bad"]);
-  for (let seq = 0; seq < 6; seq++) log.buried([bad(seq)], 1_050);
+  for (let seq = 0; seq < 6; seq++) log.happened({ kind: "dead letters", letters: [bad(seq)] }, 1_050);
   log.tick(2_050);
   t.equal(lines.at(-1), "info: 1 more job is a dead letter, job 5: row 5 is bad");
-  log.buried([bad(1)], 2_100);
+  log.happened({ kind: "dead letters", letters: [bad(1)] }, 2_100);
   t.match(lines.at(-1), "Job 1 is", "and begins anew");
 });
 
-t.test("FailureLog is bounded, however many messages there are", async (t) => {
+t.test("LogLines is bounded, however many messages there are", async (t) => {
   const { lines, log } = logs();
   for (let i = 0; i < 20_000; i++) {
     const word = [...String(i)].map((digit) => "abcdefghij"[Number(digit)]).join("");
-    log.buried([letter(i, { attempts: [{ ...attempt, message: word }] })], 0);
+    log.happened({
+      kind: "dead letters",
+      letters: [letter(i, { attempts: [{ ...attempt, message: word }] })],
+    }, 0);
   }
   t.equal(lines.length, 50);
   log.close();

@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import t from "tap";
-import { EventWriter } from "../../src/terminal/events.ts";
+import { EventWriter } from "../../src/observe/ndjson.ts";
 
 t.test("EventWriter writes one object a line, its name and time first", async (t) => {
   const output = new PassThrough();

@@ -4,6 +4,7 @@ import type { Unsendable } from "../lib/bytes.ts";
 import type { Log, LogLevel } from "../lib/log.ts";
 import { asClause, printable } from "../lib/text.ts";
 import { formatDuration } from "../lib/units.ts";
+import type { MasterEvent } from "./events.ts";
 
 /** Most lines a second of one message, and of all of them; the rest is counted. */
 const linesOfMessageMax = 5;
@@ -17,31 +18,47 @@ const secondMs = 1_000;
 type LineGroup = { shown: number; hidden: number; sample: string; seq: number };
 
 /**
- * Tells the log of jobs that failed: a line a dead letter at info, a line a failed attempt at debug. What fails in
- * thousands has one message or a few, so of each only the first of a second are shown; then their number.
+ * Writes what happens to the log. Jobs fail in thousands with one message or a few: a line a dead letter at info, a line
+ * a failed attempt at debug, of which only the first of a second are shown for each message; then their number.
  */
-export class FailureLog {
+export class LogLines {
+  readonly #log: Log;
   readonly #dead: LimitedLines;
   readonly #attempts: LimitedLines;
+  /** The first error that came late is a line at once: whoever looks on may want to mend the plugin now. */
+  #hasToldLate = false;
 
   constructor(log: Log) {
+    this.#log = log;
     this.#dead = new LimitedLines(log, "info", ["more job is a dead letter", "more jobs are dead letters"]);
     this.#attempts = new LimitedLines(log, "debug", ["more attempt failed", "more attempts failed"]);
   }
 
-  /** These became durable. */
-  buried(letters: readonly DeadLetter[], nowMs: number): void {
-    for (const { seq, history, row } of letters) {
-      const message = row === undefined ? history.attempts.at(-1)?.message ?? "" : faultOf(row);
-      const how = row === undefined
-        ? `is a dead letter${howOf(history)}`
-        : "cannot be sent, and is a dead letter";
-      this.#dead.add(seq, message, nowMs, () => `Job ${seq} ${how}`);
+  happened(event: MasterEvent, nowMs: number): void {
+    switch (event.kind) {
+      case "joined":
+        return this.#joined(event);
+      case "left":
+        return this.#left(event);
+      case "warning":
+      case "log":
+        return this.#log(event.level, event.message, event.fields);
+      case "late":
+        return this.#late(event);
+      case "attempt failed":
+        return this.#attempt(event.failed, nowMs);
+      case "dead letters":
+        return event.letters.forEach((letter) => this.#buried(letter, nowMs));
+      case "control":
+        return this.#log("info", controlLine(event));
+      case "started":
+      case "saved":
+      case "stopping":
+      case "ended":
+        return;
+      default:
+        return event satisfies never;
     }
-  }
-
-  failed(failed: FailedAttempt, nowMs: number): void {
-    this.#attempts.add(failed.seq, failed.attempt.message, nowMs, () => attemptLine(failed));
   }
 
   /** Says how many were not shown, once a second is over. Returns when to call again. */
@@ -53,6 +70,42 @@ export class FailureLog {
   close(): void {
     this.tick(Infinity);
   }
+
+  #joined({ slave, plugin, procs, version }: Extract<MasterEvent, { kind: "joined" }>): void {
+    const runs = plugin === null ? "without a plugin of its own" : `running '${plugin}'`;
+    this.#log("info", `Slave '${slave}' joined, ${runs}.`, { procs, version });
+  }
+
+  #left({ slave, reason, isOffence }: Extract<MasterEvent, { kind: "left" }>): void {
+    const why = asClause(reason);
+    if (isOffence) this.#log("warn", `Slave '${slave}' broke the protocol, and was closed: ${why}.`);
+    else this.#log("info", `Slave '${slave}' left: ${why}.`);
+  }
+
+  #late({ slave, errors }: Extract<MasterEvent, { kind: "late" }>): void {
+    const first = errors[0];
+    if (this.#hasToldLate || first === undefined) return;
+    this.#hasToldLate = true;
+    const whose = first.seq === null ? "after the end of jobs" : `of job ${first.seq}, which had ended`;
+    this.#log("warn", `Slave '${slave}': an error ${whose}, as of a forgotten await: ${first.message}`);
+  }
+
+  #buried({ seq, history, row }: DeadLetter, nowMs: number): void {
+    const message = row === undefined ? history.attempts.at(-1)?.message ?? "" : faultOf(row);
+    const how = row === undefined
+      ? `is a dead letter${howOf(history)}`
+      : "cannot be sent, and is a dead letter";
+    this.#dead.add(seq, message, nowMs, () => `Job ${seq} ${how}`);
+  }
+
+  #attempt(failed: FailedAttempt, nowMs: number): void {
+    this.#attempts.add(failed.seq, failed.attempt.message, nowMs, () => attemptLine(failed));
+  }
+}
+
+/** `pause, by anna@web1:4711`. */
+function controlLine({ command, value, by }: Extract<MasterEvent, { kind: "control" }>): string {
+  return `Told to ${command}${value === null ? "" : ` ${printable(value, 100)}`}, by ${printable(by, 100)}.`;
 }
 
 /** `Job 7 failed, 2 of 3, at web3, and is tried again in 1.5s`. */

@@ -1,5 +1,5 @@
 import t from "tap";
-import { RateMeter } from "../../src/terminal/terminal.ts";
+import { RateMeter } from "../../src/observe/rate_meter.ts";
 
 t.test("RateMeter knows no rate before the second sample", async (t) => {
   const meter = new RateMeter();
