@@ -103,20 +103,11 @@ export class Hub {
 
   /** What the snapshot shows of it. */
   #note(event: MasterEvent): void {
-    switch (event.kind) {
-      case "joined":
-        this.#slaves.set(event.session, { joined: event, rate: new RateMeter() });
-        break;
-      case "left":
-        this.#slaves.delete(event.session);
-        break;
-      case "saved":
-        this.#savedAtMs = monotonicMs();
-        break;
-      case "warning":
-        this.#warning = { message: event.message, atMs: monotonicMs() };
-        break;
-    }
+    if (event.kind === "joined") {
+      this.#slaves.set(event.session, { joined: event, rate: new RateMeter() });
+    } else if (event.kind === "left") this.#slaves.delete(event.session);
+    else if (event.kind === "saved") this.#savedAtMs = monotonicMs();
+    else if (event.kind === "warning") this.#warning = { message: event.message, atMs: monotonicMs() };
   }
 
   get savedAgoMs(): number {

@@ -159,7 +159,7 @@ t.test("a window full of jobs that nobody may have yet is not what holds a run b
   const lost = new TestRun(null, { jobsMax: 2 }).yield(2).join(1, 10);
   lost.leases();
   const next = new TestRun(lost.state, { jobsMax: 2 }).join(2, 10);
-  t.equal(next.status.reason, "waiting for slaves");
+  t.equal(next.reason, "waiting for slaves");
 });
 
 /** The reasons that a status shows now and then, of a run that repeats such a round. */

@@ -38,7 +38,7 @@ t.test("one that reads it as exclusive: nothing is dropped", async (t) => {
 t.test("an unfinished run whose source starts over warns, and runs it again", async (t) => {
   const run = new TestRun({ ...stateAfter(5, true), complete: false }, {}, 0).yield(3).join(1, 10);
   const effects = run.run.takeEffects();
-  t.match(effects[1], { kind: "warn", message: /ignores `last`/ });
+  t.match(effects[1], { kind: "notice", notice: { code: "source started over" } });
   t.equal(run.status.inFlight, 3);
 });
 
@@ -132,7 +132,11 @@ t.test("a source that throws is warned about each time, with when it is called a
     "What it yielded is finished, then the run ends, resumable.",
   ]);
   run.done(lease!);
-  t.same(run.take("end")[0]!.outcome, { kind: "source failed", message }, "with the stack");
+  t.same(
+    run.take("end")[0]!.outcome,
+    { kind: "source failed", message, startedOver: false },
+    "with the stack",
+  );
 });
 
 t.test("the place of an error is told at once, whatever the runtime writes around it", async (t) => {
@@ -279,6 +283,10 @@ t.test("a given up source ends the run, resumable, once all it yielded is settle
   run.say({ kind: "source failed", message: "a function cannot be sent", fatal: true });
   t.same(run.take("end"), []);
   run.done(lease!);
-  t.same(run.take("end")[0]!.outcome, { kind: "source failed", message: "a function cannot be sent" });
+  t.same(run.take("end")[0]!.outcome, {
+    kind: "source failed",
+    message: "a function cannot be sent",
+    startedOver: false,
+  });
   t.equal(run.state.complete, false);
 });

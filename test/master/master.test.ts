@@ -38,7 +38,7 @@ t.test("a slave joins, does everything, and is dismissed when the run is complet
     error: undefined,
   });
   t.match(result.status, { handedOut: 25, done: 25, dead: 0, stranded: 0 });
-  t.match(events.map(({ kind }) => kind), ["saved", "joined"], "saved once before anything else");
+  t.match(events.map(({ kind }) => kind), ["started", "saved", "joined"], "saved once before anything else");
   t.match(events.slice(-2), [{ kind: "left", session: 1, reason: "the run is complete" }, { kind: "ended" }]);
 });
 
