@@ -1,17 +1,11 @@
 import t from "tap";
-import type { RunStatus } from "../../src/core/types.ts";
+import { noCounts, type RunStatus } from "../../src/core/types.ts";
 import type { MasterEvent } from "../../src/observe/events.ts";
 import { Hub, type RunView } from "../../src/observe/hub.ts";
 
 const status: RunStatus = {
+  ...noCounts,
   settled: 0,
-  done: 0,
-  skipped: 0,
-  dead: 0,
-  repeated: 0,
-  repeatedAtLeast: false,
-  handedOut: 0,
-  handedOutAgain: 0,
   settledNow: 0,
   buffered: 0,
   inFlight: 0,
