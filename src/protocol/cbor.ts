@@ -6,7 +6,8 @@ export { decode, encode } from "./cbor_x.ts";
 
 /** Jobs, one behind the other, in blocks and leases. */
 export { decodeJobs } from "./cbor_reader.ts";
-export { JobEncoder, JobValueError } from "./job_encoder.ts";
+export { JobEncoder } from "./job_encoder.ts";
+export { JobValueError } from "./job_fault.ts";
 
 /** Messages. */
 export { decodeMessage } from "./cbor_reader.ts";

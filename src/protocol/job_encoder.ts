@@ -3,7 +3,6 @@ import { jobBytesMax } from "../lib/limits.ts";
 import { ValueWriter } from "./cbor_writer.ts";
 import { encodeJob } from "./cbor_x.ts";
 import { findFault, JobValueError, overlong, tooLong } from "./job_fault.ts";
-export { JobValueError } from "./job_fault.ts";
 
 /** All of the first plain jobs are looked through, then one in so many. */
 const sampledFirst = 100, sampledEach = 1_000;

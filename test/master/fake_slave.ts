@@ -2,7 +2,7 @@ import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { Address } from "../../src/lib/units.ts";
 import type { LeaseJobs, MasterMessage, SlaveMessage, Welcome } from "../../src/protocol/messages.ts";
-import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
+import { decodeJobs } from "../../src/protocol/cbor.ts";
 
 export type Lease = Extract<MasterMessage, { kind: "lease" }>;
 type Answer = Extract<SlaveMessage, { kind: "answer" }>;

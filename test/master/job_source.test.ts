@@ -1,8 +1,7 @@
 import t, { type Test } from "tap";
 import { IterableSource } from "../../src/plugin/iterable_source.ts";
 import type { JobSource, Reading, SourceNeeds } from "../../src/plugin/source.ts";
-import { decode } from "../../src/protocol/cbor.ts";
-import { JobEncoder } from "../../src/protocol/job_encoder.ts";
+import { decode, JobEncoder } from "../../src/protocol/cbor.ts";
 import { jobsOf } from "./fake_slave.ts";
 
 /** A master whose jobs come from this source: of all of `src` only the file that chooses one is another. */

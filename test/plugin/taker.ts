@@ -2,7 +2,7 @@ import type { Block, Unsendable } from "../../src/lib/bytes.ts";
 import { sourceOf } from "../../src/plugin/kinds.ts";
 import { type SourceEvent, SourceReader } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
-import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
+import { decodeJobs } from "../../src/protocol/cbor.ts";
 
 export type Failed = Readonly<{ message: string; fatal: boolean }>;
 export type AnyPlugin = Pick<Plugin<never, unknown>, "getJobs" | "cursor">;

@@ -15,8 +15,7 @@ import { loadPlugin } from "../../src/plugin/load_plugin.ts";
 import { handlerOf, sourceOf } from "../../src/plugin/kinds.ts";
 import { SourceReader } from "../../src/plugin/source.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
-import { decode } from "../../src/protocol/cbor.ts";
-import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
+import { decode, decodeJobs } from "../../src/protocol/cbor.ts";
 
 export type Task = Readonly<{
   args: Readonly<Record<string, string>>;

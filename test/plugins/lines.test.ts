@@ -5,7 +5,7 @@ import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines
 import { driven, runtimes } from "./driven.ts";
 import { HandleJob } from "../../src/plugin/handle_job.ts";
 import { PluginHost } from "../../src/plugin/handler.ts";
-import { JobEncoder } from "../../src/protocol/job_encoder.ts";
+import { JobEncoder } from "../../src/protocol/cbor.ts";
 import type { Plugin, SourceContext } from "../../src/plugin/types.ts";
 
 type Line = { offset: number; line: string };

@@ -1,9 +1,7 @@
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import t from "tap";
-import { decode, encode } from "../../src/protocol/cbor.ts";
-import { JobEncoder } from "../../src/protocol/job_encoder.ts";
-import { decodeJobs, decodeMessage } from "../../src/protocol/cbor_reader.ts";
+import { decode, decodeJobs, decodeMessage, encode, JobEncoder } from "../../src/protocol/cbor.ts";
 import { KeyShapes } from "../../src/protocol/cbor_shapes.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 

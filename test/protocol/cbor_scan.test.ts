@@ -1,8 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
-import { FrameError, itemEnds, prescan } from "../../src/protocol/cbor_scan.ts";
-import { decode, encode } from "../../src/protocol/cbor.ts";
+import { decode, decodeJobs, encode, FrameError, itemEnds, prescan } from "../../src/protocol/cbor.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
 const hex = (text: string): Uint8Array =>

@@ -1,7 +1,6 @@
 import t from "tap";
 import { jobBytesMax } from "../../src/lib/limits.ts";
-import { JobEncoder, JobValueError } from "../../src/protocol/job_encoder.ts";
-import { ValueWriter } from "../../src/protocol/cbor_writer.ts";
+import { JobEncoder, JobValueError, ValueWriter } from "../../src/protocol/cbor.ts";
 
 const overlong: readonly (readonly [what: string, job: unknown])[] = [
   ["a text of a megabyte, again and again", Array(200).fill("x".repeat(1_000_000))],

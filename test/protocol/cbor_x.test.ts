@@ -1,9 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { decode, encode } from "../../src/protocol/cbor.ts";
-import { JobEncoder } from "../../src/protocol/job_encoder.ts";
-import { decodeJobs } from "../../src/protocol/cbor_reader.ts";
-import { prescan } from "../../src/protocol/cbor_scan.ts";
+import { decode, decodeJobs, encode, JobEncoder, prescan } from "../../src/protocol/cbor.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
 t.test("every job value arrives as the same type, at any depth", async (t) => {

@@ -1,9 +1,7 @@
 import fc from "fast-check";
 import { runInNewContext } from "node:vm";
 import t from "tap";
-import { decode } from "../../src/protocol/cbor.ts";
-import { JobEncoder, JobValueError } from "../../src/protocol/job_encoder.ts";
-import { itemEnds } from "../../src/protocol/cbor_scan.ts";
+import { decode, itemEnds, JobEncoder, JobValueError } from "../../src/protocol/cbor.ts";
 import { jobValue, sameValue } from "./job_values.ts";
 
 t.test("jobs lie one behind the other, with a table of their ends", async (t) => {

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { FrameError } from "../../src/protocol/cbor_scan.ts";
-import { encode } from "../../src/protocol/cbor.ts";
+import { encode, FrameError } from "../../src/protocol/cbor.ts";
 import { FrameReader } from "../../src/protocol/frames.ts";
 import type {
   ControlReply,

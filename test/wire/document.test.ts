@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
 import * as limits from "../../src/lib/limits.ts";
-import { itemEnds } from "../../src/protocol/cbor_scan.ts";
+import { itemEnds } from "../../src/protocol/cbor.ts";
 import {
   controlReplies,
   controlRequests,

@@ -1,6 +1,6 @@
 import { frameBytesMax } from "../../../src/lib/limits.ts";
 import { isSameBytes } from "../../../src/lib/bytes.ts";
-import { FrameError } from "../../../src/protocol/cbor_scan.ts";
+import { FrameError } from "../../../src/protocol/cbor.ts";
 import { parseSlaveMessage } from "../../../src/protocol/parse.ts";
 import { FrameReader } from "../../../src/protocol/frames.ts";
 import { frame } from "../../protocol/samples.ts";

@@ -1,10 +1,7 @@
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import { jobBytesMax } from "../../../src/lib/limits.ts";
-import { decodeJobs } from "../../../src/protocol/cbor_reader.ts";
-import { FrameError, itemEnds } from "../../../src/protocol/cbor_scan.ts";
-import { encode } from "../../../src/protocol/cbor.ts";
-import { JobEncoder } from "../../../src/protocol/job_encoder.ts";
+import { decodeJobs, encode, FrameError, itemEnds, JobEncoder } from "../../../src/protocol/cbor.ts";
 import { jobJson } from "../../../src/state/dead_letters.ts";
 import { jobValue, sameValue } from "../../protocol/job_values.ts";
 import { readItems, valueOf, writeItem } from "../cbor_model.ts";

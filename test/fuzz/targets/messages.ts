@@ -2,9 +2,7 @@ import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import { isSameBytes } from "../../../src/lib/bytes.ts";
 import { cborDepthMax, cborItemsMax } from "../../../src/lib/limits.ts";
-import { decodeMessage } from "../../../src/protocol/cbor_reader.ts";
-import { FrameError, prescan, scanItem } from "../../../src/protocol/cbor_scan.ts";
-import { decode, encode } from "../../../src/protocol/cbor.ts";
+import { decode, decodeMessage, encode, FrameError, prescan, scanItem } from "../../../src/protocol/cbor.ts";
 import type { Message } from "../../../src/protocol/messages.ts";
 import {
   encodeMessage,

@@ -1,8 +1,7 @@
 import { Run } from "../../../src/core/run.ts";
 import type { Effect, RunEvent } from "../../../src/core/types.ts";
 import { Session, type Wire } from "../../../src/master/sessions.ts";
-import { FrameError, prescan } from "../../../src/protocol/cbor_scan.ts";
-import { decode, encode } from "../../../src/protocol/cbor.ts";
+import { decode, encode, FrameError, prescan } from "../../../src/protocol/cbor.ts";
 import type { LeaseName, SlaveMessage } from "../../../src/protocol/messages.ts";
 import { parseSlaveMessage } from "../../../src/protocol/parse.ts";
 import { blockOf, settings, wallClock } from "../../core/fixture.ts";
