@@ -13,11 +13,11 @@ import type { JobContext, Plugin, PluginLog } from "./types.ts";
 type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled" | "rejected" }>;
 
 /**
- * Whether this is a promise already known to be fulfilled, as that of an `async` function is that awaited nothing. False
- * under Deno and Node, which do not tell before the next microtask. @see https://bun.com/docs/api/utils#bun-peek
+ * Whether this is a promise that is known to be fulfilled, such as that of an `async` function that awaited nothing.
+ * False under Deno and Node, which do not tell before the next microtask. @see https://bun.com/docs/api/utils#bun-peek
  */
 function isFulfilled(value: object): boolean {
-  // Of what is no promise `peek` says that it is fulfilled. Of a subclass `await` calls `then`, in which work may begin.
+  // `peek` takes any other value for fulfilled. A subclass may begin its work only when `await` calls its `then`.
   return peek !== undefined && types.isPromise(value) && value.constructor === Promise &&
     peek.status(value) === "fulfilled";
 }
@@ -28,9 +28,9 @@ const { peek } = (globalThis as { Bun?: { peek: Peek } }).Bun ?? {};
 type ThrownVerdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: Error }>;
 
 /**
- * The `ctx` of one handler call. One is made for each job, so it does nothing that a handler does not ask for: what
- * most never read is made when it is read (an object with its own accessor and functions takes four times as long).
- * `const { skip, signal } = ctx` works; only a copy made with `{ ...ctx }` has neither of them.
+ * The `ctx` of one handler call. There is one for each job, so it must be cheap: what most handlers never read is made
+ * when it is read (an object literal with an accessor and functions of its own takes four times as long to make).
+ * `const { skip, signal } = ctx` works; a copy made with `{ ...ctx }` has neither.
  */
 class HandlerContext implements JobContext {
   readonly args: Readonly<Record<string, string>>;
@@ -68,18 +68,18 @@ class HandlerContext implements JobContext {
     throw error;
   }
 
-  /** What the plugin decided about the job of this context; out of the plugin's reach. */
+  /** What the plugin decided about the job. Static and private, so that a plugin cannot reach it. */
   static verdictOf(context: HandlerContext): ThrownVerdict | undefined {
     return context.#verdict;
   }
 
-  /** By which the job of this context is aborted: made when the handler reads it, or goes on behind a promise. */
+  /** The abort of the job; made when the handler reads `ctx.signal` or returns a promise. */
   static signalOf(context: HandlerContext): JobSignal {
     return context.#signal ??= new JobSignal();
   }
 }
 
-/** The results that carry nothing are these two objects, always: compare by identity or by kind. */
+/** Results without data are always these two objects. */
 const done: Result = Object.freeze({ kind: "done" });
 const released: Result = Object.freeze({ kind: "released" });
 
@@ -112,6 +112,7 @@ function pending(returned: PromiseLike<unknown>, context: HandlerContext): Pendi
   return { kind: "pending", ended: settle(returned, context, signal), signal, startedMs: undefined };
 }
 
+/** By `await`, which never calls the `then` of a native promise: a plugin may have replaced it. */
 async function settle(
   returned: PromiseLike<unknown>,
   context: HandlerContext,
@@ -125,13 +126,13 @@ async function settle(
   return success(context, signal);
 }
 
-/** Whether the attempt goes on. A promise that is fulfilled already does not: an `async` handler need not await anything. */
+/** Whether the handler is still running: it returned a promise or thenable that is not known to be fulfilled. */
 function goesOn(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && !isFulfilled(value) &&
     typeof (value as { then?: unknown }).then === "function";
 }
 
-/** The handler returned. Past `--timeout` the attempt is charged all the same. No signal: it did so at once. */
+/** The handler returned; without a signal, synchronously. After the timeout the attempt is charged all the same. */
 function success(context: HandlerContext, signal: JobSignal | undefined): Result {
   const verdict = HandlerContext.verdictOf(context);
   if (verdict !== undefined) return ruled(verdict);

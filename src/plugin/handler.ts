@@ -30,26 +30,26 @@ export type Result =
   | Readonly<{ kind: "done" }>
   | Readonly<{ kind: "skipped"; reason: string }>
   | Readonly<{ kind: "failed"; how: "threw" | "timed out" | "fatal"; message: string; stack: string }>
-  /** It threw after an abort by stop or lost lease: handed back, nothing is spent. */
+  /** It threw after an abort by a stop or a lost lease: the job is handed back, and no attempt is spent. */
   | Readonly<{ kind: "released" }>;
 
 /** How a call ended: one result for all its jobs, or one for each, in their order. */
 export type CallResult = Result | Readonly<{ kind: "each"; results: readonly Result[] }>;
 
-/** A call that goes on: it returned a promise that is not known to be fulfilled. */
+/** A call that is still running: it returned a promise that is not known to be fulfilled. */
 export type Pending = {
   readonly kind: "pending";
   /** Never rejects. */
   readonly ended: Promise<CallResult>;
   /** Aborts it. */
   readonly signal: JobSignal;
-  /** When it began, by the clock of whoever measures it; undefined while nobody does. */
+  /** When it began, set by whoever measures it; undefined otherwise. */
   startedMs: number | undefined;
 };
 
 /**
- * Why a job's signal fires: a stop whose grace ended, a lost lease, or an attempt that took too long. The first
- * two cost nothing; the last is charged.
+ * Why a signal fires: the grace of a stop ended, the lease was lost, or the attempt took too long. Only the last is
+ * charged.
  */
 export type AbortWhy = "stop" | "lost" | "timed out";
 
@@ -60,8 +60,8 @@ const reasons: Readonly<Record<AbortWhy, string>> = {
 };
 
 /**
- * The abort of one job in one attempt. Its AbortController is made only when the handler touches `ctx.signal`:
- * most never do, and making one costs more than a small job.
+ * The abort of one call. Its AbortController is made when the plugin reads `ctx.signal`: most never do, and making one
+ * takes longer than a small job.
  */
 export class JobSignal {
   /** Undefined until `abort`; the first reason stays. */

@@ -51,12 +51,12 @@ export class IterableSource implements JobSource {
 /** Longest a source may hold the event loop in one go, in milliseconds: beats and answers wait meanwhile. */
 const turnMs = 5;
 
-/** Most jobs between two looks at the clock; a look costs about a tenth of encoding a small job. */
+/** Most jobs between two readings of the clock; one takes about a tenth of encoding a small job. */
 const strideMax = 32;
 
 /**
- * How long the event loop was held. Looks at the clock after 1, 2, 4, at most 32 jobs, and after each one again
- * as soon as they turn out to be slow.
+ * How long the source has held the event loop. Reads the clock after 1, 2, 4, at most 32 jobs, and after each job while
+ * they are slow.
  */
 class Turn {
   #beganAt = monotonicMs();
@@ -88,7 +88,7 @@ function nextTurn(): Promise<void> {
 
 /** Most jobs of one block: bounds its table, and what is handed over in one go. */
 const blockJobsMax = 4_096;
-/** If so many of the run's first rows cannot be sent, and no other, it is the program that is at fault. */
+/** If the run's first rows, this many, all cannot be sent, the program is at fault. */
 const badRowsMax = 100;
 /** Bytes at which a block is full; the job that crosses it is still in. */
 const blockBytesMax = 64 << 10;
@@ -96,8 +96,8 @@ const blockBytesMax = 64 << 10;
 /**
  * One call of `jobs`, from the call to its end.
  *
- * A block is handed over when it is full, when the demand is used up, and when the source makes us wait: the
- * first job of a block asks for a `setImmediate`, which runs only once no further value is at hand.
+ * A block is handed over when it is full, when the demand is used up, and when the source is waited for: the first job
+ * of a block schedules a `setImmediate`, which runs only when no further value is ready.
  */
 class IterableReading implements Reading {
   readonly #values: JobValues;
@@ -106,9 +106,9 @@ class IterableReading implements Reading {
   readonly #abort = new AbortController();
   readonly #turn = new Turn();
   readonly #running: Promise<void>;
-  /** Until two equal neighbours were warned about. */
+  /** Undefined once a pair of neighbours with equal cursors was warned about. */
   #neighbours: Neighbours | undefined = new Neighbours();
-  /** Rows that cannot be sent, while the run had no others yet. Null once it had, or where it goes on from `last`. */
+  /** Rows that cannot be sent, as long as all rows of the run were such. Null after the first good one, and on a resume. */
   #badRows: Unsendable[] | null;
   /** Whether anything was handed over. */
   #isAny = false;
@@ -118,7 +118,7 @@ class IterableReading implements Reading {
   #jobs: JobsIterator | undefined = undefined;
   /** The iterator ended or threw: it needs no `return()`. */
   #isExhausted = false;
-  /** Of `ctx.fatal`: the first call counts, whatever the plugin does afterwards. */
+  /** The first call of `ctx.fatal`, which counts whatever the plugin does afterwards. */
   #verdict: SourceFault | undefined = undefined;
   /** What a sync iterator yielded, if it is to be awaited. */
   #promised: PromiseLike<unknown> | undefined = undefined;
@@ -183,7 +183,7 @@ class IterableReading implements Reading {
     this.#end();
   }
 
-  /** What is iterable and a promise, too (a query), is not awaited: that may bring all rows at once. */
+  /** A query may be an async iterable and a promise of all its rows at once: that is iterated, not awaited. */
   async #open(last: Uint8Array | undefined): Promise<void> {
     try {
       const from = last === undefined ? undefined : guardedLast(decode(last));
@@ -203,7 +203,7 @@ class IterableReading implements Reading {
     return { args, signal: this.#abort.signal, log: pluginLog(log), fatal };
   }
 
-  /** `ctx.fatal`. It holds from the next microtask on, even if the plugin catches what this throws, and goes on. */
+  /** `ctx.fatal`: ends the reading in the next microtask, even if the plugin catches what this throws. */
   #giveUp(reason: unknown): never {
     const message = reason === undefined ? "it gave no reason" : describeError(reason).message;
     if (this.#isOver && this.#verdict === undefined) {
@@ -336,7 +336,7 @@ class IterableReading implements Reading {
     }
   }
 
-  /** After an answer that breaks the protocol the iterator may still clean up. */
+  /** An iterator that threw needs no `return()`; one that broke the protocol does. */
   #threw(error: unknown): SourceFault {
     if (error instanceof SourceFault) return error;
     this.#isExhausted = true;
@@ -359,7 +359,7 @@ class IterableReading implements Reading {
     if (this.#badRows !== null) this.#giveBadRows();
   }
 
-  /** In its place: what was collected before it is handed over first. */
+  /** Keeps the order: the jobs collected before the row are handed over first. */
   #takeRow(row: Unsendable): void {
     if (this.#badRows === null) {
       this.#handOver(true);
@@ -375,7 +375,7 @@ class IterableReading implements Reading {
     );
   }
 
-  /** Not all of the run's rows are so, or there are few in all: those are set aside. */
+  /** The rows held back are set aside: a good one came, or the source ended with fewer than `badRowsMax`. */
   #giveBadRows(): void {
     const rows = this.#badRows ?? [];
     this.#badRows = null;
@@ -436,7 +436,7 @@ class IterableReading implements Reading {
     this.#bytesLeft = Math.min(bytes, blockBytesMax);
   }
 
-  /** Of a block that was not taken no job has a number. Of one whose first job was dropped, the others have. */
+  /** Warns once. The jobs of a block that was not taken have no numbers; if only its first was dropped, the others have. */
   #warnOfEqualNeighbours(block: Block, wasTaken: boolean): void {
     const index = this.#neighbours?.findEqual(block) ?? -1;
     if (index < 0 || !wasTaken) return;
@@ -477,7 +477,7 @@ class IterableReading implements Reading {
     return `${this.#values.name} yielded job ${seq}, ${fault.message}`;
   }
 
-  /** Lets the iterator clean up, unless it already has. What it throws comes too late to change anything, but is told. */
+  /** Calls `return()` of the iterator once, unless it is exhausted. What that throws is logged, and changes nothing. */
   #return(): void {
     if (this.#jobs === undefined || this.#isExhausted || this.#returned !== undefined) return;
     const { signal } = this.#abort;

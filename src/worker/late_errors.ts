@@ -4,9 +4,9 @@ import { errorMessageCharsMax, lateErrorsMax } from "../lib/limits.ts";
 import type { LateError, WorkerMessage } from "../protocol/messages.ts";
 
 /**
- * Which job the running code belongs to: what a handler began without waiting for it (a timer, a promise, a callback)
- * carries the tag of its job along, also when that has ended. Bun does not say whose a rejected promise is, of an
- * exception it does; Deno the other way round.
+ * Which job the running code belongs to. Whatever a handler begins without waiting for it (a timer, a promise, a callback)
+ * keeps the tag of its job, also after the job has ended. In an `unhandledRejection` Bun does not know the tag, in an
+ * `uncaughtException` it does; Deno the other way round.
  */
 export class JobTags {
   readonly #storage = new AsyncLocalStorage<number | undefined>();
@@ -27,7 +27,7 @@ export class JobTags {
   }
 }
 
-/** Errors that came after their job was acked, told to the supervisor at the end of each turn of the event loop. */
+/** Errors that came after their job was acked; sent to the supervisor at the end of each turn of the event loop. */
 export class LateErrors {
   readonly #send: (message: WorkerMessage) => void;
   #errors: LateError[] = [];

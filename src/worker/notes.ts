@@ -74,11 +74,11 @@ function mapped(file: OwnFile, fd: number): Uint8Array | null {
   }
 }
 
-/** How long what one note announces should take to begin: where a note is a write, it costs some 15 microseconds. */
+/** Within this time all jobs that one note covers should begin. A note that is a write takes some 15 microseconds. */
 const noteMs = 0.2;
-/** Most jobs one note announces. */
+/** Most jobs that one note covers ahead. */
 const aheadMax = 4_096;
-/** A note may announce at most this many times as many jobs as the one before. */
+/** A note covers at most this many times as many jobs as the one before. */
 const growth = 4;
 
 /**
@@ -148,7 +148,7 @@ export class StartNotes implements Notes {
   }
 }
 
-/** Where no file can be written: whoever dies here has all its jobs for suspects. */
+/** Where no file can be written: if the worker dies, all its jobs are suspects. */
 export const noNotes = {
   isExact: true,
   coveredTo: () => Infinity,

@@ -9,7 +9,7 @@ import type { Notes } from "./notes.ts";
 import { jobsOf, type RunningCall, RunningCalls, withTimeout } from "./running_calls.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
-/** A timer that is set often and rarely goes off: it is only moved if it would go off too late. */
+/** A timer that is set often and rarely fires: it is set anew only if it would fire too late. */
 export class Alarm {
   readonly #ring: () => void;
   #handle: ReturnType<typeof setTimeout> | null = null;
@@ -43,11 +43,11 @@ export class Alarm {
 const turnMs = 10;
 /** The same once a slice ended, so that its answer goes out while the next one runs. */
 const shortTurnMs = 0.5;
-/** Longest a job that ended waits for its answer while others follow. */
+/** Longest time from the end of a job to its answer while other jobs still run. */
 const answerMs = 80;
-/** Of jobs so small that a note announces more of them, only the first is tagged: a tag costs some 10 ns. */
+/** Where one note covers more calls than this, only the first is tagged: they are short, and a tag costs some 10 ns. */
 const taggedMax = 64;
-/** Jobs that failed lately, to know what they throw later for an error that was charged already. */
+/** Most failed jobs remembered: what they throw later was charged already. */
 const failedMax = 1_000;
 /** When jobs run and none begins for this long, the note is made exact. */
 const settleMs = 3;
@@ -63,16 +63,16 @@ export type RunnerOptions = Readonly<{
   /** Longest one attempt may take; 0 if there is no such limit. */
   timeoutMs: number;
   say: (message: WorkerMessage) => void;
-  /** Something threw that is no handler's: this runner is of no use any more. */
+  /** Something other than a handler threw: this runner cannot be used any more. */
   onFault: (error: unknown) => void;
-  /** Whether something that was said has not left this process yet. */
+  /** Whether messages wait that this process has not written to the socket yet. */
   hasUnsent: () => boolean;
   nowMs: () => number;
 }>;
 
 /**
- * Runs the jobs of slices in order, at most `concurrency` at once, and says how they ended. A handler that
- * returns no promise costs none. No job begins that is not noted.
+ * Runs the jobs of slices in order, by calls of the handler, at most `concurrency` of them at once, and reports how they
+ * ended. No promise is made for a call that returns none. No job begins before it is noted.
  *
  *                 begin                ended in time
  *     QUEUED ------------> RUNNING ---------------------> ENDED ---> answered
@@ -88,14 +88,14 @@ export class Runner {
   readonly #calls = new RunningCalls();
   #slices: SliceRun[] = [];
   #begun = 0;
-  /** Jobs that failed, the latest of them. */
+  /** The latest jobs that failed. */
   #failed = new Set<number>();
   /** When this turn of the event loop began; -1 between turns. */
   #turnAtMs = -1;
   #isTurnOver = false;
   /** Since when there are jobs to run; -1 while there are none. */
   #busyAtMs = -1;
-  /** Said in this turn, or since the socket took all there was: perhaps not yet written to it. */
+  /** Messages of this turn, or since the socket had taken all: they may not be written yet. */
   #said: WorkerMessage[] = [];
   readonly #answerAlarm = new Alarm(() => this.#step(() => this.#answer(false)));
   readonly #settleAlarm = new Alarm(() => this.#step(() => this.#settle()));
@@ -108,7 +108,7 @@ export class Runner {
     this.setTimeout(options.timeoutMs);
   }
 
-  /** @param timeoutMs Of jobs that run as well; 0 if there is none. */
+  /** @param timeoutMs Holds for running calls, too; 0 for none. */
   setTimeout(timeoutMs: number): void {
     const { handler, nowMs } = this.#options;
     const awakeNowMs = () => this.#awake(nowMs());
@@ -144,7 +144,7 @@ export class Runner {
     return new Promise((resolve) => this.#onIdle = resolve);
   }
 
-  /** Nothing runs nor will: no timer of this runner keeps the process. */
+  /** To be called when nothing runs any more: cancels all timers, which would keep the process alive. */
   rest(): void {
     for (const alarm of [this.#answerAlarm, this.#settleAlarm, this.#timeoutAlarm]) alarm.cancel();
   }
@@ -175,8 +175,8 @@ export class Runner {
   }
 
   /**
-   * What the supervisor may not have heard, for the moment of death; and notes exactly what runs, or who of that is to
-   * blame.
+   * To be called as the process ends: notes exactly what runs, or only the culprits if they are known, and returns the
+   * messages that the supervisor may not have received.
    */
   lastWords(culprits?: Ranges): WorkerMessage[] {
     const { watch, notes, nowMs } = this.#options;
@@ -187,8 +187,8 @@ export class Runner {
   }
 
   /**
-   * Begins jobs until the turn is over, there is no room, or nothing is queued. The time is handed on from step to
-   * step, since to look at the clock costs more than a small job.
+   * Begins calls until the turn is over, `concurrency` is reached, or nothing is queued. The time is passed from step to
+   * step, since reading the clock takes longer than a small job.
    */
   #pump(nowMs: number): void {
     this.#beginTurn(nowMs);
@@ -199,10 +199,10 @@ export class Runner {
     }
   }
 
-  /** Runs jobs of one slice as far as one note goes; returns when that was over. */
+  /** Runs the jobs of one slice that one note covers; returns the time at the end. */
   #stretch(slice: SliceRun, nowMs: number): number {
     const { notes } = this.#options;
-    // what decoding takes is no job's time
+    // the time of decoding is not the jobs'
     const startMs = slice.decode() ? this.#options.nowMs() : nowMs;
     const end = slice.soundEnd;
     if (slice.next === end) {
@@ -220,13 +220,13 @@ export class Runner {
     return endMs;
   }
 
-  /** Where the last call ends that is covered whole, of those from `next` on. */
+  /** The end of the last call, from `next` on, whose jobs are all covered by the note. */
   #wholeCalls(next: number, coveredTo: number, end: number): number {
     if (coveredTo >= end) return end;
     return coveredTo - (coveredTo - next) % this.#handler.jobsPerCall;
   }
 
-  /** Each call that takes a while is tagged, by its first job; of short ones only the first that a note announces. */
+  /** Tags each call with the seq of its first job; of many short calls under one note only the first. */
   #runTagged(slice: SliceRun, to: number, nowMs: number): void {
     const { tags, watch, concurrency } = this.#options;
     const { jobsPerCall } = this.#handler;
@@ -241,8 +241,7 @@ export class Runner {
   }
 
   /**
-   * The hot loop: what it does for a handler that returns nothing is what an empty job costs. Returns when the next call
-   * begins, as far as the clock was looked at.
+   * The hot loop: the least that a job costs. Returns when the next call begins, by the latest reading of the clock.
    */
   #runEach(slice: SliceRun, to: number, nowMs: number): number {
     const { watch, concurrency } = this.#options;
@@ -275,7 +274,7 @@ export class Runner {
     return nowMs;
   }
 
-  /** Where a call of several jobs ends. The watchdog is told how many they are. */
+  /** Where a call of up to `jobsPerCall` jobs ends; tells the watchdog how many it takes. */
   #endOfCall(from: number, to: number): number {
     const end = Math.min(from + this.#handler.jobsPerCall, to);
     this.#options.watch[watchSlots.onStackJobs] = end - from;
@@ -312,7 +311,7 @@ export class Runner {
     }
   }
 
-  /** What the event loop calls. */
+  /** Runs what a timer or the event loop calls. */
   #step(step: () => void): void {
     try {
       step();
@@ -343,7 +342,7 @@ export class Runner {
     this.#failed.add(seq);
   }
 
-  /** A turn of the event loop in which jobs begin or end. At its end answers go out. */
+  /** Marks the start of a turn of the event loop in which jobs begin or end; at its end answers are sent. */
   #beginTurn(nowMs: number): void {
     if (this.#turnAtMs >= 0) return;
     this.#turnAtMs = nowMs;
@@ -365,9 +364,9 @@ export class Runner {
   }
 
   /**
-   * Says how jobs ended: of all once a quarter is left to begin, or one, so that more come before this worker runs dry, or
-   * once one has waited long enough; else of slices that were long and are over. Each message wakes two other processes,
-   * which takes CPU from handlers.
+   * Sends answers. All of them when a quarter of the jobs or fewer (or one) is left to begin, so that more jobs come
+   * before this worker runs dry, or when an answer has waited `answerMs`; otherwise only those that fill a message. Each
+   * message wakes two other processes, which takes CPU from handlers.
    */
   #answer(isForced: boolean): void {
     const nowMs = this.#options.nowMs();
@@ -383,7 +382,7 @@ export class Runner {
     this.#onIdle?.();
   }
 
-  /** Each answer has its share of the time. */
+  /** Divides the busy time among the answers, by their jobs. */
   #answerFor(slices: readonly SliceRun[], nowMs: number): void {
     if (slices.length === 0) return;
     const msEach = this.#takeBusyMs(nowMs) / slices.reduce((sum, { unanswered }) => sum + unanswered, 0);
@@ -401,7 +400,7 @@ export class Runner {
     return 3 * (left - 1) <= ended;
   }
 
-  /** How long there was something to run since this was asked last. */
+  /** How long there was something to run since the last call of this. */
   #takeBusyMs(nowMs: number): number {
     const awakeNowMs = this.#awake(nowMs);
     const busyMs = this.#busyAtMs < 0 ? 0 : awakeNowMs - this.#busyAtMs;
@@ -409,7 +408,7 @@ export class Runner {
     return busyMs;
   }
 
-  /** What handlers have had of a time until `nowMs`: nothing while the process stood still. */
+  /** `nowMs` by the awake clock, which stands still while the process does. */
   #awake(nowMs: number): number {
     return awakeMs(this.#options.watch, nowMs);
   }
@@ -434,7 +433,7 @@ export class Runner {
   }
 }
 
-/** Its answer is a message of its own in any case. */
+/** Its answer fills a message, so waiting saves none. */
 function isUrgent(slice: SliceRun): boolean {
   return slice.isAnswerLarge || (slice.isOver && slice.unanswered >= messageJobs);
 }

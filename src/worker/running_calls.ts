@@ -3,8 +3,8 @@ import type { CallResult, JobHandler, JobSignal, Result } from "../plugin/handle
 import type { SliceRun } from "./slice_run.ts";
 
 /**
- * A call of the handler that goes on behind a promise, for the jobs of seq `from` up to `to`. `startedMs` is of the awake
- * clock.
+ * A call of the handler whose promise is pending, for the jobs of seq `from` up to, not including, `to`. `startedMs` is
+ * by the awake clock.
  */
 export type RunningCall = Readonly<{
   from: number;
@@ -14,7 +14,7 @@ export type RunningCall = Readonly<{
   startedMs: number;
 }>;
 
-/** Calls that go on, in the order they began, and which of them passed the timeout. */
+/** The running calls in the order they began, and which of them passed the timeout. */
 export class RunningCalls {
   /** 0 if there is none. */
   timeoutMs = 0;
@@ -99,8 +99,8 @@ export function jobsOf(calls: Iterable<RunningCall>): Ranges {
 }
 
 /**
- * A handler that never lets the event loop turn is out of reach of its signal. If it returns after the timeout it
- * is charged all the same; if it does not return, its process is killed.
+ * Charges a call that blocked the event loop past the timeout, in which time no signal could reach it. One that never
+ * returns is ended with its process, by the supervisor.
  */
 export function withTimeout(handler: JobHandler, timeoutMs: number, nowMs: () => number): JobHandler {
   return {
@@ -110,7 +110,7 @@ export function withTimeout(handler: JobHandler, timeoutMs: number, nowMs: () =>
       const result = handler.run(slice, from, to);
       const isLate = nowMs() - startedMs >= timeoutMs;
       if (result.kind === "pending") {
-        // it may be over before any timer can fire the signal
+        // it may end before a timer can fire the signal
         if (isLate) result.signal.abort("timed out");
         result.startedMs = startedMs;
         return result;

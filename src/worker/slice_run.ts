@@ -8,13 +8,13 @@ import type { Failure, SupervisorMessage, WorkerMessage } from "../protocol/mess
 export type SliceMessage = Extract<SupervisorMessage, { kind: "slice" }>;
 type AnswerMessage = Extract<WorkerMessage, { kind: "answer" }>;
 
-/** Text of failures in one answer, if they are several: failing jobs must not make a frame of megabytes. */
+/** Most text of several failures in one answer: many failing jobs must not make a frame of megabytes. */
 const failureCharsMax = 256 << 10;
-/** What else a failure takes there, were its text empty. */
+/** Counted for each failure besides its text. */
 const failureChars = 64;
 
 /**
- * One slice in a worker: which of its jobs have not begun, and how the others ended since the last answer.
+ * One slice in a worker: which of its jobs have not begun, and the results of the others since the last answer.
  */
 export class SliceRun implements JobSlice {
   readonly number: number;
@@ -36,7 +36,7 @@ export class SliceRun implements JobSlice {
   readonly #count: number;
   #bytes: Uint8Array | null;
   readonly #done = new RangeSet();
-  /** Done in an order of their own. */
+  /** Jobs done out of order. */
   #scattered: number[] = [];
   #skipped: number[] = [];
   #failed: Failure[] = [];
@@ -56,7 +56,7 @@ export class SliceRun implements JobSlice {
     this.#bytes = message.jobs;
   }
 
-  /** To be called before `jobs` is read: when the slice begins, not when it arrives. False if nothing was left to decode. */
+  /** Decodes `jobs` when the slice begins, not when it arrives. Returns false if that was done before. */
   decode(): boolean {
     if (this.#bytes === null) return false;
     this.jobs = decodeJobs(this.#bytes, this.#count, (index, { message }) => {

@@ -4,16 +4,19 @@ import type { JobSource, Reading, SourceNeeds } from "../../src/plugin/source.ts
 import { decode, JobEncoder } from "../../src/protocol/cbor.ts";
 import { jobsOf } from "./fake_slave.ts";
 
-/** A master whose jobs come from this source: of all of `src` only the file that chooses one is another. */
-async function startWith(
+/** The source of a master: of all of `src` only the file that chooses it is another. */
+let chosen: JobSource;
+const { start } = await t.mockImport<typeof import("./harness.ts")>("./harness.ts", {
+  "../../src/plugin/kinds.ts": { sourceOf: () => chosen },
+});
+
+function startWith(
   t: Test,
   source: JobSource,
-  options: Parameters<typeof import("./harness.ts").start>[2] = {},
-): Promise<import("./harness.ts").TestMaster> {
-  const { start } = await t.mockImport<typeof import("./harness.ts")>("./harness.ts", {
-    "../../src/plugin/kinds.ts": { sourceOf: () => source },
-  });
-  return await start(t, {}, options);
+  options?: Parameters<typeof start>[2],
+): ReturnType<typeof start> {
+  chosen = source;
+  return start(t, {}, options);
 }
 
 /** Rows in memory, encoded by the source itself; each has its index for a cursor. Blocks of three at most. */

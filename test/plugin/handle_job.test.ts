@@ -54,6 +54,13 @@ t.test("a thenable is awaited, and one that throws while it is asked costs only 
   t.match(run(() => trap), { kind: "failed", message: "trap" });
 });
 
+t.test("of a promise of the language no method is called that a plugin put in its place", async (t) => {
+  const promise = Object.defineProperty(new Promise((resolve) => setTimeout(resolve, 1)), "then", {
+    value: () => "never asked",
+  });
+  t.same(await run(() => promise), { kind: "done" });
+});
+
 t.test("ctx.skip and ctx.fatal throw; the first call counts, even if caught", async (t) => {
   t.same(run((_job, ctx) => ctx.skip("no such post")), { kind: "skipped", reason: "no such post" });
   t.match(run((_job, ctx) => ctx.fatal("bad row")), { kind: "failed", how: "fatal", message: "bad row" });
