@@ -8,7 +8,7 @@ import { decodeJobs, decodeMessage, JobEncoder, prescan } from "../src/protocol/
 import type { Message } from "../src/protocol/messages.ts";
 import { encodeMessage, parseSlaveMessage } from "../src/protocol/parse.ts";
 import { bombs } from "../test/fuzz/bombs.ts";
-import { bun } from "./rig.ts";
+import { bun } from "../test/kit/runtimes.ts";
 import { makerOf, shapes } from "./rows.ts";
 import { median, threeDigits } from "./statistics.ts";
 

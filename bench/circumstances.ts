@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { bun, deno, root } from "./rig.ts";
+import { bun, deno, root } from "../test/kit/runtimes.ts";
 import { jobsOf } from "./systems.ts";
 
 /** Where, when and with what it was measured: paragraphs of the document. Called before anything is measured. */

@@ -12,7 +12,7 @@ import { type Bars, drawChart } from "./chart.ts";
 import { circumstances } from "./circumstances.ts";
 import { describe, type Findings, marks } from "./document.ts";
 import { replaceBetween } from "./marks.ts";
-import { root } from "./rig.ts";
+import { root } from "../test/kit/runtimes.ts";
 import { measureRounds, medianRate, type Result } from "./rounds.ts";
 import { shapes } from "./rows.ts";
 import { stopSignal } from "./stop.ts";

@@ -1,9 +1,10 @@
 import { chmodSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { bun, deno, type Measured, type Program, type Rig, root, tunedEnvironment } from "./rig.ts";
+import type { Program } from "../test/kit/program.ts";
+import { binary, bun, deno, root } from "../test/kit/runtimes.ts";
+import { type Measured, type Rig, tunedEnvironment } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
-export const binary = join(root, "dist", "taskmaster");
 /** The token of all processes of a measurement. */
 export const tokenText = "bench-3kVw9TzQm7RbXc2LfYp8HsNd4GjUa6Ee";
 const plugin = join(root, "bench", "plugins", "empty.ts");
@@ -55,7 +56,7 @@ export async function runTaskmaster(setup: Setup, { shape, jobs }: Load, rig: Ri
     const [atMaster, atSlave] = setup.tls ? tlsWords(rig) : [[], []];
     const host = ["--host", "127.0.0.1:0"];
     program = rig.start(command, [...first, "master", ...words, ...state, ...host, ...atMaster], env);
-    const [, port] = await program.printed(/^Taskmaster server running on '127\.0\.0\.1:(\d+)'$/);
+    const [, port] = await program.printed(/^Taskmaster server running on '127\.0\.0\.1:(\d+)'$/m);
     const options = [...procs, "--host", `127.0.0.1:${port}`, "--quiet", ...atSlave];
     slave = rig.start(command, [...first, "slave", target, ...options], env);
   }

@@ -1,6 +1,6 @@
 import { median } from "../statistics.ts";
 import { atMost, type Load } from "./load.ts";
-import { Place, pluginPath, type Status } from "./place.ts";
+import { Place, pluginPath, type Status, statusesOf } from "./place.ts";
 import { readTimes, type Timed } from "./times.ts";
 import { turnsPerMs } from "./work.ts";
 
@@ -35,7 +35,7 @@ export const changing: Load = {
       rows: [
         atMost(
           "slower: until less than 0.5 s of work is leased",
-          settledAfterMs(run.statuses(slowedMs), slowedMs, median(slow)),
+          settledAfterMs(statusesOf(run, slowedMs), slowedMs, median(slow)),
           1000,
           "ms",
         ),

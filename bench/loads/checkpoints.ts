@@ -4,7 +4,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { mainThreadMs } from "../proc.ts";
 import { median } from "../statistics.ts";
 import { atMost, type Curve, type Load, shown } from "./load.ts";
-import { Place, pluginPath, type Program } from "./place.ts";
+import type { Program } from "../../test/kit/program.ts";
+import { Place, pluginPath, portOf, statusesOf } from "./place.ts";
 
 /** What it costs to save the state of many stranded jobs, of 230 bytes each. */
 export const checkpoints: Load = {
@@ -76,7 +77,7 @@ async function open(
     "100ms",
   ];
   const master = place.taskmaster("master", pluginPath("loop_gaps"), [...args, ...words]);
-  const light = place.script("light_slaves", [await master.port(), 1, ...slave]);
+  const light = place.script("light_slaves", [await portOf(master), 1, ...slave]);
   await light.event(({ event }) => event === "joined all");
   await master.event(({ event, inFlight }) => event === "status" && Number(inFlight) >= held);
   await pause(1_000);
@@ -133,7 +134,7 @@ async function rate(
   const fromMs = Date.now();
   await pause(seconds * 1000);
   const savesPerSecond = count() / (Date.now() - fromMs) * 1000;
-  const statuses = master.statuses(fromMs);
+  const statuses = statusesOf(master, fromMs);
   const first = statuses[0]!, last = statuses.at(-1)!;
   return { jobsPerSecond: (last.done - first.done) / (last.atMs - first.atMs) * 1000, savesPerSecond };
 }

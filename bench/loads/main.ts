@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { root } from "../rig.ts";
+import { root } from "../../test/kit/runtimes.ts";
 import { stopSignal } from "../stop.ts";
 import { changing } from "./changing.ts";
 import { checkpoints } from "./checkpoints.ts";

@@ -1,14 +1,16 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { mainThreadMs, memoryMB } from "../proc.ts";
-import { type Rig, root } from "../rig.ts";
+import { root } from "../../test/kit/runtimes.ts";
+import type { Rig } from "../rig.ts";
 import { measureOnce } from "../rounds.ts";
 import { type Shape, shapes } from "../rows.ts";
 import { median, sum } from "../statistics.ts";
 import type { Load as Work } from "../system.ts";
 import { runTaskmaster } from "../taskmaster.ts";
 import { atLeast, atMost, type Curve, type Load, type Row, shown } from "./load.ts";
-import { Place, pluginPath, type Program, type Status } from "./place.ts";
+import type { Program } from "../../test/kit/program.ts";
+import { Place, pluginPath, portOf, type Status, statusesOf } from "./place.ts";
 import { endedWithin, nowMs, readTimes } from "./times.ts";
 
 const heartbeatMs = 1_000;
@@ -95,7 +97,7 @@ async function burden(shape: Shape, isQuick: boolean, signal: AbortSignal): Prom
     const runMicros = await microsOfRun(shape, isQuick, signal);
     using place = new Place();
     const master = startMaster(place, [`shape=${shape}`]);
-    const slaves = place.script("light_slaves", [await master.port(), 2, "--credit", buffered / 2]);
+    const slaves = place.script("light_slaves", [await portOf(master), 2, "--credit", buffered / 2]);
     await slaves.event(isJoined);
     await pause(isQuick ? 500 : 10_000);
     const work = await workOf(master, isQuick ? 500 : 4_000);
@@ -133,7 +135,7 @@ export const storms: Load = {
     const count = isQuick ? 100 : 500;
     using place = new Place();
     const master = startMaster(place, ["--size", 200 * (count + 10)]);
-    const port = await master.port();
+    const port = await portOf(master);
     await place.script("light_slaves", [port, 10]).event(isJoined);
     await pause(2_500);
     const stormMs = Date.now();
@@ -142,10 +144,10 @@ export const storms: Load = {
     const joinedMs = Date.now();
     await pause(2_000);
     const leftMs = Date.now();
-    storm.process.kill("SIGKILL");
+    storm.signal("SIGKILL");
     await storm.ended;
     await pause(2_500);
-    const statuses = master.statuses();
+    const statuses = statusesOf(master);
     const before = statuses.filter(({ atMs }) => atMs > stormMs - 1_500 && atMs < stormMs);
     const usual = assertWork(median(rates(before)));
     return {
@@ -188,7 +190,7 @@ async function crowd(count: number, ms: number): Promise<Crowd> {
   using place = new Place();
   const master = startMaster(place, ["--size", 200 * count]);
   const slaves = place.script("light_slaves", [
-    await master.port(),
+    await portOf(master),
     count,
     "--quiet",
     Math.floor(count / 10),
@@ -201,7 +203,7 @@ async function crowd(count: number, ms: number): Promise<Crowd> {
   const { silenceMs } = await slaves.event(({ event }) => event === "silence") as unknown as {
     silenceMs: number;
   };
-  const lost = slaves.events.filter(({ event }) => event === "lost").length;
+  const lost = slaves.events().filter(({ event }) => event === "lost").length;
   return { ...work, silenceMs, lost, memoryMB: memory };
 }
 
@@ -211,7 +213,7 @@ async function workOf(master: Program, ms: number): Promise<{ rate: number; cpuM
   const before = mainThreadMs(master.pid);
   await pause(ms);
   const cpuMs = mainThreadMs(master.pid) - before;
-  const rate = assertWork(rateOf(master.statuses(fromMs)));
+  const rate = assertWork(rateOf(statusesOf(master, fromMs)));
   return { rate, cpuMicros: cpuMs * 1000 / (rate * ms / 1000) };
 }
 
@@ -255,19 +257,19 @@ async function percentOfReal(count: number, settleMs: number, ms: number): Promi
     `dir=${place.folder}`,
     "work=wait:20",
   ]);
-  const port = await master.port();
+  const port = await portOf(master);
   const words = ["--host", `127.0.0.1:${port}`, "--procs", 1, "--concurrency", 20];
   const slaves = Array.from({ length: count }, () => place.taskmaster("slave", pluginPath("timed"), words));
   for (let seen = 0; seen < count; seen++) {
     await master.event((event) =>
-      event.event === "joined" && master.events.filter(isJoin).indexOf(event) === seen
+      event.event === "joined" && master.events().filter(isJoin).indexOf(event) === seen
     );
   }
   await pause(settleMs);
   const fromMs = nowMs();
   await pause(ms);
   const toMs = nowMs();
-  for (const slave of slaves) slave.process.kill("SIGTERM");
+  for (const slave of slaves) slave.signal("SIGTERM");
   for (const slave of slaves) await slave.endedWith(0);
   const done = endedWithin(readTimes(place.folder), fromMs, toMs);
   // what 20 loops would do that wait as long as these handlers really waited

@@ -1,10 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { descendantsOf } from "../proc.ts";
-import { root } from "../rig.ts";
-import { binary, tokenText } from "../taskmaster.ts";
+import { Program } from "../../test/kit/program.ts";
+import { binary, root } from "../../test/kit/runtimes.ts";
+import { tokenText } from "../taskmaster.ts";
 
 /** No process of a measurement lives longer. */
 const processMsMax = 240_000;
@@ -13,84 +13,19 @@ export function pluginPath(name: string): string {
   return join(root, "bench", "loads", "plugins", `${name}.ts`);
 }
 
-/** One `--json` event. */
-export type Event = Readonly<{ event: string; at: string } & Record<string, unknown>>;
 /** What a status event says of the run; `atMs` is the wall clock. */
 export type Status = Readonly<{ atMs: number; done: number; inFlight: number; slaves: number }>;
 
-/** A process of a measurement, and the lines of JSON that it prints. */
-export class Program {
-  readonly process: ChildProcess;
-  readonly startedMs: number = performance.timeOrigin + performance.now();
-  readonly ended: Promise<number | NodeJS.Signals>;
-  readonly events: Event[] = [];
-  /** What it printed on stderr, for the error if it fails. */
-  said = "";
-  #hasEnded = false;
-  #heard: () => void = () => {};
+/** Where a master listens. */
+export async function portOf(master: Program): Promise<number> {
+  return Number((await master.event(({ event }) => event === "listening")).port);
+}
 
-  constructor(command: string, words: readonly string[], folder: string) {
-    const env = {
-      PATH: process.env.PATH,
-      HOME: folder,
-      XDG_CONFIG_HOME: folder,
-      TASKMASTER_TOKEN: tokenText,
-    };
-    this.process = spawn(command, words, { cwd: folder, env, stdio: ["pipe", "pipe", "pipe"] });
-    const limit = setTimeout(() => this.process.kill("SIGKILL"), processMsMax);
-    let rest = "";
-    this.process.stdin!.on("error", () => {});
-    this.process.stderr!.setEncoding("utf8").on("data", (text: string) => this.said += text);
-    this.process.stdout!.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop()!;
-      for (const line of lines) if (line.startsWith("{")) this.events.push(JSON.parse(line));
-      this.#heard();
-    });
-    this.ended = new Promise((resolve) => {
-      this.process.on("close", (code, signal) => {
-        clearTimeout(limit);
-        this.#hasEnded = true;
-        resolve(code ?? signal!);
-        this.#heard();
-      });
-    });
-  }
-
-  get pid(): number {
-    return this.process.pid!;
-  }
-
-  /** The first event that is like this, once it was printed. */
-  async event(isIt: (event: Event) => boolean): Promise<Event> {
-    for (;;) {
-      const found = this.events.find(isIt);
-      if (found !== undefined) return found;
-      if (this.#hasEnded) {
-        throw new Error(`${this.process.spawnargs.join(" ")} ended (${await this.ended}): ${this.said}`);
-      }
-      await new Promise<void>((resolve) => this.#heard = resolve);
-    }
-  }
-
-  async port(): Promise<number> {
-    return Number((await this.event(({ event }) => event === "listening")).port);
-  }
-
-  /** What it said of its run since a moment of the wall clock. */
-  statuses(fromMs = 0): Status[] {
-    return this.events.filter(({ event }) => event === "status")
-      .map((event) => ({ ...(event as unknown as Status), atMs: Date.parse(event.at) }))
-      .filter(({ atMs }) => atMs >= fromMs);
-  }
-
-  /** Waits for the end. @throws {Error} if it is not this one. */
-  async endedWith(code: number): Promise<void> {
-    const found = await this.ended;
-    if (found !== code) {
-      throw new Error(`${this.process.spawnargs.join(" ")} ended with ${found}: ${this.said}`);
-    }
-  }
+/** What a master said of its run since a moment of the wall clock. */
+export function statusesOf(master: Program, fromMs = 0): Status[] {
+  return master.events("status")
+    .map((event) => ({ ...(event as unknown as Status), atMs: Date.parse(event.at) }))
+    .filter(({ atMs }) => atMs >= fromMs);
 }
 
 const places = new Set<Place>();
@@ -129,16 +64,21 @@ export class Place implements Disposable {
 
   start(command: string, words: readonly (string | number)[]): Program {
     if (isStopped) throw new Error(`Cannot start ${command}: the measurement was stopped.`);
-    const program = new Program(command, words.map(String), this.folder);
+    const env = {
+      PATH: process.env.PATH,
+      HOME: this.folder,
+      XDG_CONFIG_HOME: this.folder,
+      TASKMASTER_TOKEN: tokenText,
+    };
+    const options = { cwd: this.folder, env, lifeMsMax: processMsMax, stdin: "pipe" } as const;
+    const program = new Program([command, ...words.map(String)], options);
     this.#programs.push(program);
     return program;
   }
 
   /** Ends what still runs, by pid, with the children of its children. */
   [Symbol.dispose](): void {
-    const running = this.#programs.filter(({ process }) =>
-      process.exitCode === null && process.signalCode === null
-    );
+    const running = this.#programs.filter(({ hasEnded }) => !hasEnded);
     const pids = running.flatMap(({ pid }) => [...descendantsOf(pid).map(({ pid }) => pid), pid]);
     for (const pid of pids) kill(pid);
     places.delete(this);

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { median } from "../statistics.ts";
 import { atMost, type Load, shown } from "./load.ts";
-import { Place, pluginPath, type Program } from "./place.ts";
+import type { Program, ToldEvent } from "../../test/kit/program.ts";
+import { Place, pluginPath, portOf } from "./place.ts";
 import { nowMs } from "./times.ts";
 
 /** How soon a job whose slave was killed begins at another slave. */
@@ -17,7 +18,7 @@ export const requeue: Load = {
       `dir=${place.folder}`,
       `jobs=${samples}`,
     ]);
-    const port = await master.port();
+    const port = await portOf(master);
     const slaves = [startSlave(place, port)];
     const found: number[] = [];
     for (let id = 0; id < samples; id++) {
@@ -41,8 +42,8 @@ function startSlave(place: Place, port: number): Program {
   return place.taskmaster("slave", pluginPath("requeued"), ["--host", `127.0.0.1:${port}`, "--procs", 1]);
 }
 
-function indexOf(master: Program, event: Program["events"][number]): number {
-  return master.events.filter(({ event }) => event === "joined").indexOf(event);
+function indexOf(master: Program, event: ToldEvent): number {
+  return master.events("joined").indexOf(event);
 }
 
 async function contents(place: Place, name: string): Promise<string> {

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { median } from "../statistics.ts";
 import { atMost, type Curve, type Load, shown } from "./load.ts";
-import { Place, pluginPath, type Program } from "./place.ts";
+import type { Program } from "../../test/kit/program.ts";
+import { Place, pluginPath } from "./place.ts";
 
 /** From the start of the binary to the first job handled, of a fresh run and of one that goes on. */
 export const starts: Load = {
@@ -59,8 +60,8 @@ async function started(place: Place, jobs: number): Promise<Program> {
 async function firstJobMs(place: Place, run: Program): Promise<number> {
   const path = join(place.folder, "first");
   while (!existsSync(path) || readFileSync(path, "utf8") === "") {
-    if (run.process.exitCode !== null || run.process.signalCode !== null) {
-      throw new Error(`It ended and handled no job: ${run.said}`);
+    if (run.hasEnded) {
+      throw new Error(`It ended and handled no job: ${run.stderr}`);
     }
     await pause(10);
   }
@@ -77,7 +78,7 @@ async function resumeMs(jobs: number, samples: number): Promise<number> {
     if (sample > 0) found.push(ms);
     await run.event(({ event, done }) => event === "status" && done === jobs + sample);
     await pause(1_500); // until that is saved
-    run.process.kill("SIGKILL");
+    run.signal("SIGKILL");
     await run.ended;
   }
   return median(found);

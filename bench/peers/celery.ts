@@ -25,7 +25,7 @@ export const celery: System = {
       ["-m", "celery", "-A", "celery_app", "worker", "-c", "2", ...quiet],
       env,
     );
-    await worker.printed(/^ready$/);
+    await worker.printed(/^ready$/m);
     return rig.measure(rig.start(python, [app, shape, String(jobs)], env), worker);
   },
 };

@@ -16,7 +16,7 @@ export const manager: System = {
   find: () => findProgram(python, ["--version"], "python3"),
   async run({ shape, jobs }: Load, rig: Rig) {
     const master = rig.start(python, [program, "master", shape, String(jobs), String(slaves)], pythonEnv);
-    const [, port] = await master.printed(/^port (\d+)$/);
+    const [, port] = await master.printed(/^port (\d+)\n/m);
     for (let at = 0; at < slaves; at++) rig.start(python, [program, "slave", port!], pythonEnv);
     return rig.measure(master);
   },

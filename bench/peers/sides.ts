@@ -12,6 +12,6 @@ export async function produceAndConsume(
 ): Promise<Measured> {
   const side = (name: string) => rig.start(process.execPath, [file, name, ...words.map(String)], purgeLater);
   const consumer = side("consume");
-  await consumer.printed(/^ready$/);
+  await consumer.printed(/^ready$/m);
   return rig.measure(side("produce"), consumer);
 }

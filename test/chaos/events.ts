@@ -14,21 +14,16 @@ export type SessionEvent = Readonly<{
 
 /** What masters said of sessions, in the order in which it happened. */
 export function sessionEvents(masters: readonly Program[]): SessionEvent[] {
-  return masters.flatMap(({ stdout }, master) =>
-    stdout.split("\n").filter((line) => /^\{"event":"(?:joined|left)"/.test(line) && line.endsWith("}")).map(
-      (line) => {
-        const { event, at, session, slave, reason = "" } = JSON.parse(line);
-        // a slave is named after host and pid
-        return {
-          event,
-          atMs: Date.parse(at),
-          master,
-          session,
-          pid: Number(slave.split(":").at(-1)),
-          reason,
-        };
-      },
-    )
+  return masters.flatMap((program, master) =>
+    program.events().filter(({ event }) => event === "joined" || event === "left").map((told) => ({
+      event: told.event as "joined" | "left",
+      atMs: Date.parse(told.at),
+      master,
+      session: Number(told.session),
+      // a slave is named after host and pid
+      pid: Number(String(told.slave).split(":").at(-1)),
+      reason: String(told.reason ?? ""),
+    }))
   );
 }
 

@@ -1,7 +1,7 @@
 import t from "tap";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { events, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 import type { Program } from "../kit/program.ts";
 import { runtimes } from "../kit/runtimes.ts";
 
@@ -99,7 +99,7 @@ for (const [where, text] of Object.entries(inTheRun)) {
       t.match(run.stderr, placeIn(text));
       t.match(run.stderr, /The state was saved .* ago/);
       t.match(run.stderr, /Resume with: \S*taskmaster run /);
-      t.match(events(run, "ended")[0], { exitCode: 1, savedFinally: false, error: /process\.exit/ });
+      t.match(run.events("ended")[0], { exitCode: 1, savedFinally: false, error: /process\.exit/ });
     },
   );
 }
@@ -124,7 +124,7 @@ for (
       run.stderr,
       /complete and saved: no job runs again\. Call onFinish again with: .*run .*plugin\.ts/,
     );
-    const [ended] = await events(run, "ended");
+    const [ended] = await run.events("ended");
     t.match(ended, { exitCode: 1, savedFinally: true, done: 3, onFinish: { kind: "threw" } });
     t.match(await stage.state("plugin"), { done: 3 });
     const again = start(stage, plugin("onFinish({ done }) { console.log(`told of ${done}`); }"));
@@ -140,7 +140,7 @@ row("A29: process.exit(0) in onFinish: exit code 1, and the run is told to be co
   t.equal(await run.ended, 1, run.stderr);
   t.match(run.stderr, placeIn(text));
   t.match(run.stderr, /The run itself is complete and saved/);
-  t.match(events(run, "ended")[0], { exitCode: 1, savedFinally: true, done: 3 });
+  t.match(run.events("ended")[0], { exitCode: 1, savedFinally: true, done: 3 });
 });
 
 row("A29: SIGTERM that a plugin sends itself in mid-run stops the run as any other", async (t, stage) => {
@@ -168,7 +168,7 @@ export const getJobs = () => [1, 2, 3];
 export const handleJob = (job) => job === 2 ? exits() : undefined;`;
     const run = start(stage, text);
     t.equal(await run.ended, 3, run.stderr);
-    t.match(events(run, "ended")[0], { done: 2, dead: 1, lateErrors: 0 });
+    t.match(run.events("ended")[0], { done: 2, dead: 1, lateErrors: 0 });
     t.match(run.stderr, /1 x handler exited \(0\)/);
   });
 }
@@ -186,7 +186,7 @@ for (
       run.stderr,
       what === "exits" ? /teardown ended the process by process\.exit\(0\) at/ : /no flush/,
     );
-    t.match(events(run, "ended")[0], { exitCode: 3, done: 3, dead: 0, lateErrors: 1 });
+    t.match(run.events("ended")[0], { exitCode: 3, done: 3, dead: 0, lateErrors: 1 });
   });
 }
 
@@ -222,7 +222,7 @@ export function handleJob(job) {
     );
     t.equal(await run.ended, 0, run.stderr);
     t.match(run.stderr, /This machine's slave ended \(it was told to leave: .*\); starting another one/);
-    t.match(events(run, "ended")[0], { done: 3 });
+    t.match(run.events("ended")[0], { done: 3 });
   },
 );
 
@@ -288,7 +288,7 @@ row("A29: variables of the runtime that a plugin sets do not reach our own proce
   const set = ["BUN_BE_BUN", "BUN_OPTIONS", "NODE_UNIQUE_ID", "NODE_CHANNEL_FD", "BUN_INSPECT"];
   const run = start(stage, `for (const name of ${JSON.stringify(set)}) process.env[name] = "1";\n${jobs}`);
   t.equal(await run.ended, 0, run.stderr);
-  t.match(events(run, "ended")[0], { done: 3 });
+  t.match(run.events("ended")[0], { done: 3 });
 });
 
 row(

@@ -1,7 +1,7 @@
 import t from "tap";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
-import { ending, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 
 // Row A26 of docs/reliability.md: work that goes on after its job was acked.
 
@@ -42,7 +42,12 @@ row("A26: the same at a slave elsewhere, dismissed or drained", async (t, stage)
   const master = stage.masterOf(plugin, ["ms=400"]);
   const slave = stage.hand(await portOf(master), [], plugin);
   t.equal(await master.ended, 3, master.stderr);
-  t.match(ending(master), { exitCode: 3, done: 50, lateErrors: 1, late: [{ message: "save failed for 3" }] });
+  t.match(master.ending(), {
+    exitCode: 3,
+    done: 50,
+    lateErrors: 1,
+    late: [{ message: "save failed for 3" }],
+  });
   t.equal(await slave.ended, 0);
   t.equal(savedIn(stage), 49);
 
@@ -87,7 +92,7 @@ for (
       "--json",
     ]);
     t.equal(await run.ended, 3, run.stderr);
-    t.match(ending(run), { done: 20, lateErrors: 1, late: [{ message: reason }] });
+    t.match(run.ending(), { done: 20, lateErrors: 1, late: [{ message: reason }] });
     t.match(run.stderr, /a worker ended before what its jobs had begun/);
   });
 }
@@ -116,7 +121,7 @@ row("A26: an exit of a job that had ended is its own, and charges no other job",
   const words = ["run", plugin, "--procs", "1", "--json", "--backoff", "10ms"];
   const run = stage.start(runtimes.binary, [...words, "--log-level", "debug"]);
   t.equal(await run.ended, 3, run.stderr);
-  t.match(ending(run), { done: 20, dead: 0, late: [{ seq: 3, message: /process\.exit\(0\)/ }] });
+  t.match(run.ending(), { done: 20, dead: 0, late: [{ seq: 3, message: /process\.exit\(0\)/ }] });
   t.notMatch(run.stderr, /failed|crash/, "who ran then is not charged");
 });
 
@@ -127,7 +132,7 @@ row("A26: a teardown that throws is no success, for it may have had to write", a
   );
   const run = stage.start(runtimes.binary, ["run", plugin, `dir=${stage.folder}`, "--procs", "1", "--json"]);
   t.equal(await run.ended, 3, run.stderr);
-  t.match(ending(run), { done: 20, lateErrors: 1, late: [{ message: "teardown failed: disk full" }] });
+  t.match(run.ending(), { done: 20, lateErrors: 1, late: [{ message: "teardown failed: disk full" }] });
   t.equal(savedIn(stage), 20, "what goes on is waited for all the same");
 });
 

@@ -4,7 +4,7 @@ import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 import { Proxy } from "../kit/proxy.ts";
-import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
+import { heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
 // A master's death, or its absence, with slaves that live on: what they hold, or have finished, is not run again.
 
@@ -32,7 +32,7 @@ async function counted(master: Program, jobs: number): Promise<void> {
 }
 
 const joined = (master: Program, times = 1) =>
-  until(() => events(master, "joined").length >= times, `${times} joined`);
+  until(() => master.events("joined").length >= times, `${times} joined`);
 
 row("a master killed: what its slave holds or has finished unsaved is not run again", async (t, stage) => {
   const script = "10*gate:a,10*gate:b,@gate:rest,5*ok";
@@ -58,7 +58,7 @@ row("a master killed: what its slave holds or has finished unsaved is not run ag
   stage.open("b");
   t.equal(await second.ended, 0, second.stderr);
   t.equal(await slave.ended, 0);
-  t.match(ending(second), { handedOut: 25, done: 25, stranded: 0, repeated: 0 });
+  t.match(second.ending(), { handedOut: 25, done: 25, stranded: 0, repeated: 0 });
   t.same(stage.records().lost(25), []);
   t.equal(stage.records().repeated, 0);
   t.same(stage.entries("A"), [], "no job was aborted");
@@ -87,7 +87,7 @@ row("killed again and again, before and after its two slaves are back", async (t
   stage.open("rest");
   t.equal(await master.ended, 0, master.stderr);
   for (const slave of slaves) t.equal(await slave.ended, 0);
-  t.match(ending(master), { handedOut: 40, done: 40, stranded: 0, repeated: 0 });
+  t.match(master.ending(), { handedOut: 40, done: 40, stranded: 0, repeated: 0 });
   t.equal(stage.records().repeated, 0);
   t.same(stage.entries("A"), []);
 });
@@ -115,7 +115,7 @@ row(
     t.equal(stage.entries("A", 0)[0]!.pid, stage.entries("B", 0)[0]!.pid);
     for (const gate of ["a", "b", "c"]) stage.open(gate);
     t.equal(await second.ended, 0, second.stderr);
-    t.match(ending(second), { handedOut: 3, done: 3, repeated: 1 });
+    t.match(second.ending(), { handedOut: 3, done: 3, repeated: 1 });
     t.equal(stage.records().repeated, 1, "by the silence, not by the death");
   },
 );
@@ -142,7 +142,7 @@ row(
     await joined(second, 2);
     for (const gate of ["a", "b"]) stage.open(gate);
     t.equal(await second.ended, 0, second.stderr);
-    t.match(ending(second), { handedOut: 2, done: 2, repeated: 0 });
+    t.match(second.ending(), { handedOut: 2, done: 2, repeated: 0 });
     t.equal(stage.records().repeated, 0);
   },
 );
@@ -162,7 +162,7 @@ row("a master stopped beyond the limits of silence: nothing is run again", async
   await counted(master, 25);
   stage.open("b");
   t.equal(await master.ended, 0, master.stderr);
-  t.match(ending(master), { handedOut: 30, done: 30, repeated: 0 });
+  t.match(master.ending(), { handedOut: 30, done: 30, repeated: 0 });
   t.equal(stage.records().repeated, 0);
   t.same(stage.entries("A"), []);
   t.notMatch(master.stdout, /silent/, "it gave nobody up");
@@ -189,7 +189,7 @@ row.long(
     await counted(master, 25);
     stage.open("b");
     t.equal(await master.ended, 0, master.stderr);
-    t.match(ending(master), { handedOut: 30, done: 30, repeated: 0 });
+    t.match(master.ending(), { handedOut: 30, done: 30, repeated: 0 });
     t.equal(stage.records().repeated, 0);
     t.same(stage.entries("A"), []);
   },
@@ -204,7 +204,7 @@ row("a master cut off from all slaves, and healed: nothing is run again", async 
   await until(() => stage.entries("B").length === 10, "all begun");
   proxy.hold();
   await until(
-    () => events(master, "left").filter(({ reason }) => /silent/.test(String(reason))).length === 2,
+    () => master.events("left").filter(({ reason }) => /silent/.test(String(reason))).length === 2,
     "both given up",
   );
   for (const slave of slaves) await slave.printed(/has been silent/);
@@ -214,10 +214,10 @@ row("a master cut off from all slaves, and healed: nothing is run again", async 
   await counted(master, 25);
   stage.open("b");
   t.equal(await master.ended, 0, master.stderr);
-  t.match(ending(master), { handedOut: 30, done: 30, repeated: 0 });
+  t.match(master.ending(), { handedOut: 30, done: 30, repeated: 0 });
   t.equal(stage.records().repeated, 0);
   t.same(stage.entries("A"), []);
-  t.equal(events(master, "joined").length, 4, "both came back as new sessions");
+  t.equal(master.events("joined").length, 4, "both came back as new sessions");
 });
 
 row("Repeated says what ran again, as far as slaves that lived on can tell", async (t, stage) => {
@@ -239,7 +239,7 @@ row("Repeated says what ran again, as far as slaves that lived on can tell", asy
   t.equal(await second.ended, 0, second.stderr);
   t.same(await Promise.all(slaves.map(({ ended }) => ended)), [0, 0]);
   t.equal(stage.records().repeated, 45, "40 had ended, 5 had begun; what the slaves held besides had not");
-  t.match(ending(second), { handedOut: 100, done: 100, repeated: 45, repeatedAtLeast: true });
+  t.match(second.ending(), { handedOut: 100, done: 100, repeated: 45, repeatedAtLeast: true });
   t.match(second.stderr, /Repeated: at least 45 /);
 });
 
@@ -262,8 +262,8 @@ row("Repeated says no more than ran again, where nobody lived to tell", async (t
   const second = stage.scripted(script, heartbeat);
   stage.hand(await portOf(second), ["--procs", "2"]);
   t.equal(await second.ended, 0, second.stderr);
-  t.match(ending(second), { handedOut: 100, done: 100, repeatedAtLeast: true });
-  t.ok(Number(ending(second).repeated) <= stage.records().repeated, "the slave held more than it had begun");
+  t.match(second.ending(), { handedOut: 100, done: 100, repeatedAtLeast: true });
+  t.ok(Number(second.ending().repeated) <= stage.records().repeated, "the slave held more than it had begun");
   t.match(second.stderr, /Repeated: (?:none known|at least \d+) \(/);
   t.match(await stage.state(), { final: true, repeatedAtLeast: true });
 });
@@ -291,7 +291,7 @@ row("a source that starts over: what it yields again is told from what is new", 
   const second = stage.masterOf(plugin);
   stage.hand(await portOf(second), [], plugin);
   t.equal(await second.ended, 0, second.stderr);
-  t.match(ending(second), {
+  t.match(second.ending(), {
     handedOut: 28,
     handedOutAgain: 8,
     done: 28,

@@ -6,7 +6,7 @@ import { readDeadLetters } from "../../src/state/dead_letters.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, events, heartbeat, row, silenceMs, type Stage, token } from "./stage.ts";
+import { heartbeat, row, silenceMs, type Stage, token } from "./stage.ts";
 
 // Table C of docs/reliability.md, but for what is done to the disk and for two masters on two hosts.
 
@@ -123,9 +123,9 @@ for (const [name, seconds] of [["forwards", 3_600], ["backwards", -3_600]] as co
     t.equal(await slave.ended, 0, slave.stderr);
     const jumpedMs = stage.entries("E").find(({ id }) => id === 100)!.atMs - beforeMs;
     t.ok(Math.abs(jumpedMs - seconds * 1_000) < 30_000, `the handlers saw it jump by ${jumpedMs / 1_000} s`);
-    t.equal(events(master, "joined").length, 1, "nobody was given up");
-    t.match(ending(master), { done: 302, dead: 0, repeated: 0 }, "the one that threw was tried again");
-    t.ok(Number(ending(master).elapsedMs) < 60_000, "elapsed time is not the wall clock's");
+    t.equal(master.events("joined").length, 1, "nobody was given up");
+    t.match(master.ending(), { done: 302, dead: 0, repeated: 0 }, "the one that threw was tried again");
+    t.ok(Number(master.ending().elapsedMs) < 60_000, "elapsed time is not the wall clock's");
     t.same(stage.entries("A"), [], "no timeout");
   });
 }
@@ -136,7 +136,7 @@ row("C8: a getJobs that blocks the master loses no slave, and repeats nothing", 
   const slave = stage.hand(await portOf(master));
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0);
-  t.equal(events(master, "joined").length, 1);
+  t.equal(master.events("joined").length, 1);
   t.notMatch(master.stdout, /silent/);
   t.same(stage.records().lost(400), []);
   t.equal(stage.records().repeated, 0);
@@ -147,7 +147,7 @@ row.long("C8: a getJobs that blocks the master for a minute, at the default hear
   const slave = stage.hand(await portOf(master));
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0);
-  t.equal(events(master, "joined").length, 1);
+  t.equal(master.events("joined").length, 1);
   t.notMatch(master.stdout, /silent/);
   t.equal(stage.records().repeated, 0);
 });

@@ -11,7 +11,8 @@ import { FakeSlave, type FakeSlaveOptions } from "../master/fake_slave.ts";
 import { randomFrom } from "../kit/random.ts";
 import { portOf, probe } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, events, heartbeat, row, type Stage, token, type Told } from "./stage.ts";
+import type { Told } from "../kit/program.ts";
+import { heartbeat, row, type Stage, token } from "./stage.ts";
 
 // Of tables A, B and E of docs/reliability.md, what needs a peer that speaks the protocol and breaks its rules.
 
@@ -66,7 +67,7 @@ row("A17: a slave of another protocol version is refused, and both versions are 
   t.match(await raw.greeting(), { kind: "error", code: "version", version: 2 });
   await raw.ended;
   await master.printed(/it speaks version 3 of the protocol, this master version 2/);
-  t.same(events(master, "joined"), []);
+  t.same(master.events("joined"), []);
   stage.hand(port);
   t.equal(await master.ended, 0, master.stderr);
 });
@@ -95,14 +96,14 @@ row("B2: resets: both ends clean up once, and nothing is run again", async (t, s
   await until(() => stage.entries("B").length === 20, "the first twenty begun");
   for (let resets = 1; resets <= 3; resets++) {
     proxy.reset();
-    await until(() => events(master, "joined").length === resets + 1, `it came back ${resets} times`);
+    await until(() => master.events("joined").length === resets + 1, `it came back ${resets} times`);
     stage.open(resets === 1 ? "a" : "b");
   }
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0, slave.stderr);
-  t.equal(events(master, "left").length, 4, "each session ended once");
+  t.equal(master.events("left").length, 4, "each session ended once");
   // a lease that was under way at a reset is handed out again, and was never begun
-  t.match(ending(master), { handedOut: 440, done: 440, dead: 0 });
+  t.match(master.ending(), { handedOut: 440, done: 440, dead: 0 });
   t.equal(stage.records().repeated, 0);
   for (const { stderr } of [master, slave]) t.notMatch(stderr, /ERROR|unexpected|\n {4}at /);
 });
@@ -133,7 +134,7 @@ row(
     const master = stage.scripted(attacks.map((_, number) => `gate:${number}`).join());
     const port = await portOf(master);
     const slave = stage.hand(port);
-    const left = () => events(master, "left");
+    const left = () => master.events("left");
     for (const [number, [what, bytes, reason]] of attacks.entries()) {
       await until(() => stage.entries("B", number).length === 1, `job ${number} begun`);
       const raw = await Raw.connect(port);
@@ -152,7 +153,7 @@ row(
     t.equal(await master.ended, 0, master.stderr);
     t.equal(await slave.ended, 0, slave.stderr);
     t.equal(left().length, attacks.length + 1, "of the slave at work there was one session, to the end");
-    t.match(ending(master), { handedOut: attacks.length, done: attacks.length, dead: 0, repeated: 0 });
+    t.match(master.ending(), { handedOut: attacks.length, done: attacks.length, dead: 0, repeated: 0 });
     t.equal(stage.records().repeated, 0);
     for (const { stderr } of [master, slave]) t.notMatch(stderr, /ERROR|unexpected|\n {4}at /);
   },
@@ -182,7 +183,7 @@ row(
     void back.work();
     void other.work();
     t.equal(await master.ended, 0, master.stderr);
-    t.match(ending(master), { handedOut: 4, done: 4, repeated: 1 }, "the one that moved to another");
+    t.match(master.ending(), { handedOut: 4, done: 4, repeated: 1 }, "the one that moved to another");
   },
 );
 
@@ -236,11 +237,11 @@ row(
     sent += 3;
     for (let through = 0; through < sent;) ({ through } = await one.take("saved"));
     t.match(await stage.state(), { done: 1, dead: 0, strandedCount: 3 }, "once, and as it was said first");
-    t.same([events(master, "left"), events(master, "dead")], [[], []], "stale is no offence");
+    t.same([master.events("left"), master.events("dead")], [[], []], "stale is no offence");
     one.answer(mine, { done: [1, 2] });
     two.answer(yours);
     t.equal(await master.ended, 0, master.stderr);
-    t.match(ending(master), { handedOut: 4, done: 4, skipped: 0, dead: 0, repeated: 0 });
+    t.match(master.ending(), { handedOut: 4, done: 4, skipped: 0, dead: 0, repeated: 0 });
   },
 );
 
@@ -263,7 +264,7 @@ row("B7: an answer for a lease that was lost, and leased again, is stale", async
   t.match(await stage.state(), { done: 0, strandedCount: 2 });
   second.answer(held);
   t.equal(await master.ended, 0, master.stderr);
-  t.match(ending(master), { handedOut: 2, done: 2, repeated: 2 });
+  t.match(master.ending(), { handedOut: 2, done: 2, repeated: 2 });
 });
 
 /** A slave at the end of a link of two seconds each way and a thousand bytes a second. */
@@ -280,10 +281,10 @@ async function serveSlowly(
   const working = stage.hand(proxy.port, tls.slave, probe);
   t.equal(await serving.ended, 0, serving.stderr);
   t.equal(await working.ended, 0, working.stderr);
-  t.equal(events(serving, "joined").length, 1, "one session did it all");
+  t.equal(serving.events("joined").length, 1, "one session did it all");
   t.notMatch(working.stderr, /again/, "and its first attempt to join was good");
   t.equal(stage.records().repeated, 0);
-  return ending(serving);
+  return serving.ending();
 }
 
 row.long(

@@ -5,7 +5,7 @@ import type { Program } from "../kit/program.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, events, heartbeat, row, type Stage } from "./stage.ts";
+import { heartbeat, row, type Stage } from "./stage.ts";
 
 // The right code runs: a slave's plugin is its master's, in all that it imports, or the slave does nothing.
 
@@ -105,11 +105,11 @@ row("C22: a plugin edited meanwhile ends its slave with 5, once what runs has en
     /was edited after this slave had started with it: it was [0-9a-f]{8}, and is [0-9a-f]{8}/,
   );
   t.equal(stage.read("done").toString(), "1 ", "the other worker's job has ended");
-  await until(() => events(master, "left").length === 1, "left");
+  await until(() => master.events("left").length === 1, "left");
   writeHelped(stage, "jobs", editing(edit(broken)));
   stage.hand(port, [], plugin);
   t.equal(await master.ended, 0, master.stderr);
-  t.match(ending(master), { handedOut: 2, done: 2, dead: 0 });
+  t.match(master.ending(), { handedOut: 2, done: 2, dead: 0 });
 });
 
 row(
@@ -137,7 +137,7 @@ row(
     const second = stage.start(runtimes.binary, words);
     t.equal(await second.ended, 0, second.stderr);
     t.match(second.stderr, /has changed since the state was saved; resuming with the new one/);
-    t.match(ending(second), { handedOut: 50, done: 50, dead: 0, stranded: 0 });
+    t.match(second.ending(), { handedOut: 50, done: 50, dead: 0, stranded: 0 });
   },
 );
 
@@ -172,7 +172,7 @@ row("C22: a master started again with changed code refuses the slaves that live 
   const first = stage.masterOf(waiting, heartbeat);
   const port = await portOf(first);
   const slave = stage.hand(port, [], waiting);
-  await until(() => events(first, "joined").length === 1, "joined");
+  await until(() => first.events("joined").length === 1, "joined");
   first.signal("SIGKILL");
   await first.ended;
   writeHelped(stage, "jobs", mark("other"));

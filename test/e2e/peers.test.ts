@@ -11,7 +11,7 @@ import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 import { Attack, inside } from "../flood/attackers.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import { ending, events, heartbeat, row, token } from "./stage.ts";
+import { heartbeat, row, token } from "./stage.ts";
 
 // Masters and slaves that are not what they seem, or not any more: what they may cost the other side.
 
@@ -113,7 +113,7 @@ row(
     t.equal(await second.ended, 0, second.stderr);
     t.equal(await slave.ended, 0, slave.stderr);
     t.same(stage.entries("B").map(({ id }) => id).sort(), [0, 1], "nothing ran twice");
-    t.match(ending(second), { done: 2, repeated: 0 });
+    t.match(second.ending(), { done: 2, repeated: 0 });
   },
 );
 
@@ -186,7 +186,7 @@ row(
         socket.once("close", () => closed.push("slow"));
       }),
     );
-    await until(() => events(master, "joined").length === 1, "the slow one joined");
+    await until(() => master.events("joined").length === 1, "the slow one joined");
     const before = peakMiB(master.process.pid!);
 
     const count = 40;
@@ -237,7 +237,7 @@ row(
     t.match(first.stderr, /resume with a larger --max-dead, or move that file away before/);
     t.ok(stage.read("bad.dead.ndjson").length <= 200 << 10, "no byte more than that");
     t.ok(letters().every((line) => Buffer.byteLength(line) < 12 << 10), "each is bounded as it is written");
-    t.match(ending(first), { exitCode: 7, outcome: { kind: "no room" } });
+    t.match(first.ending(), { exitCode: 7, outcome: { kind: "no room" } });
 
     const second = stage.masterOf(plugin, ["--max-dead", "1B"], port);
     t.equal(await second.ended, 7, `none fits: ${second.stderr}`);
@@ -248,6 +248,6 @@ row(
     if (!slave.hasEnded) slave.signal("SIGTERM");
     t.equal(await slave.ended, 0, slave.stderr);
     t.equal(seqs().size, 200, "every job has its letter");
-    t.match(ending(third), { dead: 200, stranded: 0 });
+    t.match(third.ending(), { dead: 200, stranded: 0 });
   },
 );

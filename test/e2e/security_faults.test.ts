@@ -12,7 +12,7 @@ import { binary } from "../kit/runtimes.ts";
 import { processesOf } from "../kit/processes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { events, row, token } from "./stage.ts";
+import { row, token } from "./stage.ts";
 
 // Table E of docs/reliability.md, but for hostile frames and floods.
 
@@ -66,7 +66,7 @@ row("E1: no token, a wrong one, a replayed handshake: refused alike, and after 1
   await endless.ended;
 
   honest.socket.destroy();
-  t.same(events(master, "joined"), [], "nobody joined");
+  t.same(master.events("joined"), [], "nobody joined");
   t.equal(master.stderr.match(/does not hold this master's token/g)?.length, 1, "one line for all of them");
   stage.hand(port);
   t.equal(await master.ended, 0, master.stderr);
@@ -103,7 +103,7 @@ row("E1: a slave with another token, or with none, exits 5 and says what to do",
   const open = stage.hand(port, ["--insecure"]);
   t.equal(await open.ended, 5);
   t.same(stage.entries("B"), []);
-  t.same(events(master, "joined"), []);
+  t.same(master.events("joined"), []);
   master.signal("SIGINT");
   t.equal(await master.ended, 130);
 });

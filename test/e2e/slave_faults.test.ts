@@ -4,7 +4,7 @@ import { runtimes } from "../kit/runtimes.ts";
 import { processesOf } from "../kit/processes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, events, heartbeat, row, silenceMs, type Stage } from "./stage.ts";
+import { heartbeat, row, silenceMs, type Stage } from "./stage.ts";
 
 // Table A of docs/reliability.md: what happens to a slave, and what comes of it.
 
@@ -45,7 +45,7 @@ row(
     t.equal(await master.ended, 0, master.stderr);
     t.equal(stage.entries("E", 0).length, 2, "done twice");
     t.same(stage.records().lost(6), []);
-    t.match(ending(master), { handedOut: 6, done: 6, dead: 0, stranded: 0 });
+    t.match(master.ending(), { handedOut: 6, done: 6, dead: 0, stranded: 0 });
   },
 );
 
@@ -70,9 +70,9 @@ row(
     stage.open("end");
     t.equal(await master.ended, 0, master.stderr);
     t.same([await sleeper.ended, await other.ended], [0, 0], "both are dismissed");
-    t.equal(events(master, "joined").length, 3, "it came back as a new session");
+    t.equal(master.events("joined").length, 3, "it came back as a new session");
     t.equal(stage.entries("E", 0).length, 1, "the job that was aborted was not counted");
-    t.match(ending(master), { handedOut: 13, done: 13, dead: 0, stranded: 0, repeated: 1 });
+    t.match(master.ending(), { handedOut: 13, done: 13, dead: 0, stranded: 0, repeated: 1 });
   },
 );
 
@@ -86,7 +86,7 @@ row("A4: stopped for less than the limit: no loss, no duplicate", async (t, stag
   sleeper.signal("SIGCONT");
   stage.open();
   t.equal(await master.ended, 0, master.stderr);
-  t.equal(events(master, "joined").length, 1, "it never had to come back");
+  t.equal(master.events("joined").length, 1, "it never had to come back");
   t.same(stage.records().lost(601), []);
   t.equal(stage.records().repeated, 0);
 });
@@ -96,7 +96,7 @@ row("A5: a handler that blocks its event loop is not silence", async (t, stage) 
   const slave = stage.hand(await portOf(master));
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0);
-  t.equal(events(master, "joined").length, 1);
+  t.equal(master.events("joined").length, 1);
   t.equal(stage.records().repeated, 0);
 });
 
@@ -105,7 +105,7 @@ row.long("A5: a minute of it, at the default heartbeat", async (t, stage) => {
   const slave = stage.hand(await portOf(master));
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0);
-  t.equal(events(master, "joined").length, 1);
+  t.equal(master.events("joined").length, 1);
   t.equal(stage.records().repeated, 0);
 });
 
@@ -124,7 +124,7 @@ row(
     const slave = stage.hand(await portOf(master));
     t.equal(await master.ended, 3, master.stderr);
     t.equal(await slave.ended, 0, "the slave stays connected");
-    t.equal(events(master, "joined").length, 1);
+    t.equal(master.events("joined").length, 1);
     t.match(stage.deadLetters("scripted"), [{ seq: 20, failures: 2, crashes: 0 }]);
     t.same(stage.records().lost(221), [20]);
     t.same([...new Set(stage.entries("B").filter(({ id }) => id !== 20).map(({ more }) => more))], ["1"]);
@@ -177,7 +177,7 @@ row("A10: process.exit() in a handler ends its worker only", async (t, stage) =>
   const slave = stage.hand(await portOf(master));
   t.equal(await master.ended, 3, master.stderr);
   t.equal(await slave.ended, 0);
-  t.equal(events(master, "joined").length, 1);
+  t.equal(master.events("joined").length, 1);
   t.match(stage.deadLetters("scripted"), [{ seq: 20, failures: 0, crashes: 3 }]);
   t.match(stage.deadLetters("scripted")[0]!.attempts.at(-1)!.error, /exited \(3\)/);
   t.same(stage.records().lost(221), [20]);
@@ -204,7 +204,7 @@ row("A killed worker: Repeated says what ran again, also what had ended there un
   const again = ran.length - 1_000;
   t.equal(new Set(ran).size, 1_000);
   t.ok(again > 5, `${again} ran again, five of them for they had killed it`);
-  t.match(ending(master), { handedOut: 1_000, done: 1_000, repeated: again - 5 });
+  t.match(master.ending(), { handedOut: 1_000, done: 1_000, repeated: again - 5 });
 });
 
 row("A13: a handler that changes its job, or returns what nobody can send", async (t, stage) => {
@@ -215,7 +215,7 @@ row("A13: a handler that changes its job, or returns what nobody can send", asyn
   t.same(more, []);
   t.match(letter, { seq: 0, job: { id: 0, act: "mutate" } }, "the job on record is as it was yielded");
   t.match(letter!.attempts.map(({ error }) => error), [/changed its job/, /changed its job/]);
-  t.match(ending(master), { done: 7, dead: 1 });
+  t.match(master.ending(), { done: 7, dead: 1 });
 });
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -290,7 +290,7 @@ row(
       t.equal(await slave.ended, 4, `${name}: ${slave.stderr}`);
       t.match(slave.stderr, sentence, name);
     }
-    t.same(events(master, "joined"), [], "none of them ever joined");
+    t.same(master.events("joined"), [], "none of them ever joined");
     stage.hand(port);
     t.equal(await master.ended, 0);
   },
@@ -355,12 +355,12 @@ row("A21: a slave stays with its run: the run replaced while it was cut off, it 
   await portOf(second);
   t.equal(await slave.ended, 5, slave.stderr);
   t.match(slave.stderr, /belongs to an earlier run/);
-  t.same(events(second, "joined"), [], "it took part in nothing");
+  t.same(second.events("joined"), [], "it took part in nothing");
   t.match(await stage.state(), { handedOut: 0, done: 0 }, "and settled nothing");
   stage.open("a");
   stage.hand(port);
   t.equal(await second.ended, 0, second.stderr);
-  t.match(ending(second), { handedOut: 6, done: 6 });
+  t.match(second.ending(), { handedOut: 6, done: 6 });
 });
 
 row("A22: the database is down for a while: nobody is buried for it", async (t, stage) => {
@@ -379,7 +379,7 @@ row("A22: the database is down for a while: nobody is buried for it", async (t, 
   stage.unlink("down");
   t.equal(await master.ended, 0, master.stderr);
   t.equal(await slave.ended, 0);
-  t.match(ending(master), { handedOut: jobs, done: jobs, dead: 0 });
+  t.match(master.ending(), { handedOut: jobs, done: jobs, dead: 0 });
   t.notOk(stage.has("scripted.dead.ndjson"), "no dead letter was ever written");
 });
 
@@ -404,7 +404,7 @@ row(
     );
     const master = stage.start(runtimes.binary, ["run", plugin, "--procs", "1", "--timeout", "1s", "--json"]);
     t.equal(await master.ended, 0, master.stderr);
-    t.match(ending(master), { done: 200, dead: 0, repeated: 0 });
+    t.match(master.ending(), { done: 200, dead: 0, repeated: 0 });
     t.notMatch(master.stderr, /WARN/);
   },
 );
@@ -448,7 +448,7 @@ export async function handleJob(id) {
     const code = await run.ended;
     t.ok(code === 0 || code === 3, `${code} ${run.stderr}`);
     t.match(run.stderr, words);
-    t.match(ending(run), { done: 300, dead: 0 });
+    t.match(run.ending(), { done: 300, dead: 0 });
   });
 }
 
@@ -476,7 +476,7 @@ for (const [what, sleptMs] of [["longer", 4_000], ["shorter", 1_800]] as const) 
       stage.open("b");
       t.equal(await master.ended, 0, master.stderr);
       t.same(stage.attempts(), [1], "nobody is charged");
-      t.match(ending(master), { handedOut: 23, done: 23, repeated: 0 });
+      t.match(master.ending(), { handedOut: 23, done: 23, repeated: 0 });
       t.equal(stage.entries("B").length, 23, "nothing ran twice");
     },
   );

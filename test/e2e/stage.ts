@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { stateJson } from "../../src/cli/commands/state.ts";
 import { readState } from "../../src/state/read_state.ts";
-import type { Program } from "../kit/program.ts";
+import type { Program, Told } from "../kit/program.ts";
 import { root, runtimes } from "../kit/runtimes.ts";
 import { Scenario, token as tokenText } from "../kit/scenario.ts";
 
@@ -14,9 +14,6 @@ export type Entry = { pid: number; kind: string; id: number; atMs: number; more:
 /** Silence is noticed after 1.5 s; there is no shorter heartbeat. */
 export const heartbeat: readonly string[] = ["--heartbeat", "500ms"];
 export const silenceMs = 1_500;
-
-/** What the program said as JSON. */
-export type Told = Readonly<Record<string, unknown>>;
 
 /** No process of a long scenario lives longer. */
 const longMsMax = 300_000;
@@ -128,17 +125,6 @@ export class Stage extends Scenario {
 
 /** The token of every scenario, for a slave in a test's hands. */
 export const token: Uint8Array = new TextEncoder().encode(tokenText);
-
-/** What a master said with `--json`, of one kind. */
-export function events(program: Program, kind: string): Told[] {
-  return program.stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
-    .filter(({ event }) => event === kind);
-}
-
-/** What a master counted at its end. */
-export function ending(program: Program): Told {
-  return events(program, "ended")[0] ?? {};
-}
 
 type Play = (t: Test, stage: Stage) => Promise<void>;
 

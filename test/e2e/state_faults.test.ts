@@ -9,7 +9,7 @@ import type { Program } from "../kit/program.ts";
 import { root, runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 
 // Table D of docs/reliability.md: what is done to the files between two starts, or during one.
 
@@ -71,7 +71,7 @@ row("D1: a damaged or missing state: the one before it is taken, with a warning"
   stage.hand(await portOf(last));
   t.equal(await last.ended, 0, last.stderr);
   t.same(stage.records().lost(40), []);
-  t.match(ending(last), { handedOut: 40, done: 40 });
+  t.match(last.ending(), { handedOut: 40, done: 40 });
 });
 
 row("D1: neither is good: exit 6, and nothing is touched", async (t, stage) => {
@@ -130,7 +130,7 @@ row("D2: leftover temporary files go, others' stay", async (t, stage) => {
   t.equal(await master.ended, 0, master.stderr);
   t.same(leftovers.filter((name) => stage.has(name)), []);
   t.same(others.filter((name) => stage.has(name)), others);
-  t.match(ending(master), { handedOut: 40, done: 40, repeated: 0 });
+  t.match(master.ending(), { handedOut: 40, done: 40, repeated: 0 });
 });
 
 row("D3: a state of a newer version: exit 6", async (t, stage) => {
@@ -161,7 +161,7 @@ row("D3: a state that version 1 wrote, of a master that was killed, is resumed",
   t.equal(await resumed.ended, 3, resumed.stderr);
   const handled = stage.read("handled").toString().trim().split(" ").map(Number);
   t.same(handled.sort((a, b) => a - b), [4, 7, 8, 9, 10, 11, 12, 13, 14], "stranded, and what came after");
-  t.match(ending(resumed), { handedOut: 14, done: 12, skipped: 1, dead: 1, repeatedAtLeast: true });
+  t.match(resumed.ending(), { handedOut: 14, done: 12, skipped: 1, dead: 1, repeatedAtLeast: true });
   t.match(await stage.state("posts"), { version: 2, final: true, handedOut: 14, settings: {} });
 });
 
@@ -216,7 +216,7 @@ row(
     stage.hand(await portOf(forced));
     t.equal(await forced.ended, 0, forced.stderr);
     t.match(forced.stderr, /by force/);
-    t.match(ending(forced), { handedOut: 41, done: 41, repeated: 0 }, "it went on");
+    t.match(forced.ending(), { handedOut: 41, done: 41, repeated: 0 }, "it went on");
   },
 );
 
@@ -243,7 +243,7 @@ row("D4: a plugin whose text changed resumes, with a warning", async (t, stage) 
   stage.hand(await portOf(second), [], plugin);
   t.equal(await second.ended, 0, second.stderr);
   t.match(second.stderr, /has changed since the state was saved; resuming with the new one/);
-  t.match(ending(second), { handedOut: 10, done: 10 });
+  t.match(second.ending(), { handedOut: 10, done: 10 });
 });
 
 row(
@@ -305,9 +305,9 @@ row("D6: a finished run stays finished: only jobs that appeared since are handed
   await play();
   const again = await play();
   t.match(again.stderr, /This run was finished: 5 jobs settled/);
-  t.match(ending(again), { handedOut: 5, done: 5 });
+  t.match(again.ending(), { handedOut: 5, done: 5 });
   stage.write("jobs", "8");
-  t.match(ending(await play()), { handedOut: 8, done: 8, repeated: 0 });
+  t.match((await play()).ending(), { handedOut: 8, done: 8, repeated: 0 });
   t.same(done(), [0, 1, 2, 3, 4, 5, 6, 7]);
 
   stage.write("jobs", "5");
@@ -317,7 +317,7 @@ row("D6: a finished run stays finished: only jobs that appeared since are handed
   const ignoring = await play(words);
   t.match(ignoring.stderr, /Nothing was handed out: getJobs began at its first job again/, "it says why");
   t.equal(done().length, beforeAgain, "and hands out nothing");
-  t.match(ending(ignoring), { handedOut: 5, done: 5 });
+  t.match(ignoring.ending(), { handedOut: 5, done: 5 });
 });
 
 row("D7: deleted or replaced while running: the next save makes it anew", async (t, stage) => {

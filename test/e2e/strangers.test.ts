@@ -7,7 +7,7 @@ import { socketName } from "../../src/state/lock.ts";
 import type { Program } from "../kit/program.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, events, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 import { noStranger, Stranger } from "./stranger.ts";
 
 // What another user of the machine can do to a master, without any rights: as a second uid.
@@ -66,7 +66,7 @@ for (const [what, words] of [["say nothing", ""], ["talk", "x".repeat(60)]] as c
       t.match(second.stderr, new RegExp(`pid ${master.process.pid} on `));
       stage.hand(port);
       t.equal(await master.ended, 0, master.stderr);
-      t.match(ending(master), { done: 30 });
+      t.match(master.ending(), { done: 30 });
       t.match(await stage.state(), { complete: true }, "the state was saved");
     },
     { skip },
@@ -107,7 +107,7 @@ for (const [what, answer] of Object.entries(answers)) {
     }
     stage.hand(port);
     t.equal(await master.ended, 0, master.stderr);
-    t.match(ending(master), { done: 3 });
+    t.match(master.ending(), { done: 3 });
   }, { skip });
 }
 
@@ -164,7 +164,7 @@ row("<key>.lock is removed while its master runs: a second one is refused", asyn
   t.ok(stage.has("scripted.lock"), "it is there again");
   first.signal("SIGINT");
   t.equal(await first.ended, 130);
-  t.same(events(first, "joined"), []);
+  t.same(first.events("joined"), []);
   t.notOk(stage.has("scripted.lock"));
 }, { skip: process.platform === "linux" ? false : "the kernel keeps no lock here" });
 
@@ -193,7 +193,7 @@ row(
     t.ok(during <= before + 256 + 16, `${before} files before, ${during} while it is flooded`);
     stage.open();
     t.equal(await master.ended, 0, master.stderr);
-    t.match(ending(master), { done: 7, dead: 0 });
+    t.match(master.ending(), { done: 7, dead: 0 });
   },
   { skip: process.platform === "linux" ? false : "files are counted in /proc" },
 );

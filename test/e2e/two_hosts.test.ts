@@ -7,7 +7,7 @@ import type { Program } from "../kit/program.ts";
 import { binary } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, heartbeat, row, type Stage, token } from "./stage.ts";
+import { heartbeat, row, type Stage, token } from "./stage.ts";
 
 // C6 of docs/reliability.md: two masters of one key on two hosts that share a disk. A network and a host name of its
 // own make a "host" here: neither sees the other's abstract sockets, so the kernel's lock is no help.
@@ -141,7 +141,7 @@ row(
     stage.open();
     t.equal(await second.ended, 0, second.stderr);
     t.same(stage.records().lost(321), []);
-    t.match(ending(second), { handedOut: 321, done: 321, stranded: 0 });
+    t.match(second.ending(), { handedOut: 321, done: 321, stranded: 0 });
     t.equal(holder.hasEnded, false, "the first one's slave waits for it");
   },
   { skip },

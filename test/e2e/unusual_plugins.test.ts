@@ -2,7 +2,7 @@ import t from "tap";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { runtimes } from "../kit/runtimes.ts";
-import { ending, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 
 // What a plugin may use that not every runtime has: it works, or a sentence says why not (docs/troubleshooting.md).
 
@@ -42,7 +42,7 @@ row(
     for (const runtime of ["binary", "bun"] as const) {
       const program = run(stage, plugin, runtime);
       t.equal(await program.ended, 0, program.stderr);
-      t.match(ending(program), { done: 1 });
+      t.match(program.ending(), { done: 1 });
     }
     const node = run(stage, plugin, "node");
     t.equal(await node.ended, 4);
@@ -110,7 +110,7 @@ row(
     for (const runtime of Object.keys(runtimes) as (keyof typeof runtimes)[]) {
       const program = run(stage, plugin, runtime);
       t.equal(await program.ended, 0, `${runtime}: ${program.stderr}`);
-      t.match(ending(program), { done: 1 }, runtime);
+      t.match(program.ending(), { done: 1 }, runtime);
     }
   },
 );

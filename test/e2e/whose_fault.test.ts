@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Program } from "../kit/program.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
-import { ending, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 
 // Whose fault failures are, on the binary: the rows', a slave's, a worker's, or the world's. The rules themselves are
 // played with made-up times in core/failures.
@@ -69,7 +69,7 @@ for (const [what, good] of [["quick", 10], ["slow", 500]] as const) {
       t.equal(await master.ended, 0, master.stderr);
       const tookMs = Date.now() - startedMs;
       await Promise.all([bad.ended, healthy.ended]);
-      t.match(ending(master), { handedOut: count, done: count, dead: 0 });
+      t.match(master.ending(), { handedOut: count, done: count, dead: 0 });
       t.match(master.stderr, /Slave \S+ fails everything: the mount is missing/);
       t.match(master.stderr, /Slave \S+ failed everything: the mount is missing/, "the summary, too");
       // a start takes a second here, and the machine may be busy
@@ -108,7 +108,7 @@ row("A24: one worker of a slave fails everything: it is replaced, and nobody die
   );
   const run = stage.start(runtimes.binary, ["run", plugin, "--procs", "2", "--backoff", "100ms", "--json"]);
   t.equal(await run.ended, 0, run.stderr);
-  t.match(ending(run), { done: 600, dead: 0 });
+  t.match(run.ending(), { done: 600, dead: 0 });
   t.match(run.stderr, /A worker is replaced: .*: the connection broke/);
 });
 
@@ -127,7 +127,7 @@ row(
       ["--procs", "2", "--backoff", "100ms"],
     );
     t.equal(await run.ended, 0, run.stderr);
-    t.match(ending(run), { done: 120, dead: 0 });
+    t.match(run.ending(), { done: 120, dead: 0 });
     t.match(run.stderr, /A worker is replaced: .*: the connection was closed/);
   },
 );
@@ -144,7 +144,7 @@ row(
   async (t, stage) => {
     const run = runNumbers(stage, "hole", 1_000, someBad("job >= 400 && job < 700"), wide);
     t.equal(await run.ended, 3, run.stderr);
-    t.match(ending(run), { done: 700, dead: 300 });
+    t.match(run.ending(), { done: 700, dead: 300 });
     t.same(dead(stage, "hole"), range(400, 700));
   },
 );
@@ -152,7 +152,7 @@ row(
 row("A22a: 40 % bad rows end by themselves", async (t, stage) => {
   const run = runNumbers(stage, "mixed", 500, someBad("job % 5 < 2"), wide);
   t.equal(await run.ended, 3, run.stderr);
-  t.match(ending(run), { done: 300, dead: 200 });
+  t.match(run.ending(), { done: 300, dead: 200 });
   t.same(dead(stage, "mixed"), range(0, 500).filter((job) => job % 5 < 2));
 });
 
@@ -161,7 +161,7 @@ row("A22a: a tail of bad rows ends after --max-outage, as dead letters", async (
   const words = ["--procs", "1", "--concurrency", "1", "--backoff", "50ms", "--max-outage", "5s"];
   const run = runNumbers(stage, "tail", 200, someBad("job >= 140"), words);
   t.equal(await run.ended, 3, run.stderr);
-  t.match(ending(run), { done: 140, dead: 60 });
+  t.match(run.ending(), { done: 140, dead: 60 });
   t.same(dead(stage, "tail"), range(140, 200));
   t.match(run.stderr, /Everything fails: the row is bad\. No job is charged/);
 });
@@ -189,7 +189,7 @@ row(
       [],
     );
     t.equal(await run.ended, 3, run.stderr);
-    t.match(ending(run), { done: 693, dead: 7 });
+    t.match(run.ending(), { done: 693, dead: 7 });
     t.same(dead(stage, "limited"), range(0, 7).map((i) => 100 * i + 7));
     const calls = Number(/"calls":(\d+)/.exec(run.stderr)?.[1]);
     t.ok(calls <= 3 * 700, `${calls} calls`);
@@ -218,10 +218,10 @@ row(
     t.equal(await run.ended, 7, run.stderr);
     t.match(run.stderr, /nothing succeeded for as long as --max-outage allows: the database is down/);
     t.match(run.stderr, /Resume with: /);
-    t.match(ending(run), { dead: 0 });
+    t.match(run.ending(), { dead: 0 });
     stage.write("up", "");
     const again = stage.start(runtimes.binary, ["run", plugin, ...words]);
     t.equal(await again.ended, 0, again.stderr);
-    t.match(ending(again), { done: 3_000, dead: 0, stranded: 0 });
+    t.match(again.ending(), { done: 3_000, dead: 0, stranded: 0 });
   },
 );

@@ -20,7 +20,7 @@ import { encodeMessage } from "../../src/protocol/parse.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
-import { ending, row, type Stage } from "./stage.ts";
+import { row, type Stage } from "./stage.ts";
 import { noStranger, Stranger } from "./stranger.ts";
 
 // Table E of docs/reliability.md, as far as other users of the same machine go, and what handlers start.
@@ -105,7 +105,7 @@ row(
     stage.open("a");
     t.equal(await master.ended, 0, master.stderr);
     t.equal(await slave.ended, 0, slave.stderr);
-    t.match(ending(master), { done: 6, dead: 0 });
+    t.match(master.ending(), { done: 6, dead: 0 });
     t.equal(stranger.stdout, "sits\n", "no worker came to him");
     t.equal(readdirSync(folder).length, 121, "what is his is left to him");
     t.match(slave.stderr, /another one is in its place\): making a new folder/);

@@ -79,13 +79,6 @@ export class Field {
     return this.#last?.settled ?? 0;
   }
 
-  /** Events of a kind that the master told so far. */
-  events(kind: string): readonly Record<string, unknown>[] {
-    return this.master.stdout.split("\n").filter((line) => line.includes(`"event":"${kind}"`)).map((line) =>
-      JSON.parse(line)
-    );
-  }
-
   /** Jobs settled a second, and the most memory the master had meanwhile. */
   async watch(seconds: number): Promise<Figures> {
     const from = this.#last!;
@@ -100,7 +93,7 @@ export class Field {
   }
 
   /** Stops the master as Ctrl-C does; resolves with its exit code. */
-  async stop(): Promise<number | NodeJS.Signals> {
+  async stop(): Promise<number | string> {
     this.master.signal("SIGINT");
     return await this.master.ended;
   }

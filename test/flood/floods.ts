@@ -69,7 +69,7 @@ export type Report = Readonly<{
   logLines: number;
   /** Whether the real slave's session lasted, and the master could be stopped. */
   stayed: boolean;
-  exitCode: number | NodeJS.Signals;
+  exitCode: number | string;
   stderr: string;
 }>;
 
@@ -104,14 +104,14 @@ export async function runFlood({ attacks, words }: Flood, seconds: number, share
     // What the attack left is dealt with.
     await sleep(1_000);
     const after = await field.watch(seconds);
-    const real = field.events("joined")[0]!["session"];
-    const stayed = !field.events("left").some(({ session }) => session === real);
+    const real = field.master.events("joined")[0]!["session"];
+    const stayed = !field.master.events("left").some(({ session }) => session === real);
     const connections = attacks.reduce((sum, [count]) => sum + Math.ceil(count * share), 0);
     const made = running.reduce((sum, attack) => sum + attack.made, 0);
     return {
       connections,
       made,
-      joined: field.events("joined").length - 1,
+      joined: field.master.events("joined").length - 1,
       before,
       during,
       after,

@@ -9,7 +9,7 @@ export type OutOfFiles = Readonly<{
   joinedMs: number;
   /** What the master said of it. */
   lines: readonly string[];
-  exitCode: number | NodeJS.Signals;
+  exitCode: number | string;
 }>;
 
 /** A master that may open so few files that strangers take all of them. */
@@ -27,7 +27,7 @@ export async function outOfFiles(
     attack.stop();
     const startMs = Date.now();
     field.join();
-    while (field.events("joined").length < 2) {
+    while (field.master.events("joined").length < 2) {
       if (Date.now() > startMs + 30_000) {
         throw new Error(`No slave joined any more:\n${field.master.stderr.slice(-2_000)}`);
       }

@@ -83,7 +83,7 @@ export async function reconnectStorm(count: number): Promise<Storm> {
     await allJoined(slaves);
     const backMs = Date.now() - startMs;
     const { ratePerSecond } = await field.watch(5);
-    const silent = field.events("left").filter(({ reason }) => /silent/.test(String(reason))).length;
+    const silent = field.master.events("left").filter(({ reason }) => /silent/.test(String(reason))).length;
     return { slaves: count, backMs, silent, ratePerSecond };
   } finally {
     for (const slave of slaves) slave.stop();

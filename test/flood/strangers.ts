@@ -47,7 +47,7 @@ export type LocalFlood = Readonly<{
   joinedMs: number;
   /** The state was saved meanwhile. */
   isSaved: boolean;
-  exitCode: number | NodeJS.Signals;
+  exitCode: number | string;
 }>;
 
 type Teardown = { teardown(done: () => void): unknown };
@@ -64,7 +64,7 @@ export async function floodLock(t: Teardown, count: number, seconds: number): Pr
       pid: field.master.process.pid!,
       join: async () => {
         field.join();
-        await until(() => field.events("joined").length === 2, "a slave joined");
+        await until(() => field.master.events("joined").length === 2, "a slave joined");
       },
     });
   } finally {

@@ -30,7 +30,11 @@ export class Scenario {
   }
 
   start(command: readonly string[], args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
-    const program = new Program(command, args, this.folder, { ...this.env, ...env }, this.#lifeMsMax);
+    const program = new Program([...command, ...args], {
+      cwd: this.folder,
+      env: { ...this.env, ...env },
+      lifeMsMax: this.#lifeMsMax,
+    });
     this.#programs.push(program);
     return program;
   }
