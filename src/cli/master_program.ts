@@ -35,7 +35,7 @@ import { compiledBinary, programWords, resumeCommand } from "./program.ts";
 import { confirmReset, type RunName, runName } from "./run_name.ts";
 import { fieldsOf, oddVariables, settle } from "./settings.ts";
 import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "./signals.ts";
-import { masterTls, tlsGreeting } from "./tls_settings.ts";
+import { masterTls, tlsGreeting } from "./credentials.ts";
 import { resolveToken, tokenBytes } from "./token.ts";
 
 /** What the command line says besides the settings. */

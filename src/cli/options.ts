@@ -73,10 +73,17 @@ export function hostDefault(command: CommandName): Address {
   return { host: command === "master" ? "0.0.0.0" : "127.0.0.1", port: 5050 };
 }
 
+/** Whether a command connects to a master, and so needs to know where to. */
+export function isClient(command: CommandName): boolean {
+  return Object.hasOwn(atClient, command);
+}
+
 const atMaster = { run: {}, master: {} } as const;
 const atSlave = { run: {}, slave: {} } as const;
 const running = { run: {}, master: {}, slave: {} } as const;
-const networked = { master: {}, slave: {} } as const;
+/** The commands that connect to a master, and how they know each other. */
+const atClient = { slave: {} } as const;
+const networked = { master: {}, ...atClient } as const;
 const named = { run: {}, master: {}, state: {} } as const;
 
 /** Every option, in the order help shows them. The environment variable of `size-bytes` is TASKMASTER_SIZE_BYTES. */
@@ -283,7 +290,7 @@ export const options = {
     kind: "text",
     value: "F",
     example: "/run/secrets/taskmaster",
-    commands: { ...running, token: {} },
+    commands: { ...atMaster, ...atClient, token: {} },
     help: "the shared secret; TASKMASTER_TOKEN holds the secret itself",
   },
   "insecure": {
@@ -297,10 +304,11 @@ export const options = {
     example: "taskmaster-cert.pem",
     commands: {
       master: { help: "certificate (PEM) that this master shows; it switches TLS on" },
-      slave: {},
+      ...atClient,
+      slave: { help: "certificate (PEM) that this slave shows to a master that asks for one" },
       cert: { help: "where to write the certificate (PEM)", defaultText: "taskmaster-cert.pem" },
     },
-    help: "certificate (PEM) that this slave shows to a master that asks for one",
+    help: "certificate (PEM) to show to a master that asks for one",
   },
   "tls-key": {
     kind: "text",
@@ -321,7 +329,7 @@ export const options = {
     example: "ca.pem",
     commands: {
       master: { help: "slaves must show a certificate that one of these CAs (PEM) signed" },
-      slave: {},
+      ...atClient,
     },
     help: "CAs (PEM) that sign the master's certificate",
   },
@@ -329,7 +337,7 @@ export const options = {
     kind: "switch",
     commands: {
       master: { help: "TLS; it needs --tls-cert and --tls-key, which switch it on by themselves" },
-      slave: {},
+      ...atClient,
     },
     help: "TLS, with a master whose certificate is signed by a CA of this system, or of --tls-ca",
   },
@@ -337,7 +345,7 @@ export const options = {
     kind: "pin",
     value: "SHA256",
     example: "AB:CD:...",
-    commands: { slave: {} },
+    commands: atClient,
     help: "TLS, with the one certificate of this SHA-256 fingerprint, whatever its names and dates",
   },
   "name": {

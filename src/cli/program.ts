@@ -2,6 +2,7 @@ import { basename, delimiter, dirname, join, relative } from "node:path";
 import { denoFlags, isBinary, startWords } from "../lib/runtime.ts";
 import { shellQuote } from "../terminal/text_width.ts";
 import type { Invocation } from "./command.ts";
+import { optionRows } from "./options.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */
 export function compiledBinary(): string | undefined {
@@ -35,10 +36,10 @@ function fromHere(path: string): string {
   return dirname(short) === "." ? `./${short}` : short;
 }
 
-/** For one start only: with them a resume would start over, or go on whatever the state is of. */
-const notAgain = /^--(?:reset|force)(?:=|$)/;
+/** With them a resume would start over, or go on whatever the state is of. */
+const onceFlags = optionRows.filter(([, { once }]) => once).map(([name]) => `--${name}`);
 
-/** The command line that goes on with a run: the one that was typed, without `--reset` and `--force`. */
+/** The command line that goes on with a run: the one that was typed, without the flags that are for one start only. */
 export function resumeCommand(program: readonly string[], argv: readonly string[]): string {
   const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
   const kept = argv.filter((word, at) => at >= end || !isDropped(word, argv[at - 1]));
@@ -47,5 +48,6 @@ export function resumeCommand(program: readonly string[], argv: readonly string[
 
 /** `--reset`, `--reset=true`, and the `true` of `--reset true`. */
 function isDropped(word: string, before = ""): boolean {
-  return notAgain.test(word) || (/^--(?:reset|force)$/.test(before) && /^(?:true|false)$/.test(word));
+  return onceFlags.includes(word.replace(/=.*$/s, "")) ||
+    (onceFlags.includes(before) && /^(?:true|false)$/.test(word));
 }

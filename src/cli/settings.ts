@@ -9,6 +9,7 @@ import {
   type CommandName,
   type FieldsOf,
   hostDefault,
+  isClient,
   type Option,
   type OptionName,
   optionRows,
@@ -195,10 +196,9 @@ function readPlugins(name: OptionName, option: Option, own: unknown, command: Co
 
 function read(option: Option, text: string, command: CommandName): Value | undefined {
   const value = readValue(option, text, hostDefault(command));
-  // Whoever connects needs to know where to.
-  return option.kind === "address" && command === "slave" && (value as Address | undefined)?.port === 0
-    ? undefined
-    : value;
+  const isNowhere = isClient(command) && option.kind === "address" &&
+    (value as Address | undefined)?.port === 0;
+  return isNowhere ? undefined : value;
 }
 
 function absent(option: Option): Value | undefined {

@@ -1,7 +1,6 @@
 import { resolve } from "node:path";
 import { monotonicMs } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
-import { isLoopback } from "../../lib/units.ts";
 import { type Slave, type SlaveOptions, type SlaveResult, startSlave } from "../../slave/slave.ts";
 import { EventWriter } from "../../observe/ndjson.ts";
 import { RateMeter } from "../../observe/rate_meter.ts";
@@ -9,13 +8,11 @@ import { slaveGreetingLines } from "../../terminal/greeting.ts";
 import { slaveStatusLine, type StatusLine } from "../../terminal/status_line.ts";
 import { Progress, type Terminal } from "../../terminal/terminal.ts";
 import type { PluginInvocation } from "../command.ts";
+import { masterAccess, trustInWords } from "../credentials.ts";
 import { openTerminal } from "../open_terminal.ts";
-import { hostDefault, type Settings } from "../options.ts";
-import { compiledBinary } from "../program.ts";
+import type { Settings } from "../options.ts";
 import { fieldsOf, given, oddVariables, settle } from "../settings.ts";
 import { onSignals, type StopSignal, stopSignals } from "../signals.ts";
-import { slaveTls, trustInWords } from "../tls_settings.ts";
-import { resolveToken, tokenBytes } from "../token.ts";
 
 /** The first master on a machine makes the token, and may have been started together with this slave. */
 const tokenWaitMs = 5_000;
@@ -65,34 +62,23 @@ class SlaveProgram {
   }
 
   /** @throws {TaskmasterError} if the options are wrong, or there is no token. */
-  static async start({ line, env, tokenText, isChild, plugin }: PluginInvocation): Promise<SlaveProgram> {
+  static async start(invocation: PluginInvocation): Promise<SlaveProgram> {
+    const { line, env, isChild, plugin } = invocation;
     const settings = settle(line, env);
     const terminal = openTerminal(settings, env);
-    const address = settings.host ?? hostDefault("slave");
-    const token = settings.insecure ? undefined : await resolveToken({
-      file: settings["token-file"],
-      text: tokenText,
-      env,
-      binary: compiledBinary(),
-      mayCreate: false,
-      warn: (sentence) => terminal.log("warn", sentence),
-      waitMs: isLoopback(address.host) ? tokenWaitMs : 0,
-    });
-    const tls = await slaveTls(settings, env);
+    const warn = (sentence: string) => terminal.log("warn", sentence);
+    const access = await masterAccess(settings, invocation, warn, tokenWaitMs);
     // Of a run, the master has said so.
     if (!isChild) {
-      for (const sentence of oddVariables(env)) terminal.log("warn", sentence);
-      const trust = tls && trustInWords(tls, settings);
-      for (const text of slaveGreetingLines(address.host, settings.insecure, trust)) terminal.say(text);
+      for (const sentence of oddVariables(env)) warn(sentence);
+      const trust = access.tls && trustInWords(access.tls, settings);
+      for (const text of slaveGreetingLines(access.host, settings.insecure, trust)) terminal.say(text);
     }
     return new SlaveProgram(terminal, settings, isChild, {
       ...fieldsOf("slave", given(line, env)),
-      ...address,
+      ...access,
       pluginPath: resolve(plugin.path),
       exportName: plugin.exportName,
-      token: token === undefined ? null : tokenBytes(token.text),
-      tokenFrom: token?.isNamed ? token.from : undefined,
-      tls,
       checkOptions: (options) => void settle(line, env, options),
       // Workers log by themselves.
       workerLog: fieldsOf("log", settings),

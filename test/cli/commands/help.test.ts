@@ -1,5 +1,7 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
-import { commandNames, commands } from "../../../src/cli/commands.ts";
+import { commandNames, commands, events } from "../../../src/cli/commands.ts";
 import { commandHelp, generalHelp, helpColumns } from "../../../src/cli/commands/help.ts";
 import { optionRows, optionsOf } from "../../../src/cli/options.ts";
 
@@ -56,4 +58,15 @@ t.test("helpColumns() goes by the terminal, and by 80 where there is none", asyn
   t.equal(helpColumns({ isTTY: true, columns: 300 }), 100, "longer lines are hard to read");
   t.equal(helpColumns({ isTTY: true, columns: 0 }), 80);
   t.equal(helpColumns({ columns: 60 }), 80, "a pipe");
+});
+
+t.test("help names every event that the source writes, and no other", async (t) => {
+  const root = join(import.meta.dirname!, "../../../src");
+  const sources = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".ts")
+  );
+  const written = sources.flatMap((name) =>
+    [...readFileSync(join(root, name), "utf8").matchAll(/\bevent: "(\w+)"/g)].map((match) => match[1]!)
+  );
+  t.same(new Set(written), new Set(Object.values(events).flatMap((names) => Object.keys(names))));
 });

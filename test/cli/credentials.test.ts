@@ -4,7 +4,7 @@ import t from "tap";
 import { readCommandLine } from "../../src/cli/command_line.ts";
 import { settle } from "../../src/cli/settings.ts";
 import { makeCertificate } from "../../src/cli/commands/cert.ts";
-import { masterTls, slaveTls, tlsGreeting, trustInWords } from "../../src/cli/tls_settings.ts";
+import { clientTls, masterTls, tlsGreeting, trustInWords } from "../../src/cli/credentials.ts";
 import { formatFingerprint } from "../../src/lib/bytes.ts";
 import { hashOf, pair, pathOf, pem } from "../certificates/certificates.ts";
 
@@ -12,7 +12,7 @@ const fingerprint = formatFingerprint(hashOf("master"));
 const at = (command: "master" | "slave", flags: readonly string[], env: Record<string, string> = {}) =>
   settle(readCommandLine([command, "x.ts", ...flags]), env);
 const master = (flags: readonly string[], env = {}) => masterTls(at("master", flags, env), {});
-const slave = (flags: readonly string[], env = {}) => slaveTls(at("slave", flags, env), {});
+const slave = (flags: readonly string[], env = {}) => clientTls(at("slave", flags, env), {});
 
 /** `--tls-cert` and `--tls-key` with a key of this mode. */
 function files(folder: string, mode = 0o600): string[] {
@@ -40,7 +40,7 @@ t.test("masterTls() reads certificate, key and CA", async (t) => {
   });
 });
 
-t.test("slaveTls() reads how the master is known, and the slave's own certificate", async (t) => {
+t.test("clientTls() reads how the master is known, and the slave's own certificate", async (t) => {
   const pin = { kind: "pin", hash: hashOf("master") };
   t.same(await slave(["--tls-pin", fingerprint]), { trust: pin });
   t.same(await slave(["--tls-pin", fingerprint.replaceAll(":", ""), "--tls"]), { trust: pin });

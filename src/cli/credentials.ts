@@ -1,5 +1,6 @@
 import { formatFingerprint } from "../lib/bytes.ts";
 import { ConnectError, UsageError } from "../lib/errors.ts";
+import { isLoopback } from "../lib/units.ts";
 import {
   checkAuthorities,
   isoDate,
@@ -10,10 +11,14 @@ import {
   type SlaveTls,
   type Trust,
 } from "../link/tls.ts";
+import type { SlaveOptions } from "../slave/types.ts";
 import type { TlsGreeting } from "../terminal/greeting.ts";
-import type { Settings } from "./options.ts";
+import type { Invocation } from "./command.ts";
+import { hostDefault, type Settings } from "./options.ts";
+import { compiledBinary } from "./program.ts";
 import { readPublicFile, readSecretFile } from "./secret_file.ts";
 import type { Environment } from "./settings.ts";
+import { resolveToken, tokenBytes } from "./token.ts";
 
 /** Longest private key file: an RSA key of 16,384 bits has 13 KB. */
 const keyBytesMax = 64 << 10;
@@ -40,12 +45,42 @@ export async function masterTls(settings: Settings, env: Environment): Promise<M
   return ca === undefined ? pair : { ...pair, ca: await readAuthorities(ca) };
 }
 
+/** Where a client finds its master, what it proves to it, and what it trusts. */
+export type MasterAccess = Pick<SlaveOptions, "host" | "port" | "token" | "tokenFrom" | "tls">;
+
 /**
- * What the options say about TLS at a slave; undefined for none.
+ * What the options say of the master to connect to.
  *
- * @throws {UsageError} if options are missing or contradict each other; {ConnectError} if a file cannot be used.
+ * @param waitMs how long to wait for the token, which a master on this machine may be about to make.
+ * @throws {UsageError} if options are missing or contradict each other; {ConnectError} if there is no token, or a file
+ *   cannot be used.
  */
-export async function slaveTls(settings: Settings, env: Environment): Promise<SlaveTls | undefined> {
+export async function masterAccess(
+  settings: Settings,
+  { line, env, tokenText }: Invocation,
+  warn: (sentence: string) => void,
+  waitMs = 0,
+): Promise<MasterAccess> {
+  const address = settings.host ?? hostDefault(line.command);
+  const token = settings.insecure ? undefined : await resolveToken({
+    file: settings["token-file"],
+    text: tokenText,
+    env,
+    binary: compiledBinary(),
+    mayCreate: false,
+    warn,
+    waitMs: isLoopback(address.host) ? waitMs : 0,
+  });
+  return {
+    ...address,
+    token: token === undefined ? null : tokenBytes(token.text),
+    tokenFrom: token?.isNamed ? token.from : undefined,
+    tls: await clientTls(settings, env),
+  };
+}
+
+/** What the options say about TLS at a slave, or at another client; undefined for none. */
+export async function clientTls(settings: Settings, env: Environment): Promise<SlaveTls | undefined> {
   const { "tls-cert": cert, "tls-key": key } = settings;
   const trust = await readTrust(settings);
   if (cert === undefined && key === undefined) return trust && { trust };
