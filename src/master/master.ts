@@ -370,7 +370,7 @@ class RunningMaster implements Master {
   #makeDriver(): Driver {
     return new Driver(this.#run, {
       carryOut: (effect) => {
-        if (effect.kind === "lease") this.#saving.handedOut(effect.parts);
+        if (effect.kind === "lease") this.#store.handedOut(effect.parts);
         carryOut(effect, this.#handlers);
       },
       onTurn: (nowMs, wakeAtMs) => {

@@ -1,10 +1,9 @@
 import { backoffMs } from "../lib/units.ts";
 import type { DeadLetter, RunState } from "../core/types.ts";
-import { isSameBytes, type JobSpan } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { includes, type Ranges, RangeSet, rangesOf } from "../lib/ranges.ts";
+import { type Ranges, rangesOf } from "../lib/ranges.ts";
 import { whyOf } from "../lib/text.ts";
 import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
 
@@ -12,12 +11,16 @@ import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
 const retryMs = 1_000;
 const retryMsMax = 30_000;
 
+/** Whether a write that failed ends this master, instead of being tried again. */
+function isFinal(error: unknown): boolean {
+  return error instanceof StateError || error instanceof NoRoomError;
+}
+
 type DeadLetterWriterOptions = Readonly<{
   /** Resolves when these are durable. */
   write: (letters: readonly DeadLetter[]) => Promise<void>;
   onBuried: (letters: readonly DeadLetter[], seqs: Ranges) => void;
-  /** The write failed in a way that ends this master, or null to try again. */
-  isFinal: (error: unknown) => boolean;
+  /** Told of an error that ends this master. */
   onFinal: (error: unknown) => void;
   /** Wakes `tick` then. */
   wakeBy: (atMs: number) => void;
@@ -78,7 +81,7 @@ export class DeadLetterWriter {
   }
 
   #failed(error: unknown): void {
-    if (this.#options.isFinal(error)) {
+    if (isFinal(error)) {
       this.#isClosed = true;
       return this.#options.onFinal(error);
     }
@@ -126,8 +129,7 @@ type CheckpointsOptions = Readonly<{
   save: (state: RunState) => Promise<number>;
   /** Returns to how many slaves a message goes. */
   onSaved: (version: number, tookMs: number) => number;
-  /** Whether a failed save ends this master (another one took the run over) instead of being tried again. */
-  isFinal: (error: unknown) => boolean;
+  /** Told of an error that ends this master. */
   onFinal: (error: unknown) => void;
   checkpointMs: number | "auto";
   wakeBy: (atMs: number) => void;
@@ -149,7 +151,7 @@ type CheckpointsOptions = Readonly<{
  */
 export class Checkpoints {
   readonly #options: CheckpointsOptions;
-  #saving: Promise<unknown> | null = null;
+  #isSaving = false;
   #dueAtMs = -Infinity;
   #isClosed = false;
   #failures = 0;
@@ -160,10 +162,11 @@ export class Checkpoints {
 
   /** Starts a save if one is due. Returns when to wake next. */
   tick(nowMs: number): number {
-    if (this.#isClosed || this.#saving !== null || !this.#options.isDirty()) return Infinity;
+    if (this.#isClosed || this.#isSaving || !this.#options.isDirty()) return Infinity;
     if (nowMs < this.#dueAtMs) return this.#dueAtMs;
-    this.#saving = this.#saveOnce().finally(() => {
-      this.#saving = null;
+    this.#isSaving = true;
+    void this.#saveOnce().finally(() => {
+      this.#isSaving = false;
       this.#options.wakeBy(this.#dueAtMs);
     });
     return Infinity;
@@ -180,10 +183,9 @@ export class Checkpoints {
    */
   async saveLast(hurry: AbortSignal): Promise<unknown> {
     this.close();
-    await this.#saving;
     for (let tries = 1;; tries++) {
       const error = await this.#save().then(() => null, asIs);
-      if (error === null || tries === finalTries || hurry.aborted || this.#options.isFinal(error)) {
+      if (error === null || tries === finalTries || hurry.aborted || isFinal(error)) {
         return error;
       }
       this.#options.log("warn", `Cannot save the state: ${whyOf(error)}. Trying again.`);
@@ -194,11 +196,6 @@ export class Checkpoints {
   /** Starts no save any more. */
   close(): void {
     this.#isClosed = true;
-  }
-
-  /** Resolves when no save is under way. */
-  async idle(): Promise<void> {
-    await this.#saving;
   }
 
   async #saveOnce(): Promise<void> {
@@ -229,7 +226,7 @@ export class Checkpoints {
 
   #failed(error: unknown): void {
     if (this.#isClosed) return; // the last save says more
-    const { isFinal, onFinal, log } = this.#options;
+    const { onFinal, log } = this.#options;
     if (isFinal(error)) return onFinal(error);
     this.#failures += 1;
     const times = this.#failures === 1 ? "" : ` (${this.#failures} times in a row)`;
@@ -273,72 +270,8 @@ function pause(ms: number, hurry: AbortSignal): Promise<void> {
   });
 }
 
-/**
- * Dead letters that became durable after the last state that an earlier master saved. That state knows nothing of
- * them, so their jobs run once more; one that is done this time is dead no more: its letter is to be taken back.
- *
- * A seq alone proves nothing, for the source may have changed: a letter counts for the very same job only. That of a
- * row that could not be sent always counts: no state has it as dead, so the row is yielded again behind `last`, and comes
- * to what it comes to, whatever has its seq by then.
- */
-export class LateDeadLetters {
-  /** The jobs on record, by seq; null for a row without bytes. Empty almost always. */
-  readonly #jobs: Map<number, Uint8Array | null>;
-
-  constructor(jobs: ReadonlyMap<number, Uint8Array | null> = new Map()) {
-    this.#jobs = new Map(jobs);
-  }
-
-  /** These jobs have these seqs: letters of others with the same seqs are not theirs. */
-  compare(spans: readonly JobSpan[]): void {
-    if (this.#jobs.size === 0) return;
-    for (const span of spans) {
-      for (let { seq } = span; seq < span.end; seq++) {
-        const job = this.#jobs.get(seq) ?? null;
-        if (job !== null && !isSameBytes(job, span.job(seq))) this.#jobs.delete(seq);
-      }
-    }
-  }
-
-  /** Letters of these became durable once more. */
-  buried(seqs: Ranges): void {
-    for (const seq of this.#jobs.keys()) if (includes(seqs, seq)) this.#jobs.delete(seq);
-  }
-
-  /** Of which jobs the letter is to be taken back before this state is saved: it has them as done or skipped. */
-  settledIn(state: RunState): number[] {
-    if (this.#jobs.size === 0) return [];
-    const isOpen = openIn(state);
-    return [...this.#jobs.keys()].filter((seq) => !isOpen(seq));
-  }
-
-  /** These were. */
-  takenBack(seqs: readonly number[]): void {
-    for (const seq of seqs) this.#jobs.delete(seq);
-  }
-}
-
-/** @throws {StateError} if the dead letters cannot be read. */
-export async function loadLateLetters(
-  store: Pick<StateStore, "loaded" | "lastLetters">,
-): Promise<LateDeadLetters> {
-  const { loaded } = store;
-  if (loaded === null) return new LateDeadLetters();
-  const letters = new LateDeadLetters(await store.lastLetters(openIn(loaded)));
-  letters.compare(loaded.stranded.map(({ span }) => span));
-  return letters;
-}
-
-/** Whether a state has this job as not settled: stranded, or not handed out yet. */
-function openIn({ handedOut, stranded }: RunState): (seq: number) => boolean {
-  const seqs = new RangeSet();
-  const spans = stranded.map(({ span }) => span).sort((a, b) => a.seq - b.seq);
-  for (const { seq, end } of spans) seqs.add(seq, end);
-  return (seq) => seq >= handedOut || seqs.has(seq);
-}
-
 type PersistenceOptions = Readonly<{
-  store: Pick<StateStore, "loaded" | "save" | "bury" | "lastLetters" | "handled">;
+  store: Pick<StateStore, "save" | "bury">;
   checkpointMs: number | "auto";
   capture: () => { version: number; state: RunState } | null;
   isDirty: () => boolean;
@@ -352,42 +285,25 @@ type PersistenceOptions = Readonly<{
   log: Log;
 }>;
 
-/** All that a master writes: checkpoints and dead letters, each one write at a time. */
+/** All that a master writes: checkpoints and dead letters. The store makes each one write at a time. */
 export class Persistence {
   readonly #checkpoints: Checkpoints;
   readonly #writer: DeadLetterWriter;
-  readonly #store: PersistenceOptions["store"];
-  #late = new LateDeadLetters();
 
   constructor({ store, onLost, onNoRoom, onBuried, wakeBy, log, ...parts }: PersistenceOptions) {
-    const isFinal = (error: unknown) => error instanceof StateError;
-    const shared = { isFinal, onFinal: onLost, wakeBy, nowMs: monotonicMs, log };
-    this.#store = store;
-    this.#writer = new DeadLetterWriter({
-      ...shared,
-      write: (letters) => store.bury(letters),
-      isFinal: (error) => isFinal(error) || error instanceof NoRoomError,
-      onFinal: (error) => error instanceof NoRoomError ? onNoRoom(error.message) : onLost(error),
-      onBuried: (letters, seqs) => {
-        this.#late.buried(seqs);
-        onBuried(letters, seqs);
-      },
-    });
-    this.#checkpoints = new Checkpoints({ ...shared, ...parts, save: (state) => this.#save(state) });
-  }
-
-  /** These jobs are handed out. */
-  handedOut(spans: readonly JobSpan[]): void {
-    this.#late.compare(spans);
+    const onFinal = (error: unknown) =>
+      error instanceof NoRoomError ? onNoRoom(error.message) : onLost(error);
+    const shared = { onFinal, wakeBy, nowMs: monotonicMs, log };
+    this.#writer = new DeadLetterWriter({ ...shared, write: (letters) => store.bury(letters), onBuried });
+    this.#checkpoints = new Checkpoints({ ...shared, ...parts, save: (state) => store.save(state) });
   }
 
   bury(letters: readonly DeadLetter[]): void {
     this.#writer.bury(letters);
   }
 
-  /** @throws {StateError} if it cannot be saved, or the dead letters cannot be read. */
+  /** @throws {StateError} if it cannot be saved. */
   async saveFirst(): Promise<void> {
-    this.#late = await loadLateLetters(this.#store);
     await this.#checkpoints.saveFirst().catch((error: unknown) => {
       if (!(error instanceof SaveError)) throw error;
       const advice = "Nothing was handed out. Look at that disk, or name another folder with --state-dir.";
@@ -415,19 +331,9 @@ export class Persistence {
     this.#checkpoints.close();
   }
 
-  /** Starts no write any more; resolves when none is under way. */
+  /** Starts no write any more; resolves when no letters are being written. The store waits for what is being saved. */
   async close(): Promise<void> {
     this.#checkpoints.close();
-    await Promise.all([this.#checkpoints.idle(), this.#writer.close()]);
-  }
-
-  /** Letters are taken back first: if we die in between, their jobs run again, and what comes of it is on record. */
-  async #save(state: RunState): Promise<number> {
-    const settled = this.#late.settledIn(state);
-    if (settled.length > 0) {
-      await this.#store.handled(settled);
-      this.#late.takenBack(settled);
-    }
-    return await this.#store.save(state);
+    await this.#writer.close();
   }
 }

@@ -214,14 +214,14 @@ export class DeadLetterFile {
    * @throws {NoRoomError} likewise, if they would be more than the file may hold.
    * @throws {StateError} if the file is a symbolic link, or no file.
    */
-  async append(letters: readonly DeadLetter[]): Promise<void> {
+  async bury(letters: readonly DeadLetter[]): Promise<void> {
     if (letters.length > 0) await this.#append(letters, deadLetterLine, this.#options.bytesMax);
   }
 
   /**
    * Takes the letters of these jobs back: they are done after all. Resolves when that is durable.
    *
-   * @throws as `append`.
+   * @throws as `bury`.
    */
   async takeBack(seqs: readonly number[]): Promise<void> {
     if (seqs.length > 0) await this.#append(seqs, handledLine);

@@ -1,5 +1,6 @@
 import type { DeadLetter, RunState } from "../core/types.ts";
 import { isoTime, wallMs } from "../lib/clock.ts";
+import type { JobSpan } from "../lib/bytes.ts";
 import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { DeadLetterFile, lastLetters } from "./dead_letters.ts";
@@ -14,6 +15,7 @@ import {
   stateFiles,
 } from "./disk.ts";
 import { checkIdentity, type Identity, type Purpose } from "./identity.ts";
+import { LateLetters, loadLateLetters } from "./late_letters.ts";
 import { hasKernelLock, type Lock, takeLock } from "./lock.ts";
 import { checkFolder, loadState, proveWritable, sweepTemporaries, syncFolder } from "./read_state.ts";
 import { StateWriter } from "./state_writer.ts";
@@ -77,8 +79,8 @@ export interface StateStore {
   /** Of the dead letters. */
   readonly deadPath: string;
   /**
-   * Resolves when the state is durable, with how long this thread was held for it, in ms. One save runs at a time. The
-   * epoch is raised on disk by the first one.
+   * Resolves when the state is durable, with how long this thread was held for it, in ms. One save runs at a time, in
+   * order. The epoch is raised on disk by the first one. Dead letters of jobs that are done after all are taken back first.
    *
    * @throws {SaveError} if it could not be written this time: try again.
    * @throws {StateError} if another master took the run over: end.
@@ -92,14 +94,8 @@ export interface StateStore {
    * @throws {StateError} if the file cannot be used at all.
    */
   bury(letters: readonly DeadLetter[]): Promise<void>;
-  /**
-   * The jobs, by seq, of the dead letters on record that were appended last, if their seq is wanted.
-   *
-   * @throws {StateError} if the file cannot be used at all.
-   */
-  lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array | null>>;
-  /** Takes the dead letters of these jobs back. Resolves when that is durable. @throws as `bury`. */
-  handled(seqs: readonly number[]): Promise<void>;
+  /** These jobs are handed out: tells whose the dead letters are that the loaded state knows nothing of. */
+  handedOut(spans: readonly JobSpan[]): void;
   /** Says in `<key>.lock` where this master can be reached. @throws {StateError} if it cannot be written. */
   setAddress(address: string): Promise<void>;
   /** Waits for what is being written, frees the lock. Idempotent. */
@@ -111,16 +107,16 @@ type StoreParts = Readonly<{
   epoch: number;
   loaded: RunState | null;
   path: string;
-  disk: Disk;
   writer: StateWriter;
   dead: DeadLetterFile;
+  late: LateLetters;
   lock: Lock;
 }>;
 
 class OpenStore implements StateStore {
   readonly #parts: StoreParts;
   #saving: Promise<unknown> = Promise.resolve();
-  #burying: Promise<unknown> = Promise.resolve();
+  #appending: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | null = null;
 
   constructor(parts: StoreParts) {
@@ -149,33 +145,37 @@ class OpenStore implements StateStore {
 
   async save(state: RunState): Promise<number> {
     this.#checkOpen("save");
-    const { writer, identity } = this.#parts;
-    const saved = this.#saving.then(() => writer.save({ identity, state }));
+    const saved = this.#saving.then(() => this.#save(state));
     this.#saving = saved.catch(() => {});
     return await saved;
   }
 
-  bury(letters: readonly DeadLetter[]): Promise<void> {
-    return this.#append(() => this.#parts.dead.append(letters));
+  /** If we die between the two, jobs whose letters are taken back run again, and what comes of them is on record. */
+  async #save(state: RunState): Promise<number> {
+    const { writer, identity, dead, late } = this.#parts;
+    const seqs = late.toTakeBack(state);
+    if (seqs.length > 0) {
+      await this.#append(() => dead.takeBack(seqs));
+      late.forget(seqs);
+    }
+    return await writer.save({ identity, state });
   }
 
-  handled(seqs: readonly number[]): Promise<void> {
-    return this.#append(() => this.#parts.dead.takeBack(seqs));
+  async bury(letters: readonly DeadLetter[]): Promise<void> {
+    this.#checkOpen("bury");
+    const { dead, late } = this.#parts;
+    await this.#append(() => dead.bury(letters));
+    late.forget(letters.map(({ seq }) => seq));
   }
 
   async #append(append: () => Promise<void>): Promise<void> {
-    this.#checkOpen("bury");
-    const appended = this.#burying.then(append);
-    this.#burying = appended.catch(() => {});
+    const appended = this.#appending.then(append);
+    this.#appending = appended.catch(() => {});
     await appended;
   }
 
-  async lastLetters(isWanted: (seq: number) => boolean): Promise<Map<number, Uint8Array | null>> {
-    this.#checkOpen("read the dead letters of");
-    const { disk, dead } = this.#parts;
-    return await lastLetters(dead.path, disk, isWanted).catch((error: unknown) => {
-      throw explained(error, `Cannot read the dead letters in "${dead.path}"`);
-    });
+  handedOut(spans: readonly JobSpan[]): void {
+    this.#parts.late.compare(spans);
   }
 
   async setAddress(address: string): Promise<void> {
@@ -190,7 +190,7 @@ class OpenStore implements StateStore {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([this.#saving, this.#burying]);
+    await Promise.all([this.#saving, this.#appending]);
     await this.#parts.lock.release();
   }
 
@@ -293,7 +293,11 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
     log,
   });
   await dead.check();
-  return { identity, epoch, loaded: loaded?.state ?? null, path: files.state, disk, writer, dead };
+  const state = loaded?.state ?? null;
+  const late = await loadLateLetters(state, (isWanted) => lastLetters(files.dead, disk, isWanted)).catch(
+    (error) => {
+      throw explained(error, `Cannot read the dead letters in "${files.dead}"`);
+    },
+  );
+  return { identity, epoch, loaded: state, path: files.state, writer, dead, late };
 }
-
-/** What the rest of the program uses of this folder. */

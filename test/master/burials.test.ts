@@ -1,9 +1,12 @@
 import t from "tap";
+import { StateError } from "../../src/lib/errors.ts";
 import type { DeadLetter } from "../../src/core/types.ts";
 import { DeadLetterWriter } from "../../src/master/persistence.ts";
 
 const history = { failures: 1, crashes: 0, crashesInCompany: 0, lostSessions: 0, attempts: [] };
 const letter = (seq: number): DeadLetter => ({ seq, job: new Uint8Array([seq]), history });
+
+const takenOver = new StateError("taken over");
 
 /** Burials over a disk whose writes end when the test says so. */
 function bench() {
@@ -17,7 +20,6 @@ function bench() {
     write: (letters) =>
       new Promise((resolve, reject) => writes.push({ seqs: letters.map(({ seq }) => seq), resolve, reject })),
     onBuried: (_letters, seqs) => buried.push(seqs),
-    isFinal: (error) => error === "taken over",
     onFinal: (error) => finals.push(error),
     wakeBy: (atMs) => wakes.push(atMs),
     nowMs: () => clock.nowMs,
@@ -70,8 +72,8 @@ t.test("a full disk is tried again, later each time, and nothing counts as burie
 t.test("a dead-letter file of another master is no case for trying again", async (t) => {
   const { writer, settled, writes, finals, warnings } = bench();
   writer.bury([letter(1)]);
-  writes[0]!.reject("taken over");
+  writes[0]!.reject(takenOver);
   await settled();
-  t.same(finals, ["taken over"]);
+  t.same(finals, [takenOver]);
   t.same(warnings, []);
 });

@@ -299,8 +299,8 @@ export const fileMutants: readonly Mutant[] = [
     name: "a save is skipped when one is under way, instead of following it",
     patches: [{
       file: "src/state/store.ts",
-      find: "const saved = this.#saving.then(() => writer.save({ identity, state }));",
-      replace: "const saved = writer.save({ identity, state });",
+      find: "const saved = this.#saving.then(() => this.#save(state));",
+      replace: "const saved = this.#save(state);",
     }],
     checks: [
       test("state/store", "one save at a time, in order"),
@@ -373,9 +373,9 @@ export const fileMutants: readonly Mutant[] = [
     name: "the last save is that of the last checkpoint",
     patches: [{
       file: "src/master/persistence.ts",
-      find: "    await this.#saving;\n    for (let tries",
+      find: "    this.close();\n    for (let tries",
       replace:
-        "    await this.#saving;\n    if (!this.#options.isDirty() || this.#failures === 0) return null;\n    for (let tries",
+        "    this.close();\n    if (!this.#options.isDirty() || this.#failures === 0) return null;\n    for (let tries",
     }],
     checks: [
       test("master/master", "a stop waits for what runs, saves, and does not dismiss"),
@@ -385,9 +385,9 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "letters of jobs that are done after all are never taken back",
     patches: [{
-      file: "src/master/persistence.ts",
-      find: "if (settled.length > 0) {",
-      replace: "if (settled.length < 0) {",
+      file: "src/state/store.ts",
+      find: "if (seqs.length > 0) {",
+      replace: "if (seqs.length < 0) {",
     }],
     checks: [
       test(
@@ -399,7 +399,7 @@ export const fileMutants: readonly Mutant[] = [
   {
     name: "a letter is taken back whose seq is another job now",
     patches: [{
-      file: "src/master/persistence.ts",
+      file: "src/state/late_letters.ts",
       find: "job !== null && !isSameBytes(job, span.job(seq))",
       replace: "job !== null && job.length < 0",
     }],

@@ -174,13 +174,13 @@ export const sourceMutants: readonly Mutant[] = [
   {
     name: "the letter of a row that was mended stays",
     patches: [{
-      file: "src/master/persistence.ts",
+      file: "src/state/late_letters.ts",
       find: "if (job !== null &&",
       replace: "if (job === null) this.#jobs.delete(seq);\n        if (job !== null &&",
     }],
     checks: [
       quickTest(
-        "master/late_letters",
+        "state/late_letters",
         "that of a row that could not be sent is taken back once its seq is settled by a job",
       ),
     ],
