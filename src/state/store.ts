@@ -15,7 +15,7 @@ import {
   stateFiles,
 } from "./disk.ts";
 import { checkIdentity, type Identity, type Purpose } from "./identity.ts";
-import { LateLetters, loadLateLetters } from "./late_letters.ts";
+import { type LateLetters, loadLateLetters } from "./late_letters.ts";
 import { hasKernelLock, type Lock, takeLock } from "./lock.ts";
 import { checkFolder, loadState, proveWritable, sweepTemporaries, syncFolder } from "./read_state.ts";
 import { StateWriter } from "./state_writer.ts";
