@@ -7,7 +7,7 @@ import { jobValue, sameValue } from "../../protocol/job_values.ts";
 import { readItems, valueOf, writeItem } from "../cbor_model.ts";
 import { amplifyCbor, join, mutateBytes, mutateCbor } from "../mutate.ts";
 import { few, must, outcomeOf, quietly, type Target } from "../target.ts";
-import { threeJobs } from "./samples.ts";
+import { threeJobs } from "../../protocol/message_samples.ts";
 
 // One byte that says how many jobs, then the jobs, one behind the other, as a lease or a state file carries them.
 

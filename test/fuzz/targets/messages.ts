@@ -4,17 +4,8 @@ import { isSameBytes } from "../../../src/lib/bytes.ts";
 import { cborDepthMax, cborItemsMax } from "../../../src/lib/limits.ts";
 import { decode, decodeMessage, encode, FrameError, prescan, scanItem } from "../../../src/protocol/cbor.ts";
 import type { Message } from "../../../src/protocol/messages.ts";
-import {
-  encodeMessage,
-  parseControlReply,
-  parseControlRequest,
-  parseIntroduction,
-  parseMasterMessage,
-  parseSlaveMessage,
-  parseSupervisorMessage,
-  parseWelcome,
-  parseWorkerMessage,
-} from "../../../src/protocol/parse.ts";
+import { encodeMessage, parseIntroduction, parseWelcome } from "../../../src/protocol/parse.ts";
+import { senders } from "../../protocol/message_samples.ts";
 import { jobValue, sameValue } from "../../protocol/job_values.ts";
 import { readItem, valueOf } from "../cbor_model.ts";
 import { amplifyCbor, join, mutateCbor } from "../mutate.ts";
@@ -23,15 +14,13 @@ import { messageSamples } from "./samples.ts";
 
 // One byte that says who reads it, then a body.
 
-const readers = [
-  parseSlaveMessage,
-  parseMasterMessage,
-  parseSupervisorMessage,
-  parseWorkerMessage,
+const parsers = senders.map(({ parse }) => parse);
+/** As the corpus numbers them: WELCOME and AUTH are 4 and 5. */
+const readers: readonly ((body: Uint8Array) => unknown)[] = [
+  ...parsers.slice(0, 4),
   parseWelcome,
   parseIntroduction,
-  parseControlRequest,
-  parseControlReply,
+  ...parsers.slice(4),
 ];
 
 function reading(
