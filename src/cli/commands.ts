@@ -1,22 +1,6 @@
+import { jsonEvents } from "../observe/ndjson.ts";
 import type { Commands } from "./command.ts";
 import type { CommandName } from "./options.ts";
-
-/** The events of `--json`, each with a remark. */
-export const events = {
-  master: {
-    started: "",
-    listening: "",
-    joined: "",
-    left: "",
-    late: "errors that came after their job had ended",
-    warning: "",
-    dead: "one a dead letter",
-    status: "every --status-interval",
-    stopping: "",
-    ended: "with exitCode and the counts",
-  },
-  slave: { started: "", state: "", status: "every --status-interval", ended: "with exitCode" },
-} as const;
 
 function eventsNote(remarks: Readonly<Record<string, string>>): string {
   const list = Object.entries(remarks).map(([name, remark]) => remark === "" ? name : `${name} (${remark})`);
@@ -24,7 +8,7 @@ function eventsNote(remarks: Readonly<Record<string, string>>): string {
 }
 
 const masterNotes = [
-  `Status, logs and the summary go to stderr. ${eventsNote(events.master)}`,
+  `Status, logs and the summary go to stderr. ${eventsNote(jsonEvents.master)}`,
   "Ctrl-C, SIGTERM and SIGHUP stop: the first waits for running jobs, the second does not. SIGUSR1 shows the status. " +
   "Exit codes: 0 every job handled, 1 error or getJobs threw, 2 usage, 3 dead letters or late errors, 4 plugin, 5 connection or " +
   "token, 6 state, 7 --max-outage or --max-dead, 130 and 143 stopped by a signal. All but 0 and 3 are resumed by the same command.",
@@ -75,7 +59,7 @@ export const commands: Commands = {
       ],
     ],
     notes: [
-      `Status and logs go to stderr. ${eventsNote(events.slave)}`,
+      `Status and logs go to stderr. ${eventsNote(jsonEvents.slave)}`,
       "Ctrl-C, SIGTERM and SIGHUP drain: the first lets running jobs end, the second does not. Exit codes: 0 the run is " +
       "complete, or drained; 1 error, 2 usage, 4 plugin, 5 refused, or no token; 130 and 143 ended by a second signal.",
     ],

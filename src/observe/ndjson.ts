@@ -5,8 +5,28 @@ import { formatAddress } from "../lib/units.ts";
 import type { MasterEvent, MasterStatus } from "./events.ts";
 import { reasonInWords, sourceFaultInWords } from "./phrases.ts";
 
-/** What `--json` writes, one object a line. `docs` of the fields are in the command's help. */
-export type ProgramEvent = Readonly<{ event: string } & Record<string, unknown>>;
+/** Every event of `--json`, each with a remark for the help of its command. */
+export const jsonEvents = {
+  master: {
+    started: "",
+    listening: "",
+    joined: "",
+    left: "",
+    late: "errors that came after their job had ended",
+    warning: "",
+    control: "what an operator did",
+    dead: "one a dead letter",
+    status: "every --status-interval",
+    stopping: "",
+    ended: "with exitCode and the counts",
+  },
+  slave: { started: "", state: "", status: "every --status-interval", ended: "with exitCode" },
+} as const;
+
+type EventName = { [P in keyof typeof jsonEvents]: keyof (typeof jsonEvents)[P] }[keyof typeof jsonEvents];
+
+/** What `--json` writes, one object a line. */
+export type ProgramEvent = Readonly<{ event: EventName } & Record<string, unknown>>;
 
 /** Writes events to stdout as newline-delimited JSON; each is stamped with the wall-clock time in ISO 8601, UTC. What is unsafe to show is escaped. */
 export class EventWriter {
