@@ -19,9 +19,9 @@ import { noNotes, type Notes, StartNotes } from "./notes.ts";
 import { Runner } from "./runner.ts";
 import type { RunningCall } from "./running_calls.ts";
 
-/** An error of nobody known: who runs as long as this behind it may be stuck for it. */
+/** After an error of an unknown job, a call that is still running this much later may be stuck because of it. */
 const doubtMs = 2_000;
-/** Late errors that are logged, of one worker; all are counted. */
+/** Most late errors that one worker logs; all are counted. */
 const loggedMax = 10;
 /** A worker without a supervisor ends itself after this long, if nothing else does. */
 const orphanMs = 500;
@@ -54,11 +54,11 @@ type WorkerSessionOptions = Readonly<{
  */
 export class WorkerSession {
   readonly #options: WorkerSessionOptions;
-  /** Opened at the start: the file may be gone by the time of `setup`, but not for who has it open. */
+  /** Opened at the start: by the time of `setup` the file may be gone, but an open one stays usable. */
   readonly #notes: Notes;
   readonly #lastFd: number;
   #loaded: LoadedPlugin | null = null;
-  /** The one call of `setup`, from its begin. */
+  /** Whether `setup` was called, which happens once. */
   #isSetUp = false;
   #timeoutMs = 0;
   #host: PluginHost | null = null;
@@ -66,17 +66,17 @@ export class WorkerSession {
   readonly #tags = new JobTags();
   readonly #late: LateErrors;
   #logged = 0;
-  /** An error of nobody known came while these ran. */
+  /** An error of an unknown job, and the calls that ran when it came. */
   #doubt: { calls: readonly RunningCall[]; what: string; error: unknown; timer: NodeJS.Timeout } | null =
     null;
   #isQuitting = false;
   #isTearingDown = false;
   #isLeaving = false;
-  /** Nothing but what the plugin left behind keeps the process. */
+  /** Only what the plugin left open keeps the process alive. */
   #isLetGo = false;
   #timesEmpty = 0;
   #isOrphaned = false;
-  /** Who is to blame for its end; undefined if not known. */
+  /** The jobs to blame for the end of the process; undefined if unknown. */
   #culprits: Ranges | undefined;
 
   constructor(options: WorkerSessionOptions) {
@@ -90,15 +90,15 @@ export class WorkerSession {
     keepListener("unhandledRejection", (error) => this.#astray("unhandled rejection", error));
   }
 
-  /** The connection is gone. If the supervisor is not, it reads the last words. */
+  /** The connection closed. If the supervisor lives, it reads the last words. */
   orphaned(): void {
     if (this.#isLeaving || this.#isOrphaned) return;
     this.#isOrphaned = true;
-    // The watchdog is to find the supervisor dead first: it clears up behind it.
+    // Gives the watchdog time to find the supervisor dead: it removes the folder that was left behind.
     setTimeout(() => endProcess(cutOffExitCode), process.platform === "win32" ? 0 : orphanMs);
   }
 
-  /** The plugin ends the process. Only what is synchronous gets done. Returns what it exits with. */
+  /** The plugin ends the process: only synchronous work gets done. Returns the exit code. */
   endedEarly({ how, where, code = 1 }: EarlyEnd): number {
     if (this.#isLetGo && how === "an empty event loop") return 0;
     const at = where === undefined ? "" : ` at ${where}`;
@@ -116,10 +116,10 @@ export class WorkerSession {
     return code;
   }
 
-  /** Whose code ends the process, if that is known: a job that runs, or one that had ended and that nobody waits for. */
+  /** Blames the job whose code ends the process, if that is known: a running one, or one that had ended. */
   #blame(how: string): void {
     const runner = this.#runner, owner = this.#tags.current;
-    // Whose handler is on the stack is known without a tag.
+    // The job whose handler is on the stack is known without a tag.
     if (runner === null || owner === null || runner.isOnStack) return;
     const call = runner.running.find(({ from }) => from === owner);
     if (call !== undefined) this.#culprits = [call.from, call.to];
@@ -133,7 +133,7 @@ export class WorkerSession {
     this.#options.send({ kind: "hello", pid: process.pid, runtime: runtimeName() });
   }
 
-  /** Who answered is a stranger: nothing was told him, and nothing is taken from him. */
+  /** The peer did not prove to be the supervisor: nothing was sent to it, and nothing it sent is obeyed. */
   misled(message: string): void {
     writeNow(2, reported(`worker ${process.pid} ends: ${message}`));
     this.#lastWords({ kind: "broken", message });
@@ -176,7 +176,7 @@ export class WorkerSession {
     this.#options.send({ kind: "loaded", hash: loaded.hash, options: loaded.options });
   }
 
-  /** The first one prepares the plugin; later ones, of a master that was started anew, change the timeout. */
+  /** The first `setup` message prepares the plugin; later ones, of a restarted master, only change the timeout. */
   async #setup(message: Extract<SupervisorMessage, { kind: "setup" }>): Promise<void> {
     const { args, concurrency } = message;
     this.#timeoutMs = message.timeoutMs;
@@ -187,7 +187,7 @@ export class WorkerSession {
     const host = new PluginHost(plugin, args, log);
     const handler = handlerOf(plugin, await host.setup());
     this.#host = host;
-    // Another master may have come meanwhile.
+    // A restarted master may have changed it meanwhile.
     const timeoutMs = this.#timeoutMs;
     this.#runner = new Runner({
       handler,
@@ -208,7 +208,7 @@ export class WorkerSession {
     try {
       await step();
     } catch (error) {
-      // A plugin that does not load is described by its message; what `setup` threw, by where it did.
+      // For a plugin that does not load the message is enough; for what `setup` threw the stack is told.
       const text = this.#loaded === null
         ? error instanceof PluginError ? error.text : describeError(error).message
         : describeThrown("setup failed", error);
@@ -229,7 +229,7 @@ export class WorkerSession {
       await this.#host?.teardown();
     } catch (error) {
       this.#options.log("error", describeThrown("teardown failed", error));
-      // What it had to write, of jobs that were acked, may not be written.
+      // Results of acked jobs that it should have written may be lost.
       if (!isSick) this.#late.add(null, `teardown failed: ${describeError(error).message}`);
     }
     this.#isTearingDown = false;
@@ -237,8 +237,8 @@ export class WorkerSession {
   }
 
   /**
-   * Handlers may have begun what they did not wait for: it ends before the process does, or the time is over. Where
-   * nothing is left, the process ends at once.
+   * Waits for what handlers began without waiting for it, at most `waitMs`. Where nothing is left, the process ends at
+   * once.
    */
   #waitForRest(waitMs: number): void {
     this.#runner?.rest();
@@ -257,7 +257,7 @@ export class WorkerSession {
     }, waitMs).unref();
   }
 
-  /** Nothing is left to wait for. Bun tells of rejections after that, so one more turn is taken. */
+  /** The event loop is empty. Bun reports rejections only after that, so the loop turns once more. */
   #isEmpty(): boolean {
     this.#timesEmpty++;
     if (this.#timesEmpty === 1) setImmediate(() => {});
@@ -267,7 +267,7 @@ export class WorkerSession {
     return true;
   }
 
-  /** What ends the process from now on cuts nothing off. */
+  /** Nothing of the plugin runs any more: the process may end. */
   #endRest(): void {
     this.#late.flush();
     this.#options.send({ kind: "over" });
@@ -316,7 +316,7 @@ export class WorkerSession {
     this.#options.log(level, describeThrown(`After the end of ${whose}: ${what}${more}`, error));
   }
 
-  /** Of several errors the first decides; those behind it are counted. */
+  /** The first of several errors decides; the others are counted as late. */
   #beginDoubt(calls: readonly RunningCall[], what: string, error: unknown): void {
     if (this.#doubt !== null) return this.#countLate(null, what, error);
     const timer = setTimeout(() => this.#endDoubt(), doubtMs);
@@ -334,14 +334,14 @@ export class WorkerSession {
     else this.#broken(doubt.what, doubt.error, suspects);
   }
 
-  /** What failed is this program's own code: no job would end any more. Who made it fail is among those that run, if anybody. */
+  /** Code of this program failed, so no job would end any more. If a job caused that, it is one of the running ones. */
   #fault(error: unknown): void {
     this.#broken("the worker itself failed, as if a handler had changed built-in objects", error, undefined);
   }
 
   /**
-   * Nothing can be relied on any more: the supervisor is told who is to blame, or suspect; all that runs if that is not
-   * known.
+   * The state of this process cannot be relied on any more: it ends, and the supervisor is told which jobs are to blame
+   * or suspect; if that is unknown, all that run.
    */
   #broken(what: string, error: unknown, culprits: Ranges | undefined): void {
     this.#culprits = culprits;
@@ -353,17 +353,17 @@ export class WorkerSession {
     }
   }
 
-  /** Called while the process exits, whoever asked for it: only what is synchronous gets done. */
+  /** Called while the process exits, for whatever reason: only synchronous work gets done. */
   #lastWords(...more: WorkerMessage[]): void {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
     this.#writeLast(() => [...this.#runner?.lastWords(this.#culprits) ?? [], ...more]);
   }
 
-  /** Leaves behind what the supervisor may not have heard: these messages, and errors that are not said yet. */
+  /** Writes what the supervisor may not have received into a file: these messages, and late errors not sent yet. */
   #writeLast(words: () => readonly WorkerMessage[]): void {
     const { last } = this.#options;
-    // A plugin may have closed it, and its number be something else's.
+    // A plugin may have closed the descriptor, and its number may be another file's by now.
     if (last === null || !isOwnFile(this.#lastFd, last)) return;
     try {
       const late = this.#late.take();
@@ -372,7 +372,7 @@ export class WorkerSession {
       ftruncateSync(this.#lastFd, 0);
       for (let at = 0; at < bytes.length;) at += writeSync(this.#lastFd, bytes, at, bytes.length - at, at);
     } catch {
-      // The disk is full: what was not heard runs again.
+      // The disk is full: jobs whose answers were not received run again.
     }
   }
 }
