@@ -5,7 +5,7 @@ import { UsageError } from "../lib/errors.ts";
 import { printable } from "../lib/text.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
 import { checkKey, stateFiles } from "../state/disk.ts";
-import { readState } from "../state/read_state.ts";
+import { readState } from "../state/store.ts";
 import type { Settings } from "./options.ts";
 
 /** What a run is called, and where its files live. */

@@ -5,7 +5,8 @@ import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { type Ranges, rangesOf } from "../lib/ranges.ts";
 import { whyOf } from "../lib/text.ts";
-import { NoRoomError, SaveError, type StateStore } from "../state/store.ts";
+import { NoRoomError, SaveError } from "../state/disk.ts";
+import type { StateStore } from "../state/store.ts";
 
 /** First pause after a write that failed; doubles. */
 const retryMs = 1_000;

@@ -2,8 +2,9 @@ import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import type { Attempt, DeadLetter } from "../core/types.ts";
 import { StateError } from "../lib/errors.ts";
+import { jobJson } from "../lib/job_json.ts";
 import type { Log } from "../lib/log.ts";
-import { cutToWritten, safeJson, writtenBytes } from "../lib/text.ts";
+import { safeJson } from "../lib/text.ts";
 import { formatSize } from "../lib/units.ts";
 import { decode } from "../protocol/cbor.ts";
 import { type Disk, errorCode, errorText, isRegular, nodeDisk, NoRoomError, SaveError } from "./disk.ts";
@@ -15,117 +16,6 @@ const deadLetterShownBytes = 4 << 10;
 const deadLetterGroupBytes = 8 << 20;
 /** How much of the dead letters a start looks at: more than are written between two states. */
 const lastLettersBytes = 64 << 20;
-
-/** Thrown to stop writing: there is enough. */
-class Enough extends Error {}
-
-/**
- * A job as JSON for people: exact where JSON has the type, else an object with one `$` key that names it
- * (`{"$bigint":"12"}`, `{"$date":...}`, `{"$bytes":"0aff"}`, `{"$map":[[1,2]]}`, `{"$set":[1]}`, `{"$undefined":true}`,
- * `{"$number":"NaN"}`). What takes more than `bytesMax` in a file is one string: the beginning of that text, and `…`.
- * What is unsafe to show stands as `\u` escapes.
- */
-export function jobJson(job: unknown, bytesMax: number): string {
-  const writer = new Writer(bytesMax);
-  try {
-    writer.write(job);
-    if (utf8Bytes(writer.text) <= bytesMax) return writer.text;
-  } catch (error) {
-    if (!(error instanceof Enough)) throw error;
-  }
-  return JSON.stringify(`${cutToWritten(writer.text, bytesMax - 5)}…`);
-}
-
-/** At most; what is escaped once more takes more. */
-function utf8Bytes(text: string): number {
-  return /^[\x20-\x7e]*$/.test(text) ? text.length : writtenBytes(text);
-}
-
-class Writer {
-  text = "";
-  readonly #charsMax: number;
-  /** What is being written, outermost first: a cycle ends there. */
-  readonly #open: object[] = [];
-
-  constructor(charsMax: number) {
-    this.#charsMax = charsMax;
-  }
-
-  write(value: unknown): void {
-    switch (typeof value) {
-      case "string":
-        return this.#string(value);
-      case "number":
-        return this.#put(Number.isFinite(value) ? JSON.stringify(value) : `{"$number":"${value}"}`);
-      case "bigint":
-        return this.#put(`{"$bigint":"${value}"}`);
-      case "boolean":
-        return this.#put(String(value));
-      case "object":
-        return value === null ? this.#put("null") : this.#object(value);
-      case "undefined":
-        return this.#put('{"$undefined":true}');
-      default:
-        return this.#string(`[${typeof value}]`);
-    }
-  }
-
-  #object(value: object): void {
-    if (this.#open.includes(value)) return this.#string("[cycle]");
-    this.#open.push(value);
-    if (value instanceof Date) this.#tagged("date", () => this.#string(isoOf(value)));
-    else if (value instanceof Uint8Array) this.#tagged("bytes", () => this.#string(this.#hex(value)));
-    else if (value instanceof Map) this.#tagged("map", () => this.#items([...value]));
-    else if (value instanceof Set) this.#tagged("set", () => this.#items([...value]));
-    else if (Array.isArray(value)) this.#items(value);
-    else this.#fields(value);
-    this.#open.pop();
-  }
-
-  #tagged(kind: string, write: () => void): void {
-    this.#put(`{"$${kind}":`);
-    write();
-    this.#put("}");
-  }
-
-  #items(items: readonly unknown[]): void {
-    this.#put("[");
-    for (const [index, item] of items.entries()) {
-      if (index > 0) this.#put(",");
-      this.write(item);
-    }
-    this.#put("]");
-  }
-
-  #fields(value: object): void {
-    this.#put("{");
-    for (const [index, [name, field]] of Object.entries(value).entries()) {
-      if (index > 0) this.#put(",");
-      this.#string(name);
-      this.#put(":");
-      this.write(field);
-    }
-    this.#put("}");
-  }
-
-  /** No more of it than there is room for: it may be a megabyte. */
-  #string(text: string): void {
-    this.#put(safeJson(JSON.stringify(text.slice(0, this.#charsMax + 1))));
-  }
-
-  #hex(bytes: Uint8Array): string {
-    return Buffer.from(bytes.subarray(0, this.#charsMax)).toString("hex");
-  }
-
-  #put(text: string): void {
-    this.text += text;
-    if (this.text.length > this.#charsMax) throw new Enough();
-  }
-}
-
-function isoOf(date: Date): string {
-  return Number.isNaN(date.getTime()) ? "invalid" : date.toISOString();
-}
 
 /**
  * A dead letter as one line of JSON, newline included, with `\u` escapes for what is unsafe to show. `time` is when it was buried, ISO 8601, UTC. A row that could

@@ -4,16 +4,7 @@ import { isSameBytes } from "../lib/bytes.ts";
 import { clearTimeout, monotonicMs, setTimeout } from "../lib/clock.ts";
 import { lockTextBytesMax } from "../lib/limits.ts";
 import { UnprovenConnections } from "../lib/unproven.ts";
-import {
-  checkKey,
-  type Disk,
-  errorCode,
-  linkless,
-  nodeDisk,
-  removeFile,
-  type StateFiles,
-  stateFiles,
-} from "./disk.ts";
+import { type Disk, errorCode, linkless, removeFile, type StateFiles } from "./disk.ts";
 import {
   type ElsewhereOptions,
   isRunning,
@@ -37,9 +28,6 @@ const lockPauseMs = 50;
 const lockConnectionsMax = 8, lockAskMs = 500;
 /** A master looks so often whether its file is there, when it is asked. */
 const lockNoteLookMs = 250;
-
-/** Abstract sockets are Linux's. */
-export const hasKernelLock = process.platform === "linux";
 
 /** Takeovers of a dead master's file that may go to someone quicker, before that is strange. */
 const triesMax = 20;
@@ -386,42 +374,29 @@ class OpenLock implements Lock {
   }
 }
 
-/** Who runs a key, or ran it last and did not end in order. */
-export type RunOwner =
-  & Pick<LockOwner, "host" | "bootId" | "pid" | "address">
-  & Readonly<{
-    /** Null if that cannot be told from here: it is of another host or container, or of the time before a reboot. */
-    isAlive: boolean | null;
-  }>;
-
 /**
- * The master of a key, by its `<key>.lock`; null if there is none. Takes no lock. A file that somebody removed is made
- * anew by its master, which is asked for that.
+ * Whom `<key>.lock` names, and whether that master lives: null if that cannot be told from here. Null if there is no such
+ * file; one that somebody removed is made anew by its master, which is asked.
  *
- * @throws {UsageError} if the key is none.
  * @throws {StateError} if the file is a symbolic link, no file, or not readable.
  */
-export async function readRunOwner(
-  dir: string,
-  key: string,
-  { disk = nodeDisk, isKernelLock = hasKernelLock }: { disk?: Disk; isKernelLock?: boolean } = {},
-): Promise<RunOwner | null> {
-  checkKey(key);
-  const { lock } = stateFiles(dir, key);
-  const folder = await disk.stat(dir, { bigint: true }).catch(() => null);
+export async function findOwner(
+  disk: Disk,
+  files: StateFiles,
+  isKernel: boolean,
+): Promise<{ owner: LockOwner; isAlive: boolean | null } | null> {
+  const folder = await disk.stat(files.dir, { bigint: true }).catch(() => null);
   if (folder === null) return null;
-  const asked: AskedOwner = isKernelLock
-    ? await findOwner(disk, lock, socketName(folder, key))
-    : { owner: await readOwner(disk, lock), isProven: false, isAnswered: false };
-  const { owner, isProven } = asked;
+  const { owner, isProven }: AskedOwner = isKernel
+    ? await askUntilNamed(disk, files.lock, socketName(folder, files.key))
+    : { owner: await readOwner(disk, files.lock), isProven: false, isAnswered: false };
   if (owner === null) return null;
-  const { host, bootId, pid, address } = owner;
   const isAlive = isProven || (isSamePlace(owner, await thisOwner(null)) ? await isRunning(owner) : null);
-  return { host, bootId, pid, address, isAlive };
+  return { owner, isAlive };
 }
 
-/** Whom the file names. A master that answers although its file is gone is making it anew: waits for that. */
-async function findOwner(disk: Disk, path: string, name: string): Promise<AskedOwner> {
+/** A master that answers although its file is gone is making that anew: waits for it. */
+async function askUntilNamed(disk: Disk, path: string, name: string): Promise<AskedOwner> {
   for (const endMs = monotonicMs() + lockAnswerMs;;) {
     const asked = await askOwner(disk, path, name, Math.max(1, endMs - monotonicMs()));
     if (asked.owner !== null || !asked.isAnswered || monotonicMs() >= endMs) return asked;

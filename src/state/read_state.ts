@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { constants, existsSync } from "node:fs";
+import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { type RunState, settledOf } from "../core/types.ts";
@@ -7,10 +7,8 @@ import { isSameBytes, sha256 } from "../lib/bytes.ts";
 import { isoTime, wallMs } from "../lib/clock.ts";
 import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { asClause } from "../lib/text.ts";
 import { formatDuration } from "../lib/units.ts";
-import { type Disk, errorCode, errorText, isRegular, nodeDisk, removeFile, type StateFiles } from "./disk.ts";
-import type { Identity } from "./identity.ts";
+import { type Disk, errorCode, errorText, isRegular, removeFile, type StateFiles } from "./disk.ts";
 import { DamageError, stateVersion } from "./state_fields.ts";
 import {
   decodeBody,
@@ -337,38 +335,4 @@ function hopeless(files: StateFiles, damage: string, why: string): StateError {
     `Cannot use "${files.state}": ${damage}; and ${why}. Put a good copy in its place, or start over with --reset, ` +
       `which keeps it as .bak.`,
   );
-}
-
-/** What a state file says, for people. */
-export type StateReport = Readonly<{
-  path: string;
-  /** Of the format. */
-  version: number;
-  identity: Identity;
-  epoch: number;
-  state: RunState;
-  /** Wall-clock time of the file, in ms. */
-  savedAtMs: number;
-}>;
-
-/**
- * Reads a state file without taking its lock: it is never absent, nor half written, while its master runs.
- *
- * @throws {StateError} if there is none, it is damaged, or written by a newer version.
- */
-export async function readState(path: string): Promise<StateReport> {
-  const read = await readStateFile(nodeDisk, path).catch((error: unknown) => {
-    if (!(error instanceof DamageError)) throw error;
-    const advice = existsSync(`${path}.prev`)
-      ? `The one before it may be good: "${path}.prev".`
-      : "There is none before it: put a good copy in its place, or start over with --reset.";
-    throw new StateError(`Cannot read "${path}": ${asClause(error.message)}. ${advice}`);
-  });
-  if (read === null) {
-    throw new StateError(
-      `Cannot read "${path}": there is no such file. Give the key of a run, and its folder with --state-dir.`,
-    );
-  }
-  const { header: { version, epoch }, identity, state, savedAtMs } = read;
-  return { path, version, identity, epoch, state, savedAtMs };
 }

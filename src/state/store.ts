@@ -1,8 +1,10 @@
 import type { DeadLetter, RunState } from "../core/types.ts";
+import { existsSync } from "node:fs";
 import { isoTime, wallMs } from "../lib/clock.ts";
 import type { JobSpan } from "../lib/bytes.ts";
 import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { asClause } from "../lib/text.ts";
 import { DeadLetterFile, lastLetters } from "./dead_letters.ts";
 import {
   checkKey,
@@ -16,19 +18,25 @@ import {
 } from "./disk.ts";
 import { checkIdentity, type Identity, type Purpose } from "./identity.ts";
 import { type LateLetters, loadLateLetters } from "./late_letters.ts";
-import { hasKernelLock, type Lock, takeLock } from "./lock.ts";
-import { checkFolder, loadState, proveWritable, sweepTemporaries, syncFolder } from "./read_state.ts";
+import { findOwner, type Lock, takeLock } from "./lock.ts";
+import {
+  checkFolder,
+  loadState,
+  proveWritable,
+  readStateFile,
+  sweepTemporaries,
+  syncFolder,
+} from "./read_state.ts";
+import type { LockOwner } from "./lock_owner.ts";
+import { DamageError } from "./state_fields.ts";
 import { StateWriter } from "./state_writer.ts";
-export { readState, type StateReport } from "./read_state.ts";
-export { type DeadLetterRecord, type DeadLetters, readDeadLetters } from "./dead_letters.ts";
-export { readRunOwner, type RunOwner } from "./lock.ts";
-export type { Identity, Purpose } from "./identity.ts";
-export { NoRoomError, SaveError } from "./disk.ts";
 
 /** Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked at. */
 const maxDeadBytesDefault = 1 << 30;
 /** How long it must stay unchanged: three heartbeats of the default length. */
 const foreignWatchMs = 15_000;
+/** Abstract sockets are Linux's. */
+const hasKernelLock = process.platform === "linux";
 
 /**
  * Sets the files of the earlier run aside as `.bak.<time>`. `.prev` goes first, for good: whatever happens next, it
@@ -300,4 +308,64 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
     },
   );
   return { identity, epoch, loaded: state, path: files.state, writer, dead, late };
+}
+
+/** What a state file says, for people. */
+export type StateReport = Readonly<{
+  path: string;
+  /** Of the format. */
+  version: number;
+  identity: Identity;
+  epoch: number;
+  state: RunState;
+  /** Wall-clock time of the file, in ms. */
+  savedAtMs: number;
+}>;
+
+/**
+ * Reads a state file without taking its lock: it is never absent, nor half written, while its master runs.
+ *
+ * @throws {StateError} if there is none, it is damaged, or written by a newer version.
+ */
+export async function readState(path: string): Promise<StateReport> {
+  const read = await readStateFile(nodeDisk, path).catch((error: unknown) => {
+    if (!(error instanceof DamageError)) throw error;
+    const advice = existsSync(`${path}.prev`)
+      ? `The one before it may be good: "${path}.prev".`
+      : "There is none before it: put a good copy in its place, or start over with --reset.";
+    throw new StateError(`Cannot read "${path}": ${asClause(error.message)}. ${advice}`);
+  });
+  if (read === null) {
+    throw new StateError(
+      `Cannot read "${path}": there is no such file. Give the key of a run, and its folder with --state-dir.`,
+    );
+  }
+  const { header: { version, epoch }, identity, state, savedAtMs } = read;
+  return { path, version, identity, epoch, state, savedAtMs };
+}
+
+/** Who runs a key, or ran it last and did not end in order. */
+export type RunOwner =
+  & Pick<LockOwner, "host" | "bootId" | "pid" | "address">
+  & Readonly<{
+    /** Null if that cannot be told from here: it is of another host or container, or of the time before a reboot. */
+    isAlive: boolean | null;
+  }>;
+
+/**
+ * The master of a key in a folder; null if there is none. Takes no lock.
+ *
+ * @throws {UsageError} if the key is none.
+ * @throws {StateError} if `<key>.lock` is a symbolic link, no file, or not readable.
+ */
+export async function readRunOwner(
+  dir: string,
+  key: string,
+  { disk = nodeDisk, isKernelLock = hasKernelLock }: Pick<OpenStateOptions, "disk" | "isKernelLock"> = {},
+): Promise<RunOwner | null> {
+  checkKey(key);
+  const found = await findOwner(disk, stateFiles(dir, key), isKernelLock);
+  if (found === null) return null;
+  const { host, bootId, pid, address } = found.owner;
+  return { host, bootId, pid, address, isAlive: found.isAlive };
 }

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stateJson } from "../../src/cli/commands/state.ts";
-import { readState } from "../../src/state/read_state.ts";
+import { readState } from "../../src/state/store.ts";
 import type { Program, Told } from "../kit/program.ts";
 import { root, runtimes } from "../kit/runtimes.ts";
 import { Scenario, token as tokenText } from "../kit/scenario.ts";

@@ -1,10 +1,9 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { readState } from "../../src/state/read_state.ts";
 import { stateVersion } from "../../src/state/state_fields.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_format.ts";
-import { openState } from "../../src/state/store.ts";
+import { openState, readState } from "../../src/state/store.ts";
 import type { Program } from "../kit/program.ts";
 import { root, runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { dial } from "../../src/link/dial.ts";
 import type { Master } from "../../src/master/master.ts";
 import type { Summary } from "../../src/plugin/types.ts";
-import { readState } from "../../src/state/read_state.ts";
+import { readState } from "../../src/state/store.ts";
 import { jobsOf } from "./fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
 

@@ -19,10 +19,10 @@ import { decode, encode } from "../../src/protocol/cbor.ts";
 import {
   DeadLetterFile,
   deadLetterLines,
-  jobJson,
   lastLetters,
   readDeadLetters,
 } from "../../src/state/dead_letters.ts";
+import { jobJson } from "../../src/lib/job_json.ts";
 import { nodeDisk, SaveError } from "../../src/state/disk.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { attempt, folder, listen, open, openFake, untouched } from "./fixtures.ts";

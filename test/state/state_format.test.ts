@@ -7,7 +7,8 @@ import type { History, OperatorSettings, RunState, Stranded } from "../../src/co
 import { JobSpan, sha256 } from "../../src/lib/bytes.ts";
 import { decode, encode } from "../../src/protocol/cbor.ts";
 import type { Identity } from "../../src/state/identity.ts";
-import { parseStateFile, readState } from "../../src/state/read_state.ts";
+import { parseStateFile } from "../../src/state/read_state.ts";
+import { readState } from "../../src/state/store.ts";
 import { count as countField, DamageError, readFields, stateVersion } from "../../src/state/state_fields.ts";
 import {
   bodyParts,

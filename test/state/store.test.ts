@@ -17,7 +17,7 @@ import t from "tap";
 import type { RunState } from "../../src/core/types.ts";
 import { StateError, UsageError } from "../../src/lib/errors.ts";
 import { type Disk, nodeDisk } from "../../src/state/disk.ts";
-import { readState } from "../../src/state/read_state.ts";
+import { readState } from "../../src/state/store.ts";
 import { stateVersion } from "../../src/state/state_fields.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../src/state/state_format.ts";
 import { folder, listen, open, purpose, someStranded, stateOf } from "./fixtures.ts";

@@ -57,6 +57,24 @@ t.test("a file imports only from its own folder and from lower levels", async (t
   }
 });
 
+/** What other folders import of one that has doors. */
+const doors: Readonly<Record<string, readonly string[]>> = {
+  "src/state": ["store.ts", "disk.ts"],
+};
+
+t.test("a folder with doors is entered by them, and each is used", async (t) => {
+  for (const [folder, names] of Object.entries(doors)) {
+    const used = new Set<string>();
+    for (const file of sources.filter((file) => dirname(file) !== folder)) {
+      for (const imported of importsOf(file).filter((imported) => dirname(imported) === folder)) {
+        used.add(imported.split("/").at(-1)!);
+        if (!names.some((name) => join(folder, name) === imported)) t.fail(`${file} imports ${imported}`);
+      }
+    }
+    t.same([...used].sort(), [...names].sort());
+  }
+});
+
 t.test("there are no cycles", async (t) => {
   const done = new Set<string>();
   const visit = (file: string, path: readonly string[]): void => {

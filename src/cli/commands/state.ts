@@ -1,8 +1,8 @@
 import type { RunState, Stranded } from "../../core/types.ts";
 import { printable, safeJson } from "../../lib/text.ts";
 import { decode } from "../../protocol/cbor.ts";
-import { jobJson } from "../../state/dead_letters.ts";
-import { readState, type StateReport } from "../../state/read_state.ts";
+import { jobJson } from "../../lib/job_json.ts";
+import { readState, type StateReport } from "../../state/store.ts";
 import { countLines } from "../../terminal/summary.ts";
 import type { Invocation } from "../command.ts";
 import { statePlace } from "../run_name.ts";

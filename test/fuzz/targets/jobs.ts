@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import { jobBytesMax } from "../../../src/lib/limits.ts";
 import { decodeJobs, encode, FrameError, itemEnds, JobEncoder } from "../../../src/protocol/cbor.ts";
-import { jobJson } from "../../../src/state/dead_letters.ts";
+import { jobJson } from "../../../src/lib/job_json.ts";
 import { jobValue, sameValue } from "../../protocol/job_values.ts";
 import { readItems, valueOf, writeItem } from "../cbor_model.ts";
 import { amplifyCbor, join, mutateBytes, mutateCbor } from "../mutate.ts";
