@@ -6,7 +6,7 @@ import { isThenable } from "./jobs_iterator.ts";
 
 type CursorOf = (job: unknown) => unknown;
 
-/** A yielded value that cannot be sent, or whose cursor cannot. `message` goes on behind "job 17, ". */
+/** A yielded value that cannot be sent, or whose cursor cannot. `message` continues "job 17, ". */
 export class BadJob extends Error {}
 
 /** A yielded value with a fault of its data, which costs that row only: its cursor is known. */
@@ -20,8 +20,8 @@ export class BadRow extends Error {
 }
 
 /**
- * Encodes jobs, and their cursors, as they are yielded, and gives them out as blocks. Nothing of a job is kept
- * but its bytes: a generator may reuse its object.
+ * Encodes jobs and their cursors as they are yielded, and cuts them into blocks. Of a job only the bytes are kept, so a
+ * generator may reuse its object.
  */
 export class JobCollector {
   readonly #jobs = new JobEncoder();
@@ -59,7 +59,7 @@ export class JobCollector {
     return length;
   }
 
-  /** All jobs since the last one. */
+  /** The jobs since the last `take`, as a block. */
   take(): Block {
     const jobs = this.#jobs.take();
     if (this.#cursor === undefined) return jobs;

@@ -1,6 +1,6 @@
 import { describeError, hasPluginFrames, isOwnFrame } from "./describe_error.ts";
 
-/** `getJobs` or `cursor` did what ends the reading. Never leaves this folder. */
+/** A fault of `getJobs` that ends the reading. Never leaves this folder. */
 export class SourceFault extends Error {
   /** Calling `getJobs` again cannot help. */
   readonly fatal: boolean;
@@ -12,16 +12,15 @@ export class SourceFault extends Error {
 }
 
 /**
- * What `ctx.fatal` throws, so that the code that called it ends there. Nobody needs to catch it: the verdict holds all the
- * same.
+ * Thrown by `ctx.fatal`, so that the code that called it ends there. The run ends whether or not anybody catches it.
  */
 export class FatalCall extends Error {}
 
-/** What the plugin threw, with the plugin's frames of its stack, as a fault that may pass. */
+/** What the plugin threw, with the plugin's own frames of the stack, as a fault that another call may not have. */
 export function thrown(what: string, error: unknown): SourceFault {
   const { message, stack } = describeError(error);
   const isHeaded = stack.includes(message.split("\n", 1)[0]!.replace(/…$/, ""));
-  // Where this program read what the plugin gave it helps nobody.
+  // A stack with frames of this program only says nothing about the plugin.
   const isOurs = !hasPluginFrames(stack) && stack.split("\n").some(isOwnFrame);
   const lines = stack === "" || isOurs ? "" : isHeaded ? `\n${stack}` : `\n${message}\n${stack}`;
   return new SourceFault(`${what} threw: ${message}${lines}`, false);
@@ -33,8 +32,8 @@ const comparedObject =
   "export `cursor`, as in `(job) => job.id`, and start over with --reset";
 
 /**
- * `last` as the plugin is given it. Of an object no number can be made by mistake: `job.id > last` would be false for every
- * job, and the run would end as if all were handled.
+ * `last` as the plugin is given it. An object that is compared or added to throws: `job.id > last` would be false for
+ * every job, and the run would end as if all were handled.
  */
 export function guardedLast(last: unknown): unknown {
   if (typeof last !== "object" || last === null || Array.isArray(last) || last instanceof Date) return last;
@@ -54,7 +53,7 @@ export type JobsIterator = Readonly<{
   isAsync: boolean;
   iterator: object;
   next: (this: object) => unknown;
-  /** The same iterator where it is the language's own, which always answers as the protocol says. */
+  /** The same iterator if it is a native generator, which always keeps the protocol; else null. */
   generator: Iterator<unknown> | null;
 }>;
 
@@ -64,7 +63,7 @@ const wanted = "it must return an array, an iterable, an async iterable, or a pr
 const broken = "The iterator of getJobs breaks the iteration protocol";
 const resultWanted = "It must answer `{ value: job, done: false }`, and `{ done: true }` at the end";
 
-/** Whether `for await` would take it as it is. A query may be that and a promise of all its rows, too. */
+/** Whether `for await` takes it without awaiting it first. A query may be that, and a promise of all its rows besides. */
 export function isAsyncIterable(jobs: unknown): boolean {
   return isObject(jobs) && typeof (jobs as Members)[Symbol.asyncIterator] === "function";
 }
@@ -83,7 +82,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
  * @throws {SourceFault} (fatal) if it is none of what it may be; and whatever the plugin's own code throws.
  */
 export function openJobs(jobs: unknown): JobsIterator {
-  // What holds a string would be iterated by its letters.
+  // A string would be iterated letter by letter.
   if (!isObject(jobs) || jobs instanceof String) throw refused(jobs);
   const openAsync = (jobs as Members)[Symbol.asyncIterator] ?? null;
   const open = openAsync ?? (jobs as Members)[Symbol.iterator] ?? null;
@@ -108,7 +107,7 @@ export function openJobs(jobs: unknown): JobsIterator {
 /**
  * Whether an answer of `next()` says that there are no more jobs.
  *
- * @throws {SourceFault} (fatal) if it is no result, or if its `done` is what is always true by mistake.
+ * @throws {SourceFault} (fatal) if it is no result, or if its `done` is truthy by mistake, such as a promise.
  */
 export function isLast(step: unknown): boolean {
   if (!isObject(step)) {
@@ -127,8 +126,8 @@ export function isLast(step: unknown): boolean {
 /**
  * The job in an answer of `next()` that is not the last one.
  *
- * @throws {SourceFault} (fatal) if there is none in it: `for await` would make an `undefined` of it, and the job that
- * was meant is lost.
+ * @throws {SourceFault} (fatal) if it has no `value`: `for await` would take `undefined`, and the job that was meant would
+ * be lost.
  */
 export function jobIn(step: unknown): unknown {
   const { value } = step as { value?: unknown };
@@ -136,7 +135,7 @@ export function jobIn(step: unknown): unknown {
   return value;
 }
 
-/** `{ done: false }` is `undefined`, as the language has it. */
+/** `{ done: false }` alone is the job `undefined`, as in the language; anything else without `value` is a mistake. */
 function checkEmpty(step: object): void {
   if (isThenable(step)) {
     throw new SourceFault(
@@ -157,11 +156,10 @@ function checkEmpty(step: object): void {
 }
 
 /**
- * What an iterator that has no more jobs says besides is no job, as in any loop. Returns what to say of it; null if
- * there is nothing.
+ * Checks the value that comes with the end of an iterator, which is no job, as in any loop. Returns a warning, or null.
  *
  * @param yielded Whether it yielded any job.
- * @throws {SourceFault} (fatal) if it yielded nothing, and all its jobs are in there.
+ * @throws {SourceFault} (fatal) if it yielded nothing, and the value holds the jobs.
  */
 export function leftOver(value: unknown, yielded: boolean): string | null {
   if (value === undefined) return null;
@@ -187,8 +185,8 @@ function holdsJobs(value: unknown): boolean {
 }
 
 /**
- * Has the iterator clean up by its `return()`, if there is one, and waits for it. Returns what went wrong; null if
- * nothing did. What `isExpected` says of an error is no fault: that of the aborted signal.
+ * Calls `return()` of the iterator, if there is one, and waits for it. Returns a warning if that went wrong, or null. An
+ * error that `isExpected` is no fault: that of the aborted signal.
  */
 export async function returnOf(
   { iterator }: JobsIterator,
@@ -211,7 +209,7 @@ export async function returnOf(
 
 type Members = Readonly<Record<symbol, unknown>>;
 
-/** In the language's sense: functions are objects, too. */
+/** Whether it is an object as the language defines it, functions included. */
 function isObject(value: unknown): value is object {
   return typeof value === "object" ? value !== null : typeof value === "function";
 }
