@@ -1,4 +1,5 @@
 import { invariant } from "../lib/errors.ts";
+import { LagGuard } from "../lib/lag_guard.ts";
 import { Settlement } from "./answers.ts";
 import { DeadLetterQueue } from "./dead_letter_queue.ts";
 import { Dispatch } from "./dispatch.ts";
@@ -8,7 +9,7 @@ import { Jobs } from "./jobs.ts";
 import { Judge } from "./judge.ts";
 import { type Bound, boundOf, Bounds, paceOf, reasonOf } from "./pace.ts";
 import { type SlaveSession, SlaveSessions } from "./sessions.ts";
-import { LagGuard, Slaves } from "./slaves.ts";
+import { Slaves } from "./slaves.ts";
 import { CursorTracker, SourceState } from "./source.ts";
 import {
   type DeadLetter,
@@ -25,6 +26,11 @@ import {
   settledOf,
   type WindowLimit,
 } from "./types.ts";
+
+/** A wake-up this late means that the master itself stood still; timers are never quite on time. */
+const lateMs = 100;
+/** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
+const settleMs = 1_000;
 
 /** All that a resume needs, in one synchronous step. The numbers of every state add up. */
 function stateOf(
@@ -121,7 +127,8 @@ export class Run {
   readonly #judge: Judge;
   readonly #versions = new CheckpointVersions();
   readonly #letters: DeadLetterQueue;
-  readonly #lagGuard = new LagGuard();
+  /** A time in which the master itself stood still, as in a synchronous `getJobs`, is nobody's silence. */
+  readonly #lagGuard = new LagGuard(lateMs, settleMs);
   readonly #bounds: Bounds;
   readonly #paceParts: Parameters<typeof paceOf>[0];
   readonly #cursorTracker: CursorTracker;
@@ -198,7 +205,7 @@ export class Run {
     this.#source.tick(nowMs);
     this.#settleDown(nowMs);
     const wakeMs = this.#nextWakeMs(nowMs);
-    this.#lagGuard.asked(wakeMs);
+    this.#lagGuard.expect(wakeMs);
     return wakeMs;
   }
 

@@ -1,5 +1,5 @@
-import { RateBound } from "../lib/clock.ts";
 import { slaveWords, slaveWordsPerSecond } from "../lib/limits.ts";
+import { RateBound } from "../lib/rate_bound.ts";
 import type { Lease } from "./leases.ts";
 import type { SessionId } from "./types.ts";
 

@@ -1,3 +1,4 @@
+import type { LagGuard } from "../lib/lag_guard.ts";
 import { creditMax, silentHeartbeatsMax, slowLinkBytesPerMs } from "../lib/limits.ts";
 import { countOf, intersect, type Ranges, subtract, unite } from "../lib/ranges.ts";
 import type { Settlement } from "./answers.ts";
@@ -8,53 +9,6 @@ import { bySeq, type Piece, seqsOf } from "./piece.ts";
 import type { SlaveSession, SlaveSessions } from "./sessions.ts";
 import type { Effect, RunEvent, RunSettings, SessionEnd } from "./types.ts";
 import type { LeaseJobs, LeaseName } from "../protocol/messages.ts";
-
-/** A wake-up this late means that the master itself stood still; timers are never quite on time. */
-const lateMs = 100;
-/** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
-const settleMs = 1_000;
-
-/**
- * A clock that stands still while the master does. When a tick or an event comes later than the wake-up that was
- * asked for, the master itself was stalled (stopped, in a synchronous `getJobs`, in garbage collection): that time
- * is nobody's silence. And the bytes that came meanwhile are still in the sockets, behind the overdue timer, so
- * nobody is judged until they can have been read.
- */
-export class LagGuard {
-  #wakeMs = Infinity;
-  #lagMs = 0;
-  #judgeFromMs = 0;
-
-  /** The core asked to be woken then. */
-  asked(wakeMs: number): void {
-    this.#wakeMs = wakeMs;
-  }
-
-  /** It is `nowMs`: was anybody waiting for us? */
-  note(nowMs: number): void {
-    const late = nowMs - this.#wakeMs;
-    if (late <= lateMs) return;
-    this.#lagMs += late;
-    this.#wakeMs = nowMs;
-    this.#judgeFromMs = nowMs + Math.min(late, settleMs);
-  }
-
-  /** The patient clock's time. */
-  time(nowMs: number): number {
-    return nowMs - this.#lagMs;
-  }
-
-  /** When the patient clock will show `time`, and judging is allowed: in real time. */
-  realMs(time: number): number {
-    const realMs = time + this.#lagMs;
-    // sums of fractions are rounded: woken a hair too early, the master would turn until the clock moves
-    return Math.max(this.time(realMs) < time ? realMs + 1 : realMs, this.#judgeFromMs);
-  }
-
-  mayJudge(nowMs: number): boolean {
-    return nowMs >= this.#judgeFromMs;
-  }
-}
 
 type Joined = Extract<RunEvent, { kind: "joined" }>;
 type Answered = Extract<RunEvent, { kind: "answered" }>;

@@ -27,6 +27,11 @@ export const handshakeMs = 5_000;
 export const connectionsMax = 4_096;
 /** Memory of all frames at a master that have begun and not ended: four of the longest. Beyond it the slowest is ended. */
 export const unfinishedBytesMax = 64 << 20;
+/**
+ * Whoever owns deadlines looks at them at least so often, whatever wake-up was asked for: what begins between two looks (a
+ * stalled write, a new deadline) is seen then.
+ */
+export const tickMsMax = 1_000;
 /** The slowest link on which a slave is of use: what it is sent may take so long to arrive. 10 KB/s. */
 export const slowLinkBytesPerMs = 10;
 

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
-import { awakeLateMs, setInterval } from "./clock.ts";
+import { setInterval } from "./clock.ts";
+import { awakeLateMs } from "./lag_guard.ts";
 import { type OwnFile, ownUid } from "./own_file.ts";
 
 /** What the main thread tells its watchdog thread, as numbers in shared memory. */
@@ -12,9 +13,9 @@ export const watchSlots = {
   note: 2,
   /** Set by the watchdog once it put `onStack` on record; the main thread takes it back. */
   recorded: 3,
-  /** How long this process has stood still, as `AwakeClock` counts it: the watchdog looks, for the main thread may be busy. */
+  /** How long this process has stood still, as `LagGuard` counts it: the watchdog looks, for the main thread may be busy. */
   sleptMs: 4,
-  /** The time of the awake clock that the main thread may go by until the next look. */
+  /** The time of the patient clock that the main thread may go by until the next look. */
   mostMs: 5,
   /** How many jobs that call takes. */
   onStackJobs: 6,
@@ -44,7 +45,7 @@ export function makeWatch(): Float64Array {
   return watch;
 }
 
-/** As `AwakeClock.at`. The watchdog writes what it reads first last: so it is never early by more than a look may be late. */
+/** As `LagGuard.time`. The watchdog writes what it reads first last: so it is never early by more than a look may be late. */
 export function awakeMs(watch: Float64Array, nowMs: number): number {
   const mostMs = watch[watchSlots.mostMs]!;
   return Math.min(nowMs - watch[watchSlots.sleptMs]!, mostMs);

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { clearTimeout, queueMicrotask, setTimeout } from "../lib/clock.ts";
+import { LagGuard } from "../lib/lag_guard.ts";
 import { connectionsMax, remarkCharsMax, unfinishedBytesMax } from "../lib/limits.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
@@ -48,6 +49,7 @@ const togetherBytesMax = 256 << 10;
  */
 class Outbox {
   readonly #socket: Socket;
+  /** A patient clock: what this process did not do while it stood still is not its peer's to answer for. */
   readonly #nowMs: () => number;
   readonly #onProgress: () => void;
   /** Frames, or parts of one, in order. */
@@ -75,8 +77,8 @@ class Outbox {
     return this.#waitingBytes + this.#writingBytes;
   }
 
-  /** When the write under way began; Infinity if there is none. */
-  get progressedAtMs(): number {
+  /** When the write under way began, of the patient clock; Infinity if there is none. */
+  get beganAtMs(): number {
     return this.#writingBytes > 0 ? this.#beganAtMs : Infinity;
   }
 
@@ -92,11 +94,6 @@ class Outbox {
       this.#isScheduled = false;
       this.#write();
     });
-  }
-
-  /** This process was late by so much: the peer is not to blame. */
-  forgive(lagMs: number): void {
-    this.#beganAtMs += lagMs;
   }
 
   /** Writes all that waits, and then the end. */
@@ -279,9 +276,6 @@ const crowdedOut =
 
 const nothing = new Uint8Array(0);
 
-/** A lag of the process beyond this is added to every deadline. */
-const lagMsMin = 1_000;
-
 /**
  * A link over a socket that is connected.
  *
@@ -309,15 +303,15 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   #longestBytes = 0;
   #sentAtMs: number;
   #heardAtMs: number;
-  /** As `#heardAtMs`, but later by the lag of this process. */
-  #frameBytesAtMs: number;
+  /** As `#heardAtMs`, but of the patient clock. */
+  #frameBytesTime: number;
   /** What the frame that has begun takes, as far as it counts; how much of it had come, and since when it counts. */
   #unfinishedBytes = 0;
   #unfinishedFilled = 0;
   #unfinishedSinceMs = 0;
   readonly #unfinished: Unfinished;
-  /** When the owner was to call `tick` at the latest. */
-  #wakeMs = Infinity;
+  /** While this process was stopped, its peers could not go on. */
+  readonly #lagGuard = new LagGuard();
   onHeard: () => void = () => {};
   onDrain: () => void = () => {};
 
@@ -325,8 +319,8 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.#socket = socket;
     this.#options = options;
     this.peer = peerOf(socket);
-    this.#sentAtMs = this.#heardAtMs = this.#frameBytesAtMs = options.nowMs();
-    this.#outbox = new Outbox(socket, options.nowMs, () => this.#drained());
+    this.#sentAtMs = this.#heardAtMs = this.#frameBytesTime = options.nowMs();
+    this.#outbox = new Outbox(socket, () => this.#lagGuard.time(options.nowMs()), () => this.#drained());
     this.#gone = new Promise((resolve) => socket.once("close", () => resolve()));
     this.#unfinished = {
       pace: (nowMs) => this.#reader.filledBytes / Math.max(1, nowMs - this.#unfinishedSinceMs),
@@ -410,19 +404,20 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   tick(nowMs: number): number {
     if (this.#closedFor !== null) return Infinity;
-    this.#forgiveLag(nowMs);
-    const frameEndsMs = this.#reader.isInFrame ? this.#frameBytesAtMs + frameStallMs : Infinity;
-    if (nowMs >= frameEndsMs) void this.close("a frame began and did not go on for 30 s");
-    const writeEndsMs = this.#outbox.progressedAtMs + this.#writeStallMs(nowMs);
-    if (nowMs >= writeEndsMs) this.#fail(`it took no bytes for ${this.#writeStallMs(nowMs) / 1_000} s`);
+    this.#lagGuard.note(nowMs);
+    const time = this.#lagGuard.time(nowMs);
+    const frameEndsTime = this.#reader.isInFrame ? this.#frameBytesTime + frameStallMs : Infinity;
+    if (time >= frameEndsTime) void this.close("a frame began and did not go on for 30 s");
+    const writeEndsTime = this.#outbox.beganAtMs + this.#writeStallMs(nowMs);
+    if (time >= writeEndsTime) this.#fail(`it took no bytes for ${this.#writeStallMs(nowMs) / 1_000} s`);
     if (this.#closedFor !== null) return Infinity;
     if (nowMs >= this.#sentAtMs + this.#options.heartbeatMs) this.#beat(nowMs);
-    this.#wakeMs = Math.min(
-      frameEndsMs,
-      writeEndsMs,
+    const wakeMs = Math.min(
+      this.#lagGuard.realMs(Math.min(frameEndsTime, writeEndsTime)),
       this.#sentAtMs + this.#options.heartbeatMs,
     );
-    return this.#wakeMs;
+    this.#lagGuard.expect(wakeMs);
+    return wakeMs;
   }
 
   /**
@@ -439,14 +434,6 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   #beat(nowMs: number): void {
     if (this.#outbox.queuedBytes === 0) this.send({ kind: "beat" } as Out);
     this.#sentAtMs = nowMs;
-  }
-
-  /** A process that was stopped must not blame its peers: deadlines move by as much as it overslept. */
-  #forgiveLag(nowMs: number): void {
-    const lagMs = nowMs - this.#wakeMs;
-    if (lagMs < lagMsMin) return;
-    this.#frameBytesAtMs += lagMs;
-    this.#outbox.forgive(lagMs);
   }
 
   #listen(): void {
@@ -466,7 +453,8 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   #receive(chunk: Uint8Array): void {
     if (this.#closedFor !== null) return;
-    this.#heardAtMs = this.#frameBytesAtMs = this.#options.nowMs();
+    this.#heardAtMs = this.#options.nowMs();
+    this.#frameBytesTime = this.#lagGuard.time(this.#heardAtMs);
     this.onHeard();
     for (const message of this.#parse(chunk)) {
       if (this.#closedFor !== null) return;

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { setImmediate, StallWatch } from "../lib/clock.ts";
+import { setImmediate } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
-import { connectionsMax, handshakeMs, strangerLogMs } from "../lib/limits.ts";
+import { LagGuard } from "../lib/lag_guard.ts";
+import { connectionsMax, handshakeMs, strangerLogMs, tickMsMax } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { nonceBytes, type Role, Secret } from "../protocol/handshake.ts";
 import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
@@ -81,7 +82,7 @@ export class HandshakeQueue {
   readonly #unfinished = new UnfinishedFrames();
   /** In order of arrival. */
   readonly #waiting: Waiting[] = [];
-  readonly #stalls = new StallWatch();
+  readonly #lagGuard = new LagGuard();
   readonly #placesMax: number;
   /** Strangers must leave room for those that wait, or there would be nobody whose place a slave could take. */
   readonly #greetedMax: number;
@@ -114,10 +115,11 @@ export class HandshakeQueue {
   }
 
   tick(nowMs: number): number {
-    if (nowMs >= this.#stalls.judgeFrom(nowMs)) this.#endLate(nowMs);
+    this.#lagGuard.note(nowMs);
+    if (this.#lagGuard.mayJudge(nowMs)) this.#endLate(nowMs);
     this.#makeRoom(nowMs);
     const wakeAtMs = this.#greeted.size + this.#waiting.length > 0 ? nowMs + lookMs : Infinity;
-    this.#stalls.expect(nowMs, wakeAtMs);
+    this.#lagGuard.expect(Math.min(wakeAtMs, nowMs + tickMsMax));
     return wakeAtMs;
   }
 
@@ -150,6 +152,7 @@ export class HandshakeQueue {
   }
 
   #makeRoom(nowMs: number): void {
+    this.#lagGuard.note(nowMs);
     while (this.#waiting.length > 0 && this.#greeted.size < this.#greetedMax) {
       this.#greet(this.#waiting.pop()!, nowMs);
     }
@@ -157,7 +160,7 @@ export class HandshakeQueue {
     if (this.#waiting.length === 0 || !oldest) return;
     const [handshake, greetedAtMs] = oldest;
     // Its end makes room and comes back here.
-    if (nowMs >= Math.max(greetedAtMs + handshakeCrowdedMs, this.#stalls.judgeFrom(nowMs))) {
+    if (nowMs >= Math.max(greetedAtMs + handshakeCrowdedMs, this.#lagGuard.judgeFromMs)) {
       handshake.refuse("busy");
     }
   }

@@ -1,9 +1,7 @@
 import type { DeadLetter, Effect, Notice, Outcome, RunEvent } from "../core/types.ts";
 import { clearTimeout, monotonicMs, setImmediate, setTimeout } from "../lib/clock.ts";
+import { tickMsMax } from "../lib/limits.ts";
 import type { Sessions } from "./sessions.ts";
-
-/** Longest sleep: what begins between two ticks (a stalled write, a new deadline) is seen at the latest after this. */
-const sleepMsMax = 1_000;
 
 /**
  * The one timer of the process. It calls `tick`, which does all that is overdue and returns when to wake next
@@ -37,7 +35,7 @@ export class Timer {
     this.#handle = null;
     this.#atMs = Infinity;
     const nowMs = monotonicMs();
-    this.wakeBy(Math.min(this.#tick(nowMs), nowMs + sleepMsMax));
+    this.wakeBy(Math.min(this.#tick(nowMs), nowMs + tickMsMax));
   }
 }
 

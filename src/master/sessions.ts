@@ -1,7 +1,15 @@
 import type { Effect, RunEvent, SessionEnd, SessionId } from "../core/types.ts";
-import { clearTimeout, isoTime, monotonicMs, RateBound, setTimeout, StallWatch } from "../lib/clock.ts";
-import { silentHeartbeatsMax, slaveWords, slaveWordsPerSecond, slowLinkBytesPerMs } from "../lib/limits.ts";
+import { clearTimeout, isoTime, monotonicMs, setTimeout } from "../lib/clock.ts";
+import { LagGuard } from "../lib/lag_guard.ts";
+import {
+  silentHeartbeatsMax,
+  slaveWords,
+  slaveWordsPerSecond,
+  slowLinkBytesPerMs,
+  tickMsMax,
+} from "../lib/limits.ts";
 import { countOf, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
+import { RateBound } from "../lib/rate_bound.ts";
 import { asClause } from "../lib/text.ts";
 import type { MasterLink } from "../link/link.ts";
 import { masterRefusal, pluginRemark } from "../protocol/handshake.ts";
@@ -278,7 +286,7 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #sessions = new Map<SessionId, Session>();
   readonly #links = new Map<SessionId, MasterLink>();
-  readonly #stalls = new StallWatch();
+  readonly #lagGuard = new LagGuard();
   /** Dismissed, and not gone: what to call when they are. */
   readonly #leaving = new Map<SessionId, () => void>();
   #count = 0;
@@ -359,17 +367,17 @@ export class Sessions {
   tick(nowMs: number): number {
     const { heartbeatMs, argsBytes = 0 } = this.#options;
     const readyMsMax = silentHeartbeatsMax * heartbeatMs + argsBytes / slowLinkBytesPerMs;
-    const judgeFromMs = this.#stalls.judgeFrom(nowMs);
+    this.#lagGuard.note(nowMs);
     let wakeAtMs = Infinity;
     for (const session of [...this.#sessions.values()]) {
       wakeAtMs = Math.min(wakeAtMs, this.#links.get(session.id)?.tick(nowMs) ?? Infinity);
       if (session.at !== "welcomed") continue;
-      const endAtMs = Math.max(session.welcomedAtMs + readyMsMax, judgeFromMs);
+      const endAtMs = Math.max(session.welcomedAtMs + readyMsMax, this.#lagGuard.judgeFromMs);
       if (nowMs >= endAtMs) {
         void this.#end(session, 'it said no "ready" in time', 'this slave said no "ready" in time');
       } else wakeAtMs = Math.min(wakeAtMs, endAtMs);
     }
-    this.#stalls.expect(nowMs, wakeAtMs);
+    this.#lagGuard.expect(Math.min(wakeAtMs, nowMs + tickMsMax));
     return wakeAtMs;
   }
 

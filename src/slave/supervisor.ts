@@ -2,10 +2,12 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { headline } from "../core/piece.ts";
-import { AwakeClock, clearTimeout, RateBound, setImmediate, setTimeout } from "../lib/clock.ts";
+import { clearTimeout, setImmediate, setTimeout } from "../lib/clock.ts";
 import type { ConnectError } from "../lib/errors.ts";
+import { awakeLateMs, LagGuard } from "../lib/lag_guard.ts";
 import { jobBytesMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
+import { RateBound } from "../lib/rate_bound.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { formatDuration, formatSize } from "../lib/units.ts";
 import { heartbeatOf } from "../link/dial.ts";
@@ -84,7 +86,7 @@ export class Supervisor implements Slave {
   /** `keep` came: the master and this slave agree on what it holds. Also true while there is no master. */
   #isKept = false;
   /** What workers may take, and the grace, are measured by it: nothing while this process stood still. */
-  readonly #clock = new AwakeClock();
+  readonly #lagGuard = new LagGuard(awakeLateMs);
   #timer: ReturnType<typeof setTimeout> | null = null;
   /** Since the latest WELCOME: words of the master that are no leases. */
   #chatter = new RateBound(masterWords, masterWordsPerSecond, 0);
@@ -128,7 +130,7 @@ export class Supervisor implements Slave {
       done: (why) => void this.#stopped(why),
     });
     process.on("exit", this.#onExit);
-    this.#clock.look(options.nowMs());
+    this.#lagGuard.look(options.nowMs());
     this.#setTimer();
     this.#pool.start().catch((error) => void this.#end(1, `Cannot start workers: ${error.message}`));
   }
@@ -179,7 +181,7 @@ export class Supervisor implements Slave {
   }
 
   get #awakeMs(): number {
-    return this.#clock.at(this.#options.nowMs());
+    return this.#lagGuard.time(this.#options.nowMs());
   }
 
   get #graceMs(): number {
@@ -457,7 +459,7 @@ export class Supervisor implements Slave {
 
   #tick(): void {
     const nowMs = this.#options.nowMs();
-    const awakeNowMs = this.#clock.look(nowMs);
+    const awakeNowMs = this.#lagGuard.look(nowMs);
     this.#beatAtMs = this.#uplink?.tick(nowMs) ?? Infinity;
     if (this.#isEnded) return;
     this.#pool.tick(awakeNowMs);

@@ -1,4 +1,5 @@
 import { ConnectError } from "../lib/errors.ts";
+import { LagGuard } from "../lib/lag_guard.ts";
 import { silentHeartbeatsMax } from "../lib/limits.ts";
 import { type Log, silentWaitMs, since } from "../lib/log.ts";
 import { asClause } from "../lib/text.ts";
@@ -65,8 +66,6 @@ export class ReconnectBackoff {
 const heartbeatMsDefault = 5_000;
 /** A master that drained this slave is left alone for so many heartbeats: it drains others still, or ends. */
 const restHeartbeats = 2;
-/** After this process itself was late by more, the master is not judged until it could be heard. */
-const lagMsMax = 1_000;
 /** Longest that a slave stays away, however rarely the master beats. */
 const restMsMax = 60_000;
 /** That the master is silent is a warning so often at most: one that falls silent again and again must not fill the log. */
@@ -121,7 +120,7 @@ export class Uplink {
   #silentAtMs: number | null = null;
   #silenceSaidAtMs = -Infinity;
   #quietSinceMs = 0;
-  #tickedAtMs = Infinity;
+  readonly #lagGuard = new LagGuard();
   /** Why there was no connection, as far as it was said since the last one; more than a few reasons are not told apart. */
   readonly #said = new Set<string>();
   /** Since when there is no connection; null while there is one, and before the first attempt failed. */
@@ -193,14 +192,13 @@ export class Uplink {
 
   /** Does what is overdue; returns when a beat is due, at the latest. */
   tick(nowMs: number): number {
-    const lagMs = nowMs - this.#tickedAtMs;
-    this.#tickedAtMs = nowMs;
+    // What came while this process was stopped is still in the socket: it is read before the master is judged.
+    if (this.#lagGuard.note(nowMs) > 0) this.#quietSinceMs = nowMs;
+    this.#lagGuard.expect(nowMs);
     const wakeMs = this.#link?.tick(nowMs) ?? Infinity;
     if (this.#isOver) return wakeMs;
     if (nowMs >= this.#dialAtMs) this.#dial();
     if (this.#link === null) return Infinity;
-    // What came while this process was stopped is still in the socket: read it before judging.
-    if (lagMs > lagMsMax) this.#quietSinceMs = nowMs;
     this.#judge(nowMs);
     return wakeMs;
   }

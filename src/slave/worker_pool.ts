@@ -4,6 +4,7 @@ import { invariant } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { countOf, intersect, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
 import { printable } from "../lib/text.ts";
+import { backoffMs } from "../lib/units.ts";
 import type { StartNote } from "../lib/worker_start.ts";
 import type { LateError, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import type { Abort, LeaseLedger } from "./ledger.ts";
@@ -83,7 +84,8 @@ export class WorkerPool {
   readonly #failedAt = new Map<number, number>();
   /** No worker is replaced for failed probes before. */
   #replaceAtMs = 0;
-  #replaceMs = replaceMsMin;
+  /** Workers replaced for that since something succeeded. */
+  #replaced = 0;
   readonly counts = { done: 0, skipped: 0, failed: 0, crashes: 0 };
   /** What a worker has been in for too long that is no job, in words. */
   waitsFor: string | null = null;
@@ -326,7 +328,7 @@ export class WorkerPool {
     if (succeeded > 0) {
       this.#health.succeeded(id, succeeded, given.atMs);
       handle.failedProbes = 0;
-      this.#replaceMs = replaceMsMin;
+      this.#replaced = 0;
     }
     const threw = failed.filter(({ how }) => how !== "fatal");
     if (threw.length === 0) return;
@@ -357,8 +359,7 @@ export class WorkerPool {
   #noteFailedProbe(handle: WorkerHandle, message: string, nowMs: number): void {
     handle.failedProbes++;
     if (handle.failedProbes < failedProbesMax || nowMs < this.#replaceAtMs || !handle.takesJobs) return;
-    this.#replaceAtMs = nowMs + this.#replaceMs;
-    this.#replaceMs = Math.min(replaceMsMax, 2 * this.#replaceMs);
+    this.#replaceAtMs = nowMs + backoffMs(this.#replaced++, replaceMsMin, replaceMsMax);
     this.#fallSick(handle, `nothing succeeds in it, which may be for what setup opened: ${message}`);
   }
 

@@ -1,5 +1,4 @@
 import t from "tap";
-import { LagGuard } from "../../src/core/slaves.ts";
 import { brief, seqsOf, TestRun } from "./fixture.ts";
 
 const m1 = (number: number) => ({ masterId: "m1", number });
@@ -275,20 +274,10 @@ t.test("a master that stood still waits for its slaves as long as if it had not"
   next.nowMs = 60_000;
   next.run.tick(next.nowMs);
   t.same(next.leases(), []);
-  t.same(next.pass(9_999).leases(), [], "it was to wake after 5 s: these count");
+  t.same(
+    next.pass(9_899).leases(),
+    [],
+    "it was to wake after 5 s: these count, and 0.1 s by which it may be late",
+  );
   t.same(brief(next.pass(1).leases()), ["9:0-3 no"]);
-});
-
-t.test("once the time has come that was asked for, the patient clock shows it, however sums are rounded", async (t) => {
-  const lagGuard = new LagGuard();
-  let nowMs = 0.1;
-  let early = 0;
-  for (let i = 0; i < 1_000; i++) {
-    lagGuard.asked(nowMs);
-    lagGuard.note(nowMs += 100.3 + i / 7);
-    const time = lagGuard.time(nowMs) + 2_000 + i / 3;
-    if (lagGuard.time(lagGuard.realMs(time)) < time) early++;
-  }
-  t.ok(lagGuard.time(nowMs) < nowMs / 2, "it stood still");
-  t.equal(early, 0);
 });

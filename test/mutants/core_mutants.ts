@@ -147,9 +147,9 @@ export const coreMutants: readonly Mutant[] = [
   {
     name: "no grace after the master itself stood still",
     patches: [{
-      file: "src/core/slaves.ts",
-      find: "    if (late <= lateMs) return;",
-      replace: "    if (late <= lateMs || late > lateMs) return;",
+      file: "src/lib/lag_guard.ts",
+      find: "    if (!(lagMs > 0)) return 0;",
+      replace: "    if (!(lagMs > 0) || this.#lateMs === 100) return 0;",
     }],
     checks: [
       simulation,

@@ -415,14 +415,14 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a supervisor that was stopped judges its workers by it",
     patches: [{
-      file: "src/lib/clock.ts",
-      find: "    return Math.min(nowMs - this.#sleptMs, this.#mostMs);",
-      replace: "    return Math.max(nowMs - 0 * this.#sleptMs, this.#mostMs - Infinity);",
+      file: "src/lib/lag_guard.ts",
+      find: "    return Math.min(nowMs - this.#lagMs, this.#timeMax);",
+      replace: "    return Math.max(nowMs - 0 * this.#lagMs, this.#timeMax - Infinity);",
     }],
     checks: [
       quickTest(
-        "lib/stall_watch",
-        "an awake clock goes on while it is looked at, and stands still while nobody can",
+        "lib/lag_guard",
+        "a patient clock goes on while it is looked at, and stands still while nobody can",
       ),
     ],
   },

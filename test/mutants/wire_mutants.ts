@@ -198,8 +198,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a process that was stopped blames its peers",
     patches: [{
       file: "src/link/link.ts",
-      find: "    if (lagMs < lagMsMin) return;",
-      replace: "    if (lagMs < lagMsMin || lagMs > 0) return;",
+      find: "    this.#lagGuard.expect(wakeMs);",
+      replace: "    this.#lagGuard.expect(Infinity);",
     }],
     checks: [test("link/link", "a master that was stopped for a minute blames nobody for it")],
   },
@@ -441,7 +441,7 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a master may say words without end",
     patches: [{
-      file: "src/lib/clock.ts",
+      file: "src/lib/rate_bound.ts",
       find: "return this.#words > this.#free;",
       replace: "return false;",
     }],
