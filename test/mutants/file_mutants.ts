@@ -200,6 +200,34 @@ export const fileMutants: readonly Mutant[] = [
     checks: [test("state/state_format", "any flipped bit is noticed")],
   },
   {
+    name: "what a field of a later version means in an older state is not looked at",
+    patches: [{
+      file: "src/state/state_fields.ts",
+      find: "const isLater = added !== undefined && version < added.version;",
+      replace: "const isLater = added !== undefined && version < 0;",
+    }],
+    checks: [
+      throwing(
+        test("state/state_format", "D3: files of version 1 are loaded, each job and count of them"),
+        /handedOutAgain is no count/,
+      ),
+    ],
+  },
+  {
+    name: "late letters are taken back behind the state that says so",
+    patches: [{
+      file: "src/state/store.ts",
+      find: "    if (seqs.length > 0) {\n",
+      replace: "    await writer.save({ identity, state });\n    if (seqs.length > 0) {\n",
+    }],
+    checks: [
+      quickTest(
+        "state/late_letters",
+        "a letter is taken back before the state is saved, and not saved without",
+      ),
+    ],
+  },
+  {
     name: "whose state is there is not looked at before it is replaced",
     patches: [{
       file: "src/state/state_writer.ts",

@@ -322,7 +322,7 @@ t.test("D3: files of version 1 are loaded, each job and count of them", async (t
   }
 });
 
-/** As version 2 wrote them before its fields stood in one table. */
+/** Files that version 2 wrote; a later version only reads them, and has files of its own to compare with. */
 const version2 = (name: string) => join(import.meta.dirname ?? ".", "version2", `${name}.state`);
 
 t.test("the same state is the same bytes as ever", async (t) => {
