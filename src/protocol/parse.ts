@@ -35,6 +35,12 @@ import { type Check, messageOf } from "./schema.ts";
 
 type Parse<T> = (body: Uint8Array) => T;
 
+/** What a body may cost to decode: most items, and fewest bytes for each array, map or string. */
+type Density = Readonly<{ itemsMax: (byteLength: number) => number; bytesPerString: number | undefined }>;
+const messageDensity: Density = { itemsMax: messageItemsMax, bytesPerString: undefined };
+/** A control reply holds rows of short names and small numbers, for a client that the master has proved itself to. */
+const replyDensity: Density = { itemsMax: () => cborItemsMax, bytesPerString: 4 };
+
 /**
  * Each of these pre-scans, decodes and checks one body. What it returns holds just the fields of its type; byte
  * strings are views of the body.
@@ -46,19 +52,19 @@ export const parseMasterMessage: Parse<MasterMessage> = parser(messageOf(masterM
 export const parseSupervisorMessage: Parse<SupervisorMessage> = parser(messageOf(supervisorMessages));
 export const parseWorkerMessage: Parse<WorkerMessage> = parser(messageOf(workerMessages));
 export const parseControlRequest: Parse<ControlRequest> = parser(messageOf(controlRequests));
-export const parseControlReply: Parse<ControlReply> = parser(messageOf(controlReplies));
+export const parseControlReply: Parse<ControlReply> = parser(messageOf(controlReplies), "", replyDensity);
 /** WELCOME's body; only to be called once its MAC held. */
 export const parseWelcome: Parse<Welcome> = parser(welcome, "welcome");
 /** AUTH's info; only to be called once its MAC held. */
 export const parseIntroduction: Parse<Introduction> = parser(introduction, "introduction");
 
-function parser<T>(check: Check<T>, field = ""): Parse<T> {
-  return (body) => check(decodeChecked(body), field);
+function parser<T>(check: Check<T>, field = "", density = messageDensity): Parse<T> {
+  return (body) => check(decodeChecked(body, density), field);
 }
 
-function decodeChecked(body: Uint8Array): unknown {
-  prescan(body, { itemsMax: Math.min(cborItemsMax, messageItemsMax(body.length)) });
-  checkDensity(body, repeatedWords);
+function decodeChecked(body: Uint8Array, { itemsMax, bytesPerString }: Density): unknown {
+  prescan(body, { itemsMax: Math.min(cborItemsMax, itemsMax(body.length)) });
+  checkDensity(body, repeatedWords, bytesPerString);
   try {
     return decodeMessage(body);
   } catch (error) {

@@ -105,6 +105,20 @@ const inField: readonly (readonly [what: string, head: string, field: () => Uint
   ],
 ];
 
+/**
+ * What a master answers to a control client, up to the result. It may be denser than other messages: only maps of one key
+ * each cost more than is allowed to strangers, up to 60 MiB a megabyte, and a master that sends them has the token.
+ */
+const controlAnswer = "a3 646b696e64 66616e73776572 626964 01 66726573756c74";
+const results: readonly (readonly [what: string, result: () => Uint8Array])[] = [
+  ["lists of three", () => many("83 00 00 00")],
+  ["short texts", () => many("63 61 61 61")],
+  ["maps of two keys", () => many("a2 62 6161 00 62 6162 00")],
+  ["numbers", () => many("00")],
+  ["empty arrays", () => many("80")],
+  ["empty texts", () => many("60")],
+];
+
 /** An answer of as many jobs as fit, and then a field that is wrong. */
 function longAnswer(): Uint8Array {
   const ranges = Array.from({ length: 190_000 }, (_, index) => index * 2 + 70_000);
@@ -132,6 +146,11 @@ export const bombs: readonly Bomb[] = [
     what,
     target: "messages",
     input: () => join(slave, hex(head), field()),
+  })),
+  ...results.map(([what, result]) => ({
+    what: `a control client is answered ${what}`,
+    target: "messages",
+    input: () => join(Uint8Array.of(7), hex(controlAnswer), result()),
   })),
   { what: "a long list of jobs", target: "messages", input: () => join(Uint8Array.of(3), longAnswer()) },
   { what: "a frame of 4 GiB", target: "frames", input: () => join(plan.whole, hex("ffffffff 00")) },

@@ -168,6 +168,13 @@ t.test("what is asked is short, and what is answered may be a megabyte", async (
   t.same(parseControlReply(frame.subarray(4)), answer);
   const rows = { ...answer, result: slaves };
   t.same(parseControlReply(encodeMessage(rows).subarray(4)), rows, "each row by itself is sparse enough too");
+  const terse = {
+    ...answer,
+    result: slaves.map((_, n) => ({ id: `s${n}`, n: 8, up: 1, ok: 5, bad: 0, rate: 3 })),
+  };
+  t.same(parseControlReply(encodeMessage(terse).subarray(4)), terse, "and so are rows of a few bytes");
+  const empty = { ...answer, result: new Array(10_000).fill("") };
+  t.throws(() => parseControlReply(encodeMessage(empty).subarray(4)), /too many arrays, maps and strings/);
 });
 
 t.test("a field that may be missing is checked where it is not", async (t) => {
