@@ -2,23 +2,10 @@ import type { LogSettings } from "../lib/log.ts";
 import { type Address, formatAddress } from "../lib/units.ts";
 import type { MasterSettings } from "../master/types.ts";
 import type { SlaveSettings } from "../slave/types.ts";
+import type { Allowed, Kind, ValueOf } from "./kinds.ts";
 
 /** The commands that have options; `worker` is for our own processes and takes none. */
 export type CommandName = "run" | "master" | "slave" | "state" | "token" | "cert" | "help" | "version";
-
-/** How a value is read, and what comes of it. */
-export type Kind =
-  | "switch"
-  | "text"
-  | "count"
-  | "duration"
-  | "pace"
-  | "size"
-  | "address"
-  | "key"
-  | "choice"
-  | "pin"
-  | "hosts";
 
 /** Who takes options under names of its own: each field of its settings has a row here, and each row that names it a field. */
 export type Readers = Readonly<{
@@ -31,6 +18,7 @@ export type Readers = Readonly<{
 }>;
 
 export type Option =
+  & Allowed
   & Readonly<{
     kind: Kind;
     /** What stands for the value in help; none for a switch. */
@@ -39,10 +27,6 @@ export type Option =
     default?: string;
     /** A default in words, where it is not a value. */
     defaultText?: string;
-    /** Smallest and largest number, milliseconds or bytes. */
-    min?: number;
-    max?: number;
-    choices?: readonly string[];
     /** The commands that have it, each with what is different there. */
     commands: Readonly<Partial<Record<CommandName, AtCommand>>>;
     /** May stand in a plugin's `options` export. */
@@ -411,22 +395,14 @@ export const options = {
 
 export type OptionName = keyof typeof options;
 
-type ValueOf<K extends Kind, N extends OptionName> = K extends "switch" ? boolean
-  : K extends "choice" ? ChoiceOf<(typeof options)[N]>
-  : K extends "count" | "duration" | "size" ? number
-  : K extends "pace" ? number | "auto"
-  : K extends "address" ? Address
-  : K extends "pin" ? Uint8Array
-  : K extends "hosts" ? readonly string[]
-  : string;
-
-type ChoiceOf<O> = O extends { choices: readonly (infer C)[] } ? C : never;
+type ValueIn<O extends Pick<Option, "kind">> = O extends { choices: readonly (infer C)[] } ? C
+  : ValueOf<O["kind"]>;
 
 /** Undefined only where an option has no default; times in milliseconds. */
 export type Settings = {
   readonly [N in OptionName]: (typeof options)[N] extends { kind: "switch" } | { default: string }
-    ? ValueOf<(typeof options)[N]["kind"], N>
-    : ValueOf<(typeof options)[N]["kind"], N> | undefined;
+    ? ValueIn<(typeof options)[N]>
+    : ValueIn<(typeof options)[N]> | undefined;
 };
 
 /** The settings that a reader takes, under its own names. */

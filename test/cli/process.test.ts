@@ -137,6 +137,8 @@ t.test("a run's slave has the token and the address of the run, whatever the env
     TASKMASTER_TOKEN_FILE: "other.token",
     TASKMASTER_HOST: "127.0.0.1:9",
     TASKMASTER_LISTEN: "127.0.0.1:9",
+    TASKMASTER_TLS: "1",
+    TASKMASTER_TLS_CA: "none.pem",
   });
   t.equal(code, 0, stderr);
   t.match(stderr, /= 2 done/);

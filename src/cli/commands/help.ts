@@ -1,7 +1,8 @@
 import { version } from "../../lib/runtime.ts";
 import { wrap } from "../../terminal/text_width.ts";
 import type { Command, Commands } from "../command.ts";
-import { type CommandName, type Kind, type Option, type OptionName, optionsOf } from "../options.ts";
+import type { Kind } from "../kinds.ts";
+import { type CommandName, type Option, type OptionName, optionsOf } from "../options.ts";
 import { environmentName } from "../settings.ts";
 
 /** Lines longer than this are hard to read, however wide the terminal is. */
