@@ -2,7 +2,6 @@ import { parseArgs } from "@std/cli/parse-args";
 import { isIP } from "node:net";
 import { UsageError } from "../lib/errors.ts";
 import { isBinary } from "../lib/runtime.ts";
-import { suggest } from "../lib/suggest.ts";
 import { printable } from "../lib/text.ts";
 import { parseAddress } from "../lib/units.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
@@ -17,6 +16,7 @@ import {
   options,
   optionsOf,
 } from "./options.ts";
+import { suggest } from "./suggest.ts";
 
 /** @throws {UsageError} if there is no plugin, or a word that is no argument. */
 export function readPluginWords(

@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { monotonicMs, wallMs } from "../lib/clock.ts";
 import { TaskmasterError } from "../lib/errors.ts";
 import { changeLastWord, type EarlyEnd, holdStandardFiles } from "../lib/exit_guard.ts";
-import { type Log, Waits } from "../lib/log.ts";
+import { HeldLog, type Log, Waits } from "../lib/log.ts";
 import { version } from "../lib/runtime.ts";
 import { formatDuration } from "../lib/units.ts";
 import { LoopWatch } from "../lib/watchdog.ts";
@@ -25,10 +25,9 @@ import {
   quietLines,
   summaryLines,
 } from "../terminal/summary.ts";
-import { Progress, type Terminal } from "../terminal/terminal.ts";
+import { Progress, Terminal } from "../terminal/terminal.ts";
 import type { CommandLine, PluginInvocation, PluginWords } from "./command.ts";
 import { MasterEvents } from "./master_events.ts";
-import { HeldLog, openTerminal } from "./open_terminal.ts";
 import { hostDefault, type Settings } from "./options.ts";
 import { redirectConsole } from "./plugin_console.ts";
 import { compiledBinary, programWords, resumeCommand } from "./program.ts";
@@ -314,7 +313,12 @@ export async function master(invocation: PluginInvocation): Promise<number> {
 export async function startMasterProgram(invocation: PluginInvocation): Promise<MasterProgram> {
   const { line, env, plugin: words } = invocation;
   const early = settle(line, env);
-  const terminal = openTerminal(early, env);
+  const terminal = new Terminal({
+    ...fieldsOf("log", early),
+    output: process.stderr,
+    hasStatus: !early["no-progress"],
+    env,
+  });
   // A slave may join while the first save is under way.
   const held = new HeldLog(terminal.log);
   for (const sentence of oddVariables(env)) held.log("warn", sentence);

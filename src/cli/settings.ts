@@ -1,5 +1,4 @@
 import { PluginError, UsageError } from "../lib/errors.ts";
-import { suggest } from "../lib/suggest.ts";
 import { printable } from "../lib/text.ts";
 import type { Address } from "../lib/units.ts";
 import type { CommandLine } from "./command.ts";
@@ -17,6 +16,7 @@ import {
   type Readers,
   type Settings,
 } from "./options.ts";
+import { suggest } from "./suggest.ts";
 
 type Value = ValueOf<Kind>;
 

@@ -191,12 +191,13 @@ const writers: Readonly<Record<string, RegExp>> = {
   "src/cli/commands/cert.ts": /printable\([^]*shellQuote\(/,
   // Text of this program alone.
   "src/cli/commands/help.ts": /generalHelp/,
+  "src/cli/commands/slave.ts": /new Terminal\(/,
   "src/cli/commands/state.ts": /stateJson\(report\)[^]*stateLines\(report\)/,
   // A token is a word of plain characters.
   "src/cli/commands/token.ts": /printable\([^]*shellQuote\(/,
   "src/cli/main.ts": /reported\(error\.message, error\.below\)/,
   "src/cli/master_events.ts": /new EventWriter\(output\)/,
-  "src/cli/open_terminal.ts": /new Terminal\(/,
+  "src/cli/master_program.ts": /new Terminal\(/,
   "src/cli/run_name.ts": /printable\(question/,
   // The log, and what the plugin itself prints.
   "src/cli/commands/worker.ts": /makeLog/,

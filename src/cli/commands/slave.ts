@@ -6,10 +6,9 @@ import { EventWriter } from "../../observe/ndjson.ts";
 import { RateMeter } from "../../observe/rate_meter.ts";
 import { slaveGreetingLines } from "../../terminal/greeting.ts";
 import { slaveStatusLine, type StatusLine } from "../../terminal/status_line.ts";
-import { Progress, type Terminal } from "../../terminal/terminal.ts";
+import { Progress, Terminal } from "../../terminal/terminal.ts";
 import type { PluginInvocation } from "../command.ts";
 import { masterAccess, trustInWords } from "../credentials.ts";
-import { openTerminal } from "../open_terminal.ts";
 import type { Settings } from "../options.ts";
 import { fieldsOf, given, oddVariables, settle } from "../settings.ts";
 import { onSignals, type StopSignal, stopSignals } from "../signals.ts";
@@ -65,7 +64,12 @@ class SlaveProgram {
   static async start(invocation: PluginInvocation): Promise<SlaveProgram> {
     const { line, env, isChild, plugin } = invocation;
     const settings = settle(line, env);
-    const terminal = openTerminal(settings, env);
+    const terminal = new Terminal({
+      ...fieldsOf("log", settings),
+      output: process.stderr,
+      hasStatus: !settings["no-progress"],
+      env,
+    });
     const warn = (sentence: string) => terminal.log("warn", sentence);
     const access = await masterAccess(settings, invocation, warn, tokenWaitMs);
     // Of a run, the master has said so.

@@ -1,5 +1,5 @@
 import t from "tap";
-import { HeldLog } from "../../src/cli/open_terminal.ts";
+import { HeldLog } from "../../src/lib/log.ts";
 
 t.test("HeldLog keeps lines until it is let go, in their order, and none after that", async (t) => {
   const lines: string[] = [];
