@@ -3,9 +3,9 @@
 // It prints, as JSON, when all have joined, and at the end of its input how late the master's beats came.
 import { parseArgs } from "node:util";
 import { setTimeout as pause } from "node:timers/promises";
-import { dial } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
+import { dialAs } from "../../test/kit/fake_slave.ts";
 import { tokenText } from "../taskmaster.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
@@ -31,7 +31,7 @@ const { positionals: [port, count], values } = parseArgs({
 });
 
 /** One slave: answers every lease as done. */
-class LightSlave {
+class AnsweringSlave {
   readonly #link: SlaveLink;
   readonly #masterId: string;
   readonly #credit: number;
@@ -116,34 +116,26 @@ class LightSlave {
 }
 
 /** Tries again as a slave does: a master greets only so many at once. */
-async function join(index: number): Promise<LightSlave> {
+async function join(index: number): Promise<AnsweringSlave> {
   for (;;) {
     try {
-      const { link, welcome } = await dial({
-        host: "127.0.0.1",
-        port: Number(port),
+      const address = { host: "127.0.0.1", port: Number(port) };
+      const { link, welcome } = await dialAs(address, {
         token: new TextEncoder().encode(tokenText),
-        intro: {
-          slaveId: crypto.randomUUID(),
-          name: `light-${index}`,
-          version: "0",
-          procs: 1,
-          plugin: null,
-          runtime: "",
-          features: [],
-        },
-        role: "slave",
-        nowMs: () => performance.now(),
-        signal: new AbortController().signal,
+        name: `light-${index}`,
       });
-      return new LightSlave(link, welcome.masterId, index < Number(values.quiet) ? 0 : Number(values.credit));
+      return new AnsweringSlave(
+        link,
+        welcome.masterId,
+        index < Number(values.quiet) ? 0 : Number(values.credit),
+      );
     } catch {
       await pause(250 * (1 + Math.random()));
     }
   }
 }
 
-const slaves: LightSlave[] = [];
+const slaves: AnsweringSlave[] = [];
 const indexes = Array.from({ length: Number(count) }, (_, index) => index).values();
 setInterval(() => slaves.forEach((slave) => slave.tick(performance.now())), 100);
 setInterval(() => slaves.forEach((slave) => slave.flush()), answerMs);

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { Crowd } from "../kit/crowd.ts";
+import type { Conditions } from "../kit/pipe.ts";
+import { directions, type Proxy } from "../kit/proxy.ts";
 import { isJoined } from "./events.ts";
 import { type FaultName, kindOf } from "./faults.ts";
 import type { Fleet, Slot } from "./fleet.ts";
 import type { FrameBook } from "./frame_book.ts";
 import type { NamespaceRoad } from "./namespaces.ts";
 import { ProxyRoad } from "./network.ts";
-import type { Conditions } from "../kit/pipe.ts";
 import type { Fault } from "./plan.ts";
-import { directions, type Proxy } from "../kit/proxy.ts";
-import { Storm } from "./storm.ts";
 
 /** Slow links, none so slow that beats would not pass. A byte is 10 bits or so on the wire of old. */
 const slowLinks: readonly Partial<Conditions>[] = [
@@ -27,6 +27,9 @@ const lookMs = 500;
 const readyMs = 50, forgedDownMs = 500;
 /** A drained slave has this long, and its grace, before it must be gone. */
 const drainMsMax = 20_000;
+
+/** So many slaves of a storm, beside the real ones; all must be welcome again by then. */
+const stormSlaves = 300, stormMsMax = 20_000;
 
 /** Carries faults out, and undoes them. Each call resolves when its fault is over. */
 export class Injector {
@@ -116,14 +119,14 @@ export class Injector {
   /** The master dies, and all come back at once. */
   async #storm(): Promise<void> {
     const fleet = this.#fleet;
-    const storm = new Storm(fleet.port);
-    await storm.gather();
+    const crowd = new Crowd(fleet.port, stormSlaves, "storm");
+    await crowd.joined(1);
     const disturbances = fleet.slots.map(({ slave }) => fleet.timeline.disturb(slave.process.pid!, true));
     await fleet.killMaster();
     await fleet.startMaster();
-    await storm.reconnect();
+    await crowd.joined(2, stormMsMax);
     for (const disturbance of disturbances) disturbance.toMs = Date.now();
-    await storm.disperse();
+    await crowd.leave();
   }
 
   async #hitSlave(fault: Fault, slot: Slot): Promise<void> {

@@ -1,7 +1,7 @@
 import t from "tap";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { FakeSlave } from "../master/fake_slave.ts";
+import { FakeSlave } from "../kit/fake_slave.ts";
 import { readDeadLetters } from "../../src/state/dead_letters.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";

@@ -7,7 +7,7 @@ import { encodeMessage } from "../../src/protocol/parse.ts";
 import { directions, Proxy } from "../kit/proxy.ts";
 import { optionsOf, pathOf } from "../certificates/certificates.ts";
 import { authFor, Raw } from "../link/harness.ts";
-import { FakeSlave, type FakeSlaveOptions } from "../master/fake_slave.ts";
+import { FakeSlave, type FakeSlaveOptions } from "../kit/fake_slave.ts";
 import { randomFrom } from "../kit/random.ts";
 import { portOf, probe } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";

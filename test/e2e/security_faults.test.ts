@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { encode } from "../../src/protocol/cbor.ts";
 import { encodeHello, encodeWelcome, Secret } from "../../src/protocol/handshake.ts";
 import { authFor, Raw } from "../link/harness.ts";
-import { FakeSlave } from "../master/fake_slave.ts";
+import { FakeSlave } from "../kit/fake_slave.ts";
 import { welcome } from "../protocol/samples.ts";
 import { binary } from "../kit/runtimes.ts";
 import { processesOf } from "../kit/processes.ts";

@@ -1,7 +1,7 @@
 import t from "tap";
 import { Proxy } from "../kit/proxy.ts";
 import { until } from "../kit/until.ts";
-import { FakeSlave, jobsOf } from "./fake_slave.ts";
+import { FakeSlave, jobsOf } from "../kit/fake_slave.ts";
 import { start, token } from "./harness.ts";
 
 t.test("a slave that reads nothing gets no more leases, and holds up nobody", async (t) => {

@@ -3,7 +3,7 @@ import { fieldsOf, settle } from "../../src/cli/settings.ts";
 import { type Master, type MasterOptions, startMaster } from "../../src/master/master.ts";
 import type { MasterEvent } from "../../src/observe/events.ts";
 import type { Plugin } from "../../src/plugin/types.ts";
-import { FakeSlave, type FakeSlaveOptions } from "./fake_slave.ts";
+import { FakeSlave, type FakeSlaveOptions } from "../kit/fake_slave.ts";
 
 export const token = new Uint8Array(32).fill(7);
 

@@ -2,7 +2,7 @@ import t, { type Test } from "tap";
 import { IterableSource } from "../../src/plugin/iterable_source.ts";
 import type { JobSource, Reading, SourceNeeds } from "../../src/plugin/source.ts";
 import { decode, JobEncoder } from "../../src/protocol/cbor.ts";
-import { jobsOf } from "./fake_slave.ts";
+import { jobsOf } from "../kit/fake_slave.ts";
 
 /** The source of a master: of all of `src` only the file that chooses it is another. */
 let chosen: JobSource;

@@ -2,7 +2,7 @@ import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { readDeadLetters } from "../../src/state/dead_letters.ts";
-import { jobsOf } from "./fake_slave.ts";
+import { jobsOf } from "../kit/fake_slave.ts";
 import { ids, start } from "./harness.ts";
 
 const threw = (seq: number) => ({ seq, how: "threw", message: "boom", stack: "", durationMs: 1 } as const);

@@ -1,11 +1,10 @@
 import t from "tap";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readFileSync } from "node:fs";
-import { dial } from "../../src/link/dial.ts";
 import type { Master } from "../../src/master/master.ts";
 import type { Summary } from "../../src/plugin/types.ts";
 import { readState } from "../../src/state/store.ts";
-import { jobsOf } from "./fake_slave.ts";
+import { dialAs, jobsOf } from "../kit/fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
 
 const threw = (seq: number, message = "boom") => (
@@ -14,14 +13,7 @@ const threw = (seq: number, message = "boom") => (
 
 /** A connection that says nothing more. */
 function connect(master: Master, role: "slave" | "control") {
-  return dial({
-    ...master.address,
-    token,
-    intro: { slaveId: "c", name: "ctl", version: "0", procs: 0, plugin: null, runtime: "test", features: [] },
-    role,
-    nowMs: () => performance.now(),
-    signal: new AbortController().signal,
-  });
+  return dialAs(master.address, { token, name: "ctl", procs: 0, role });
 }
 
 t.test("a slave joins, does everything, and is dismissed when the run is complete", async (t) => {

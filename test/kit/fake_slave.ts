@@ -7,15 +7,34 @@ import { decodeJobs } from "../../src/protocol/cbor.ts";
 export type Lease = Extract<MasterMessage, { kind: "lease" }>;
 type Answer = Extract<SlaveMessage, { kind: "answer" }>;
 
-export type FakeSlaveOptions = Readonly<{
+export type DialAsOptions = Readonly<{
   token: Uint8Array | null;
   slaveId?: string;
   name?: string;
-  credit?: number;
-  held?: readonly LeaseJobs[];
+  procs?: number;
   features?: readonly string[];
   plugin?: { name: string; export: string; hash: Uint8Array };
+  role?: "slave" | "control";
+  signal?: AbortSignal;
 }>;
+
+export type FakeSlaveOptions = DialAsOptions & Readonly<{ credit?: number; held?: readonly LeaseJobs[] }>;
+
+/** A connection of the product's own client, for a test that is the slave. */
+export function dialAs({ host, port }: Address, options: DialAsOptions): ReturnType<typeof dial> {
+  const {
+    token,
+    slaveId = crypto.randomUUID(),
+    name = "fake",
+    procs = 1,
+    features = [],
+    plugin = null,
+    role = "slave",
+    signal = new AbortController().signal,
+  } = options;
+  const intro = { slaveId, name, version: "0", procs, plugin, runtime: "test", features };
+  return dial({ host, port, token, intro, role, nowMs: () => performance.now(), signal });
+}
 
 /** A slave in the test's hands: it says what the test says, over a real connection. */
 export class FakeSlave {
@@ -46,25 +65,9 @@ export class FakeSlave {
   }
 
   /** Connects, and says `ready` with this credit. */
-  static async join({ host, port }: Address, options: FakeSlaveOptions): Promise<FakeSlave> {
-    const {
-      token,
-      slaveId = crypto.randomUUID(),
-      name = "fake",
-      credit = 10,
-      held = [],
-      features = [],
-      plugin = null,
-    } = options;
-    const { link, welcome } = await dial({
-      host,
-      port,
-      token,
-      intro: { slaveId, name, version: "0", procs: 1, plugin, runtime: "test", features },
-      role: "slave",
-      nowMs: () => performance.now(),
-      signal: new AbortController().signal,
-    });
+  static async join(address: Address, options: FakeSlaveOptions): Promise<FakeSlave> {
+    const { credit = 10, held = [] } = options;
+    const { link, welcome } = await dialAs(address, options);
     const slave = new FakeSlave(link, welcome, credit);
     link.send({ kind: "ready", credit, held });
     return slave;
