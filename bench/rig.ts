@@ -17,7 +17,7 @@ export const purgeLater = { MIMALLOC_PURGE_DELAY: tunedEnvironment["MIMALLOC_PUR
 /** How long a program has to end after SIGTERM. */
 const endMsMax = 5_000;
 /** No process of a measurement lives longer. */
-const processMsMax = 240_000;
+const lifeMsMax = 240_000;
 
 export type Measured = Readonly<{ elapsedMs: number; cpuMs: number }>;
 
@@ -31,7 +31,7 @@ export class Rig {
   start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
     if (this.#ending !== null) throw new Error(`Cannot start ${command}: the measurement has ended.`);
     const base = { PATH: process.env.PATH, HOME: this.folder, LANG: "C.UTF-8" };
-    const options = { cwd: this.folder, env: { ...base, ...env }, lifeMsMax: processMsMax, isGroup: true };
+    const options = { cwd: this.folder, env: { ...base, ...env }, lifeMsMax, isGroup: true };
     const program = new Program([command, ...args], options);
     this.#programs.push(program);
     return program;

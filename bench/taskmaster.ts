@@ -2,11 +2,10 @@ import { chmodSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Program } from "../test/kit/program.ts";
 import { binary, bun, deno, root } from "../test/kit/runtimes.ts";
+import { tokenText } from "../test/kit/scenario.ts";
 import { type Measured, type Rig, tunedEnvironment } from "./rig.ts";
 import type { Load, Presence } from "./system.ts";
 
-/** The token of all processes of a measurement. */
-export const tokenText = "bench-3kVw9TzQm7RbXc2LfYp8HsNd4GjUa6Ee";
 const plugin = join(root, "bench", "plugins", "empty.ts");
 const certificates = join(root, "test", "certificates");
 

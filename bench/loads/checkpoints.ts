@@ -5,7 +5,8 @@ import { mainThreadMs } from "../proc.ts";
 import { median } from "../statistics.ts";
 import { atMost, type Curve, type Load, shown } from "./load.ts";
 import type { Program } from "../../test/kit/program.ts";
-import { Place, pluginPath, portOf, statusesOf } from "./place.ts";
+import { portOf } from "../../test/kit/scenario.ts";
+import { Place, pluginPath, statusesOf } from "./place.ts";
 
 /** What it costs to save the state of many stranded jobs, of 230 bytes each. */
 export const checkpoints: Load = {

@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { MasterMessage } from "../../src/protocol/messages.ts";
 import { dialAs } from "../../test/kit/fake_slave.ts";
-import { tokenText } from "../taskmaster.ts";
+import { tokenText } from "../../test/kit/scenario.ts";
 
 type Lease = Extract<MasterMessage, { kind: "lease" }>;
 

@@ -10,7 +10,8 @@ import type { Load as Work } from "../system.ts";
 import { runTaskmaster } from "../taskmaster.ts";
 import { atLeast, atMost, type Curve, type Load, type Row, shown } from "./load.ts";
 import type { Program } from "../../test/kit/program.ts";
-import { Place, pluginPath, portOf, type Status, statusesOf } from "./place.ts";
+import { portOf } from "../../test/kit/scenario.ts";
+import { Place, pluginPath, type Status, statusesOf } from "./place.ts";
 import { endedWithin, nowMs, readTimes } from "./times.ts";
 
 const heartbeatMs = 1_000;

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { descendantsOf } from "../proc.ts";
 import { Program } from "../../test/kit/program.ts";
 import { binary, root } from "../../test/kit/runtimes.ts";
-import { tokenText } from "../taskmaster.ts";
+import { tokenText } from "../../test/kit/scenario.ts";
 
 /** No process of a measurement lives longer. */
-const processMsMax = 240_000;
+const lifeMsMax = 240_000;
 
 export function pluginPath(name: string): string {
   return join(root, "bench", "loads", "plugins", `${name}.ts`);
@@ -15,11 +15,6 @@ export function pluginPath(name: string): string {
 
 /** What a status event says of the run; `atMs` is the wall clock. */
 export type Status = Readonly<{ atMs: number; done: number; inFlight: number; slaves: number }>;
-
-/** Where a master listens. */
-export async function portOf(master: Program): Promise<number> {
-  return Number((await master.event(({ event }) => event === "listening")).port);
-}
 
 /** What a master said of its run since a moment of the wall clock. */
 export function statusesOf(master: Program, fromMs = 0): Status[] {
@@ -70,7 +65,7 @@ export class Place implements Disposable {
       XDG_CONFIG_HOME: this.folder,
       TASKMASTER_TOKEN: tokenText,
     };
-    const options = { cwd: this.folder, env, lifeMsMax: processMsMax, stdin: "pipe" } as const;
+    const options = { cwd: this.folder, env, lifeMsMax, stdin: "pipe" } as const;
     const program = new Program([command, ...words.map(String)], options);
     this.#programs.push(program);
     return program;

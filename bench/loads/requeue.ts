@@ -4,7 +4,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { median } from "../statistics.ts";
 import { atMost, type Load, shown } from "./load.ts";
 import type { Program, ToldEvent } from "../../test/kit/program.ts";
-import { Place, pluginPath, portOf } from "./place.ts";
+import { portOf } from "../../test/kit/scenario.ts";
+import { Place, pluginPath } from "./place.ts";
 import { nowMs } from "./times.ts";
 
 /** How soon a job whose slave was killed begins at another slave. */

@@ -1,6 +1,6 @@
 import t from "tap";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { drawChart } from "../../bench/chart.ts";
 import { cpuMsOfDescendants } from "../../bench/cpu_time.ts";
 import { describe, marks } from "../../bench/document.ts";
@@ -12,8 +12,8 @@ import { spreadOf, threeDigits } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems.ts";
 import { targetsOf } from "../../bench/targets.ts";
 import { isAlive } from "../kit/processes.ts";
+import { root } from "../kit/runtimes.ts";
 
-const root = resolve(import.meta.dirname!, "../..");
 const signal = new AbortController().signal;
 
 function result(id: string, jobsPerSecond: number[], failures: string[] = []): Result {

@@ -55,7 +55,7 @@ export type SavedState = Readonly<{
 const portsFrom = 20_000, portsTo = 30_000;
 /** On a loaded machine the start of a dozen processes takes its time. */
 const joinMsMax = 60_000;
-const probe = join(root, "test", "chaos", "probe.ts");
+const plugin = join(root, "test", "chaos", "probe.ts");
 const key = "probe";
 
 /** A slot: one slave after the other, over the same road. */
@@ -123,7 +123,7 @@ export class Fleet {
       "--host",
       `${this.#masterHost}:${this.#port}`,
     ];
-    const master = this.scenario.start(command, ["master", probe, ...place, ...words]);
+    const master = this.scenario.start(command, ["master", plugin, ...place, ...words]);
     this.masters.push(master);
     this.#isMasterUp = true;
     void master.ended.then((how) => {
@@ -157,7 +157,7 @@ export class Fleet {
 
   #startSlave(road: Road, runtime: Runtime): Program {
     const { procs, concurrency } = this.#options;
-    const words = ["slave", probe, "--host", road.masterAddress, "--grace", "5s"];
+    const words = ["slave", plugin, "--host", road.masterAddress, "--grace", "5s"];
     const [command, ...args] = [...road.prefix, ...runtimes[runtime]];
     const slave = this.scenario.start([command!], [
       ...args,

@@ -1,12 +1,11 @@
 import { spawn } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import t from "tap";
 import { version } from "../../src/lib/runtime.ts";
+import { bun, root } from "../kit/runtimes.ts";
 
 // The program as a process under Bun: what it prints where, and what it exits with.
-
-const root = resolve(import.meta.dirname ?? ".", "../..");
 
 type Ended = Readonly<{ stdout: string; stderr: string; code: number | string | null }>;
 
@@ -17,7 +16,7 @@ function program(
   env: Record<string, string> = {},
   heard: (text: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
 ): Promise<Ended> {
-  const child = spawn(join(root, "node_modules/.bin/bun"), [join(root, "mod.ts"), ...args], {
+  const child = spawn(bun, [join(root, "mod.ts"), ...args], {
     cwd: folder,
     env: { HOME: folder, PATH: process.env["PATH"], ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -9,7 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import t from "tap";
 import {
   makeTokenText,
@@ -19,6 +19,7 @@ import {
   type TokenSources,
 } from "../../src/cli/token.ts";
 import { ConnectError } from "../../src/lib/errors.ts";
+import { bun, root } from "../kit/runtimes.ts";
 
 const good = "A7kVw9TzQm2RbXc5LfYp8HsNd4Gj";
 const other = "Z3LfYp8HsNd4GjUa6EeB5wQ7kVw9";
@@ -233,11 +234,10 @@ t.test("resolveToken() says what a file is that is no token", async (t) => {
 
 t.test("of many processes at once, one makes the token and all have it", async (t) => {
   const folder = t.testdir({});
-  const root = resolve(import.meta.dirname ?? ".", "../..");
   mkdirSync(join(folder, "home"));
   const printed = await Promise.all(Array.from({ length: 6 }, () =>
     new Promise<string>((resolve) => {
-      const child = spawn(join(root, "node_modules/.bin/bun"), [join(root, "mod.ts"), "token"], {
+      const child = spawn(bun, [join(root, "mod.ts"), "token"], {
         env: { HOME: join(folder, "home") },
         timeout: 30_000,
       });

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { portOf, probe, Scenario } from "../kit/scenario.ts";
+import { portOf, probePlugin, Scenario } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 import { strike } from "./cell.ts";
 import { mountMissing, TinyDisk } from "./full_disk.ts";
@@ -66,7 +66,14 @@ async function fullDisk(t: Running, words: readonly string[]) {
   ];
   const start = (port = 0) => {
     const where = ["--host", `127.0.0.1:${port}`];
-    return scenario.start(disk.command, ["master", probe, `jobs=${jobs}`, ...words, ...place, ...where]);
+    return scenario.start(disk.command, [
+      "master",
+      probePlugin,
+      `jobs=${jobs}`,
+      ...words,
+      ...place,
+      ...where,
+    ]);
   };
   const goTo = (id: number) => writeFileSync(hold, String(id));
   const master = start();

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { binary } from "../kit/runtimes.ts";
-import { token } from "../kit/scenario.ts";
+import { tokenText } from "../kit/scenario.ts";
 
 // Whatever words reach the binary from outside, none of them moves a cursor, hides, or passes for a line of its own.
 
@@ -267,7 +267,7 @@ function ran(folder: string, args: readonly string[], env: Case["env"] = {}): Pr
   const own = Object.entries(env).map(([name, value]) => [name, value.replace("FOLDER", folder)]);
   const child = spawn(binary, [...args], {
     cwd: folder,
-    env: { PATH: process.env.PATH, HOME: folder, TASKMASTER_TOKEN: token, ...Object.fromEntries(own) },
+    env: { PATH: process.env.PATH, HOME: folder, TASKMASTER_TOKEN: tokenText, ...Object.fromEntries(own) },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: 40_000,
     killSignal: "SIGKILL",
@@ -351,7 +351,7 @@ t.test("hostile: on a terminal", {
     writeFileSync(join(folder, "s.sh"), `${quoted}\n`);
     const { stdout } = spawnSync("script", ["-qfec", "timeout 40 bash s.sh", "/dev/null"], {
       cwd: folder,
-      env: { PATH: process.env.PATH, HOME: folder, TASKMASTER_TOKEN: token, TERM: "xterm" },
+      env: { PATH: process.env.PATH, HOME: folder, TASKMASTER_TOKEN: tokenText, TERM: "xterm" },
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],
       timeout: 60_000,

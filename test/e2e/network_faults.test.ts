@@ -9,7 +9,7 @@ import { optionsOf, pathOf } from "../certificates/certificates.ts";
 import { authFor, Raw } from "../link/harness.ts";
 import { FakeSlave, type FakeSlaveOptions } from "../kit/fake_slave.ts";
 import { randomFrom } from "../kit/random.ts";
-import { portOf, probe } from "../kit/scenario.ts";
+import { portOf, probePlugin } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 import type { Told } from "../kit/program.ts";
 import { heartbeat, row, type Stage, token } from "./stage.ts";
@@ -274,11 +274,11 @@ async function serveSlowly(
   jobs: readonly string[],
   tls: Readonly<Record<"master" | "slave", readonly string[]>> = { master: [], slave: [] },
 ): Promise<Told> {
-  const serving = stage.masterOf(probe, [...jobs, ...tls.master]);
+  const serving = stage.masterOf(probePlugin, [...jobs, ...tls.master]);
   const proxy = await Proxy.open(await portOf(serving));
   t.teardown(() => proxy.close());
   proxy.set(directions, { latencyMs: 2_000, bytesPerSecond: 1_000 });
-  const working = stage.hand(proxy.port, tls.slave, probe);
+  const working = stage.hand(proxy.port, tls.slave, probePlugin);
   t.equal(await serving.ended, 0, serving.stderr);
   t.equal(await working.ended, 0, working.stderr);
   t.equal(serving.events("joined").length, 1, "one session did it all");

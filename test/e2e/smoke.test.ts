@@ -14,7 +14,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { binary, root, runtimes } from "../kit/runtimes.ts";
 import { processesOf } from "../kit/processes.ts";
-import { portOf, Scenario, token } from "../kit/scenario.ts";
+import { portOf, Scenario, tokenText } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";
 
 const plugin = `
@@ -45,7 +45,7 @@ t.test("the binary, alone in an empty folder with just a plugin", async (t) => {
   t.match(first.stderr, /1000/, "the summary counts the jobs");
 
   // the number of an open file does not outlive that a process begins anew
-  const script = `./taskmaster run count.ts --key open --host 127.0.0.1:0 --token-file <(echo ${token})`;
+  const script = `./taskmaster run count.ts --key open --host 127.0.0.1:0 --token-file <(echo ${tokenText})`;
   const open = spawnSync("bash", ["-c", script], {
     cwd: folder,
     env: { HOME: folder, PATH: process.env.PATH },

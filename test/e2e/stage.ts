@@ -6,7 +6,7 @@ import { stateJson } from "../../src/cli/commands/state.ts";
 import { readState } from "../../src/state/store.ts";
 import type { Program, Told } from "../kit/program.ts";
 import { root, runtimes } from "../kit/runtimes.ts";
-import { Scenario, token as tokenText } from "../kit/scenario.ts";
+import { Scenario, tokenText } from "../kit/scenario.ts";
 
 /** One line of the records of scripted.ts. */
 export type Entry = { pid: number; kind: string; id: number; atMs: number; more: string };

@@ -1,11 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { join } from "node:path";
-import { root } from "../kit/runtimes.ts";
+import { bun } from "../kit/runtimes.ts";
 
 // Another user of this machine, without any rights: what it can do to who runs the program here.
 
 const uid = 65_534;
-const bun = join(root, "node_modules", ".bin", "bun");
 const asStranger = [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
 
 /** Why a test cannot act as another user; false if it can. */

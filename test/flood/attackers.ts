@@ -6,7 +6,7 @@ import { encode } from "../../src/protocol/cbor.ts";
 import { encodeAuth, type Hello, readGreeting, Secret } from "../../src/protocol/handshake.ts";
 import type { Introduction, SlaveMessage } from "../../src/protocol/messages.ts";
 import { encodeMessage } from "../../src/protocol/parse.ts";
-import { token } from "../kit/scenario.ts";
+import { tokenText } from "../kit/scenario.ts";
 
 /** Of a connection that is no longer wanted or was refused, a new one is made after so long. */
 const redialMs = 500;
@@ -112,7 +112,7 @@ function authOf(hello: Uint8Array, name: string): Uint8Array {
     role: "slave",
     certificateHash: new Uint8Array(0),
   } as const;
-  return encodeAuth(proof, encode(intro), new Secret(new TextEncoder().encode(token)));
+  return encodeAuth(proof, encode(intro), new Secret(new TextEncoder().encode(tokenText)));
 }
 
 /** A frame of 16 MiB, announced; `first` bytes of it, and one more each `ms`. */

@@ -3,8 +3,8 @@
 // prints {"ms":...,"mib":...}: the best of three times, and by how much the first made the process grow at its peak.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bun } from "../kit/runtimes.ts";
 import { targets } from "./targets/all.ts";
 
 export type Cost = Readonly<{ ms: number; mib: number }>;
@@ -19,7 +19,6 @@ export const inputBytesMax = 1_000_000, msMax = 100, mibMax = 32;
 const timedOnly: readonly string[] = ["values", "jobs", "session"];
 
 const here = fileURLToPath(import.meta.url);
-const bun = join(resolve(here, "../../.."), "node_modules", ".bin", "bun");
 
 /** Measured where the product runs, in Bun; null where there is no /proc to tell the peak. */
 export function costOf(target: string, input: Uint8Array): Cost | null {

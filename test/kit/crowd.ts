@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { SlaveLink } from "../../src/link/link.ts";
 import { ReconnectBackoff } from "../../src/slave/uplink.ts";
 import { dialAs } from "./fake_slave.ts";
-import { token } from "./scenario.ts";
+import { tokenText } from "./scenario.ts";
 import { until } from "./until.ts";
 
 /** A slave without workers: it connects again for ever, as a real one does, says `ready`, and takes nothing. */
@@ -41,7 +41,7 @@ class LightSlave {
 
   async #session(): Promise<void> {
     const { link } = await dialAs({ host: "127.0.0.1", port: this.#port }, {
-      token: new TextEncoder().encode(token),
+      token: new TextEncoder().encode(tokenText),
       slaveId: this.#name,
       name: this.#name,
       procs: 0,

@@ -109,12 +109,12 @@ export class FakeSlave {
     for (;;) {
       const lease = await this.lease().catch(() => null);
       if (lease === null) return jobs;
-      jobs.push(...jobsOf(lease));
+      jobs.push(...jobsIn(lease));
       this.answer(lease);
     }
   }
 }
 
-export function jobsOf(lease: Lease): unknown[] {
+export function jobsIn(lease: Lease): unknown[] {
   return decodeJobs(lease.jobs, lease.count);
 }

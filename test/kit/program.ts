@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 
 /** No process of a test lives longer, unless its scenario says so. */
-export const processMsMax = 90_000;
+const processMsMax = 90_000;
 /** How long after the end of a group's first process what it printed may still arrive. */
 const lastWordsMsMax = 500;
 
@@ -13,7 +13,7 @@ export type ProgramOptions = Readonly<{
   cwd: string;
   env: NodeJS.ProcessEnv;
   /** It is killed then. @default processMsMax */
-  lifeMsMax?: number;
+  lifeMsMax?: number | undefined;
   /** @default "ignore" */
   stdin?: "ignore" | "pipe";
   /**

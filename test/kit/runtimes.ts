@@ -6,12 +6,19 @@ export const bun = join(root, "node_modules", ".bin", "bun");
 export const deno = join(root, "node_modules", ".bin", "deno");
 
 /**
- * How each runtime starts the program. Node is the npm package of that name: of all releases that run the source, 24.2
- * has the most peculiarities.
+ * How each runtime starts a file. Node is the npm package of that name: of all releases that run the source, 24.2 has the
+ * most peculiarities.
  */
-export const runtimes: Readonly<Record<"binary" | "bun" | "deno" | "node", readonly string[]>> = {
+export const interpreters: Readonly<Record<"bun" | "deno" | "node", readonly string[]>> = {
+  bun: [bun],
+  deno: [deno, "run", "-A"],
+  node: [join(root, "node_modules", "node", "bin", "node")],
+};
+
+/** How the program is started: the binary, or the source in each runtime. */
+export const runtimes: Readonly<Record<"binary" | keyof typeof interpreters, readonly string[]>> = {
   binary: [binary],
-  bun: [bun, join(root, "mod.ts")],
-  deno: [deno, "run", "-A", join(root, "mod.ts")],
-  node: [join(root, "node_modules", "node", "bin", "node"), join(root, "mod.ts")],
+  bun: [...interpreters.bun, join(root, "mod.ts")],
+  deno: [...interpreters.deno, join(root, "mod.ts")],
+  node: [...interpreters.node, join(root, "mod.ts")],
 };

@@ -2,30 +2,30 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { processesOf } from "./processes.ts";
-import { processMsMax, Program } from "./program.ts";
+import { Program } from "./program.ts";
 import { Records } from "./records.ts";
 import { root, runtimes } from "./runtimes.ts";
 
-export const probe = join(root, "test", "e2e", "probe.ts");
+export const probePlugin = join(root, "test", "e2e", "probe.ts");
 
 /** What the processes of a scenario share. */
-export const token = "e2e-3kVw9TzQm7RbXc2LfYp8HsNd4GjUa6EeB5w";
+export const tokenText = "e2e-3kVw9TzQm7RbXc2LfYp8HsNd4GjUa6EeB5w";
 
 /** A folder, a token and the programs of one scenario; everything is gone after `end()`. */
 export class Scenario {
   readonly folder = mkdtempSync(join(tmpdir(), "taskmaster-e2e-"));
   readonly #programs: Program[] = [];
   readonly env: NodeJS.ProcessEnv;
-  readonly #lifeMsMax: number;
+  readonly #lifeMsMax: number | undefined;
 
   /** @param lifeMsMax No process lives longer. */
-  constructor(lifeMsMax = processMsMax) {
+  constructor(lifeMsMax?: number) {
     this.#lifeMsMax = lifeMsMax;
     this.env = {
       PATH: process.env.PATH,
       HOME: this.folder,
       XDG_CONFIG_HOME: join(this.folder, "config"),
-      TASKMASTER_TOKEN: token,
+      TASKMASTER_TOKEN: tokenText,
     };
   }
 
@@ -43,7 +43,7 @@ export class Scenario {
   master(words: readonly string[], command = runtimes.binary, port = 0): Program {
     return this.start(command, [
       "master",
-      probe,
+      probePlugin,
       `dir=${this.folder}`,
       "--state-dir",
       this.folder,
@@ -56,7 +56,7 @@ export class Scenario {
   /** Master and slave in one, with two workers and the probe plugin. */
   run(words: readonly string[]): Program {
     const place = [`dir=${this.folder}`, "--state-dir", this.folder, "--host", "127.0.0.1:0", "--procs", "2"];
-    return this.start(runtimes.binary, ["run", probe, ...place, ...words]);
+    return this.start(runtimes.binary, ["run", probePlugin, ...place, ...words]);
   }
 
   slave(
@@ -65,7 +65,7 @@ export class Scenario {
     command = runtimes.binary,
     env: NodeJS.ProcessEnv = {},
   ): Program {
-    return this.start(command, ["slave", probe, "--host", `127.0.0.1:${port}`, ...words], env);
+    return this.start(command, ["slave", probePlugin, "--host", `127.0.0.1:${port}`, ...words], env);
   }
 
   records(): Records {

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { DeadBuffers } from "../../src/lib/runtime.ts";
+import { bun } from "../kit/runtimes.ts";
 
 const mebibyte = 1 << 20;
 /** MiB that buffers may always grow by. */
@@ -97,7 +98,7 @@ t.test("Bun's own collector is asked for, and lets the dead gather if it is not"
 function bunPeakMB(how: string): number {
   const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
   const args = [path("./buffers_in_bun.ts"), how];
-  const { stdout, stderr, status } = spawnSync(path("../../node_modules/.bin/bun"), args, {
+  const { stdout, stderr, status } = spawnSync(bun, args, {
     encoding: "utf8",
     timeout: 30_000,
   });

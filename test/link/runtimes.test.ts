@@ -1,15 +1,10 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import t from "tap";
+import { interpreters } from "../kit/runtimes.ts";
 import { tlsCases } from "./tls_cases.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const commands: Readonly<Record<string, readonly string[]>> = {
-  bun: [here("../../node_modules/.bin/bun")],
-  deno: [here("../../node_modules/.bin/deno"), "run", "-A"],
-  node: [here("../../node_modules/node/bin/node")],
-};
-
 /** Runs the conformance script; its lines, and how it exited. */
 function run(
   command: readonly string[],
@@ -29,7 +24,7 @@ function run(
   });
 }
 
-for (const [runtime, command] of Object.entries(commands)) {
+for (const [runtime, command] of Object.entries(interpreters)) {
   for (const [how, steps] of [["plain", 9], ["tls", 9], ["cases", Object.keys(tlsCases).length]] as const) {
     t.test(`links work alike on ${runtime}, ${how}`, { timeout: 90_000 }, async (t) => {
       const { lines, code, errors } = await run(command, how);

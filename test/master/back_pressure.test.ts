@@ -1,7 +1,7 @@
 import t from "tap";
 import { Proxy } from "../kit/proxy.ts";
 import { until } from "../kit/until.ts";
-import { FakeSlave, jobsOf } from "../kit/fake_slave.ts";
+import { FakeSlave, jobsIn } from "../kit/fake_slave.ts";
 import { start, token } from "./harness.ts";
 
 t.test("a slave that reads nothing gets no more leases, and holds up nobody", async (t) => {
@@ -40,7 +40,7 @@ t.test("a slave that reads nothing gets no more leases, and holds up nobody", as
   );
   proxy.heal();
   const rest = slow.work();
-  const jobs = [...jobsOf(first), ...await done, ...await rest].map((job) => (job as { id: number }).id);
+  const jobs = [...jobsIn(first), ...await done, ...await rest].map((job) => (job as { id: number }).id);
   t.same(jobs.sort((a, b) => a - b), Array.from({ length: count }, (_, id) => id), "each job once");
   t.match((await master.finished).status, { done: count, repeated: 0 });
 });

@@ -2,7 +2,7 @@ import t, { type Test } from "tap";
 import { IterableSource } from "../../src/plugin/iterable_source.ts";
 import type { JobSource, Reading, SourceNeeds } from "../../src/plugin/source.ts";
 import { decode, JobEncoder } from "../../src/protocol/cbor.ts";
-import { jobsOf } from "../kit/fake_slave.ts";
+import { jobsIn } from "../kit/fake_slave.ts";
 
 /** The source of a master: of all of `src` only the file that chooses it is another. */
 let chosen: JobSource;
@@ -101,7 +101,7 @@ t.test("a source that encodes its own blocks feeds a master, and never beyond it
   const { master, join } = await startWith(t, source, { jobsMax: 4 });
   const slave = await join({ credit: 2 });
   const first = await slave.lease();
-  t.same(jobsOf(first), ["a", "b"]);
+  t.same(jobsIn(first), ["a", "b"]);
   t.match(master.status(), { handedOut: 2, buffered: 2 }, "four are yielded, as many as may be");
   slave.answer(first);
   t.same(await slave.work(), letters.slice(2));
@@ -118,7 +118,7 @@ t.test("it is opened again at its own cursor: after a failure, and by the master
   for (let count = 0; count < 3; count++) slave.answer(await slave.lease());
   t.match(logged.join("\n"), /warn: rows were locked; it is called again in 1 s/);
   const lost = await slave.lease();
-  t.same(jobsOf(lost), ["f", "g"]);
+  t.same(jobsIn(lost), ["f", "g"]);
   t.same(source.lasts, [undefined, 4], "behind what it yielded before");
   master.stop();
   master.stop();

@@ -2,7 +2,7 @@ import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { readDeadLetters } from "../../src/state/dead_letters.ts";
-import { jobsOf } from "../kit/fake_slave.ts";
+import { jobsIn } from "../kit/fake_slave.ts";
 import { ids, start } from "./harness.ts";
 
 const threw = (seq: number) => ({ seq, how: "threw", message: "boom", stack: "", durationMs: 1 } as const);
@@ -63,7 +63,7 @@ t.test("letters stay of a job that dies again, and of a seq that is another job 
   const { master, join: joinSlave } = await start(t, { getJobs: changed }, { stateDir, failuresMax: 1 });
   const slave = await joinSlave({ credit: 9 });
   const lease = await slave.lease();
-  t.same([lease.seq, jobsOf(lease)[0]], [1, { id: 1 }]);
+  t.same([lease.seq, jobsIn(lease)[0]], [1, { id: 1 }]);
   slave.answer(lease, { done: [2, lease.seq + lease.count], failed: [threw(1)] });
   await slave.work();
   t.match((await master.finished).status, { done: 5, dead: 1 });

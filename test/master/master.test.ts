@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import type { Master } from "../../src/master/master.ts";
 import type { Summary } from "../../src/plugin/types.ts";
 import { readState } from "../../src/state/store.ts";
-import { dialAs, jobsOf } from "../kit/fake_slave.ts";
+import { dialAs, jobsIn } from "../kit/fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
 
 const threw = (seq: number, message = "boom") => (
@@ -67,7 +67,7 @@ t.test("a failed job is retried alone", async (t) => {
   t.same([lease.count, lease.attempt], [3, 1]);
   slave.answer(lease, { done: [0, 1, 2, 3], failed: [threw(1)] });
   const again = await slave.lease();
-  t.same(jobsOf(again), [{ id: 1 }]);
+  t.same(jobsIn(again), [{ id: 1 }]);
   t.equal(again.attempt, 2);
   slave.answer(again);
   t.match((await master.finished).status, { done: 3, dead: 0 });

@@ -9,11 +9,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+import { root } from "../kit/runtimes.ts";
 import { type Ended, type RunOptions, runProgram } from "./run_program.ts";
 import type { Patch } from "./mutant.ts";
 
-export const root = resolve(import.meta.dirname ?? ".", "../..");
 /** All that a check may need. */
 const parts = [
   "src",

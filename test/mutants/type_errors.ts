@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import ts from "typescript";
 import type { Patch } from "./mutant.ts";
-import { patched, root } from "./patched_copy.ts";
+import { root } from "../kit/runtimes.ts";
+import { patched } from "./patched_copy.ts";
 
 /**
  * The type errors that a mutant's patches make in the files they touch. A mutant that names what is not there would

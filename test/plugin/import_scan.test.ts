@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import t from "tap";
 import ts from "typescript";
 import { hasDecorators, scanImports } from "../../src/plugin/import_scan.ts";
+import { root } from "../kit/runtimes.ts";
 
 t.test("imports are found in all their forms", async (t) => {
   const table: readonly (readonly [string, readonly string[]])[] = [
@@ -92,7 +93,6 @@ t.test("decorators are told from what looks like them", async (t) => {
 });
 
 t.test("it finds what the TypeScript compiler finds, in thousands of files", async (t) => {
-  const root = resolve(import.meta.dirname!, "../..");
   let specifiers = 0, files = 0;
   for (
     const folder of [

@@ -1,14 +1,14 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import t from "tap";
+import { interpreters } from "../kit/runtimes.ts";
 
 const script = fileURLToPath(new URL("./promises.ts", import.meta.url));
 
 function answersIn(
-  command: string,
-  args: readonly string[],
+  [command, ...args]: readonly string[],
 ): { runtime: string; answers: object; asked: number } {
-  const { stdout, stderr, status } = spawnSync(command, [...args, script], {
+  const { stdout, stderr, status } = spawnSync(command!, [...args, script], {
     encoding: "utf8",
     timeout: 60_000,
   });
@@ -35,14 +35,14 @@ function expected(atOnce: readonly string[]): object {
 }
 
 t.test("in Bun an async handler that awaits nothing is answered as one that is not async", async (t) => {
-  const { runtime, answers, asked } = answersIn("node_modules/.bin/bun", []);
+  const { runtime, answers, asked } = answersIn(interpreters.bun);
   t.equal(runtime, "bun");
   t.equal(asked, 1, "one whose work begins with `then` has begun it");
   t.same(answers, expected(["awaits nothing", "skips at once", "never read"]));
 });
 
 t.test("elsewhere it is answered as soon as that is known", async (t) => {
-  const { runtime, answers, asked } = answersIn("node_modules/.bin/deno", ["run", "-A"]);
+  const { runtime, answers, asked } = answersIn(interpreters.deno);
   t.equal(runtime, "other");
   t.equal(asked, 1);
   t.same(answers, expected([]));

@@ -2,7 +2,7 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { cursor, getJobs, handleJob, setup, teardown } from "../../plugins/lines.ts";
-import { driven, runtimes } from "./driven.ts";
+import { driven, withSqlite } from "./driven.ts";
 import { HandleJob } from "../../src/plugin/handle_job.ts";
 import { PluginHost } from "../../src/plugin/handler.ts";
 import { JobEncoder } from "../../src/protocol/cbor.ts";
@@ -138,7 +138,7 @@ t.test("the handler counts, skips empty lines, and fails on what is not JSON whe
   ]);
 });
 
-for (const runtime of Object.keys(runtimes)) {
+for (const runtime of withSqlite) {
   t.test(`lines.ts stops and resumes on ${runtime}`, async (t) => {
     const folder = t.testdir({ "events.ndjson": '{"a":1}\n{"a":2}\n{"a":3}\n' });
     const args = { file: "events.ndjson", field: "a" };

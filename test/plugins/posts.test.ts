@@ -1,10 +1,11 @@
 import { readdirSync } from "node:fs";
 import t from "tap";
-import { driven, runtimes } from "./driven.ts";
+import { bun } from "../kit/runtimes.ts";
+import { driven, withSqlite } from "./driven.ts";
 
 const plugin = "plugins/posts.ts";
 
-for (const runtime of Object.keys(runtimes)) {
+for (const runtime of withSqlite) {
   t.test(`posts.ts makes its sample, writes cards, and resumes behind \`last\`, on ${runtime}`, async (t) => {
     const folder = t.testdir();
     const first = await driven(runtime, plugin, folder, { args: {}, stopAfter: 1500 });
@@ -50,7 +51,7 @@ t.test("posts.ts says what to do where its file is missing", async (t) => {
   t.same([results, readdirSync(folder)], [[], []], "and makes none");
 });
 
-for (const runtime of Object.keys(runtimes)) {
+for (const runtime of withSqlite) {
   t.test(`posts.ts is not asked again for what cannot be its file, on ${runtime}`, async (t) => {
     const folder = t.testdir({ folder: {}, "text.sqlite": "no database at all, but a text\n".repeat(100) });
     await sql(folder, "CREATE TABLE other (id INTEGER PRIMARY KEY)");
@@ -95,8 +96,7 @@ async function sql(folder: string, text: string): Promise<unknown[]> {
     const text = process.argv[1];
     if (text.startsWith("SELECT")) console.log(JSON.stringify(db.prepare(text).all()));
     else { db.exec(text); console.log("[]"); }`;
-  const [command] = runtimes.bun!;
   return JSON.parse(
-    execFileSync(command!, ["-e", script, text], { cwd: folder, timeout: 20_000, encoding: "utf8" }),
+    execFileSync(bun, ["-e", script, text], { cwd: folder, timeout: 20_000, encoding: "utf8" }),
   );
 }

@@ -1,16 +1,15 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
+import { root } from "../kit/runtimes.ts";
 import { Simulation } from "./simulation.ts";
 
 /** Seeds in the gate; more by `bun test/sim/main.ts --seeds 100000`. */
 const seeds = 2_000;
 /** Seeds whose traces are compared between runtimes. */
 const traceSeeds = [1, 2, 3, 4, 5];
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
 
 function failureOf(seed: number): string | null {

@@ -2,13 +2,13 @@ import t from "tap";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { isAlive } from "../kit/processes.ts";
 import { until } from "../kit/until.ts";
+import { bun } from "../kit/runtimes.ts";
 import { FakeMaster } from "./fake_master.ts";
 import { here, type Lines, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
 t.jobs = 1;
 const temporary = ownTemporaryFolder();
 t.teardown(() => rmSync(temporary, { recursive: true, force: true }));
-const bun = here("../../node_modules/.bin/bun");
 
 async function withSlave(
   options: Parameters<typeof FakeMaster.start>[0],

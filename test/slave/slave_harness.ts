@@ -2,10 +2,10 @@ import { mkdtempSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Log } from "../../src/lib/log.ts";
 import { type Slave, type SlaveOptions, startSlave } from "../../src/slave/slave.ts";
+import { bun } from "../kit/runtimes.ts";
 import type { FakeMaster } from "./fake_master.ts";
 
 export const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-const bun = fileURLToPath(new URL("../../node_modules/.bin/bun", import.meta.url));
 
 /** So that tests can lease what is to wait. */
 export const extraCredit = 100_000;

@@ -7,6 +7,7 @@ import * as clock from "../../src/lib/clock.ts";
 import { childrenOf, isAlive } from "../kit/processes.ts";
 import { Proxy } from "../kit/proxy.ts";
 import { until } from "../kit/until.ts";
+import { bun } from "../kit/runtimes.ts";
 import { FakeMaster } from "./fake_master.ts";
 import { here, ownTemporaryFolder, slaveOf } from "./slave_harness.ts";
 
@@ -178,7 +179,6 @@ t.test("a silent master is dialed anew; jobs and answers are kept until it welco
 
 t.test("a supervisor that is killed leaves nothing running, loops or not", async (t) => {
   const master = await FakeMaster.start();
-  const bun = here("../../node_modules/.bin/bun");
   const child = spawn(bun, [here("supervisor_entry.ts"), String(master.port), "2"], { stdio: "ignore" });
   t.teardown(() => child.kill("SIGKILL"));
   await master.until(() => master.isReady);

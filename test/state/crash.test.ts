@@ -17,7 +17,7 @@ function crashAfter(fake: FakeDisk, steps: number): void {
 }
 
 /** Deterministic, in [0, 1). */
-function randomFrom(seed: number): () => number {
+function fractionsFrom(seed: number): () => number {
   let state = seed >>> 0 || 1;
   return () => {
     state ^= state << 13;
@@ -91,7 +91,7 @@ t.test("a power cut at any step: the same, whatever was written of what was not 
       const fake = await earlier();
       crashAfter(fake, at);
       const { durable, tried } = await live(fake, 2);
-      const after = await openFake(fake.powerCut(randomFrom(at * 100 + seed)));
+      const after = await openFake(fake.powerCut(fractionsFrom(at * 100 + seed)));
       const done = after.loaded?.done ?? 0;
       const isRight = done >= Math.max(3, durable) && done <= Math.max(3, durable, tried);
       if (!isRight) t.fail(`step ${at}, seed ${seed}: ${done}, durable ${durable}, tried ${tried}`);
@@ -122,7 +122,7 @@ t.test("a power cut at any step of a reset: the earlier run or a new one, never 
     fake.put("/d/posts.dead.ndjson", new TextEncoder().encode("{}\n"));
     crashAfter(fake, step);
     await live(fake, 2, reset);
-    const cut = fake.powerCut(randomFrom(at + 1));
+    const cut = fake.powerCut(fractionsFrom(at + 1));
     const after = await openFake(cut, { newRunId: () => "run-3" });
     if (after.runId === "run-1") t.equal(after.loaded?.done, 3, `step ${step}: the earlier run`);
     else t.ok((after.loaded?.done ?? 0) <= 2, `step ${step}: a new run`);
@@ -151,7 +151,7 @@ t.test("a power cut at any step of a bury: what was reported is there, and the n
         buried = seq;
       }
       await store.close();
-      const cut = fake.powerCut(randomFrom(at * 10 + seed));
+      const cut = fake.powerCut(fractionsFrom(at * 10 + seed));
       const next = await openFake(cut);
       await next.bury([letter(9)]);
       const { letters, damagedLines } = await readDeadLetters("/d/posts.dead.ndjson", cut.disk);

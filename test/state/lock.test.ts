@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -22,12 +22,9 @@ import { stateFiles } from "../../src/state/disk.ts";
 import { askHolder, isProof, proofOf, socketName } from "../../src/state/lock.ts";
 import { readRunOwner } from "../../src/state/store.ts";
 import { lockedError, parseOwner, startOfProcess, thisOwner } from "../../src/state/lock_owner.ts";
+import { interpreters, root } from "../kit/runtimes.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { folder, listen, open, openFake, stateOf } from "./fixtures.ts";
-
-const root = resolve(import.meta.dirname!, "../..");
-const bin = (name: string) => join(root, "node_modules/.bin", name);
-const runtimes: Record<string, readonly string[]> = { bun: [bin("bun")], deno: [bin("deno"), "run", "-A"] };
 
 type Told = {
   runtime: string;
@@ -43,10 +40,10 @@ type Holding = { child: ChildProcess; told: Told; exited: Promise<unknown> };
 async function hold(
   t: { teardown(done: () => void): unknown },
   dir: string,
-  runtime = "bun",
+  runtime: keyof typeof interpreters = "bun",
   method = "kernel",
 ): Promise<Holding> {
-  const [command, ...args] = runtimes[runtime]!;
+  const [command, ...args] = interpreters[runtime];
   const script = join(root, "test/state/hold_lock.ts");
   const child = spawn(command!, [...args, script, dir, method], {
     cwd: root,
@@ -68,13 +65,13 @@ async function end({ child, exited }: Holding, signal?: NodeJS.Signals): Promise
 const methods = process.platform === "linux" ? ["kernel", "file"] : ["file"];
 
 for (const method of methods) {
-  for (const runtime of Object.keys(runtimes)) {
+  for (const runtime of ["bun", "deno"] as const) {
     t.test(`C4: held in ${runtime} by ${method}, a second master is refused, naming the first`, async (t) => {
       const dir = folder(t);
       const first = await hold(t, dir, runtime, method);
       t.match(first.told, { runtime, epoch: 1 });
       const state = readFileSync(join(dir, "posts.state"));
-      for (const other of Object.keys(runtimes)) {
+      for (const other of ["bun", "deno"] as const) {
         const second = await hold(t, dir, other, method);
         t.match(second.told, { error: "StateError", runtime: other });
         t.match(second.told.message, new RegExp(`pid ${first.told.pid} on ".*" at 10\\.0\\.0\\.1:5050`));

@@ -1,10 +1,10 @@
 import t from "tap";
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join } from "node:path";
+import { root } from "../kit/runtimes.ts";
 
 // docs/reliability.md promises a test for each fault. This keeps it true.
 
-const root = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), "../..");
 const read = (file: string) => readFileSync(join(root, file), "utf8");
 const document = read("docs/reliability.md");
 

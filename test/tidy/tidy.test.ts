@@ -2,6 +2,7 @@ import t from "tap";
 import ts from "typescript";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import { root } from "../kit/runtimes.ts";
 
 // The rules of docs/architecture.md that no other tool checks.
 
@@ -25,7 +26,6 @@ const small: Readonly<Record<string, string>> = {
 };
 const functionLinesMax = 70;
 
-const root = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), "../..");
 const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
   .filter((name) => name.endsWith(".ts")).map((name) => join("src", name)).sort();
 const read = (file: string) => readFileSync(join(root, file), "utf8");
@@ -244,6 +244,44 @@ t.test("rooms are few and deep", async (t) => {
     if (importers.length < 2) t.fail(`${file} is small, and only ${importers[0] ?? "nobody"} imports it`);
   }
 });
+
+t.test("what test/kit has is not written again in another test or measurement", async (t) => {
+  const files = ["test", "bench"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts") && !name.includes("node_modules")).map((name) =>
+        join(folder, name)
+      )
+  );
+  const kit = files.filter((file) => file.startsWith("test/kit/"));
+  const shared = new Map(kit.flatMap((file) => declaredIn(file, true).map((name) => [name, file] as const)));
+  t.ok(shared.size > 20, "the kit was read");
+  for (const file of files.filter((file) => !kit.includes(file))) {
+    for (const name of declaredIn(file, false)) {
+      const home = shared.get(name);
+      if (home !== undefined) t.fail(`${file}: ${name} is in ${home}`);
+    }
+  }
+  const page = read("docs/architecture.md");
+  t.same(
+    kit.map((file) => file.slice("test/".length)).filter((name) => !page.includes(`| \`${name}\` |`)),
+    [],
+  );
+});
+
+/** Names of the functions, classes and constants of a file's top level; of those that it exports, if only these count. */
+function declaredIn(file: string, isExported: boolean): string[] {
+  const tree = ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest);
+  return tree.statements.flatMap((node) => {
+    const isShared = ts.canHaveModifiers(node) &&
+      (ts.getModifiers(node) ?? []).some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword);
+    if (isExported && !isShared) return [];
+    if (ts.isFunctionDeclaration(node) || ts.isClassDeclaration(node)) {
+      return node.name ? [node.name.text] : [];
+    }
+    if (!ts.isVariableStatement(node)) return [];
+    return node.declarationList.declarations.flatMap(({ name }) => ts.isIdentifier(name) ? [name.text] : []);
+  });
+}
 
 t.test("what documents link to is there", async (t) => {
   const documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].concat(

@@ -4,44 +4,23 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { encodeRefusal } from "../../src/protocol/handshake.ts";
+import { Program } from "../kit/program.ts";
 import { binary } from "../kit/runtimes.ts";
+import { tokenText } from "../kit/scenario.ts";
 
 const page = readFileSync(new URL("../../docs/smallest-slave.md", import.meta.url), "utf8");
 const script = /```python\n([^]*?)```/.exec(page)![1]!;
-const tokenText = "9f86d081884c7d659a2feaa0c55ad015";
-
-type Ended = Readonly<{ code: number | null; stdout: string; stderr: string }>;
 
 /** Runs a program for half a minute at most. */
-function start(
-  command: string,
-  words: readonly string[],
-  cwd: string,
-): { ended: Promise<Ended>; printed(words: RegExp): Promise<RegExpExecArray>; kill(): void } {
-  const child = spawn(command, words, {
-    cwd,
-    timeout: 30_000,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { PATH: process.env.PATH, HOME: cwd, TASKMASTER_TOKEN: tokenText },
-  });
-  let stdout = "", stderr = "", onText = () => {};
-  child.stdout.on("data", (chunk) => (stdout += chunk, onText()));
-  child.stderr.on("data", (chunk) => (stderr += chunk, onText()));
-  const ended = new Promise<Ended>((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code) => (onText(), resolve({ code, stdout, stderr })));
-  });
-  const printed = (wanted: RegExp) =>
-    new Promise<RegExpExecArray>((resolve, reject) => {
-      const look = () => {
-        const found = wanted.exec(stderr);
-        if (found) resolve(found);
-        else if (child.exitCode !== null) reject(new Error(`It ended without ${wanted}: ${stderr}`));
-      };
-      onText = look;
-      look();
-    });
-  return { ended, printed, kill: () => child.kill("SIGKILL") };
+function start(command: string, words: readonly string[], cwd: string): Program {
+  const env = { PATH: process.env.PATH, HOME: cwd, TASKMASTER_TOKEN: tokenText };
+  return new Program([command, ...words], { cwd, env, lifeMsMax: 30_000 });
+}
+
+/** How it ended, and what it said. */
+async function ended(program: Program): Promise<{ code: number | string; stdout: string; stderr: string }> {
+  const code = await program.ended;
+  return { code, stdout: program.stdout, stderr: program.stderr };
 }
 
 const plugin = `
@@ -87,11 +66,11 @@ t.test("the smallest slave does a run", async (t) => {
     folder,
   );
   const [, port] = await master.printed(/running on '127\.0\.0\.1:(\d+)'/);
-  const refused = await start("python3", ["slave.py", `127.0.0.1:${port}`, "other.token"], folder).ended;
+  const refused = await ended(start("python3", ["slave.py", `127.0.0.1:${port}`, "other.token"], folder));
   t.match(refused, { code: 1, stderr: /refused with code 1/ }, "a wrong token ends it");
-  const slave = await start("python3", ["slave.py", `127.0.0.1:${port}`, "taskmaster.token"], folder).ended;
+  const slave = await ended(start("python3", ["slave.py", `127.0.0.1:${port}`, "taskmaster.token"], folder));
   t.match(slave, { code: 0, stderr: "" }, "it is dismissed");
-  const { code, stderr } = await master.ended;
+  const { code, stderr } = await ended(master);
   t.equal(code, 3, stderr);
   t.match(stderr, /Handed out: 200 = 199 done \+ 0 skipped \+ 1 dead \+ 0 stranded/);
   const ids = readFileSync(join(folder, "done.txt"), "utf8").trim().split("\n").map(Number);
@@ -111,7 +90,7 @@ t.test("it goes on under the next master when one is killed, and leaves another 
   const [, port] = await first.printed(/running on '127\.0\.0\.1:(\d+)'/);
   const slave = start("python3", ["slave.py", `127.0.0.1:${port}`, "taskmaster.token"], folder);
   await first.printed(/joined/);
-  first.kill();
+  first.signal("SIGKILL");
   await first.ended;
   await slave.printed(/trying again/);
   const stranger = createServer((socket) => socket.on("error", () => {}).end(encodeRefusal("token")));
@@ -119,17 +98,17 @@ t.test("it goes on under the next master when one is killed, and leaves another 
   await slave.printed(/refused with code 1: see its log; trying again/);
   await new Promise((resolve) => stranger.close(resolve));
   const next = masterAt(port!);
-  t.match(await next.ended, { code: 3, stderr: /199 done \+ 0 skipped \+ 1 dead \+ 0 stranded/ });
-  t.match(await slave.ended, { code: 0 }, "it is dismissed by the second one");
+  t.match(await ended(next), { code: 3, stderr: /199 done \+ 0 skipped \+ 1 dead \+ 0 stranded/ });
+  t.match(await ended(slave), { code: 0 }, "it is dismissed by the second one");
 
   const another = start("python3", ["slave.py", `127.0.0.1:${port}`, "taskmaster.token"], folder);
   const one = masterAt(port!, "--key", "one");
   await one.printed(/joined/);
-  one.kill();
+  one.signal("SIGKILL");
   await one.ended;
   await another.printed(/trying again/);
   const other = masterAt(port!, "--key", "other");
-  t.match(await another.ended, { code: 0 }, "it is not of this run");
-  other.kill();
+  t.match(await ended(another), { code: 0 }, "it is not of this run");
+  other.signal("SIGKILL");
   await other.ended;
 });

@@ -1,14 +1,13 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t from "tap";
 import { type OwnFile, ownFileAt } from "../../src/lib/own_file.ts";
 import { makeWatch } from "../../src/lib/watchdog.ts";
 import { layNote, noteFileBytes, noteOffset, readNote } from "../../src/lib/worker_start.ts";
 import { openNoteFile, StartNotes } from "../../src/worker/notes.ts";
+import { bun } from "../kit/runtimes.ts";
 
-const bun = fileURLToPath(new URL("../../node_modules/.bin/bun", import.meta.url));
 const source = (name: string): string => JSON.stringify(new URL(`../../src/${name}`, import.meta.url).href);
 
 function emptyFile(folder: string): OwnFile {
