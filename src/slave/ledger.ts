@@ -98,7 +98,17 @@ export type Abort = Readonly<{ worker: number; slice: number; jobs: Ranges }>;
  * A slice at a worker. `left` are its jobs that have not ended; `lost` those that ended mattering. `isReleased`: what
  * the worker does not begin goes back to the master.
  */
-type GivenSlice = { number: number; held: HeldLease; left: RangeSet; lost: RangeSet; isReleased: boolean };
+type GivenSlice = {
+  readonly number: number;
+  readonly held: HeldLease;
+  readonly givenAtMs: number;
+  readonly left: RangeSet;
+  readonly lost: RangeSet;
+  isReleased: boolean;
+};
+
+/** What an answer did: so many jobs left their worker, which got them then. */
+type Finished = Readonly<{ jobs: number; givenAtMs: number; isProbe: boolean }>;
 
 /**
  * What a slave holds: the ledger of its supervisor. It is pure: it hears what arrived, from the master and from
@@ -271,7 +281,7 @@ export class LeaseLedger {
    * The oldest queued jobs, at most `jobsMax` of them, all of one lease; null if there are none to begin now. A job
    * that still runs, though its lease is lost, is not begun again beside itself.
    */
-  give(worker: number, jobsMax: number): Slice | null {
+  give(worker: number, jobsMax: number, nowMs: number): Slice | null {
     const held = this.#queue.first(this.#lost);
     if (held === null) return null;
     const [from, to] = this.#queue.take(held, jobsMax, this.#lost);
@@ -280,17 +290,23 @@ export class LeaseLedger {
     const state = this.#worker(worker);
     const number = ++state.given;
     const left = new RangeSet([from, to]);
-    state.slices.set(number, { number, held, left, lost: new RangeSet(), isReleased: false });
+    state.slices.set(number, {
+      number,
+      held,
+      givenAtMs: nowMs,
+      left,
+      lost: new RangeSet(),
+      isReleased: false,
+    });
     const { name, attempt, alone, probe = false } = held.lease;
     const jobs = held.bytes(from, to);
     return { number, lease: name, seq: from, count: to - from, attempt, alone, probe, jobs };
   }
 
-  /** Jobs at this worker that have not ended. */
-  at(worker: number): number {
-    let count = 0;
-    for (const { left } of this.#worker(worker).slices.values()) count += left.count;
-    return count;
+  /** The slice of this worker in which a job has not ended; 0 if there is none. */
+  sliceOf(worker: number, seq: number): number {
+    for (const { number, left } of this.#worker(worker).slices.values()) if (left.has(seq)) return number;
+    return 0;
   }
 
   /** Jobs at this worker that have not ended, slice by slice, in the order in which it got them. */
@@ -301,11 +317,14 @@ export class LeaseLedger {
   /**
    * A worker's answer. What it names and does not have is ignored, as is what became of lost jobs. Jobs not begun
    * are queued again, or released if that was said.
+   *
+   * @returns null if it did nothing: the last words of a process repeat what may not have been read.
    */
-  finish(worker: number, answer: SliceAnswer): void {
+  finish(worker: number, answer: SliceAnswer): Finished | null {
     const state = this.#worker(worker);
     const slice = state.slices.get(answer.slice);
-    if (slice === undefined) return;
+    if (slice === undefined) return null;
+    const before = slice.left.count;
     const { pending } = slice.held;
     pending.done.addAll(this.#end(slice, answer.done));
     pending.skipped.addAll(this.#end(slice, answer.skipped));
@@ -315,6 +334,9 @@ export class LeaseLedger {
     this.#handBack(slice, this.#end(slice, answer.released));
     if (slice.left.isEmpty) state.slices.delete(slice.number);
     this.#note(slice.held);
+    const jobs = before - slice.left.count;
+    const { givenAtMs, held: { lease: { probe = false } } } = slice;
+    return jobs === 0 ? null : { jobs, givenAtMs, isProbe: probe };
   }
 
   /** Ends jobs of a slice; returns those that count: that it had, and that were not lost. */

@@ -139,10 +139,10 @@ export class SliceScheduler {
   }
 
   #give(handle: WorkerHandle, jobsMax: number, nowMs: number): boolean {
-    const slice = this.#ledger.give(handle.id, jobsMax);
+    const slice = this.#ledger.give(handle.id, jobsMax, nowMs);
     if (slice === null) return false;
-    handle.give(slice, nowMs);
     const { number, seq, count, attempt, jobs } = slice;
+    handle.give(count, nowMs);
     handle.process.send({ kind: "slice", slice: number, seq, count, attempt, jobs });
     return true;
   }

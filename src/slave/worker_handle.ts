@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, readSync } from "node:fs";
 import { setTimeout } from "../lib/clock.ts";
 import type { LogSettings } from "../lib/log.ts";
+import { invariant } from "../lib/errors.ts";
 import { type OwnFile, readWhole } from "../lib/own_file.ts";
 import { intersect, type Ranges, RangeSet, subtract, unite } from "../lib/ranges.ts";
 import {
@@ -90,8 +91,6 @@ export function deathReason(code: number | null, signal: string | null): string 
   return `handler exited (${code})${more}`;
 }
 
-type WorkerAnswer = Extract<WorkerMessage, { kind: "answer" }>;
-
 /** What the supervisor needs of a worker's process. */
 interface HandledProcess {
   readonly pid: number;
@@ -102,9 +101,6 @@ interface HandledProcess {
   kill(): void;
   readNote(): StartNote | null;
 }
-
-/** A slice at the worker: which of its jobs have not ended. */
-type Given = { seq: number; count: number; left: number; atMs: number; isProbe: boolean };
 
 /**
  * One worker as its supervisor sees it, from spawn to death; a replacement is another one.
@@ -152,7 +148,6 @@ export class WorkerHandle {
   overdue = new Map<number, number>();
   /** Why it was killed: jobs to charge with the timeout, or suspects of blocking the event loop. */
   verdict: Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }> | null = null;
-  readonly #given = new Map<number, Given>();
 
   constructor(id: number, process: HandledProcess, nowMs: number) {
     this.id = id;
@@ -180,27 +175,16 @@ export class WorkerHandle {
     return this.speed.perMs(this.held > 0 ? nowMs - this.movedAtMs : 0);
   }
 
-  give(
-    { number, seq, count, probe }: Readonly<{ number: number; seq: number; count: number; probe: boolean }>,
-    nowMs: number,
-  ): void {
+  /** It was given a slice of so many jobs. */
+  give(jobs: number, nowMs: number): void {
     if (this.held === 0) this.movedAtMs = nowMs;
-    this.#given.set(number, { seq, count, left: count, atMs: nowMs, isProbe: probe });
-    this.held += count;
+    this.held += jobs;
   }
 
-  /** When this slice was given, and whether it is a probe; undefined once all of it ended. */
-  given(slice: number): Readonly<{ atMs: number; isProbe: boolean }> | undefined {
-    return this.#given.get(slice);
-  }
-
-  /** Takes note of an answer that is no repetition; `ended` of its jobs were run, `released` were not. */
-  answered(answer: WorkerAnswer, ended: number, released: number, nowMs: number): void {
-    const given = this.#given.get(answer.slice);
-    if (given === undefined) return;
-    given.left -= ended + released;
-    this.held -= ended + released;
-    if (given.left <= 0) this.#given.delete(answer.slice);
+  /** So many jobs left it: `ended` of them were run, in `busyMs`; the others it had not begun. */
+  answered(jobs: number, ended: number, busyMs: number, nowMs: number): void {
+    this.held -= jobs;
+    invariant(this.held >= 0, "Cannot take jobs from a worker: it has fewer");
     if (this.held === 0) this.alone = "no";
     if (ended > 0 || this.held === 0) {
       this.movedAtMs = nowMs;
@@ -208,17 +192,8 @@ export class WorkerHandle {
     }
     if (ended > 0) {
       this.hasAnswered = true;
-      this.speed.observe(ended, answer.busyMs);
+      this.speed.observe(ended, busyMs);
     }
-  }
-
-  /** The latest slice a job is in; 0 if in none. */
-  sliceOf(seq: number): number {
-    let latest = 0;
-    for (const [number, { seq: from, count }] of this.#given) {
-      if (seq >= from && seq < from + count) latest = number;
-    }
-    return latest;
   }
 
   setOverdue(jobs: Ranges, nowMs: number): void {

@@ -300,15 +300,12 @@ export class WorkerPool {
   }
 
   #onAnswer(handle: WorkerHandle, answer: WorkerAnswer): void {
-    const before = this.#ledger.at(handle.id);
-    this.#ledger.finish(handle.id, answer);
-    // The last words of a process repeat what may not have been read.
-    if (this.#ledger.at(handle.id) === before) return;
+    const finished = this.#ledger.finish(handle.id, answer);
+    if (finished === null) return;
     const [done, skipped, failed] = [countOf(answer.done), countOf(answer.skipped), answer.failed.length];
     const ended = done + skipped + failed;
-    const given = handle.given(answer.slice);
-    handle.answered(answer, ended, countOf(answer.released), this.#hooks.nowMs());
-    if (given !== undefined) this.#noteHealth(handle, answer, done + skipped, given);
+    handle.answered(finished.jobs, ended, answer.busyMs, this.#hooks.nowMs());
+    this.#noteHealth(handle, answer, done + skipped, finished);
     this.counts.done += done;
     this.counts.skipped += skipped;
     this.counts.failed += failed;
@@ -321,19 +318,19 @@ export class WorkerPool {
     handle: WorkerHandle,
     { failed }: WorkerAnswer,
     succeeded: number,
-    given: Readonly<{ atMs: number; isProbe: boolean }>,
+    { givenAtMs, isProbe }: Readonly<{ givenAtMs: number; isProbe: boolean }>,
   ): void {
     const id = String(handle.id);
     const nowMs = this.#hooks.nowMs();
     if (succeeded > 0) {
-      this.#health.succeeded(id, succeeded, given.atMs);
+      this.#health.succeeded(id, succeeded, givenAtMs);
       handle.failedProbes = 0;
       this.#replaced = 0;
     }
     const threw = failed.filter(({ how }) => how !== "fatal");
     if (threw.length === 0) return;
     for (const { seq, message } of threw) {
-      this.#health.failed(id, seq, message, given.atMs, nowMs);
+      this.#health.failed(id, seq, message, givenAtMs, nowMs);
       this.#health.charged(id, seq, "failures");
       this.#failedAt.delete(seq);
       this.#failedAt.set(seq, handle.id);
@@ -343,7 +340,7 @@ export class WorkerPool {
       this.#failedAt.delete(seq);
     }
     this.#findSick(nowMs);
-    if (given.isProbe && succeeded === 0) this.#noteFailedProbe(handle, threw[0]!.message, nowMs);
+    if (isProbe && succeeded === 0) this.#noteFailedProbe(handle, threw[0]!.message, nowMs);
   }
 
   #findSick(nowMs: number): void {
@@ -449,7 +446,7 @@ export class WorkerPool {
     for (const seq of numbersOf(verdict.timedOut)) {
       const durationMs = elapsed(this.#hooks.nowMs() - handle.movedAtMs);
       const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
-      const slice = handle.sliceOf(seq);
+      const slice = this.#ledger.sliceOf(handle.id, seq);
       this.#ledger.finish(handle.id, { slice, done: [], skipped: [], failed: [failure], released: [] });
       this.counts.failed++;
     }

@@ -26,7 +26,7 @@ t.test("encoded jobs are let go of once none can run any more, whatever waits fo
     return refs.map((ref) => ref.deref() !== undefined);
   };
   const nothing = { done: [], skipped: [], failed: [], released: [] };
-  for (let i = 0; i < 2; i++) ledger.give(1, 2);
+  for (let i = 0; i < 2; i++) ledger.give(1, 2, 0);
   ledger.finish(1, { ...nothing, slice: 1, done: [0, 2] });
   ledger.finish(1, { ...nothing, slice: 2, done: [2, 3] });
   t.same(await areAlive(), [false, true, true], "one of the second runs, the third is queued");

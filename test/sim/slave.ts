@@ -124,7 +124,7 @@ export class SimSlave {
   #feed(): void {
     for (const worker of this.#workers) {
       while (worker.hasRoom(this.ledger.next())) {
-        worker.take(this.ledger.give(worker.number, worker.sliceMax)!);
+        worker.take(this.ledger.give(worker.number, worker.sliceMax, 0)!);
       }
     }
   }
