@@ -1,6 +1,7 @@
 import t from "tap";
 import fc from "fast-check";
 import { cutToWritten, isUnsafe, printable, reported, safeJson, writtenBytes } from "../../src/lib/text.ts";
+import { holds } from "../kit/holds.ts";
 
 t.test("printable() writes what is unsafe as an escape", async (t) => {
   const table = {
@@ -33,7 +34,8 @@ t.test("printable() cuts at its limit, never within a character", async (t) => {
 });
 
 t.test("printable() never lets anything through, nor grows beyond its limit", async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(
       fc.string({ unit: "binary", maxLength: 500 }),
       fc.integer({ min: 1, max: 300 }),
@@ -44,7 +46,6 @@ t.test("printable() never lets anything through, nor grows beyond its limit", as
       },
     ),
   );
-  t.pass();
 });
 
 t.test("safeJson() escapes what is unsafe, and a machine reads the very same value", async (t) => {
@@ -55,11 +56,14 @@ t.test("safeJson() escapes what is unsafe, and a machine reads the very same val
   t.same(JSON.parse(json), { [hostile]: [hostile, 1] });
   t.ok(json.includes("ü 日本 👍"), "what is safe stays readable");
   t.ok(json.includes("\\udb40\\udc41"), "as two halves, as JSON wants it");
-  fc.assert(fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
-    const text = safeJson(JSON.stringify(value));
-    t.notOk(isUnsafe(text));
-    return JSON.stringify(JSON.parse(text)) === JSON.stringify(value);
-  }));
+  holds(
+    t,
+    fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+      const text = safeJson(JSON.stringify(value));
+      t.notOk(isUnsafe(text));
+      return JSON.stringify(JSON.parse(text)) === JSON.stringify(value);
+    }),
+  );
   t.equal(safeJson('{"a":1}\n{"a":2}\n'), '{"a":1}\n{"a":2}\n', "lines stay lines");
 });
 
@@ -85,7 +89,8 @@ t.test("writtenBytes() is never less than a character takes once it is written",
     if (written(char) > writtenBytes(char)) tooFew.push(code.toString(16));
   }
   t.same(tooFew, []);
-  fc.assert(
+  holds(
+    t,
     fc.property(
       fc.string({ unit: "binary" }),
       fc.nat(200),

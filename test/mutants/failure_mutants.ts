@@ -231,8 +231,8 @@ export const failureMutants: readonly Mutant[] = [
   {
     name: "a master is woken a hair before its time",
     patches: [{
-      file: "src/core/slaves.ts",
-      find: "this.time(realMs) < time ? realMs + 1 : realMs",
+      file: "src/lib/lag_guard.ts",
+      find: "realMs - this.#lagMs < time ? realMs + 1 : realMs",
       replace: "realMs",
     }],
     checks: [quickTest(

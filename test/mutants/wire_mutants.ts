@@ -164,8 +164,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a frame that stands still is waited for for ever",
     patches: [{
       file: "src/link/link.ts",
-      find: "if (nowMs >= frameEndsMs) void this.close",
-      replace: "if (nowMs >= frameEndsMs + 1e9) void this.close",
+      find: "if (time >= frameEndsTime) void this.close",
+      replace: "if (time >= frameEndsTime + 1e9) void this.close",
     }],
     checks: [
       test("link/link", "a frame that began and stands still ends after 30 s; bytes that trickle keep it"),
@@ -175,8 +175,8 @@ export const wireMutants: readonly Mutant[] = [
     name: "a reader that takes nothing is waited for for ever",
     patches: [{
       file: "src/link/link.ts",
-      find: "if (nowMs >= writeEndsMs) this.#fail",
-      replace: "if (nowMs >= writeEndsMs + 1e9) this.#fail",
+      find: "if (time >= writeEndsTime) this.#fail",
+      replace: "if (time >= writeEndsTime + 1e9) this.#fail",
     }],
     checks: [
       test(

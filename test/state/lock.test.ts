@@ -163,8 +163,10 @@ t.test("a process that the kernel's lock does not show, but the note does, is re
   writeFileSync(join(dir, "posts.lock"), JSON.stringify(note));
   await t.rejects(open(dir), new RegExp(`pid ${child.pid} `));
   writeFileSync(join(dir, "posts.lock"), JSON.stringify({ ...note, pidStart: "1" }));
-  await (await open(dir)).close();
-  t.pass("a later process of the same pid does not hinder");
+  await t.resolves(
+    open(dir).then((store) => store.close()),
+    "a later process of the same pid does not hinder",
+  );
 });
 
 t.test("a zombie runs no more", { skip: process.platform !== "linux" }, async (t) => {
@@ -254,8 +256,7 @@ for (const isKernelLock of [true, false]) {
     execFileSync("mkfifo", [lock]);
     await t.rejects(open(dir, { isKernelLock }), { name: "StateError", message: /it is no file/ });
     unlinkSync(lock);
-    await (await open(dir, { isKernelLock })).close();
-    t.pass("the key is free");
+    await t.resolves(open(dir, { isKernelLock }).then((store) => store.close()), "the key is free");
   });
 }
 
@@ -408,8 +409,7 @@ t.test("of a note 4 KiB are read, and what it says is shown escaped", async (t) 
   await t.rejects(open(dir), { message: /at 1\\n"\\u202e\\x9b\. Stop/ });
   t.match(lockedError(stateFiles("/d", "posts"), { ...note, host: "\u001b[2J" }).message, /on "\\e\[2J"/);
   writeFileSync(path, JSON.stringify({ ...note, more: "x".repeat(4_096) }));
-  await (await open(dir)).close();
-  t.pass("a longer one is no note");
+  await t.resolves(open(dir).then((store) => store.close()), "a longer one is no note");
 });
 
 t.test("a note that is none is read as none", async (t) => {

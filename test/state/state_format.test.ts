@@ -20,6 +20,7 @@ import {
   parseBody,
   runTag,
 } from "../../src/state/state_format.ts";
+import { holds } from "../kit/holds.ts";
 import { fullState, purpose, someStranded, spanOf, stateOf, untouched } from "./fixtures.ts";
 
 const identity: Identity = { ...purpose, runId: "run-1" };
@@ -146,7 +147,8 @@ function plain(state: RunState) {
 }
 
 t.test("any state is loaded as it was saved", async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(states, fc.dictionary(text, text, { noNullPrototype: true }), (state, args) => {
       const of = { ...identity, args };
       const read = parseStateFile(fileOf(state, of), "x");
@@ -364,7 +366,8 @@ t.test("the header is what the document says", async (t) => {
 });
 
 t.test("gather() gives the same bytes in even steps", async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(
       fc.array(fc.uint8Array({ maxLength: 40 })),
       fc.integer({ min: 1, max: 16 }),
