@@ -236,7 +236,7 @@ export const failureMutants: readonly Mutant[] = [
       replace: "realMs",
     }],
     checks: [quickTest(
-      "core/run_sessions",
+      "lib/lag_guard",
       "once the time has come that was asked for, the patient clock shows it, however sums are rounded",
     )],
   },
