@@ -20,7 +20,7 @@ export const fileMutants: readonly Mutant[] = [
     checks: [
       throwing(
         quickTest(
-          "state/crash",
+          "state/store_crash",
           "killed at any step of two saves: the old or the new state loads, never an older one",
         ),
         /its checksum does not hold/,
@@ -34,7 +34,7 @@ export const fileMutants: readonly Mutant[] = [
       find: "    await disk.link(from, to);",
       replace: "    await disk.rename(from, to);",
     }],
-    checks: [test("state/crash", "the state is never absent between two saves")],
+    checks: [test("state/store_crash", "the state is never absent between two saves")],
   },
   {
     name: "the state is renamed into place before it is synced",
@@ -46,7 +46,7 @@ export const fileMutants: readonly Mutant[] = [
     checks: [
       throwing(
         quickTest(
-          "state/crash",
+          "state/store_crash",
           "a power cut at any step: the same, whatever was written of what was not synced",
         ),
         /it has only \d+ bytes/,
@@ -61,7 +61,10 @@ export const fileMutants: readonly Mutant[] = [
       replace: "",
     }],
     checks: [
-      test("state/crash", "a power cut at any step: the same, whatever was written of what was not synced"),
+      test(
+        "state/store_crash",
+        "a power cut at any step: the same, whatever was written of what was not synced",
+      ),
     ],
   },
   {
@@ -73,7 +76,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest(
-        "state/crash",
+        "state/store_crash",
         "a power cut at any step of a bury: what was reported is there, and the next line is whole",
       ),
     ],
@@ -109,7 +112,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       test(
-        "state/crash",
+        "state/store_crash",
         "a power cut at any step of a reset: the earlier run or a new one, never a mix",
       ),
     ],
@@ -358,7 +361,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest(
-        "master/burials",
+        "master/persistence_burials",
         "a full disk is tried again, later each time, and nothing counts as buried meanwhile",
       ),
     ],
@@ -370,7 +373,7 @@ export const fileMutants: readonly Mutant[] = [
       find: "    const heldMs = await save(state);",
       replace: "    onSaved(version, 0);\n    const heldMs = await save(state);",
     }],
-    checks: [test("master/checkpoints", "a failed save warns and is tried again")],
+    checks: [test("master/persistence_saves", "a failed save warns and is tried again")],
   },
   {
     name: "a slow disk is saved to all the time",
@@ -381,7 +384,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest(
-        "master/checkpoints",
+        "master/persistence_saves",
         "auto: a slow disk rests nineteen times as long as it works, a second at most",
       ),
     ],
@@ -394,7 +397,10 @@ export const fileMutants: readonly Mutant[] = [
       replace: "const heldMs = 0 * await save(state);",
     }],
     checks: [
-      quickTest("master/checkpoints", "auto: a fiftieth of this thread at most, but one a second at least"),
+      quickTest(
+        "master/persistence_saves",
+        "auto: a fiftieth of this thread at most, but one a second at least",
+      ),
     ],
   },
   {
@@ -419,7 +425,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       test(
-        "master/late_letters",
+        "master/master_late_letters",
         "letters that the state knows nothing of are taken back once their jobs are done",
       ),
     ],
@@ -433,7 +439,7 @@ export const fileMutants: readonly Mutant[] = [
     }],
     checks: [
       test(
-        "master/late_letters",
+        "master/master_late_letters",
         "letters stay of a job that dies again, and of a seq that is another job now",
       ),
     ],

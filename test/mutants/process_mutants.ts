@@ -82,7 +82,7 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest(
-        "protocol/plugin_match",
+        "protocol/handshake_plugin_match",
         "a file of the master's name must be its code; another one must name its export",
       ),
       test("e2e/other_code", "C22: a slave whose plugin imports another file than the master's is refused"),
@@ -189,7 +189,7 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest(
-        "lib/start_words",
+        "lib/runtime_start_words",
         "a child of Deno has the flags of its parent, but those that make something else of it",
       ),
       test("e2e/runtimes", "workers under Deno are allowed what their master is, and no more"),
@@ -495,7 +495,7 @@ export const processMutants: readonly Mutant[] = [
     patches: [{ file: "src/plugin/handle_job.ts", find: " && value.constructor === Promise", replace: "" }],
     checks: [
       test(
-        "plugin/is_fulfilled",
+        "plugin/handle_job_is_fulfilled",
         "in Bun an async handler that awaits nothing is answered as one that is not async",
       ),
     ],
@@ -552,7 +552,7 @@ export const processMutants: readonly Mutant[] = [
     }],
     checks: [
       test(
-        "slave/endings",
+        "slave/slave_endings",
         "a drained slave whose master is gone ends after the grace, whatever it has to say",
       ),
     ],
@@ -708,7 +708,7 @@ export const processMutants: readonly Mutant[] = [
       replace: "deadBuffers.made(event.block.cursors === null ? 0 : sizeOfBlock(event.block));",
     }],
     checks: [
-      test("master/dead_buffers", "a master has the buffers of its jobs collected once they are many"),
+      test("master/master_dead_buffers", "a master has the buffers of its jobs collected once they are many"),
     ],
   },
   {
@@ -718,7 +718,7 @@ export const processMutants: readonly Mutant[] = [
       find: "deadBuffers.made(sizeOfBlock(event.block));",
       replace: "deadBuffers.made(event.block.bytes.length + 0 * sizeOfBlock(event.block));",
     }],
-    checks: [test("master/dead_buffers", "cursors are buffers too")],
+    checks: [test("master/master_dead_buffers", "cursors are buffers too")],
   },
   {
     name: "a slave lets the buffers of its leases gather",
@@ -728,7 +728,7 @@ export const processMutants: readonly Mutant[] = [
       replace: "    void this.#deadBuffers;\n",
     }],
     checks: [
-      test("slave/dead_buffers", "a slave has the buffers of its leases collected once they are many"),
+      test("slave/slave_dead_buffers", "a slave has the buffers of its leases collected once they are many"),
     ],
   },
   {

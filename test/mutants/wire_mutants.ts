@@ -232,7 +232,7 @@ export const wireMutants: readonly Mutant[] = [
       find: 'if ((message.kind === "ready") === this.hasJoined && !isAnytime) {',
       replace: 'if ((message.kind === "ready") === this.hasJoined && !isAnytime && this.#at === "leaving") {',
     }],
-    checks: [test("master/session", "a message out of place costs the session")],
+    checks: [test("master/sessions_messages", "a message out of place costs the session")],
   },
   {
     name: "a congested slave is leased more",
@@ -242,7 +242,10 @@ export const wireMutants: readonly Mutant[] = [
       replace: "    if (this.#credit >= 0) {",
     }],
     checks: [
-      test("master/session", "a congested link gets no lease, and its slave no credit, until it drains"),
+      test(
+        "master/sessions_messages",
+        "a congested link gets no lease, and its slave no credit, until it drains",
+      ),
     ],
   },
   {
@@ -297,7 +300,9 @@ export const wireMutants: readonly Mutant[] = [
       replace: "    if (held + count > mostCredit + 10) {",
     }],
     checks: [
-      hanging(test("slave/rules", "a master that breaks a rule loses the session, and both logs say which")),
+      hanging(
+        test("slave/slave_rules", "a master that breaks a rule loses the session, and both logs say which"),
+      ),
     ],
   },
   {
@@ -307,7 +312,7 @@ export const wireMutants: readonly Mutant[] = [
       find: "if (message.number < 1 || message.number > this.#answers + 1) {",
       replace: "if (message.number <= this.#answers) {",
     }],
-    checks: [quickTest("master/session", "answers are numbered 1, 2, 3")],
+    checks: [quickTest("master/sessions_messages", "answers are numbered 1, 2, 3")],
   },
   {
     name: "a key that is twice in a map of a message is not noticed",
@@ -399,7 +404,10 @@ export const wireMutants: readonly Mutant[] = [
     }],
     checks: [
       hanging(
-        test("slave/rules", "more bytes than a slave can hold lose the session, whatever its credit is"),
+        test(
+          "slave/slave_rules",
+          "more bytes than a slave can hold lose the session, whatever its credit is",
+        ),
       ),
     ],
   },
@@ -413,7 +421,7 @@ export const wireMutants: readonly Mutant[] = [
     checks: [
       hanging(
         test(
-          "slave/rules",
+          "slave/slave_rules",
           "a master that leases on and reads no answers loses the session: they must not pile up here",
         ),
       ),
@@ -448,7 +456,7 @@ export const wireMutants: readonly Mutant[] = [
     checks: [
       hanging(
         test(
-          "slave/rules",
+          "slave/slave_rules",
           "words without end lose the session; a heartbeat that nobody can mean is not kept",
         ),
       ),

@@ -245,6 +245,30 @@ t.test("rooms are few and deep", async (t) => {
   }
 });
 
+/** Tests of what is in several files, or in none. */
+const unmirrored = [
+  "test/cli/exit_code.test.ts",
+  "test/cli/parse_args.test.ts",
+  "test/cli/process.test.ts",
+  "test/core/holdings_memory.test.ts",
+  "test/link/real_servers.test.ts",
+  "test/slave/pure.test.ts",
+  "test/terminal/progress.test.ts",
+  "test/worker/several_jobs.test.ts",
+];
+
+t.test("a test in a folder that src has is named after a file there: Y.test.ts, or Y_topic.test.ts", async (t) => {
+  const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".test.ts")).map((name) => join("test", name));
+  const subjects = sources.map((file) => file.replace(/^src/, "test").replace(/\.ts$/, ""));
+  const folders = new Set(subjects.map((subject) => dirname(subject)));
+  const strays = tests.filter((file) =>
+    folders.has(dirname(file)) &&
+    !subjects.some((subject) => file.startsWith(subject) && /^[._]/.test(file.slice(subject.length)))
+  );
+  t.same(strays.sort(), unmirrored);
+});
+
 t.test("what test/kit has is not written again in another test or measurement", async (t) => {
   const files = ["test", "bench"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
