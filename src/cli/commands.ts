@@ -1,3 +1,4 @@
+import { commands as controlCommands, verbs } from "../control/commands.ts";
 import { jsonEvents } from "../observe/ndjson.ts";
 import type { Commands } from "./command.ts";
 import type { CommandName } from "./options.ts";
@@ -65,6 +66,37 @@ export const commands: Commands = {
     ],
     plugin: "alone",
     load: async () => (await import("./commands/slave.ts")).slave,
+  },
+  status: {
+    usage: "status [<plugin-or-key>] [options]",
+    summary: "how a running master does: once, or --watch",
+    examples: [
+      ["status plugins/posts.ts", "the run of this plugin, on this machine"],
+      ["status posts --state-dir /var/lib/taskmaster --watch", "by key, ever again"],
+      ["status --host 10.0.0.5:5050 --json", "a master elsewhere, for a program"],
+    ],
+    notes: [
+      "A master of this machine is found by the lock file beside its state, with the certificate that it shows; any other by " +
+      "--host. Both need the token of the run. Exit codes: 0, 2 usage, 5 no master, or none that answers.",
+    ],
+    words: { most: 1 },
+    load: async () => (await import("./commands/status.ts")).status,
+  },
+  ctl: {
+    usage: "ctl [<plugin-or-key>] <verb> [options]",
+    summary: `steer a running master: ${verbs.join(", ")}`,
+    examples: [
+      ["ctl plugins/posts.ts pause", "hand out nothing more; jobs that run go on"],
+      ["ctl plugins/posts.ts resume", "go on"],
+      ["ctl --host 10.0.0.5:5050 checkpoint", "save the state of a master elsewhere now"],
+    ],
+    notes: [
+      verbs.map((verb) => `${verb}: ${controlCommands[verb].help}.`).join(" "),
+      "What is set counts at once, is logged by the master with who said it, and is kept over its restarts. The master is found as " +
+      "for `taskmaster status`. Exit codes: 0 done, 2 usage, 5 refused, or no master that answers, 6 it counts but could not be saved.",
+    ],
+    words: { most: 2, needs: "a verb" },
+    load: async () => (await import("./commands/ctl.ts")).ctl,
   },
   state: {
     usage: "state <plugin-or-key> [options]",

@@ -5,7 +5,17 @@ import type { SlaveSettings } from "../slave/types.ts";
 import type { Allowed, Kind, ValueOf } from "./kinds.ts";
 
 /** The commands that have options; `worker` is for our own processes and takes none. */
-export type CommandName = "run" | "master" | "slave" | "state" | "token" | "cert" | "help" | "version";
+export type CommandName =
+  | "run"
+  | "master"
+  | "slave"
+  | "status"
+  | "ctl"
+  | "state"
+  | "token"
+  | "cert"
+  | "help"
+  | "version";
 
 /** Who takes options under names of its own: each field of its settings has a row here, and each row that names it a field. */
 export type Readers = Readonly<{
@@ -66,9 +76,18 @@ const atMaster = { run: {}, master: {} } as const;
 const atSlave = { run: {}, slave: {} } as const;
 const running = { run: {}, master: {}, slave: {} } as const;
 /** The commands that connect to a master, and how they know each other. */
-const atClient = { slave: {} } as const;
+const atClient = { slave: {}, status: {}, ctl: {} } as const;
 const networked = { master: {}, ...atClient } as const;
-const named = { run: {}, master: {}, state: {} } as const;
+const named = { run: {}, master: {}, state: {}, status: {}, ctl: {} } as const;
+/** The master that a client is to reach. */
+const masterToReach = {
+  help: "the master to connect to: `h`, `:p`, `h:p`, `[v6]:p`",
+  variable: "TASKMASTER_HOST",
+} as const;
+const masterToAsk = {
+  ...masterToReach,
+  defaultText: "the one that the lock file of that run names",
+} as const;
 
 /** Every option, in the order help shows them. The environment variable of `size-bytes` is TASKMASTER_SIZE_BYTES. */
 export const options = {
@@ -82,11 +101,9 @@ export const options = {
         variable: null,
       },
       master: { defaultText: formatAddress(hostDefault("master")), variable: "TASKMASTER_LISTEN" },
-      slave: {
-        help: "the master to connect to: `h`, `:p`, `h:p`, `[v6]:p`",
-        defaultText: formatAddress(hostDefault("slave")),
-        variable: "TASKMASTER_HOST",
-      },
+      slave: { ...masterToReach, defaultText: formatAddress(hostDefault("slave")) },
+      status: masterToAsk,
+      ctl: masterToAsk,
     },
     help: "where the master listens: `h`, `:p`, `h:p`, `[v6]:p`",
   },
@@ -349,8 +366,18 @@ export const options = {
   },
   "json": {
     kind: "switch",
-    commands: { ...running, state: { help: "print the state as JSON" } },
+    commands: {
+      ...running,
+      state: { help: "print the state as JSON" },
+      status: { help: "print all that is known as JSON, one object a line" },
+      ctl: { help: "print the answer as JSON" },
+    },
     help: "newline-delimited JSON on stdout",
+  },
+  "watch": {
+    kind: "switch",
+    commands: { status: {} },
+    help: "go on showing it, every second, until Ctrl-C or the end of the run",
   },
   "quiet": {
     kind: "switch",

@@ -16,9 +16,21 @@ import {
   type Role,
   Secret,
 } from "../protocol/handshake.ts";
-import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
-import { encodeMessage, parseIntroduction, parseMasterMessage } from "../protocol/parse.ts";
-import { type SlaveLink, SocketLink } from "./link.ts";
+import type {
+  ControlReply,
+  ControlRequest,
+  Introduction,
+  MasterMessage,
+  SlaveMessage,
+  Welcome,
+} from "../protocol/messages.ts";
+import {
+  encodeMessage,
+  parseControlReply,
+  parseIntroduction,
+  parseMasterMessage,
+} from "../protocol/parse.ts";
+import { type ControlLink, type SlaveLink, SocketLink } from "./link.ts";
 import { askStranger, OtherProtocolError } from "./protocol_sniffer.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
 import { hopelessTlsFault, type TlsClient } from "./tls.ts";
@@ -50,7 +62,6 @@ export type DialOptions = Readonly<{
   /** Undefined: without TLS. */
   tls?: TlsClient | undefined;
   intro: Introduction;
-  role: Role;
   nowMs: () => number;
   /** Aborting it gives the attempt up. */
   signal: AbortSignal;
@@ -66,13 +77,38 @@ export type DialOptions = Readonly<{
  * @throws {ConnectError} if the plugin's names are too long to introduce this slave.
  * @throws {Error} if it may: refused or reset connection, a busy master, none in time.
  */
-export function dial(options: DialOptions): Promise<Joined> {
-  const where = `${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`;
-  if (options.signal.aborted) return Promise.reject(abandoned(where));
-  return new Promise((resolve, reject) => new Dialing(options, where, resolve, reject).begin());
+export async function dial(options: DialOptions): Promise<{ link: SlaveLink; welcome: Welcome }> {
+  const { socket, welcome, received } = await reach(options, "slave");
+  const link = new SocketLink<MasterMessage, SlaveMessage>(socket, {
+    ...linkOptions(options, welcome, received),
+    parse: parseMasterMessage,
+    lingers: true,
+  });
+  return { link, welcome };
 }
 
-type Joined = { link: SlaveLink; welcome: Welcome };
+/** The same for a client that asks a master, or tells it what to do. @throws as `dial`. */
+export async function dialControl(options: DialOptions): Promise<{ link: ControlLink; welcome: Welcome }> {
+  const { socket, welcome, received } = await reach(options, "control");
+  const link = new SocketLink<ControlReply, ControlRequest>(socket, {
+    ...linkOptions(options, welcome, received),
+    parse: parseControlReply,
+  });
+  return { link, welcome };
+}
+
+function linkOptions({ nowMs }: DialOptions, welcome: Welcome, received: Uint8Array) {
+  return { heartbeatMs: heartbeatOf(welcome), nowMs, saysBye: true, received };
+}
+
+/** A connection whose master proved itself. `received`: what came behind the WELCOME. */
+type Joined = Readonly<{ socket: Socket; welcome: Welcome; received: Uint8Array }>;
+
+function reach(options: DialOptions, role: Role): Promise<Joined> {
+  const where = `${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`;
+  if (options.signal.aborted) return Promise.reject(abandoned(where));
+  return new Promise((resolve, reject) => new Dialing(options, role, where, resolve, reject).begin());
+}
 
 /**
  * One attempt.
@@ -84,6 +120,7 @@ type Joined = { link: SlaveLink; welcome: Welcome };
  */
 class Dialing {
   readonly #options: DialOptions;
+  readonly #role: Role;
   readonly #where: string;
   readonly #resolve: (joined: Joined) => void;
   readonly #reject: (error: unknown) => void;
@@ -109,12 +146,14 @@ class Dialing {
 
   constructor(
     options: DialOptions,
+    role: Role,
     where: string,
     resolve: (joined: Joined) => void,
     reject: (error: unknown) => void,
   ) {
     const { host, port, tls } = options;
     this.#options = options;
+    this.#role = role;
     this.#where = where;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -139,12 +178,11 @@ class Dialing {
   }
 
   #greet(certificateHash?: Uint8Array): void {
-    const { role, tokenFrom } = this.#options;
     this.#handshake = new SlaveHandshake({
       where: this.#where,
       secret: this.#secret,
-      tokenFrom,
-      role,
+      tokenFrom: this.#options.tokenFrom,
+      role: this.#role,
       nonce: randomBytes(nonceBytes),
       info: this.#info,
       certificateHash,
@@ -178,8 +216,7 @@ class Dialing {
     if (!next.welcome) return;
     this.#detach();
     this.#socket.off("error", this.#onError);
-    const link = slaveLink(this.#socket, this.#options, next.welcome, next.rest);
-    this.#resolve({ link, welcome: next.welcome });
+    this.#resolve({ socket: this.#socket, welcome: next.welcome, received: next.rest });
   }
 
   #attempt(step: () => void): void {
@@ -367,17 +404,6 @@ function checkedInfo(info: Uint8Array, where: string): Uint8Array {
 /** The heartbeat that a slave keeps, whatever its master says: it neither beats without end, nor waits for ever. */
 export function heartbeatOf({ heartbeatMs }: Pick<Welcome, "heartbeatMs">): number {
   return Math.min(heartbeatMsMax, Math.max(heartbeatMsMin, heartbeatMs));
-}
-
-function slaveLink(socket: Socket, options: DialOptions, welcome: Welcome, received: Uint8Array): SlaveLink {
-  return new SocketLink<MasterMessage, SlaveMessage>(socket, {
-    parse: parseMasterMessage,
-    heartbeatMs: heartbeatOf(welcome),
-    nowMs: options.nowMs,
-    saysBye: true,
-    lingers: true,
-    received,
-  });
 }
 
 function abandoned(where: string): Error {

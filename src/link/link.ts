@@ -5,7 +5,13 @@ import { connectionsMax, remarkCharsMax, unfinishedBytesMax } from "../lib/limit
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
 import { FrameReader } from "../protocol/frames.ts";
-import type { MasterMessage, Message, SlaveMessage } from "../protocol/messages.ts";
+import type {
+  ControlReply,
+  ControlRequest,
+  MasterMessage,
+  Message,
+  SlaveMessage,
+} from "../protocol/messages.ts";
 import { encodeParts } from "../protocol/parse.ts";
 
 /**
@@ -207,6 +213,9 @@ export interface Link<In, Out> {
 
 export type MasterLink = Link<SlaveMessage, MasterMessage>;
 export type SlaveLink = Link<MasterMessage, SlaveMessage>;
+/** A control connection, as the client has it, and as the master has it. */
+export type ControlLink = Link<ControlReply, ControlRequest>;
+export type ControlServerLink = Link<ControlRequest, ControlReply>;
 
 type LinkOptions<In> = Readonly<{
   parse: (body: Uint8Array) => In;

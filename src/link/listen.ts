@@ -6,10 +6,10 @@ import { ConnectError } from "../lib/errors.ts";
 import { LagGuard } from "../lib/lag_guard.ts";
 import { connectionsMax, handshakeMs, strangerLogMs, tickMsMax } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
-import { nonceBytes, type Role, Secret } from "../protocol/handshake.ts";
-import type { Introduction, MasterMessage, SlaveMessage, Welcome } from "../protocol/messages.ts";
-import { parseSlaveMessage } from "../protocol/parse.ts";
-import { type MasterLink, SocketLink, UnfinishedFrames } from "./link.ts";
+import { nonceBytes, Secret } from "../protocol/handshake.ts";
+import type { ControlReply, ControlRequest, Introduction, Welcome } from "../protocol/messages.ts";
+import { parseControlRequest, parseSlaveMessage } from "../protocol/parse.ts";
+import { type ControlServerLink, type MasterLink, SocketLink, UnfinishedFrames } from "./link.ts";
 import { type HandshakeOutcome, MasterHandshake } from "./master_handshake.ts";
 import { type MasterTls, TlsGate } from "./tls.ts";
 
@@ -50,7 +50,8 @@ type HandshakeQueueOptions = Readonly<{
   welcome: (intro: Introduction) => Welcome;
   nowMs: () => number;
   log: Log;
-  onSession(link: MasterLink, intro: Introduction, role: Role): void;
+  onSession(link: MasterLink, intro: Introduction): void;
+  onControl?(link: ControlServerLink, intro: Introduction): void;
   /** Most connections of any kind. @default connectionsMax */
   placesMax?: number;
 }>;
@@ -189,24 +190,23 @@ export class HandshakeQueue {
   }
 
   #begin(handshake: MasterHandshake, { intro, role }: Extract<HandshakeOutcome, { kind: "proved" }>): void {
-    const { welcome, nowMs, onSession } = this.#options;
+    const { welcome, nowMs, onSession, onControl } = this.#options;
     const told = welcome(intro);
     handshake.welcome(told);
     const { socket } = handshake;
     this.#sessions++;
     socket.once("close", () => this.#sessions--);
     const { heartbeatMs } = told;
-    onSession(
-      new SocketLink<SlaveMessage, MasterMessage>(socket, {
-        parse: parseSlaveMessage,
-        heartbeatMs,
-        nowMs,
-        saysBye: true,
-        unfinished: this.#unfinished,
-      }),
-      intro,
-      role,
-    );
+    const options = { heartbeatMs, nowMs, saysBye: true, unfinished: this.#unfinished };
+    if (role === "slave") onSession(new SocketLink(socket, { ...options, parse: parseSlaveMessage }), intro);
+    else {
+      const link = new SocketLink<ControlRequest, ControlReply>(socket, {
+        ...options,
+        parse: parseControlRequest,
+      });
+      if (onControl === undefined) void link.close("it was told which run this is");
+      else onControl(link, intro);
+    }
   }
 
   /** A port scan, a health check or a flood must not fill the log. */
@@ -230,8 +230,10 @@ export type ListenOptions = Readonly<{
   welcome: (intro: Introduction) => Welcome;
   nowMs: () => number;
   log: Log;
-  /** A session began: its WELCOME is on the way. */
-  onSession(link: MasterLink, intro: Introduction, role: Role): void;
+  /** A session with a slave began: its WELCOME is on the way. */
+  onSession(link: MasterLink, intro: Introduction): void;
+  /** The same of a client that asks, or tells what to do. @default it is ended once it was told which run this is */
+  onControl?(link: ControlServerLink, intro: Introduction): void;
 }>;
 
 export interface Listener {

@@ -8,9 +8,9 @@ import { silentWaitMs, since, Waits } from "../lib/log.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
 import { type Address, formatAddress } from "../lib/units.ts";
-import type { MasterLink } from "../link/link.ts";
 import type { Listener } from "../link/listen.ts";
 import { readCertificate } from "../link/tls.ts";
+import { ControlServer } from "../control/server.ts";
 import { sourceOf } from "../plugin/kinds.ts";
 import { SourceReader } from "../plugin/source.ts";
 import type { MasterStatus, Resumed, RunReason, Snapshot } from "../observe/events.ts";
@@ -18,7 +18,6 @@ import { Hub } from "../observe/hub.ts";
 import { noticeInWords } from "../observe/phrases.ts";
 import { encode } from "../protocol/cbor.ts";
 import { headerBytes, macBytes } from "../protocol/handshake.ts";
-import type { Introduction } from "../protocol/messages.ts";
 import type { StateStore } from "../state/store.ts";
 import { carryOut, Driver, type EffectHandlers, Timer } from "./driver.ts";
 import { aborted, callOnFinish, toSummary } from "./finish.ts";
@@ -108,6 +107,7 @@ class RunningMaster implements Master {
   readonly #driver: Driver;
   readonly #timer: Timer;
   readonly #sessions: Sessions;
+  readonly #control: ControlServer;
   readonly #saving: Persistence;
   readonly #source: SourceReader;
   readonly #handlers: EffectHandlers;
@@ -155,6 +155,7 @@ class RunningMaster implements Master {
     this.#timer = new Timer((nowMs) => this.#tick(nowMs));
     this.#driver = this.#makeDriver();
     this.#sessions = this.#makeSessions();
+    this.#control = this.#makeControl();
     this.#saving = this.#makeSaving();
     this.#source = this.#makeSource();
     this.#handlers = this.#makeHandlers();
@@ -182,9 +183,11 @@ class RunningMaster implements Master {
       welcome: () => welcome,
       nowMs: monotonicMs,
       log: this.#hub.log,
-      onSession: (link, intro, role) => this.#admit(link, intro, role),
+      onSession: (link, intro) => this.#sessions.accept(link, intro),
+      onControl: (link, intro) => this.#control.accept(link, intro),
     }, portFallback);
-    await this.#store.setAddress(formatAddress({ host: reachableHost(host), port: this.address.port }));
+    const reachable = formatAddress({ host: reachableHost(host), port: this.address.port });
+    await this.#store.setAddress(reachable, this.fingerprint);
     this.#watch();
     await this.#saving.saveFirst();
     this.#opened();
@@ -208,6 +211,9 @@ class RunningMaster implements Master {
     const { key, plugin } = this.#options;
     this.#hub.opened({ kind: "started", key, runId, resumed, statePath, address, fingerprint });
     for (const hint of plugin.hints) this.#hub.warn(hint);
+    if (this.#store.loaded?.settings.get("paused") === true) {
+      this.#hub.warn("The run is paused, as an operator set it: `taskmaster ctl resume` goes on.");
+    }
   }
 
   /** Takes apart what `open` began. */
@@ -325,7 +331,11 @@ class RunningMaster implements Master {
   /** The one way everything is closed: slaves first, the lock last. */
   async #close(isComplete: boolean, beforeUnlock?: () => Promise<void>): Promise<void> {
     this.#saving.stopCheckpoints();
-    await Promise.all([this.#sessions.closeAll(isComplete, this.#hurry.signal), this.#listener?.close()]);
+    await Promise.all([
+      this.#sessions.closeAll(isComplete, this.#hurry.signal),
+      this.#control.close(),
+      this.#listener?.close(),
+    ]);
     await this.#saving.close();
     this.#hub.close();
     await beforeUnlock?.();
@@ -392,6 +402,19 @@ class RunningMaster implements Master {
     });
   }
 
+  #makeControl(): ControlServer {
+    return new ControlServer({
+      master: {
+        snapshot: () => this.snapshot(),
+        pause: (isPaused) => this.#driver.apply({ kind: "set", name: "paused", value: isPaused }),
+        checkpoint: () => this.#saving.saveNow(),
+      },
+      hub: this.#hub,
+      heartbeatMs: this.#options.heartbeatMs,
+      isInsecure: this.#options.token === null,
+    });
+  }
+
   #makeSaving(): Persistence {
     const { checkpointMs } = this.#options;
     return new Persistence({
@@ -441,12 +464,6 @@ class RunningMaster implements Master {
     };
   }
 
-  #admit(link: MasterLink, intro: Introduction, role: "slave" | "control"): void {
-    // WELCOME told a control connection which run this is; there is nothing more to ask yet.
-    if (role === "control") void link.close("it was told which run this is");
-    else this.#sessions.accept(link, intro);
-  }
-
   /** Does all that is overdue in the whole process, and returns when to wake next. */
   #tick(nowMs: number): number {
     this.#lookAtSource(nowMs);
@@ -454,6 +471,7 @@ class RunningMaster implements Master {
       this.#driver.tick(nowMs),
       this.#listener?.tick(nowMs) ?? Infinity,
       this.#sessions.tick(nowMs),
+      this.#control.tick(nowMs),
       this.#saving.tick(nowMs),
       this.#hub.tick(nowMs),
     );

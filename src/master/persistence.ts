@@ -173,6 +173,15 @@ export class Checkpoints {
     return Infinity;
   }
 
+  /** Saves what is in memory now, whatever is due. @throws what the save throws; it is dealt with as for any other. */
+  async saveNow(): Promise<{ tookMs: number }> {
+    if (this.#isClosed) throw new Error("the run ends, and is saved then");
+    const startedMs = this.#options.nowMs();
+    const error = await this.#saveOnce();
+    if (error !== null) throw error;
+    return { tookMs: this.#options.nowMs() - startedMs };
+  }
+
   /** Saves now and at once: the first save of a start. @throws what the save throws. */
   async saveFirst(): Promise<void> {
     await this.#save();
@@ -199,12 +208,14 @@ export class Checkpoints {
     this.#isClosed = true;
   }
 
-  async #saveOnce(): Promise<void> {
+  async #saveOnce(): Promise<unknown> {
     try {
       await this.#save();
       this.#failures = 0;
+      return null;
     } catch (error) {
       this.#failed(error);
+      return asIs(error);
     }
   }
 
@@ -310,6 +321,11 @@ export class Persistence {
       const advice = "Nothing was handed out. Look at that disk, or name another folder with --state-dir.";
       throw new StateError(`Cannot save the state: ${whyOf(error)}. ${advice}`, { cause: error });
     });
+  }
+
+  /** Saves what is in memory now. @throws {Error} if it cannot be saved: it is tried again all the same. */
+  saveNow(): Promise<{ tookMs: number }> {
+    return this.#checkpoints.saveNow();
   }
 
   /** Null once what is in memory is durable; else the error. */

@@ -8,11 +8,11 @@ import { ConnectError } from "../lib/errors.ts";
 import { handshakeMs, silentHeartbeatsMax } from "../lib/limits.ts";
 import type { Log } from "../lib/log.ts";
 import { parseAddress } from "../lib/units.ts";
-import { dial } from "../link/dial.ts";
+import { dialControl } from "../link/dial.ts";
 import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
 import { type MasterTls, readCertificate, TlsClient } from "../link/tls.ts";
 import type { Resumed } from "../observe/events.ts";
-import { features } from "../protocol/handshake.ts";
+import { controlFeature, features } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { openState, readState, type StateStore } from "../state/store.ts";
 import type { MasterOptions } from "./types.ts";
@@ -55,7 +55,7 @@ export async function isMasterAlive(address: string, options: AliveOptions): Pro
   const parsed = parseAddress(address, { host: "127.0.0.1", port: 0 });
   if (parsed === undefined || parsed.port === 0) return false;
   const { token, tls, version } = options;
-  const { link, welcome } = await dial({
+  const { link, welcome } = await dialControl({
     ...parsed,
     token,
     tls: tls && new TlsClient({
@@ -71,7 +71,6 @@ export async function isMasterAlive(address: string, options: AliveOptions): Pro
       runtime: "",
       features,
     },
-    role: "control",
     nowMs: monotonicMs,
     signal: AbortSignal.timeout(handshakeMs),
   });
@@ -131,7 +130,7 @@ export function toWelcome(
     timeoutMs,
     heartbeatMs,
     graceMs,
-    features,
+    features: [...features, controlFeature],
   };
 }
 

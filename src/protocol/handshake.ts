@@ -93,6 +93,8 @@ export const againFeature = "again";
  * `goodbye`: a slave that is dismissed ends the connection by itself, once all it has to say of its workers is said.
  */
 export const features: readonly string[] = ["goodbye", untouchedFeature, againFeature];
+/** A master's: a control connection may `ask`. */
+export const controlFeature = "control";
 /** Bytes of each side's nonce, and of a MAC. */
 export const nonceBytes = 32, macBytes = 32;
 /** Bytes before what differs: magic (10), type (1), flags (1), version (2), length of the rest (4). */

@@ -49,7 +49,6 @@ export function startSlave(options: SlaveOptions): Slave {
           features,
           ...(options.anyPlugin ? { anyPlugin: true } : {}),
         },
-        role: "slave",
         nowMs: monotonicMs,
         signal,
       }),

@@ -261,7 +261,7 @@ async function askOwner(disk: Disk, path: string, name: string, msMax: number): 
 
 export type Lock = Readonly<{
   /** Says in `<key>.lock` where this master can be reached. */
-  setAddress(address: string): Promise<void>;
+  setAddress(address: string, fingerprint: string | null): Promise<void>;
   /** Frees the key. Idempotent. */
   release(): Promise<void>;
 }>;
@@ -330,8 +330,8 @@ class OpenLock implements Lock {
     if (this.#socket === null) log("warn", strangerWarning(this.#files));
   }
 
-  async setAddress(address: string): Promise<void> {
-    this.#owner = { ...this.#owner, address };
+  async setAddress(address: string, fingerprint: string | null): Promise<void> {
+    this.#owner = { ...this.#owner, address, fingerprint };
     await writeOwner(this.#disk, this.#files.lock, this.#owner).catch((error) => {
       throw lockFileError(this.#files, error);
     });

@@ -64,6 +64,8 @@ export type LockOwner = Readonly<{
   pidStart: string;
   /** Where the master can be reached; null until it listens. */
   address: string | null;
+  /** SHA-256 of the certificate that it shows there, by which a client of this machine knows it; null without TLS. */
+  fingerprint: string | null;
   /** What proves who holds the lock, known to who can read the file: 64 hex digits; empty if it has none. */
   nonce: string;
 }>;
@@ -79,6 +81,7 @@ export async function thisOwner(address: string | null): Promise<LockOwner> {
     pid: process.pid,
     pidStart: (await startOfProcess(process.pid)) ?? "",
     address,
+    fingerprint: null,
     nonce: "",
   };
 }
@@ -94,11 +97,11 @@ function namespace(kind: string): string {
 /** Null if the text is no owner. */
 export function parseOwner(text: string): LockOwner | null {
   try {
-    const { host, bootId, space, pid, pidStart, address, nonce = "" } = JSON.parse(text);
-    const texts = [host, bootId, space, pidStart, address ?? "", nonce];
+    const { host, bootId, space, pid, pidStart, address, fingerprint = null, nonce = "" } = JSON.parse(text);
+    const texts = [host, bootId, space, pidStart, address ?? "", fingerprint ?? "", nonce];
     if (!Number.isSafeInteger(pid) || pid <= 0 || texts.some((word) => typeof word !== "string")) return null;
     if (!nonceRule.test(nonce)) return null;
-    return { host, bootId, space, pid, pidStart, address: address ?? null, nonce };
+    return { host, bootId, space, pid, pidStart, address: address ?? null, fingerprint, nonce };
   } catch {
     return null;
   }

@@ -105,7 +105,7 @@ export interface StateStore {
   /** These jobs are handed out: tells whose the dead letters are that the loaded state knows nothing of. */
   handedOut(spans: readonly JobSpan[]): void;
   /** Says in `<key>.lock` where this master can be reached. @throws {StateError} if it cannot be written. */
-  setAddress(address: string): Promise<void>;
+  setAddress(address: string, fingerprint: string | null): Promise<void>;
   /** Waits for what is being written, frees the lock. Idempotent. */
   close(): Promise<void>;
 }
@@ -186,9 +186,9 @@ class OpenStore implements StateStore {
     this.#parts.late.compare(spans);
   }
 
-  async setAddress(address: string): Promise<void> {
+  async setAddress(address: string, fingerprint: string | null): Promise<void> {
     this.#checkOpen("set the address");
-    await this.#parts.lock.setAddress(address).catch((error: unknown) => {
+    await this.#parts.lock.setAddress(address, fingerprint).catch((error: unknown) => {
       throw explained(error, `Cannot say in a file beside "${this.path}" where this master is`);
     });
   }
@@ -346,7 +346,7 @@ export async function readState(path: string): Promise<StateReport> {
 
 /** Who runs a key, or ran it last and did not end in order. */
 export type RunOwner =
-  & Pick<LockOwner, "host" | "bootId" | "pid" | "address">
+  & Pick<LockOwner, "host" | "bootId" | "pid" | "address" | "fingerprint">
   & Readonly<{
     /** Null if that cannot be told from here: it is of another host or container, or of the time before a reboot. */
     isAlive: boolean | null;
@@ -366,6 +366,6 @@ export async function readRunOwner(
   checkKey(key);
   const found = await findOwner(disk, stateFiles(dir, key), isKernelLock);
   if (found === null) return null;
-  const { host, bootId, pid, address } = found.owner;
-  return { host, bootId, pid, address, isAlive: found.isAlive };
+  const { host, bootId, pid, address, fingerprint } = found.owner;
+  return { host, bootId, pid, address, fingerprint, isAlive: found.isAlive };
 }

@@ -1,4 +1,4 @@
-import { dial } from "../../src/link/dial.ts";
+import { dial, dialControl, type DialOptions } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { Address } from "../../src/lib/units.ts";
 import type { LeaseJobs, MasterMessage, SlaveMessage, Welcome } from "../../src/protocol/messages.ts";
@@ -14,14 +14,22 @@ export type DialAsOptions = Readonly<{
   procs?: number;
   features?: readonly string[];
   plugin?: { name: string; export: string; hash: Uint8Array };
-  role?: "slave" | "control";
   signal?: AbortSignal;
 }>;
 
 export type FakeSlaveOptions = DialAsOptions & Readonly<{ credit?: number; held?: readonly LeaseJobs[] }>;
 
 /** A connection of the product's own client, for a test that is the slave. */
-export function dialAs({ host, port }: Address, options: DialAsOptions): ReturnType<typeof dial> {
+export function dialAs(address: Address, options: DialAsOptions): ReturnType<typeof dial> {
+  return dial(dialing(address, options));
+}
+
+/** The same for a test that asks a master, or tells it what to do. */
+export function dialControlAs(address: Address, options: DialAsOptions): ReturnType<typeof dialControl> {
+  return dialControl(dialing(address, options));
+}
+
+function dialing({ host, port }: Address, options: DialAsOptions): DialOptions {
   const {
     token,
     slaveId = crypto.randomUUID(),
@@ -29,11 +37,10 @@ export function dialAs({ host, port }: Address, options: DialAsOptions): ReturnT
     procs = 1,
     features = [],
     plugin = null,
-    role = "slave",
     signal = new AbortController().signal,
   } = options;
   const intro = { slaveId, name, version: "0", procs, plugin, runtime: "test", features };
-  return dial({ host, port, token, intro, role, nowMs: () => performance.now(), signal });
+  return { host, port, token, intro, nowMs: () => performance.now(), signal };
 }
 
 /** A slave in the test's hands: it says what the test says, over a real connection. */

@@ -34,14 +34,17 @@ t.test("dial() brings the welcome and a link", async (t) => {
   const house = await openHouse();
   const dialed = await house.dial();
   t.same(dialed.welcome, welcome);
-  const { link, role } = await house.sessions.next();
-  t.equal(role, "slave");
+  const { link } = await house.sessions.next();
   const got = new Promise((resolve) => (link.onMessage = resolve));
   dialed.link.send({ kind: "ready", credit: 2, held: [] });
   t.same(await got, { kind: "ready", credit: 2, held: [] });
   await dialed.link.close("done");
-  await house.dial({ role: "control" }).then(({ link }) => link.close("done"));
-  t.equal((await house.sessions.next()).role, "control");
+  const control = await house.dialControl();
+  const ask = { kind: "ask", id: 1, command: "status", value: null } as const;
+  control.link.send(ask);
+  const { link: other } = await house.controls.next();
+  t.same(await new Promise((resolve) => other.onMessage = resolve), ask);
+  await control.link.close("done");
   await house.close();
 });
 

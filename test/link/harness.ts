@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { dial, type DialOptions } from "../../src/link/dial.ts";
-import type { MasterLink } from "../../src/link/link.ts";
+import { dial, dialControl, type DialOptions } from "../../src/link/dial.ts";
+import type { ControlServerLink, MasterLink } from "../../src/link/link.ts";
 import { listen, type Listener } from "../../src/link/listen.ts";
 import { type MasterTls, readCertificate, TlsClient } from "../../src/link/tls.ts";
 import { encode } from "../../src/protocol/cbor.ts";
@@ -36,15 +36,19 @@ export class Mailbox<T> {
 }
 
 export type Session = Readonly<
-  { link: MasterLink; intro: Introduction; role: string; closed: Mailbox<string> }
+  { link: MasterLink; intro: Introduction; closed: Mailbox<string> }
 >;
+
+export type Control = Readonly<{ link: ControlServerLink; intro: Introduction }>;
 
 export type House = Readonly<{
   listener: Listener;
   clock: Clock;
   sessions: Mailbox<Session>;
+  controls: Mailbox<Control>;
   logs: string[];
   dial(options?: Partial<DialOptions>): ReturnType<typeof dial>;
+  dialControl(): ReturnType<typeof dialControl>;
   /** A connection, with TLS if that is spoken here, of which every byte is kept. */
   knock(port?: number): Promise<Raw>;
   /** A connection without TLS, whatever is spoken here. */
@@ -58,6 +62,7 @@ export type House = Readonly<{
 export async function openHouse(key: Uint8Array | null = token, tls?: MasterTls): Promise<House> {
   const clock = new Clock();
   const sessions = new Mailbox<Session>();
+  const controls = new Mailbox<Control>();
   const logs: string[] = [];
   const raws: Raw[] = [];
   const listener = await listen({
@@ -68,10 +73,13 @@ export async function openHouse(key: Uint8Array | null = token, tls?: MasterTls)
     welcome: () => welcome,
     nowMs: clock.now,
     log: (_level, message) => logs.push(message),
-    onSession(link, intro, role) {
+    onSession(link, intro) {
       const closed = new Mailbox<string>();
       link.onClose = closed.put;
-      sessions.put({ link, intro, role, closed });
+      sessions.put({ link, intro, closed });
+    },
+    onControl(link, intro) {
+      controls.put({ link, intro });
     },
   });
   const certificateHash = tls && readCertificate(tls.cert).hash;
@@ -83,24 +91,25 @@ export async function openHouse(key: Uint8Array | null = token, tls?: MasterTls)
   };
   const knockPlain = () => keep(Raw.connect(address.port));
   const knock = (port = address.port) => keep(tls ? Raw.connectTls(port) : Raw.connect(port));
+  const dialing = (options: Partial<DialOptions> = {}): DialOptions => ({
+    ...address,
+    token: key,
+    tls: certificateHash && new TlsClient({ trust: { kind: "pin", hash: certificateHash } }),
+    intro: introduction,
+    nowMs: clock.now,
+    signal: new AbortController().signal,
+    ...options,
+  });
   return {
     listener,
     clock,
     sessions,
+    controls,
     logs,
     knock,
     knockPlain,
-    dial: (options) =>
-      dial({
-        ...address,
-        token: key,
-        tls: certificateHash && new TlsClient({ trust: { kind: "pin", hash: certificateHash } }),
-        intro: introduction,
-        role: "slave",
-        nowMs: clock.now,
-        signal: new AbortController().signal,
-        ...options,
-      }),
+    dial: (options) => dial(dialing(options)),
+    dialControl: () => dialControl(dialing()),
     async enter(port) {
       const raw = await knock(port);
       raw.socket.write(authFor(await raw.bytes(50), token, certificateHash));
@@ -109,7 +118,7 @@ export async function openHouse(key: Uint8Array | null = token, tls?: MasterTls)
     },
     async close() {
       for (const raw of raws) raw.socket.destroy();
-      for (const { link } of sessions.all) void link.close("the test is over");
+      for (const { link } of [...sessions.all, ...controls.all]) void link.close("the test is over");
       await listener.close();
     },
   };

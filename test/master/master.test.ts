@@ -1,10 +1,11 @@
 import t from "tap";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Master } from "../../src/master/master.ts";
+import type { ControlReply } from "../../src/protocol/messages.ts";
 import type { Summary } from "../../src/plugin/types.ts";
 import { readState } from "../../src/state/store.ts";
-import { dialAs, jobsIn } from "../kit/fake_slave.ts";
+import { dialAs, dialControlAs, jobsIn } from "../kit/fake_slave.ts";
 import { ids, start, token } from "./harness.ts";
 
 const threw = (seq: number, message = "boom") => (
@@ -12,8 +13,8 @@ const threw = (seq: number, message = "boom") => (
 );
 
 /** A connection that says nothing more. */
-function connect(master: Master, role: "slave" | "control") {
-  return dialAs(master.address, { token, name: "ctl", procs: 0, role });
+function connect(master: Master, by: typeof dialAs | typeof dialControlAs) {
+  return by(master.address, { token, name: "ctl", procs: 0 });
 }
 
 t.test("a slave joins, does everything, and is dismissed when the run is complete", async (t) => {
@@ -39,7 +40,7 @@ t.test("of each slave that joined it is said once that it left, and of no other"
   const [first] = [
     await join({ name: "first" }),
     await join({ name: "second" }),
-    await connect(master, "slave"),
+    await connect(master, dialAs),
   ];
   await first.lease();
   first.link.close("gone");
@@ -233,12 +234,66 @@ t.test("both sides name their plugin, and a difference is warned about", async (
   t.match(await event("warning"), { message: /other\.ts/ });
 });
 
-t.test("a control connection learns the run id, and nothing more", async (t) => {
+t.test("a control connection learns the run id, asks, and is no slave", async (t) => {
   const { master, events } = await start(t, { getJobs: () => ids(9) });
-  const { link, welcome } = await connect(master, "control");
+  const { link, welcome } = await dialControlAs(master.address, { token, name: "anna@web1:7", procs: 0 });
   t.equal(welcome.runId, master.runId);
-  await new Promise<void>((resolve) => link.onClose = () => resolve());
+  t.ok(welcome.features.includes("control"));
+  const answers: ControlReply[] = [];
+  let came = () => {};
+  link.onMessage = (message) => {
+    answers.push(message);
+    came();
+  };
+  const ask = async (id: number, command: string, value: string | null = null) => {
+    const answered = new Promise<void>((resolve) => came = resolve);
+    link.send({ kind: "ask", id, command, value });
+    await answered;
+    return answers.at(-1);
+  };
+  t.match(await ask(1, "status"), {
+    kind: "answer",
+    id: 1,
+    result: { key: "test", reason: { code: "waiting_for_slaves" }, sessions: [] },
+  });
+  t.match(await ask(2, "pause"), { kind: "answer", id: 2, result: { saveError: null } });
+  t.match(events.find(({ kind }) => kind === "control"), { command: "pause", by: "anna@web1:7" });
+  t.match(master.snapshot(), { reason: { code: "paused" }, slaves: 0 });
+  t.match(await ask(3, "explode"), { kind: "refused", id: 3, message: /knows no command "explode"/ });
+  t.match(await ask(4, "pause", "1h"), { kind: "refused", id: 4, message: /takes no value/ });
   t.notOk(events.some(({ kind }) => kind === "joined"));
+  master.stop();
+  await new Promise<void>((resolve) => link.onClose = () => resolve());
+});
+
+t.test("a client that asks without end is ended, and no other", async (t) => {
+  const { master } = await start(t, { getJobs: () => ids(9) });
+  const { link } = await dialControlAs(master.address, { token, name: "loop", procs: 0 });
+  const closed = new Promise<string>((resolve) => link.onClose = resolve);
+  for (let id = 1; id < 1_000; id++) link.send({ kind: "ask", id, command: "status", value: null });
+  t.match(await closed, /this client asks too much/);
+  const other = await dialControlAs(master.address, { token, name: "other", procs: 0 });
+  const answered = new Promise((resolve) => other.link.onMessage = resolve);
+  other.link.send({ kind: "ask", id: 1, command: "status", value: null });
+  t.match(await answered, { kind: "answer" });
+  await other.link.close("done");
+});
+
+t.test("a setting that cannot be saved counts all the same, and its answer says so", async (t) => {
+  const stateDir = t.testdir();
+  const { master, event } = await start(t, { getJobs: () => ids(9) }, { stateDir, checkpointMs: 60_000 });
+  const { link } = await dialControlAs(master.address, { token, name: "anna", procs: 0 });
+  const answered = new Promise((resolve) => link.onMessage = resolve);
+  // where the temporary file is to be is a folder that is not empty
+  rmSync(stateDir, { recursive: true });
+  writeFileSync(stateDir, "");
+  link.send({ kind: "ask", id: 1, command: "pause", value: null });
+  t.match(await answered, { kind: "answer", result: { saveError: String } });
+  t.match(master.status(), { reason: { code: "paused" } });
+  t.match(await event("warning"), { message: /^Cannot save the state/ }, "whoever listens hears of it");
+  rmSync(stateDir);
+  mkdirSync(stateDir);
+  await link.close("done");
 });
 
 t.test("run takes a free port if its own is in use; a master does not", async (t) => {

@@ -137,12 +137,12 @@ t.test("<key>.lock says who runs and where; a closed store's is gone", async (t)
   t.equal(nonce, "", "it holds no lock yet");
   t.match(note(), { ...here, nonce: /^[0-9a-f]{64}$/ });
   t.match(here, { pid: process.pid, pidStart: /./, host: /./ });
-  await store.setAddress("10.0.0.5:5050");
+  await store.setAddress("10.0.0.5:5050", null);
   t.match(note(), { ...here, nonce: /^[0-9a-f]{64}$/, address: "10.0.0.5:5050" });
   await t.rejects(open(dir), /10\.0\.0\.5:5050/);
   await store.close();
   t.same(readdirSync(dir), []);
-  await t.rejects(store.setAddress("x"), /closed/);
+  await t.rejects(store.setAddress("x", null), /closed/);
 });
 
 t.test("another's note is not removed", async (t) => {
@@ -370,7 +370,7 @@ for (const method of methods) {
     t.equal(await readRunOwner(join(dir, "gone"), "posts"), null, "nor can anybody");
     const first = await hold(t, dir, "bun", method);
     const { host, bootId } = await thisOwner(null);
-    const owner = { host, bootId, pid: first.told.pid, address: "10.0.0.1:5050" };
+    const owner = { host, bootId, pid: first.told.pid, address: "10.0.0.1:5050", fingerprint: null };
     t.same(await find(), { ...owner, isAlive: true }, "and it tells no nonce");
     t.equal(await find("users"), null);
     if (isKernelLock) {
@@ -389,8 +389,10 @@ for (const method of methods) {
 
 t.test("readRunOwner() of another host, of a key that is none, of a link", async (t) => {
   const dir = folder(t), path = join(dir, "posts.lock");
-  writeFileSync(path, JSON.stringify({ ...await thisOwner("10.9.9.9:5050"), host: "web2" }));
-  t.match(await readRunOwner(dir, "posts"), { host: "web2", address: "10.9.9.9:5050", isAlive: null });
+  const owner = { ...await thisOwner("10.9.9.9:5050"), host: "web2", fingerprint: "AB:CD" };
+  writeFileSync(path, JSON.stringify(owner));
+  const { address, fingerprint } = owner;
+  t.match(await readRunOwner(dir, "posts"), { host: "web2", address, fingerprint, isAlive: null });
   writeFileSync(path, "{}");
   t.equal(await readRunOwner(dir, "posts"), null);
   await t.rejects(readRunOwner(dir, "../posts"), { name: "UsageError" });
@@ -413,7 +415,16 @@ t.test("of a note 4 KiB are read, and what it says is shown escaped", async (t) 
 });
 
 t.test("a note that is none is read as none", async (t) => {
-  const good = { host: "a", bootId: "", space: "", pid: 7, pidStart: "", address: null, nonce: "" };
+  const good = {
+    host: "a",
+    bootId: "",
+    space: "",
+    pid: 7,
+    pidStart: "",
+    address: null,
+    fingerprint: null,
+    nonce: "",
+  };
   t.same(parseOwner(JSON.stringify(good)), good);
   for (
     const bad of [

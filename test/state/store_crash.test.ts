@@ -210,7 +210,7 @@ t.test("EIO at any step of a start: it is refused, and says so, before a job is 
     };
     const start = async () => {
       const store = await openFake(fake);
-      await store.setAddress("web1:5050").finally(() => store.close());
+      await store.setAddress("web1:5050", null).finally(() => store.close());
     };
     const error = await start().then(() => null, (error: unknown) => error);
     if (fake.openFiles > 0) t.fail(`${hit}: a file stays open`);

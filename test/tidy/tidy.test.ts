@@ -12,7 +12,8 @@ const levels = [
   ["protocol"],
   ["core"],
   ["link", "state", "plugin"],
-  ["observe", "control"],
+  ["observe"],
+  ["control"],
   ["master", "slave", "worker"],
   ["terminal"],
   ["cli"],
@@ -188,6 +189,8 @@ t.test("clocks, timers and chance come from lib/clock.ts, which no plugin can ch
 /** Who writes to stdout or stderr other than by `reported`, and how what is foreign in it is escaped. */
 const writers: Readonly<Record<string, RegExp>> = {
   "src/lib/exit_guard.ts": /export function writeNow/,
+  "src/cli/commands/ctl.ts": /safeJson\([^]*printable\(said\.line/,
+  "src/cli/commands/status.ts": /safeJson\([^]*snapshotLines\(/,
   "src/cli/commands/cert.ts": /printable\([^]*shellQuote\(/,
   // Text of this program alone.
   "src/cli/commands/help.ts": /generalHelp/,

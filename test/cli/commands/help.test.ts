@@ -4,7 +4,7 @@ import t from "tap";
 import { commandNames, commands } from "../../../src/cli/commands.ts";
 import { commandHelp, generalHelp, helpColumns } from "../../../src/cli/commands/help.ts";
 import { jsonEvents } from "../../../src/observe/ndjson.ts";
-import { optionRows, optionsOf } from "../../../src/cli/options.ts";
+import { isClient, optionRows, optionsOf } from "../../../src/cli/options.ts";
 
 const texts: readonly (readonly [string, (columns: number) => string])[] = [
   ["help", (columns) => generalHelp(commands, columns)],
@@ -50,7 +50,7 @@ for (const command of commandNames) {
     const text = commandHelp(commands, command, 80);
     t.equal(text.includes("Durations:"), kinds.includes("duration"));
     t.equal(text.includes("Sizes:"), kinds.includes("size"));
-    t.equal(/TASKMASTER_(?:HOST|LISTEN)\b/.test(text), ["master", "slave"].includes(command));
+    t.equal(/TASKMASTER_(?:HOST|LISTEN)\b/.test(text), command === "master" || isClient(command));
   });
 }
 

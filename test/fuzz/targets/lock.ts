@@ -109,6 +109,7 @@ export const lock: Target = {
       pid: 812,
       pidStart: "125368",
       address: "10.0.0.5:5050",
+      fingerprint: null,
       nonce,
     };
     const texts = [

@@ -1,0 +1,77 @@
+import t from "tap";
+import { brief, TestRun } from "./fixture.ts";
+
+t.test("while it is paused nothing is leased, answers count, and the source fills the window", async (t) => {
+  const run = new TestRun(null, { jobsMax: 8 }).yield(4).join(1, 2);
+  const [lease] = run.leases();
+  run.say({ kind: "set", name: "paused", value: true });
+  t.equal(run.reason, "paused");
+  t.ok(run.run.isDirty(), "the next state says so");
+  run.done(lease!).yield(4);
+  t.same(run.leases(), []);
+  t.match(run.status, { done: 2, buffered: 6, inFlight: 0 });
+  run.say({ kind: "set", name: "paused", value: false });
+  t.same(brief(run.leases()), ["1:2-4 no"]);
+});
+
+t.test("a pause is kept in the state, and beside it what this version does not know", async (t) => {
+  const settings = new Map<string, string | boolean>([["colour", "blue"]]);
+  const run = new TestRun({ ...new TestRun().state, settings }).say({
+    kind: "set",
+    name: "paused",
+    value: true,
+  });
+  const { state } = run;
+  t.same([...state.settings], [["colour", "blue"], ["paused", true]]);
+  const next = new TestRun(state).yield(2).join(1, 2);
+  t.same(next.leases(), []);
+  t.equal(next.reason, "paused");
+  next.say({ kind: "set", name: "paused", value: false });
+  t.same([...next.state.settings], [["colour", "blue"]]);
+  t.same([...state.settings].length, 2, "a state on its way to the disk is not changed");
+  t.same(brief(next.leases()), ["1:0-2 no"]);
+});
+
+t.test("a paused run that has nothing left ends; a stop is a stop", async (t) => {
+  const run = new TestRun().yield(1).join(1, 2).say({ kind: "source ended" });
+  const [lease] = run.leases();
+  run.say({ kind: "set", name: "paused", value: true }).done(lease!);
+  t.match(run.take("end"), [{ outcome: { kind: "complete" } }]);
+  const stopped = new TestRun().yield(1).join(1, 2).say({ kind: "set", name: "paused", value: true });
+  t.match(stopped.say({ kind: "stop" }).take("end"), [{ outcome: { kind: "stopped" } }]);
+});
+
+t.test("a paused run does not turn: it wakes for heartbeats alone", async (t) => {
+  const run = new TestRun().yield(50).join(1, 10);
+  for (const lease of run.leases()) {
+    for (let seq = lease.parts[0]!.seq; seq < lease.parts[0]!.end; seq++) run.throw(lease, "no", seq);
+  }
+  run.say({ kind: "set", name: "paused", value: true });
+  let wakeMs = run.run.tick(run.nowMs);
+  let turns = 0;
+  for (const endMs = run.nowMs + 60_000; wakeMs < endMs; turns++) {
+    run.nowMs = Math.max(run.nowMs, wakeMs);
+    run.say({ kind: "heard", session: 1 });
+    wakeMs = run.run.tick(run.nowMs);
+  }
+  t.ok(turns < 60, `${turns} turns in a minute`);
+});
+
+t.test("an outage lasts no longer for a pause", async (t) => {
+  const run = new TestRun(null, { maxOutageMs: 60_000 }).yield(400).join(1, 10);
+  for (let round = 0; round < 60; round++) {
+    for (const lease of run.leases()) {
+      for (const part of lease.parts) {
+        for (let { seq } = part; seq < part.end; seq++) run.throw(lease, "no", seq);
+      }
+    }
+    run.pass(500);
+  }
+  t.match(run.reason, /^failing/);
+  run.say({ kind: "set", name: "paused", value: true }).pass(600_000);
+  t.same(run.take("end"), [], "ten minutes of a pause are no outage");
+  run.say({ kind: "set", name: "paused", value: false }).pass(10_000);
+  t.same(run.take("end"), []);
+  run.pass(60_000);
+  t.match(run.take("end"), [{ outcome: { kind: "outage" } }], "what was left of it counts on");
+});
