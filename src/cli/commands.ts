@@ -43,7 +43,7 @@ export const commands: Commands = {
     ],
     notes: masterNotes,
     plugin: "with arguments",
-    load: async () => (await import("./master_program.ts")).master,
+    load: async () => (await import("./commands/master.ts")).master,
   },
   slave: {
     usage: "slave <plugin> --host h:p [options]",

@@ -199,8 +199,7 @@ const writers: Readonly<Record<string, RegExp>> = {
   // A token is a word of plain characters.
   "src/cli/commands/token.ts": /printable\([^]*shellQuote\(/,
   "src/cli/main.ts": /reported\(error\.message, error\.below\)/,
-  "src/cli/master_events.ts": /new EventWriter\(output\)/,
-  "src/cli/master_program.ts": /new Terminal\(/,
+  "src/cli/commands/master.ts": /new EventWriter\(output\)/,
   "src/cli/run_name.ts": /printable\(question/,
   // The log, and what the plugin itself prints.
   "src/cli/commands/worker.ts": /makeLog/,

@@ -5,7 +5,7 @@ import { refuseWithoutChildren } from "../../lib/runtime.ts";
 import { formatAddress } from "../../lib/units.ts";
 import { childEnvironment, slaveCommand } from "../../slave/spawn_self.ts";
 import type { PluginInvocation } from "../command.ts";
-import { type MasterProgram, startMasterProgram } from "../master_program.ts";
+import { type MasterProgram, startMasterProgram } from "./master.ts";
 import { LineStream } from "../plugin_console.ts";
 import { localSlaveSettings } from "../settings.ts";
 

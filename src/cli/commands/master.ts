@@ -1,41 +1,41 @@
 import { constants } from "node:os";
-import { monotonicMs, wallMs } from "../lib/clock.ts";
-import { TaskmasterError } from "../lib/errors.ts";
-import { changeLastWord, type EarlyEnd, holdStandardFiles } from "../lib/exit_guard.ts";
-import { HeldLog, type Log, Waits } from "../lib/log.ts";
-import { version } from "../lib/runtime.ts";
-import { formatDuration } from "../lib/units.ts";
-import { LoopWatch } from "../lib/watchdog.ts";
-import { dateFault, type MasterTls, readCertificate } from "../link/tls.ts";
-import { startMaster } from "../master/master.ts";
-import { reachableHost } from "../master/setup.ts";
-import type { FinishFault, Master, MasterOptions, MasterResult } from "../master/types.ts";
-import type { MasterEvent } from "../observe/events.ts";
-import { EventWriter } from "../observe/ndjson.ts";
-import { reasonInWords } from "../observe/phrases.ts";
-import { describeError, describeThrown } from "../plugin/describe_error.ts";
-import { FatalCall } from "../plugin/jobs_iterator.ts";
-import { codeInWords, type LoadedPlugin, loadPlugin } from "../plugin/load_plugin.ts";
-import { greetingLines, resumeLine } from "../terminal/greeting.ts";
-import { masterStatusLine, type StatusLine } from "../terminal/status_line.ts";
+import { Writable } from "node:stream";
+import { monotonicMs, wallMs } from "../../lib/clock.ts";
+import { TaskmasterError } from "../../lib/errors.ts";
+import { changeLastWord, type EarlyEnd, holdStandardFiles, writeNow } from "../../lib/exit_guard.ts";
+import { HeldLog, type Log, Waits } from "../../lib/log.ts";
+import { version } from "../../lib/runtime.ts";
+import { formatDuration } from "../../lib/units.ts";
+import { LoopWatch } from "../../lib/watchdog.ts";
+import { dateFault, type MasterTls, readCertificate } from "../../link/tls.ts";
+import { startMaster } from "../../master/master.ts";
+import { reachableHost } from "../../master/setup.ts";
+import type { FinishFault, Master, MasterOptions, MasterResult } from "../../master/types.ts";
+import type { MasterEvent, MasterStatus } from "../../observe/events.ts";
+import { EventWriter, linesOf, outcomeForJson, type ProgramEvent, statusLine } from "../../observe/ndjson.ts";
+import { reasonInWords } from "../../observe/phrases.ts";
+import { describeError, describeThrown } from "../../plugin/describe_error.ts";
+import { FatalCall } from "../../plugin/jobs_iterator.ts";
+import { codeInWords, type LoadedPlugin, loadPlugin } from "../../plugin/load_plugin.ts";
+import { greetingLines, resumeLine } from "../../terminal/greeting.ts";
+import { masterStatusLine, type StatusLine } from "../../terminal/status_line.ts";
 import {
   earlyEndLines,
   earlyEndSentence,
   type Ending,
   quietLines,
   summaryLines,
-} from "../terminal/summary.ts";
-import { Progress, Terminal } from "../terminal/terminal.ts";
-import type { CommandLine, PluginInvocation, PluginWords } from "./command.ts";
-import { MasterEvents } from "./master_events.ts";
-import { hostDefault, type Settings } from "./options.ts";
-import { redirectConsole } from "./plugin_console.ts";
-import { compiledBinary, programWords, resumeCommand } from "./program.ts";
-import { confirmReset, type RunName, runName } from "./run_name.ts";
-import { fieldsOf, oddVariables, settle } from "./settings.ts";
-import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "./signals.ts";
-import { masterTls, tlsGreeting } from "./credentials.ts";
-import { resolveToken, tokenBytes } from "./token.ts";
+} from "../../terminal/summary.ts";
+import { Progress, Terminal } from "../../terminal/terminal.ts";
+import type { CommandLine, PluginInvocation, PluginWords } from "../command.ts";
+import { hostDefault, type Settings } from "../options.ts";
+import { redirectConsole } from "../plugin_console.ts";
+import { compiledBinary, programWords, resumeCommand } from "../program.ts";
+import { confirmReset, type RunName, runName } from "../run_name.ts";
+import { fieldsOf, oddVariables, settle } from "../settings.ts";
+import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "../signals.ts";
+import { masterTls, tlsGreeting } from "../credentials.ts";
+import { resolveToken, tokenBytes } from "../token.ts";
 
 /** What the command line says besides the settings. */
 type MasterParts = Readonly<{
@@ -70,6 +70,66 @@ function masterOptions(settings: Settings, parts: MasterParts): MasterOptions {
     logsAttempts: settings["log-level"] === "debug" && !settings.quiet,
     log,
     onEvent,
+  };
+}
+
+/** Says on stdout, for `--json`, what happens at a master. */
+class MasterEvents {
+  readonly #writer: EventWriter | null;
+
+  /** Null: nothing is to be said. */
+  constructor(writer: EventWriter | null) {
+    this.#writer = writer;
+  }
+
+  happened(event: MasterEvent): void {
+    if (this.#writer !== null) { for (const line of linesOf(event)) this.#writer.write(line); }
+  }
+
+  status(status: MasterStatus): void {
+    this.#writer?.write(statusLine(status));
+  }
+
+  ended(result: MasterResult, exitCode: number): void {
+    this.#writer?.write(endedLine(result, exitCode));
+  }
+
+  /** The process ends: what is not written at once never is. */
+  endedEarly(result: MasterResult): void {
+    // A line that is not written whole would take this one with it.
+    if (this.#writer === null || process.stdout.writableLength > 0) return;
+    const output = new Writable({ write: (text, _, done) => (writeNow(1, String(text)), done()) });
+    new EventWriter(output).write(endedLine(result, 1));
+  }
+}
+
+function endedLine(
+  { outcome, status, late, elapsedMs, savedFinally, error, finishFault, statePath, deadPath }: MasterResult,
+  exitCode: number,
+): ProgramEvent {
+  const { failures, handedOut, handedOutAgain, done, skipped, dead, stranded } = status;
+  const { repeated, repeatedAtLeast } = status;
+  return {
+    event: "ended",
+    outcome: outcomeForJson(outcome),
+    exitCode,
+    handedOut,
+    handedOutAgain,
+    done,
+    skipped,
+    dead,
+    stranded,
+    repeated,
+    repeatedAtLeast,
+    elapsedMs,
+    savedFinally,
+    failures,
+    lateErrors: late.count,
+    late: late.errors,
+    statePath,
+    deadPath,
+    ...(finishFault === null ? {} : { onFinish: finishFault }),
+    ...(error === undefined ? {} : { error: error.message }),
   };
 }
 
