@@ -10,22 +10,26 @@ import type { SessionTally } from "./sessions.ts";
 import type { Attempt, DeadLetter, FailedAttempt, History, Probe, ProbeKind, RunSettings } from "./types.ts";
 import type { Answer, Failure } from "../protocol/messages.ts";
 
-/** Deaths of workers in company that are remembered, to charge one job with each: far more than are open at once. */
+/** Most multi-suspect crashes remembered, so that one job can be charged for each. Far fewer are ever open at once. */
 const deathsMax = 256;
 
 type DeathInCompany = { suspects: Ranges; isCharged: boolean };
 
 /**
- * Deaths of workers with several suspects. Each is charged once: to the suspect that crashes alone first. The others may
- * not even have begun, so it does not count against them, should they crash alone as well.
+ * Worker crashes with several suspect jobs. Each crash is charged to one job: the first suspect that later crashes
+ * alone. The other suspects may not even have started, so that crash does not count against them, even if they crash
+ * alone too.
  *
- * Only the latest are known, and none from an earlier master. Another death tells who it was; a charge for a run that
- * never began could not be taken back.
+ * Only the latest crashes are kept, and none from an earlier master. Forgetting one is safe: the bad job is found at
+ * its next crash. Charging a job that never ran could not be undone.
  */
 class Deaths {
   #deaths: DeathInCompany[] = [];
 
-  /** Told once for each lease that has suspects, of all that were not told of before. */
+  /**
+   * Call once for each lease that has suspects, with all suspects of that worker. A crash whose suspects are already on
+   * record is ignored.
+   */
   add(suspects: Ranges): void {
     if (this.#deaths.some((death) => !death.isCharged && subtract(suspects, death.suspects).length === 0)) {
       return;
@@ -34,7 +38,7 @@ class Deaths {
     if (this.#deaths.length > deathsMax) this.#deaths.shift();
   }
 
-  /** This suspect crashed alone. Returns how many deaths in company it is charged with now. */
+  /** Job `seq` crashed alone. Returns how many earlier multi-suspect crashes are charged to it now. */
   charge(seq: number): number {
     let charged = 0;
     for (const death of this.#deaths) {
@@ -48,13 +52,13 @@ class Deaths {
   }
 }
 
-/** When and by whom something was said. `at` is the wall clock, for people. */
+/** When an answer came, and from which slave. `at` is wall-clock time in ISO 8601, for display only. */
 type Witness = Readonly<{
   slaveId: string;
   slaveName: string;
   nowMs: number;
   at: string;
-  /** Of its session; null once that is over. */
+  /** The session's counters; null once the session is over. */
   tally: SessionTally | null;
 }>;
 
@@ -62,7 +66,7 @@ type Parts = Readonly<
   { jobs: Jobs; failures: Failures; health: Health; bury: (letter: DeadLetter) => void }
 >;
 
-/** What answers do to jobs: who is charged, and what for. */
+/** Applies answers to jobs: settles them, and decides which are charged with a failure or crash. */
 export class Settlement {
   readonly #settings: RunSettings;
   readonly #jobs: Jobs;
@@ -80,8 +84,9 @@ export class Settlement {
   }
 
   /**
-   * Applies what is said of jobs that the lease holds, and ignores the rest. Within an answer, jobs are taken to have ended
-   * in the order in which they were handed out: so it counts how many failed in a row, and not how many in one answer.
+   * Applies an answer to the jobs that the lease still holds and ignores the others. Results are applied in seq order,
+   * the order in which the slave was given the jobs: the number of failures in a row must not depend on how many
+   * results one answer carries.
    */
   apply(lease: Lease, answer: Answer, by: Witness): void {
     const recovered: Piece[] = [];
@@ -103,13 +108,13 @@ export class Settlement {
   ): void {
     const succeeded = unite(done, skipped);
     let left = settled;
-    let from = 0; // in `succeeded`
+    let from = 0; // index in `succeeded`
     for (const failure of [...failed].sort((a, b) => a.seq - b.seq)) {
       let count = 0;
       for (; from < succeeded.length && succeeded[from]! < failure.seq; from += 2) {
         count += succeeded[from + 1]! - succeeded[from]!;
       }
-      // fewer where the lease does not hold all that is named
+      // fewer if the lease does not hold all jobs that the answer names
       count = Math.min(count, left);
       left -= count;
       this.#succeed(count, count > 0 ? recovered.splice(0) : [], lease, by);
@@ -118,7 +123,10 @@ export class Settlement {
     this.#succeed(left, recovered, lease, by);
   }
 
-  /** The job was alone in its slave when the connection closed, and the slave is not back: its process died. */
+  /**
+   * The job ran alone in its slave when the connection closed, and the slave did not come back: its process is taken to
+   * have died.
+   */
   crashWithSlave(piece: Piece, by: Witness): void {
     if (this.#failures.isOutage) return this.#jobs.giveUpWaiting([piece]);
     this.#chargeCrash(piece, null, "the slave's connection closed while the job ran there alone", by);
@@ -151,7 +159,7 @@ export class Settlement {
       if (by.tally !== null) by.tally.failures++;
       const tried = { ...attempt(how, message, by), stack, durationMs };
       const history = failed(piece.history, tried);
-      // A fatal job was judged by its handler: that says nothing about the world.
+      // The handler itself gave this job up: that is no sign of an outage.
       if (how === "fatal") {
         this.#tell(piece, history, tried, { isCharged: true, isBuried: true, retryInMs: null });
         this.#convict(piece, history);
@@ -159,10 +167,13 @@ export class Settlement {
     }
   }
 
-  /** `suspects` are all jobs that may have been running in that worker, whatever their lease: a sole one is charged. */
+  /**
+   * `suspects` are all jobs that may have been running in the worker that died, over all its leases. A single suspect
+   * is charged.
+   */
   #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Witness): void {
     const isSole = countOf(suspects) === 1;
-    // What the slave does not have cannot have run there, whatever it says.
+    // Ignore suspects that this slave does not hold: they cannot have run there.
     const possible = isSole ? suspects : intersect(suspects, this.#jobs.leases.seqsOf(lease.session));
     const pieces = this.#jobs.leases.take(lease, suspects);
     const isOutage = this.#failures.isOutage;
@@ -183,7 +194,7 @@ export class Settlement {
     });
   }
 
-  /** One attempt failed. Whose fault that is may be open: then the job comes back, charged or not. */
+  /** Handles one failed attempt. The job is retried, and charged unless the slave or an outage may be the cause. */
   #blame(piece: Piece, lease: Lease | null, tried: Attempt, by: Witness, charged: () => History): void {
     const { slaveId, nowMs } = by;
     const { seq } = piece.span;
@@ -196,11 +207,11 @@ export class Settlement {
     const isSuspect = probe !== null && this.#health.isSuspect(slaveId);
     const which = { seq, isRetry: piece.avoid !== null, probe: testKind(probe), isSuspect, leasedMs };
     const mayCharge = this.#failures.failed(which, tried, nowMs);
-    // a death is no sign of too much load
+    // a crash is no sign of overload
     const isCrash = tried.how === "crashed";
     const isCharged = (isCrash && this.#failures.mode !== "testing") || mayCharge;
     if (isCharged) this.#health.charged(slaveId, seq, isCrash ? "crashes" : "failures");
-    // one that was condemned, and fails again in a test
+    // a spent job that failed again as a probe
     const isRetested = probe === "failed";
     const history = isCharged || isRetested ? charged() : piece.history;
     const isSure = this.#failures.isEndgame || lease === null ||
@@ -208,7 +219,10 @@ export class Settlement {
     this.#comeBack(piece, history, tried, { isCharged, isSure }, by);
   }
 
-  /** The job comes back, unless its attempts are spent: then it is condemned, or buried if nothing can change that. */
+  /**
+   * Retries the job. If its attempts are spent, holds it in `SpentJobs` instead, or buries it when nothing can change
+   * the verdict.
+   */
   #comeBack(
     piece: Piece,
     history: History,

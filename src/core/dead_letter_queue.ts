@@ -3,14 +3,14 @@ import type { Ranges } from "../lib/ranges.ts";
 import type { Jobs } from "./jobs.ts";
 import type { DeadLetter, Effect, RunStatus } from "./types.ts";
 
-/** Different messages counted apart in the summary of dead letters; the rest is counted together. */
+/** Most distinct messages counted separately in the summary of dead letters. All others are counted together. */
 const failureGroupsMax = 1_000;
 
-/** Dead letters on their way to the disk; and those of this start that are there, counted by message. */
+/** Collects dead letters to be written, and counts those written by this start, grouped by message. */
 export class DeadLetterQueue {
   readonly #jobs: Jobs;
   readonly #emit: (effect: Effect) => void;
-  /** Those of the event at hand: they leave as one effect. */
+  /** Letters of the current event: sent together in one effect. */
   #unsent: DeadLetter[] = [];
   #counts = new Map<string, number>();
 
@@ -29,7 +29,7 @@ export class DeadLetterQueue {
     this.#unsent = [];
   }
 
-  /** These are durable: their jobs are settled. */
+  /** The dead letters of these jobs are durable: settles the jobs. */
   buried(seqs: Ranges): void {
     for (let i = 0; i < seqs.length; i += 2) {
       for (let seq = seqs[i]!; seq < seqs[i + 1]!; seq++) {
@@ -40,7 +40,7 @@ export class DeadLetterQueue {
     }
   }
 
-  /** The most frequent first. */
+  /** Counts per message, most frequent first. */
   get groups(): RunStatus["failures"] {
     return [...this.#counts].map(([message, count]) => ({ message, count })).sort((a, b) =>
       b.count - a.count

@@ -7,7 +7,10 @@ import type { SlaveSession, SlaveSessions } from "./sessions.ts";
 import type { Alone, Effect, Probe } from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
 
-/** Most encoded bytes in one batch, though at least one job: a slave must be able to hand most of it back. */
+/**
+ * Most encoded bytes in one batch; a single job may exceed it. Small, because a slave must be able to hand most of a
+ * batch back.
+ */
 const leaseBytesMax = 1 << 20;
 
 type Parts = Readonly<{
@@ -17,15 +20,15 @@ type Parts = Readonly<{
   failures: Failures;
   health: Health;
   around: FleetView;
-  /** In [0, 1). */
+  /** Returns a number in [0, 1). */
   random: () => number;
   emit: (effect: Effect) => void;
 }>;
 
 /**
- * Leases ready jobs to sessions with credit, until either is used up, or the gate is shut (`Failures`). In this order:
- * what was lost or released; retries, one a lease; suspects, each alone in a worker; fresh jobs. Jobs for a slave of
- * their own have one reserved meanwhile, at most every other one.
+ * Leases ready jobs to sessions with credit until jobs or credit run out, or `Failures` allows no more. In this order:
+ * lost or released jobs; retries, one job a lease; suspects, each alone in a worker; fresh jobs. A job that must run
+ * alone in a slave gets a session reserved; at most half of the sessions are reserved at a time.
  */
 export class Dispatch {
   readonly #parts: Parts;
@@ -34,13 +37,15 @@ export class Dispatch {
   readonly #failures: Failures;
   #leases = 0;
   #nowMs = 0;
-  /** Jobs that may still be leased now. */
+  /** How many more jobs this run of the dispatcher may lease. */
   #budget = Infinity;
-  /** While load comes back, at most one start in three is of a job that failed. */
+  /** Leases made while load ramps up: every third at most is for a job that failed before. */
   #starts = 0;
-  /** Failed jobs that the test at hand was made with. */
+  /** Failed jobs already probed in the current test. */
   readonly #probed = new Set<number>();
-  /** Sessions with credit, as this leasing began; and what each would hold, were all jobs shared out evenly. */
+  /**
+   * How many sessions had credit when this run began, and how many jobs each would hold if all were shared out evenly.
+   */
   #lineLength = 1;
   #fairShare = 1;
 
@@ -51,7 +56,10 @@ export class Dispatch {
     this.#failures = parts.failures;
   }
 
-  /** Returns whether anything was leased. `comingJobs` may be ready in a moment: they count in what is shared out. */
+  /**
+   * Returns whether anything was leased. `comingJobs` is how many more the source may yield at once: they count for the
+   * fair share.
+   */
   run(nowMs: number, comingJobs: number): boolean {
     const leasesBefore = this.#leases;
     this.#nowMs = nowMs;
@@ -69,12 +77,12 @@ export class Dispatch {
         while (this.#probe());
         break;
     }
-    // after the others: the last jobs are not to wait for a slave that fails them slowly
+    // Last, so that a slow and failing slave does not get the run's last jobs.
     if (this.#sessions.quarantined.size > 0) this.#probeQuarantined();
     return this.#leases > leasesBefore;
   }
 
-  /** When to be run though nothing happens; Infinity if only an event can bring something to lease. */
+  /** When to run again even if no event comes; Infinity if only an event can make a job leasable. */
   nextRunMs(nowMs: number): number {
     const { returned, fresh, retries } = this.#jobs;
     if (fresh.count + returned.count + retries.count + this.#jobs.spent.count === 0) return Infinity;
@@ -84,7 +92,7 @@ export class Dispatch {
       if (held === 0 && credit > 0) nextMs = Math.min(nextMs, Math.max(probeMs, nowMs + 1));
     }
     if (returned.due.length > 0 && this.#failures.mode !== "testing" && this.#sessions.hungryCount > 0) {
-      // those that wait for another slave; what else keeps one ends with an event, or is woken for where it is decided
+      // jobs that wait for another slave; whatever else delays a job ends with an event or has its own wake-up
       for (const { avoid } of returned.due) {
         if (avoid !== null && avoid.untilMs > nowMs) nextMs = Math.min(nextMs, avoid.untilMs);
       }
@@ -102,7 +110,7 @@ export class Dispatch {
     while (this.#sessions.hungryCount > 0 && this.#budget > 0 && this.#leaseNext());
   }
 
-  /** Load comes back: few jobs, and those that failed only now and then. */
+  /** While load ramps up: leases few jobs, and only every third of them one that failed before. */
   #open(): void {
     const { returned, fresh } = this.#jobs;
     const { opening } = this.#failures;
@@ -122,18 +130,18 @@ export class Dispatch {
     if (this.#sessions.hungryCount === 0) opening.filled();
   }
 
-  /** One lease; false if no jobs are ready for it. */
+  /** Makes one lease; false if no job is ready for it. */
   #leaseNext(): boolean {
     const { returned } = this.#jobs;
     if (returned.together.length > 0 && this.#mayLeaseUntried) return this.#leaseTogether();
     return this.#leaseDue() || this.#leaseInWorker() || this.#leaseUntried();
   }
 
-  /** Where many fail, the last untried jobs are kept for a test, as long as there are others. */
+  /** False while the last untried jobs must be kept for a test, because many jobs fail and others remain to be run. */
   get #mayLeaseUntried(): boolean {
     if (!this.#parts.around.isReserveKept) return true;
     const { leases, retries, spent, returnedFailed, fresh } = this.#jobs;
-    // they are not the last: what is behind a row that cannot be sent comes only after them
+    // Jobs queued behind an unsendable row become ready later, so these are not the last ones.
     if (fresh.total > fresh.count) return true;
     return leases.count + retries.count + spent.count + returnedFailed === 0;
   }
@@ -160,7 +168,10 @@ export class Dispatch {
     return this.#leaseReturned(session, this.#terms("no", null), pieces);
   }
 
-  /** A failed job whose delay is over: at another slave than the one that failed it, or once it waited long enough for that. */
+  /**
+   * Leases a failed job whose retry is due: to another slave than the one that failed it, or to any once `avoid` has
+   * expired.
+   */
   #leaseDue(): boolean {
     const { returned } = this.#jobs;
     if (returned.due.length === 0) return false;
@@ -185,11 +196,10 @@ export class Dispatch {
   }
 
   /**
-   * How many jobs a session gets in one batch: up to its share, so that none gets all while others get none, but not
-   * so few that batches cost more than they bring. While the source has more at hand, few sessions get all that is
-   * theirs in each turn of the event loop, and the others in the turns after. Credit is some 160 ms of work, so a
-   * sixteenth of it lasts 10 ms. A session costs some 50 us to serve: in a long line, a batch should last until it is
-   * this one's turn again.
+   * How many jobs a session gets in one batch: up to its fair share, so that no session takes all jobs, but enough that
+   * the cost of a batch pays off. While the source has more at hand, few sessions get a full batch in each turn of the
+   * event loop and the others in later turns. Credit is about 160 ms of work, so a sixteenth of it lasts 10 ms. Serving
+   * a session costs about 50 us: with many sessions, a batch should last until the session's next turn.
    */
   #roomOf({ credit, held }: SlaveSession): number {
     const part = Math.max(1 / 16, this.#lineLength / 1_000);
@@ -226,7 +236,10 @@ export class Dispatch {
     return { masterId: this.#parts.masterId, number: ++this.#leases };
   }
 
-  /** Reserves sessions for jobs that must be alone in their slave, and leases one to each that is empty. */
+  /**
+   * Reserves sessions for jobs that must run alone in a slave, and leases one job to each reserved session that holds
+   * none.
+   */
   #leaseInSlave(reservedMax: number): void {
     const { inSlave } = this.#jobs.returned;
     const { reserved } = this.#sessions;
@@ -242,9 +255,9 @@ export class Dispatch {
     }
   }
 
-  /** Opens sessions again whose job was taken back by the slave that had it before, or that want no more jobs. */
+  /** Reopens reserved sessions that are no longer needed: no such job waits, or the session has no credit. */
   #openReserved(): void {
-    // a test needs them, and no job runs alone in a slave meanwhile
+    // a test needs every session, and no job runs alone in a slave meanwhile
     const hasJobs = this.#jobs.returned.inSlave.length > 0 && this.#failures.mode !== "testing";
     for (const session of [...this.#sessions.reserved]) {
       if (hasJobs && session.credit > 0) continue;
@@ -253,7 +266,7 @@ export class Dispatch {
     }
   }
 
-  /** One job of a test; false if none is due, or none can be had. */
+  /** Leases one probe of a test; false if none is due or none is possible. */
   #probe(): boolean {
     if (this.#sessions.hungryCount === 0) return false;
     const kind = this.#failures.nextProbe(this.#parts.around, this.#parts.random, this.#nowMs);
@@ -266,7 +279,9 @@ export class Dispatch {
     return true;
   }
 
-  /** Each job once, then each again: what one bad row says ten times says nothing of the others. */
+  /**
+   * Takes each failed job once before any a second time: repeated failures of one bad job say nothing about the others.
+   */
   #takeFailed(): Piece | undefined {
     const random = this.#parts.random();
     const isLeftOut = (seq: number) => this.#failures.isKnownBad(seq) || this.#probed.has(seq);
@@ -279,7 +294,7 @@ export class Dispatch {
     return piece;
   }
 
-  /** Drawn from all there are, since those at the front may all be bad. */
+  /** Draws an untried job at random from all of them, since those at the front may all be bad. */
   #takeUntried(): Piece | undefined {
     const { returned, fresh } = this.#jobs;
     const count = this.#jobs.untried;
@@ -291,7 +306,7 @@ export class Dispatch {
     return returned.takeTogether(at);
   }
 
-  /** A slave in quarantine gets one job a second, while it holds none. */
+  /** Leases one probe a second to each quarantined slave that holds no job. */
   #probeQuarantined(): void {
     const { health } = this.#parts;
     const { returned } = this.#jobs;
@@ -299,7 +314,7 @@ export class Dispatch {
       const { slaveId, held, credit } = session;
       if (held > 0 || credit === 0 || this.#nowMs < health.nextProbeMs(slaveId)) continue;
       health.probed(slaveId, this.#nowMs);
-      // the others take the last ones sooner than it would fail them
+      // Healthy slaves finish the few remaining jobs sooner than this one would fail them.
       if (
         this.#sessions.hasOther(slaveId) && this.#jobs.untried + returned.due.length < this.#sessions.count
       ) continue;
@@ -310,7 +325,7 @@ export class Dispatch {
   }
 }
 
-/** The open session with the fewest jobs. */
+/** The open session with credit that holds the fewest jobs. */
 function emptiest(sessions: Iterable<SlaveSession>): SlaveSession | undefined {
   let best: SlaveSession | undefined;
   for (const session of sessions) {

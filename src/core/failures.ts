@@ -4,84 +4,98 @@ import { Opening } from "./opening.ts";
 import { headline, placeOfFault } from "./piece.ts";
 import type { Attempt, ProbeKind } from "./types.ts";
 
-/** So many of the attempts that ended last are looked at: fewer say nothing of the world. */
+/** How many of the latest attempts the failure share is measured over. */
 export const failureWindow = 100;
-/** In a run that is younger, so many at least. */
+/** Fewest attempts needed to measure the failure share early in a run. */
 const failureWindowMin = 50;
-/** So large a share of them that failed is worth a test: handlers that fail now and then are far below. */
+/** Failure share that starts a test. Handlers that fail now and then stay far below it. */
 const failureWindowShare = 0.25;
-/** After a test that blamed the rows, none before so many attempts; twice as many each time, up to the last. */
+/** Attempts between a test that blamed the jobs and the next test; doubles after each such test, up to the maximum. */
 const retestGap = 300;
 const retestGapMax = 10_000;
-/** A test waits so long for what runs: low load is what it is about. */
+/** Longest a test waits for running jobs to finish: a test must run at low load. */
 const testSettleMs = 1_000;
-/** A test blames the rows once what it saw would come by chance in so few cases. */
+/** A test blames the jobs once its result would come about by chance with at most this probability. */
 const verdictChance = 0.005;
-/** The same where there is nothing left to test with. */
+/** The same when no untried jobs are left to compare with. */
 const lastVerdictChance = 0.01;
-/** Probes beside one another, where they are slow: still next to no load. */
+/** Most probes in flight at once when probes are slow: still a very low load. */
 const probesMax = 8;
-/** A probe that takes so long is slow. */
+/** A probe that runs this long is slow. */
 const slowProbeMs = 250;
-/** So many probes in a row that fail are an outage: from then on each waits a little longer, up to two a second. */
+/**
+ * This many failed probes in a row are an outage. From then on the pause between probes grows, up to the maximum below.
+ */
 const outageProbes = 20;
 const outagePauseMsMin = 5;
 const outagePauseGrowth = 1.08;
 const outagePauseMsMax = 500;
-/** Pause between two probes of jobs that are taken for bad. */
+/** Pause between probes of jobs that are taken to be bad. */
 const endgamePauseMs = 20;
-/** Where nothing untried is left: pause between two probes, once so many failed in a row. A service that admits little admits these. */
+/**
+ * With no untried jobs left: the pause between probes after this many failed in a row. A heavily throttled service
+ * still admits this rate.
+ */
 const tailPauseMs = 50;
 const tailProbesAtOnce = 5;
-/** A row of failures that bad rows would make in fewer cases is an outage, and one of so many in any case. */
+/**
+ * A failure streak that bad jobs would cause with less than this probability is taken for an outage; so is any streak
+ * of `rowMax`.
+ */
 const rowChance = 0.001;
 const rowMax = 80;
-/** The same for the last row, which no success ends: with that few jobs it says nothing. */
+/**
+ * The same for the streak at the very end, which no success can break. A streak shorter than the minimum says nothing.
+ */
 const lastRowChance = 0.005;
 const lastRowMin = 5;
-/** What fails again this many times longer than any row before is bad, and what ended the row did not help it. */
+/** A job that fails through a streak this many times longer than any outage that passed is taken to be bad. */
 const longRowsMax = 3;
-/** So many of the latest jobs tell how many are bad. */
+/** How many of the latest jobs the share of bad jobs is estimated from. */
 const amidMemory = 1_000;
-/** Nothing happened for so long: what is condemned is buried though the source may go on. */
+/** After this long without any attempt ending, spent jobs are buried even if the source may go on. */
 const quietMs = 60_000;
-/** Untried jobs that are kept for a test at the end, where many fail: so many that some of them succeed. */
+/**
+ * Untried jobs kept for a final test when many jobs fail: enough that about `reserveGood` of them succeed, at most
+ * `reserveMax`.
+ */
 const reserveGood = 12;
 const reserveMax = 160;
-/** Failed attempts since the last success, with nothing left to do: fewer are no sign of an outage. */
+/** Failed attempts since the last success with nothing else left to do: fewer are no sign of an outage. */
 const tailAttempts = 25;
 
-/** What judging needs to know of the run. All counts are of jobs. */
+/** What `Failures` needs to know of the run. All counts are of jobs. */
 export interface FleetView {
   /** Leased to slaves that are not quarantined, probes included. */
   readonly inFlight: number;
   readonly probing: number;
-  /** Never failed, and not leased. */
+  /** Never failed and not leased. */
   readonly untried: number;
-  /** Failed, not leased, and not known as bad. */
+  /** Failed, not leased, and not known to be bad. */
   readonly suspects: number;
-  /** Suspects that may have failed for an outage that goes on. */
+  /** Suspects whose failures an ongoing outage may explain. */
   readonly unexplained: number;
   readonly spent: number;
-  /** Nothing is leased, ready or delayed, but for jobs kept in reserve. */
+  /** Nothing is leased, ready or delayed, except untried jobs kept in reserve. */
   readonly isIdle: boolean;
-  /** The source has nothing more to give, or nothing before others are settled. */
+  /** The source has ended, or yields nothing until other jobs are settled. */
   readonly isSourceDry: boolean;
-  /** The source has nothing more to give. */
+  /** The source has ended. */
   readonly hasSourceEnded: boolean;
-  /** All untried jobs that are left are kept for a test. */
+  /** All untried jobs that are left are reserved for a test. */
   readonly isReserveKept: boolean;
 }
 
 /**
- * `world`: charges are taken back, and load comes back slowly. `rows`: charges stand, jobs that failed are known as
- * bad. `none`: there is nothing to test any more.
+ * `world`: the environment is at fault; charges are taken back and load ramps up slowly. `rows`: the jobs are at fault;
+ * charges stand and jobs that failed are known to be bad. `none`: nothing is left to test.
  */
 type Verdict = "world" | "rows" | "none";
 
 /**
- * Tells whose fault failures are: the rows', or the world's (an outage, an overload). Counting alone cannot tell; a test
- * at low load can. Slaves that fail everything are judged before, and left out of this (`Health`).
+ * Decides whether failures are the jobs' fault ("rows") or the environment's ("world": an outage, an overload). Failure
+ * counts alone cannot tell; a test at low load can. Slaves that fail everything are judged first and excluded
+ * (`Health`).
  *
  *             a quarter of the last 100 attempts failed
  *   NORMAL ---------------------------------------------> TESTING <---- nothing succeeds any more ----.
@@ -91,56 +105,63 @@ type Verdict = "world" | "rows" | "none";
  *     '------------------------ slaves have all they can take ---------------------------------------'
  *
  * - NORMAL: every failure is charged.
- * - TESTING: once what runs has ended (a second at most), only probes are leased, few at a time: by turns a job that
- *   failed and one that was not tried yet, drawn from all there are. While nothing succeeds, that is an outage: then
- *   probes come less and less often, until one succeeds. Nothing is charged. Where nothing untried is left, it counts what
- *   went on when the jobs failed (`isExplained`).
- * - OPENING: see `Opening`.
+ * - TESTING: after running jobs end (waiting at most a second), only a few probes are leased at a time, in turns jobs
+ *   that failed and untried jobs drawn at random. Nothing is charged. If no probe succeeds, that is an outage: the
+ *   pause between probes grows until one succeeds. When no untried jobs are left, the verdict depends on what else
+ *   succeeded when the jobs failed (`isExplained`).
+ * - OPENING: load ramps up, see `Opening`.
  *
- * A job whose attempts are spent is not buried at once, see `Condemned`.
+ * A job whose attempts are spent is not buried at once, see `SpentJobs`.
  */
 export class Failures {
   mode: "normal" | "testing" | "opening" = "normal";
-  /** What the latest failure said. */
+  /** Message of the latest failure. */
   message = "";
-  /** Where it was thrown; empty if that is not known. */
+  /** Stack of the latest failure; empty if unknown. */
   stack = "";
-  /** What failed before load came back: a bad row among what succeeds now is not why. */
+  /**
+   * Message of the latest failure before load began to ramp up. Shown as the cause then: later failures may be of a
+   * single bad job.
+   */
   messageBefore = "";
   readonly opening = new Opening();
-  /** Jobs that a verdict called bad, by seq: their failures tell nothing about the world. */
+  /** Seqs of jobs that a verdict called bad: their failures say nothing about the environment. */
   readonly knownBad = new Set<number>();
-  /** Jobs that another slave was given, for nothing succeeds at the one where they failed. */
+  /**
+   * Seqs of spent jobs that another slave was given once more, because nothing succeeds at the slave where they failed.
+   */
   readonly triedElsewhere = new Set<number>();
   readonly #window = new Window();
-  /** No test before so many attempts have ended, unless more fail than at the last verdict. */
+  /** No test before this many attempts have ended, unless more fail than at the last verdict. */
   #gateAt = 0;
   #gap = retestGap;
   #shareAtTest = 1;
-  /** A test blamed the rows, and no later one the world. */
+  /** True from a verdict that blamed the jobs until one that blames the environment. */
   #areRowsBad = false;
-  /** Jobs that had failed, and succeeded at another try since the last verdict. */
+  /** Jobs that failed and then succeeded at a retry, since the last verdict. */
   #recovered = 0;
-  /** How many of the latest attempts of jobs that had failed before succeeded, as a share. */
+  /** Share of recent retries that succeeded, as a moving average. */
   #recovery = 0;
   #test = new Test(0, false);
   #testedFrom: "normal" | "opening" = "normal";
-  /** On the patient clock: since when nothing succeeds; Infinity if something does. */
+  /** Time of the lag-adjusted clock since when nothing succeeds; Infinity while something does. */
   failingSinceMs = Infinity;
-  /** Only failed jobs are left, and nothing succeeded for long: they are taken for bad, and charged. */
+  /** Only failed jobs are left and nothing succeeded for `maxOutageAtEndMs`: they are taken to be bad, and charged. */
   isEndgame = false;
-  /** The jobs that failed since something succeeded last. */
+  /** Jobs of the current failure streak: those that failed since the last success. */
   #row: number[] = [];
-  /** By seq: when the job failed first; -Infinity once it failed amid successes. */
+  /**
+   * Time of each job's first failure, by seq; -Infinity once that failure is known to lie amid successes of other jobs.
+   */
   readonly #firstFailedMs = new Map<number, number>();
   #rowFromMs = 0;
-  /** The most that failed in a row before something succeeded again, and the longest such time: outages that passed. */
+  /** Longest failure streak that ended with a success, in attempts and in time: outages that passed. */
   readonly #passed = { count: 0, ms: 0 };
-  /** Of the latest jobs, how many failed at first amid successes, and how many succeeded. */
+  /** Of the latest jobs, how many first failed amid successes of others, and how many succeeded. */
   readonly #amid = { ok: 0, bad: 0 };
-  /** When something succeeded last. */
+  /** Time of the last success. */
   #lastGoodMs = -Infinity;
-  /** When an attempt ended last. */
+  /** Time when the last attempt ended. */
   #activeMs: number;
 
   constructor(nowMs: number) {
@@ -151,19 +172,19 @@ export class Failures {
     return this.mode === "normal";
   }
 
-  /** Nothing succeeds, not even at low load. */
+  /** True while nothing succeeds, even at low load. */
   get isOutage(): boolean {
     return this.mode === "testing" && this.#test.isFruitless;
   }
 
-  /** What fails then, and where; null while anything succeeds. */
+  /** During an outage: the message and place of the failure; null otherwise. */
   get outage(): string | null {
     return this.isOutage ? headline(this.message) + placeOfFault(this) : null;
   }
 
   /**
-   * Attempts ended well. `recovered` of them were of jobs that had failed before, and not at a slave that is suspected;
-   * `isRefuting`: one that had failed there was among them.
+   * Counts attempts that succeeded. `recovered`: how many were of jobs that had failed before, at a slave that is not
+   * suspect. `isRefuting`: one of them had failed at a suspect slave.
    */
   succeeded(
     count: number,
@@ -186,7 +207,10 @@ export class Failures {
     this.isEndgame = false;
   }
 
-  /** An attempt failed; `isRetry`: the job had failed before; `isSuspect`: its slave may be why. Returns whether it is to be charged. */
+  /**
+   * Counts a failed attempt. `isRetry`: the job had failed before. `isSuspect`: its slave may be the cause. Returns
+   * whether to charge the job.
+   */
   failed(
     { seq, isRetry, probe, isSuspect, leasedMs }: Readonly<
       { seq: number; isRetry: boolean; probe: ProbeKind | null; isSuspect: boolean; leasedMs: number }
@@ -201,7 +225,7 @@ export class Failures {
     if (isRetry) this.#recovery *= 1 - recoveryWeight;
     if (!this.#firstFailedMs.has(seq)) this.#firstFailedMs.set(seq, nowMs);
     if (!isKnown && this.#row.push(seq) === 1) this.#rowFromMs = nowMs;
-    // bad rows fail again, and at the end there are no others: no sign of an outage, if others succeeded in between
+    // A job that failed before others succeeded is probably bad: its next failure is no sign of an outage.
     const tells = this.#lastGoodMs <= this.#firstFailedMs.get(seq)! ||
       (this.#recovery >= recoveryMin && !this.#areRowsBad);
     if (!isKnown && tells) this.#window.failed(seq);
@@ -211,7 +235,7 @@ export class Failures {
     return this.isEndgame;
   }
 
-  /** So few failures in a row come from rows that are bad here and there; in an outage they are more. */
+  /** Ends the failure streak. A short one was caused by scattered bad jobs, a long one by an outage that passed. */
   #endRow(nowMs: number): void {
     if (this.#row.length < this.#longestRow(rowChance, tailAttempts)) {
       for (const seq of this.#row) {
@@ -235,15 +259,15 @@ export class Failures {
     amid.bad *= share;
   }
 
-  /** A row of bad rows that is longer comes in fewer cases than this `chance`; it is so long at least. */
+  /** The streak length that bad jobs alone exceed with less than probability `chance`; at least `least`. */
   #longestRow(chance: number, least: number): number {
     const { ok, bad } = this.#amid;
     return Math.max(least, Math.min(rowMax, Math.log(chance) / Math.log(bad / (ok + bad))));
   }
 
   /**
-   * Whether something succeeded since it failed first. While nothing else is left, and it fails again, it is taken for bad:
-   * once that goes on far longer than any outage that passed, if it was not amid successes.
+   * Whether other jobs succeeded since this job first failed, so that an outage does not explain its failures. If its
+   * first failure was not amid successes, the current streak must also last far longer than any outage that passed.
    */
   isExplained(seq: number, nowMs: number): boolean {
     const firstMs = this.#firstFailedMs.get(seq);
@@ -252,12 +276,12 @@ export class Failures {
       nowMs - this.#rowFromMs >= longRowsMax * this.#passed.ms;
   }
 
-  /** Whether a test with it would tell nothing. */
+  /** Whether probing with this job would tell nothing. */
   isKnownBad(seq: number): boolean {
     return this.knownBad.has(seq) && !this.isEndgame;
   }
 
-  /** The job is settled, on its way to the dead letters, or as good as untried. */
+  /** Drops all records of a job that is settled, about to be buried, or treated as untried again. */
   forget(seq: number): void {
     if (this.#firstFailedMs.size > 0) this.#firstFailedMs.delete(seq);
     this.knownBad.delete(seq);
@@ -266,8 +290,8 @@ export class Failures {
   }
 
   /**
-   * Where many fail, at the end nothing may be left that did not: so many of the last untried jobs are kept for a test, so
-   * that some of them succeed, unless it is an outage.
+   * How many untried jobs to keep for a final test: enough that some of them succeed unless there is an outage. 0 while
+   * few jobs fail.
    */
   get reserve(): number {
     if (this.mode === "testing") return 0;
@@ -276,39 +300,39 @@ export class Failures {
     return Math.min(reserveMax, Math.ceil(reserveGood / (1.001 - share)));
   }
 
-  /** While everything fails, probes are to come at least so often. */
+  /** During an outage: limits the pause between probes to `pauseMs`. */
   hurry(pauseMs: number): void {
     this.#test.pauseMsMax = Math.min(outagePauseMsMax, pauseMs);
   }
 
-  /** Call after each event. `patientMs` is the time on the patient clock. Returns a verdict if there is one. */
-  judge(around: FleetView, nowMs: number, patientMs: number): Verdict | null {
+  /** Call after each event. `adjustedMs` is the time of the lag-adjusted clock. Returns a verdict if there is one. */
+  judge(around: FleetView, nowMs: number, adjustedMs: number): Verdict | null {
     switch (this.mode) {
       case "normal":
-        if (this.#mustTest(around)) this.#beginTest(around, nowMs, patientMs);
+        if (this.#mustTest(around)) this.#beginTest(around, nowMs, adjustedMs);
         return null;
       case "opening":
         if (
           this.opening.isCollapsed || this.#row.length >= failureWindow || this.#mustTestLast(around)
         ) {
-          this.#beginTest(around, nowMs, patientMs);
+          this.#beginTest(around, nowMs, adjustedMs);
         } else if (this.opening.isOver(nowMs)) this.#goOn(0);
         return null;
       case "testing":
-        return this.#judgeTest(around, nowMs, patientMs);
+        return this.#judgeTest(around, nowMs, adjustedMs);
       default:
         return this.mode satisfies never;
     }
   }
 
-  /** Nothing that could tell more about condemned jobs will come, or not soon. */
+  /** Whether nothing that could tell more about spent jobs will come soon. */
   isLastWord({ isIdle, isSourceDry, untried }: FleetView, nowMs: number): boolean {
     if (!isIdle || untried > 0) return false;
     if (this.mode === "normal") return isSourceDry || nowMs >= this.#activeMs + quietMs;
     return this.mode === "opening" && isSourceDry && this.#row.length < tailAttempts;
   }
 
-  /** Which kind of job is to be probed with now; null if none. */
+  /** Which kind of job to probe with now; null if none. */
   nextProbe(around: FleetView, random: () => number, nowMs: number): ProbeKind | null {
     if (this.mode !== "testing" || !this.#test.mayBegin(around, nowMs)) return null;
     return this.#test.next(around, random, this.isEndgame);
@@ -318,12 +342,12 @@ export class Failures {
     this.#test.began(kind, nowMs, this.isEndgame);
   }
 
-  /** Nothing was leased for so long, as an operator wanted it: an outage lasts no longer for that. */
+  /** Leasing was paused by the operator for this long: an outage does not get longer by it. */
   waited(forMs: number): void {
     this.failingSinceMs += forMs;
   }
 
-  /** When something may have to be done though nothing happens. */
+  /** When to act even if no event comes; Infinity if never. */
   wakeMs({ spent, probing }: FleetView, nowMs: number): number {
     if (this.mode === "testing") return this.#test.wakeMs(probing, nowMs);
     if (this.mode === "opening") return this.opening.wakeMs(nowMs);
@@ -338,33 +362,38 @@ export class Failures {
     return total >= this.#gateAt || this.#isWorse(share) || this.#recovered >= 5;
   }
 
-  /** What was kept for a test is to be used: all that failed had its attempts. */
+  /**
+   * The reserved untried jobs must be tested now: nothing else is left, and every job that failed is out of attempts.
+   */
   #mustTestLast({ isReserveKept, isIdle, spent }: FleetView): boolean {
     return isReserveKept && spent > 0 && isIdle;
   }
 
-  /** Whether clearly more fails than when the rows were blamed. */
+  /** Whether clearly more jobs fail than when the jobs were blamed. */
   #isWorse(share: number): boolean {
     return this.#shareAtTest < 1 && share >= Math.min(1, this.#shareAtTest + 0.15);
   }
 
-  /** Whether one success is enough to show that a job which failed before was bad: not where much fails, and why is not known. */
+  /**
+   * Whether one later success at the slave proves that a spent job was bad. False while much fails for an unknown
+   * reason.
+   */
   get isCalm(): boolean {
     const share = this.#window.share;
     return this.mode === "normal" &&
       (share < failureWindowShare || (this.#areRowsBad && !this.#isWorse(share)));
   }
 
-  #beginTest(around: FleetView, nowMs: number, patientMs: number): void {
+  #beginTest(around: FleetView, nowMs: number, adjustedMs: number): void {
     this.#shareAtTest = this.#window.share;
     this.#test = new Test(nowMs, around.isReserveKept);
     this.#testedFrom = this.mode === "opening" ? "opening" : "normal";
     this.mode = "testing";
-    this.failingSinceMs = patientMs;
+    this.failingSinceMs = adjustedMs;
   }
 
-  #judgeTest(around: FleetView, nowMs: number, patientMs: number): Verdict | null {
-    if (this.failingSinceMs === Infinity) this.failingSinceMs = patientMs;
+  #judgeTest(around: FleetView, nowMs: number, adjustedMs: number): Verdict | null {
+    if (this.failingSinceMs === Infinity) this.failingSinceMs = adjustedMs;
     const wasOutage = this.#test.hasBeenFruitless;
     const verdict = this.#test.verdict(around, this.#longestRow(lastRowChance, lastRowMin));
     if (verdict !== null) this.#row = [];
@@ -373,7 +402,7 @@ export class Failures {
       this.messageBefore = this.message;
       this.opening.begin(nowMs);
       this.knownBad.clear();
-      // too much load makes jobs fail amid successes: that explains nothing
+      // Overload makes jobs fail amid successes, so a success in between explains nothing.
       if (!wasOutage) { for (const seq of this.#firstFailedMs.keys()) this.#firstFailedMs.set(seq, nowMs); }
       this.#gap = retestGap;
       this.#shareAtTest = 1;
@@ -405,7 +434,7 @@ export class Failures {
     this.#window.clear();
   }
 
-  /** A slave turned out to be the reason: what was counted says nothing. */
+  /** A slave was the cause: discards what was counted. */
   slaveWasIt(nowMs: number): void {
     if (this.mode === "testing") return this.#goOn(0);
     this.#window.clear();
@@ -413,9 +442,9 @@ export class Failures {
   }
 }
 
-/** The last attempts that ended, those of jobs known as bad left out. */
+/** The latest attempts that ended, without those of jobs known to be bad. */
 class Window {
-  /** Attempts that ended, ever. */
+  /** Attempts that ended, over the whole run. */
   total = 0;
   #from = 0;
   #failures: { at: number; seq: number }[] = [];
@@ -442,7 +471,7 @@ class Window {
     return this.#failures.every(({ seq }) => seq === first);
   }
 
-  /** From here on, a whole window is needed again. */
+  /** Starts over: the share is 0 until enough new attempts have ended. */
   clear(): void {
     this.#failures = [];
     this.#from = this.total;
@@ -455,48 +484,51 @@ class Window {
   }
 }
 
-/** One test at low load: what was tried so far, and what that says. */
+/** One test at low load: its probes so far and their verdict. */
 class Test {
   readonly #startMs: number;
   readonly #isLast: boolean;
   #hasBegun = false;
   readonly #failed = { ok: 0, bad: 0 };
   readonly #untried = { ok: 0, bad: 0 };
-  /** Untried jobs that are being probed with. */
+  /** Untried jobs that are being probed now. */
   #untriedOut = 0;
-  /** Failures in a row. */
+  /** Failed probes since the last success. */
   #inRow = 0;
   #beganMs = -Infinity;
-  /** By how many more of the failed ones were probed than of the untried. */
+  /** How many more failed jobs than untried jobs were probed. */
   #lead = 0;
-  /** Nothing untried is left to compare with. */
+  /** No untried jobs are left to compare with. */
   #isTail = false;
   #nextMs = 0;
   /** Longest pause between two probes. */
   pauseMsMax = outagePauseMsMax;
 
-  /** `isLast`: all untried jobs that are left are there for this. */
+  /** `isLast`: the untried jobs that are left were reserved for this test. */
   constructor(nowMs: number, isLast: boolean) {
     this.#startMs = nowMs;
     this.#isLast = isLast;
   }
 
-  /** Nothing succeeded for a while. */
+  /** Whether the test was an outage at any time. */
   hasBeenFruitless = false;
 
-  /** Nothing succeeds, of what is enough to say so. */
+  /** True while the last `outageProbes` probes all failed. */
   get isFruitless(): boolean {
     return this.#inRow >= outageProbes;
   }
 
-  /** Once what ran has ended, if that takes no longer than a second; then a probe at a time, more if they are slow. */
+  /**
+   * Whether to lease a probe now: first once running jobs ended or a second passed, then one at a time, more if probes
+   * are slow.
+   */
   mayBegin({ inFlight, probing }: FleetView, nowMs: number): boolean {
     this.#hasBegun ||= inFlight === probing || nowMs >= this.#startMs + testSettleMs;
     if (!this.#hasBegun || nowMs < this.#nextMs) return false;
     return probing === 0 || (probing < probesMax && nowMs >= this.#beganMs + slowProbeMs);
   }
 
-  /** By turns, but not in a fixed order: what is called may have a rhythm of its own. */
+  /** Alternates, but not in a fixed order: the called service may have a rhythm of its own. */
   next({ untried, suspects }: FleetView, random: () => number, isEndgame: boolean): ProbeKind | null {
     this.#isTail = untried === 0;
     if (suspects === 0) return untried > 0 ? "untried" : null;
@@ -515,11 +547,14 @@ class Test {
     } else if (this.#isTail && this.#inRow >= tailProbesAtOnce) this.#nextMs = nowMs + tailPauseMs;
   }
 
-  /** A probe ended; null: something that was leased before the test. `counts`: a slave was not the reason. */
+  /**
+   * Counts an attempt that ended. `kind` is null if it was leased before the test; `counts` is false if its slave may
+   * be the cause of a failure.
+   */
   ended(kind: ProbeKind | null, isOk: boolean, counts: boolean, nowMs: number): void {
     if (kind === null) return;
     const of = kind === "failed" ? this.#failed : this.#untried;
-    // what failed in an outage that is over says nothing of rows
+    // failures in an outage that is over say nothing about the jobs
     if (isOk && this.isFruitless) this.#failed.bad = this.#untried.bad = 0;
     if (counts) of[isOk ? "ok" : "bad"]++;
     if (kind === "untried") this.#untriedOut--;
@@ -528,33 +563,36 @@ class Test {
     if (isOk) this.#nextMs = nowMs;
   }
 
-  /** `unexplainedMax`: so many may fail at the end though others are still to succeed, as it happens. */
+  /**
+   * `unexplainedMax`: how many failed jobs without an explanation still allow blaming the jobs when nothing else is
+   * left.
+   */
   verdict(around: FleetView, unexplainedMax: number): Verdict | null {
     const { untried, suspects, probing } = around;
     if (this.#failed.ok > 0) return "world";
     const { ok, bad } = this.#untried;
-    // of those that failed most, half; so the other half must be enough to speak for all
+    // Spent jobs are half of those probed and likelier bad: count only the other half.
     const tested = around.spent > 0 ? this.#failed.bad >> 1 : this.#failed.bad;
     const chance = ok === 0 ? 1 : chanceOf(tested, ok + bad, ok);
-    // the last ones are all tried: the bad ones among them could not be told later
+    // All reserved jobs must be probed first: bad ones among them could not be told from an outage later.
     const isOpen = this.#isLast && (untried > 0 || (probing > 0 && this.#untriedOut > 0));
     if (tested >= 3 && chance <= verdictChance && !isOpen) return "rows";
     if (untried > 0 || probing > 0) return suspects > 0 || ok < 3 ? null : "none";
     if (suspects === 0) return "none";
-    // there are no others left to compare with: it counts what went on when they failed first
+    // No untried jobs are left to compare with: use what succeeded around the jobs' first failures.
     if (this.isFruitless && around.unexplained <= unexplainedMax) return "rows";
     return chance <= lastVerdictChance ? "rows" : null;
   }
 
   wakeMs(probing: number, nowMs: number): number {
-    // later, only a slave with room can make it begin
+    // after this time only a slave with credit can let the test begin
     if (!this.#hasBegun) return after(this.#startMs + testSettleMs, nowMs);
     if (probing > 0) return probing < probesMax ? Math.max(nowMs + 1, this.#beganMs + slowProbeMs) : Infinity;
     return after(this.#nextMs, nowMs);
   }
 }
 
-/** A time to wake at: none if it is past, since then nothing is waited for but an event. */
+/** `atMs` if that is still to come; Infinity if it is past, because then only an event is awaited. */
 function after(atMs: number, nowMs: number): number {
   return atMs > nowMs ? atMs : Infinity;
 }

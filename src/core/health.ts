@@ -1,15 +1,21 @@
-/** Attempts in a row that a slave, or a worker, must fail before it can be the reason. */
+/** Attempts that a member (a slave, or a worker) must fail in a row before it can be called sick. */
 const healthAttempts = 20;
-/** So many are remembered of each: where most rows are bad, it takes more than those to tell a slave from chance. */
+/**
+ * Latest attempts remembered for each member. More than `healthAttempts`: where most jobs are bad, more are needed to
+ * rule out chance.
+ */
 const healthMemory = 100;
-/** A slave is the reason once it would fail so much, and others so little, by chance in so few cases. */
+/**
+ * A member is sick if the difference between its failures and the others' would come about by chance with at most this
+ * probability.
+ */
 const sickChance = 0.0005;
-/** Pause between two probes of a slave in quarantine. */
+/** Pause between two probes of a quarantined slave. */
 const quarantineProbeMs = 1_000;
 
 /**
- * How likely it is that none of `tested` and `ok` of `others` succeed, were all of them equally likely to: of all ways to
- * place the successes, those where all are among the others.
+ * Probability that all `ok` successes fall on `others` and none on `tested`, if every attempt were equally likely to
+ * succeed (Fisher's exact test, one-sided).
  */
 export function chanceOf(tested: number, others: number, ok: number): number {
   let chance = 1;
@@ -20,57 +26,62 @@ export function chanceOf(tested: number, others: number, ok: number): number {
 /** Charges to take back, by seq. */
 export type Charges = ReadonlyMap<number, Readonly<{ failures: number; crashes: number }>>;
 
-/** Of one member since it joined, or since its last success where that is said. */
+/** What is known of one member, since it joined unless said otherwise. */
 type Record = {
   name: string;
-  /** Attempts that failed in a row, several of the same job included. */
+  /** Attempts that failed since the last success, repeats of the same job included. */
   streak: number;
-  /** When the first of them failed. */
+  /** When the first failure of the streak was. */
   streakFromMs: number;
-  /** The job of the first of them, and whether there was another one. */
+  /** The job of the first failure of the streak, and whether another job failed in it too. */
   streakSeq: number;
   isOfSeveral: boolean;
-  /** Of the jobs that failed here, those that others have done since the last success here. */
+  /** Jobs that failed here since the last success here and that other members then completed. */
   refuted: number;
-  /** The latest attempts, in a ring: one more than when each was leased, negative if it failed; NaN where there is none. */
+  /**
+   * Ring of the latest attempts: 1 + lease time for a success, the same negated for a failure, NaN for an unused slot.
+   */
   recent: Float64Array;
   next: number;
-  /** When the latest of the attempts that succeeded here were leased. */
+  /** Latest lease time of the attempts that succeeded here. */
   lastGoodLeaseMs: number;
   charges: Map<number, { failures: number; crashes: number }>;
   message: string;
   isQuarantined: boolean;
   quarantinedMs: number;
-  /** It is clear that it is this member: not only that others did what it failed. */
+  /** Notices name this member as sick: it failed more than chance allows, or failed a probe in quarantine. */
   isNamed: boolean;
   isToTell: boolean;
   nextProbeMs: number;
 };
 
-/** A sick slave that is started anew all the time is another one each time: so many are remembered. */
+/**
+ * Members that left in quarantine and are still remembered. A sick slave in a restart loop gets a new id each time, so
+ * the number is limited.
+ */
 const goneMax = 100;
 
 /**
- * Tells which of several members that do the same work fails everything while others do not: slaves of a run, workers
- * of a slave. What such a member failed says nothing about the jobs.
+ * Finds members that fail everything while others doing the same work do not: slaves of a run, workers of a slave.
+ * Failures at such a member say nothing about the jobs.
  *
  *          20 attempts in a row failed, meanwhile others succeeded, or did 20 of those jobs
  *     HEALTHY -----------------------------------------------> QUARANTINED
  *        ^                      one success                         |
  *        '----------------------------------------------------------'
  *
- * - HEALTHY: also all who are not known yet.
- * - QUARANTINED: gets one probe a second, uncharged; its attempts count nowhere. What it was charged for since its last
- *   success is taken back. Where others did its jobs, it may have met an outage that is over: it is named only once a
- *   probe has failed.
+ * - HEALTHY: the state of a new member, too.
+ * - QUARANTINED: gets one probe a second, uncharged, and its attempts count nowhere. Charges since its last success are
+ *   taken back. If it was quarantined because others completed its jobs, it may have met an outage that is over:
+ *   notices name it only after a probe has failed.
  */
 export class Health {
   #members = new Map<string, Record>();
-  /** Those that failed so much in a row that they may be sick; nearly always none. */
+  /** Members with a streak long enough to be sick; nearly always empty. */
   readonly #suspects = new Map<string, Record>();
-  /** Those that left while they were quarantined, the latest of them. */
+  /** Members that left while quarantined, oldest first. */
   readonly #gone = new Set<string>();
-  /** What was leased before tells nothing: much failed everywhere. */
+  /** Attempts leased before this are ignored: much failed everywhere until then. */
   #sinceMs = -Infinity;
 
   join(id: string, name: string): void {
@@ -80,7 +91,9 @@ export class Health {
     else this.#members.set(id, newRecord(name));
   }
 
-  /** It is gone. One that was quarantined is known again if it comes back, unless many more were since. */
+  /**
+   * The member disconnected. A quarantined one stays quarantined if it comes back, among the last `goneMax` that left.
+   */
   leave(id: string): void {
     if (!this.isQuarantined(id)) return this.forget(id);
     this.#gone.add(id);
@@ -88,7 +101,7 @@ export class Health {
     if (this.#gone.size > goneMax) this.forget(oldest!);
   }
 
-  /** It is gone for good. */
+  /** Drops all that is known of the member. */
   forget(id: string): void {
     this.#members.delete(id);
     this.#gone.delete(id);
@@ -103,7 +116,7 @@ export class Health {
     return this.#members.get(id)?.isQuarantined ?? false;
   }
 
-  /** Attempts succeeded at this member, which ends its quarantine. Times are 0 or more. */
+  /** Counts successes at a member and ends its quarantine. Times are 0 or more. */
   succeeded(id: string, count: number, leasedMs: number): void {
     const member = this.#members.get(id);
     if (member === undefined) return;
@@ -119,7 +132,7 @@ export class Health {
     member.isQuarantined = false;
   }
 
-  /** An attempt failed there. */
+  /** Counts a failed attempt at a member. */
   failed(id: string, seq: number, message: string, leasedMs: number, nowMs: number): void {
     const member = this.#members.get(id);
     if (member === undefined) return;
@@ -135,7 +148,7 @@ export class Health {
     if (member.isQuarantined && leasedMs >= member.quarantinedMs) this.#name(member);
   }
 
-  /** What was charged for an attempt at this member: taken back if it turns out to fail everything. */
+  /** Remembers a charge for an attempt at this member: it is taken back if the member turns out to be sick. */
   charged(id: string, seq: number, what: "failures" | "crashes"): void {
     const charges = this.#members.get(id)?.charges;
     if (charges === undefined) return;
@@ -144,24 +157,24 @@ export class Health {
     charges.set(seq, charge);
   }
 
-  /** Much failed everywhere until now: whoever is sick shows it anew. */
+  /** Much failed everywhere until now: sick members must be found anew. */
   startAnew(nowMs: number): void {
     this.#sinceMs = nowMs;
     for (const member of this.#members.values()) member.refuted = 0;
   }
 
-  /** Another member did a job that had failed at this one last. */
+  /** Another member completed a job whose last failure was at this one. */
   refuted(id: string): void {
     const member = this.#members.get(id);
     if (member !== undefined) member.refuted++;
   }
 
-  /** When the latest of the attempts that succeeded there were leased; -Infinity if none did. */
+  /** Latest lease time of the attempts that succeeded there; -Infinity if none did. */
   lastGoodLeaseMs(id: string): number {
     return this.#members.get(id)?.lastGoodLeaseMs ?? -Infinity;
   }
 
-  /** Whether nothing succeeds at it, of several jobs or since it joined, while something does at another one. */
+  /** Whether every attempt there fails (several jobs, or all since it joined) while another member has successes. */
   isInDoubt(id: string): boolean {
     const member = this.#members.get(id);
     if (member === undefined || member.streak === 0) return false;
@@ -177,23 +190,27 @@ export class Health {
     return false;
   }
 
-  /** Whether it may well be the reason for what fails there: it failed so much in a row, while something succeeds elsewhere. */
+  /** Whether the member may be why attempts fail there: a long streak, while something succeeds elsewhere. */
   isSuspect(id: string): boolean {
     return this.#suspects.has(id) && this.isInDoubt(id);
   }
 
-  /** A member that is to be quarantined now; null if there is none. */
+  /** The id of a member to quarantine now; null if there is none. */
   findSick(): string | null {
     if (this.#suspects.size === 0) return null;
     for (const [id, member] of this.#suspects) {
       if (!member.isOfSeveral) continue;
-      // one that failed all there was gets none of it again, and cannot show any more that it fails alone
+      // `refuted` also counts: once others completed its jobs, it gets no more, and cannot fail enough to stand out by
+      // chance
       if (this.#isAlone(member) || member.refuted >= healthAttempts) return id;
     }
     return null;
   }
 
-  /** Returns what it was charged for since its last success, which is to be taken back, and why it is sick. */
+  /**
+   * Quarantines the member. Returns the charges since its last success, which the caller takes back, and its name and
+   * last failure.
+   */
   quarantine(id: string, nowMs: number): { charges: Charges; name: string; message: string } {
     const member = this.#members.get(id)!;
     member.isNamed = false;
@@ -206,7 +223,7 @@ export class Health {
     return { charges, name, message };
   }
 
-  /** One to be told of, since it was found to fail everything; null if there is none. */
+  /** The next member to report as sick, once each; null if there is none. */
   nextNamed(): { name: string; message: string } | null {
     for (const member of this.#members.values()) {
       if (!member.isToTell) continue;
@@ -216,7 +233,7 @@ export class Health {
     return null;
   }
 
-  /** Whether it was told of in its last quarantine. */
+  /** Whether its last quarantine was reported. */
   wasNamed(id: string): boolean {
     return this.#members.get(id)?.isNamed ?? false;
   }
@@ -234,7 +251,7 @@ export class Health {
     if (member !== undefined) member.nextProbeMs = nowMs + quarantineProbeMs;
   }
 
-  /** Those that are quarantined, and what each failed with last. */
+  /** Quarantined members that were reported, with the last failure of each. */
   *sick(): IterableIterator<{ name: string; message: string }> {
     for (const { isQuarantined, isNamed, name, message } of this.#members.values()) {
       if (isQuarantined && isNamed) yield { name, message };
@@ -242,8 +259,8 @@ export class Health {
   }
 
   /**
-   * Whether it fails alone: of what was leased since its streak began, it failed all, and others, of those that do
-   * succeed in something, so little that this is no chance.
+   * Whether it alone fails: of attempts leased since its streak began it failed all, while the members that have
+   * successes failed so few that this is no chance.
    */
   #isAlone(member: Record): boolean {
     const fromMs = Math.max(member.streakFromMs, this.#sinceMs);
@@ -285,7 +302,7 @@ function note(member: Record, mark: number): void {
   member.next = (member.next + 1) % healthMemory;
 }
 
-/** Of the attempts in a ring, those that were leased then or later. */
+/** Counts the attempts in a ring that were leased at `fromMs` or later. */
 function countSince(recent: Float64Array, fromMs: number): { ok: number; bad: number } {
   let [ok, bad] = [0, 0];
   for (const mark of recent) {

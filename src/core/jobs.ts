@@ -26,26 +26,25 @@ import {
 } from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
 
-/** A job whose attempts are spent, if its last failure was its own. */
+/** A job whose attempts are spent, if its last failure was its own fault. */
 export type SpentJob = Readonly<{
-  /** One job; its history is without that last failure. */
+  /** One job. Its history does not include the last failure. */
   piece: Piece;
-  /** The history with it: what the dead letter will say. */
+  /** The history with the last failure, as the dead letter will show it. */
   charged: History;
-  /** Where and when it failed last. */
+  /** Slave and time of the last failure. */
   slaveId: string;
   atMs: number;
-  /** Where the counts of `Opening` stood then. */
+  /** The counts of `Opening` at that time. */
   mark: Readonly<{ ok: number; bad: number }>;
 }>;
 
 /**
- * Jobs whose attempts are spent, but that are not buried yet: it is not clear that the last failure was not the
- * beginning of an outage, or of a slave that fails everything. A state does not show that failure, so that after a
- * restart the job has one more attempt.
+ * Jobs whose attempts are spent but that are not buried yet: the last failure may have been the start of an outage, or
+ * the fault of a sick slave. A saved state leaves that failure out, so the job gets one more attempt after a restart.
  */
 class SpentJobs {
-  /** By slave, in the order in which they failed there. */
+  /** By the slave of the last failure, then by seq, in order of failure. */
   readonly #bySlave = new Map<string, Map<number, SpentJob>>();
   count = 0;
 
@@ -57,12 +56,14 @@ class SpentJobs {
     this.count++;
   }
 
-  /** The slaves at which they failed last. */
+  /** The slaves where the jobs failed last. */
   get slaves(): string[] {
     return [...this.#bySlave.keys()];
   }
 
-  /** Takes out those that failed at this slave, from the first one on as long as `isMeant` is true of them. */
+  /**
+   * Takes out the jobs that failed last at this slave: the oldest ones, up to the first for which `isMeant` is false.
+   */
   takeOf(slaveId: string, isMeant: (sentence: SpentJob) => boolean = () => true): SpentJob[] {
     const taken: SpentJob[] = [];
     for (const sentence of this.#bySlave.get(slaveId)?.values() ?? []) {
@@ -73,7 +74,7 @@ class SpentJobs {
     return taken;
   }
 
-  /** Takes out those that `isMeant` is true of. */
+  /** Takes out the jobs for which `isMeant` is true. */
   take(isMeant: (sentence: SpentJob) => boolean = () => true): SpentJob[] {
     if (this.count === 0) return [];
     const taken = [...this.#sentences()].filter(isMeant);
@@ -106,10 +107,10 @@ class SpentJobs {
 }
 
 /**
- * Every job yielded and not settled, and the counts of those that were. A job's life:
+ * Every job yielded and not settled, and the counts of the settled ones. A job's life:
  *
  *   yielded          lease             done, skipped
- *  ---------> FRESH ------> LEASED -----------------------> SETTLED
+ * ---------> FRESH ------> LEASED -----------------------> SETTLED
  *                           ^ |  |                             ^
  *                     lease | |  | failed, crashed alone       | buried
  *                           | |  '-------+--------------.      '--- BURYING
@@ -123,21 +124,22 @@ class SpentJobs {
  *     died, nobody heard: HELD ---> LEASED (its slave came back and named it)
  *
  *   a row that cannot be sent
- *  ---------------------------> FRESH -- its dead letter is durable --> SETTLED
+ * ---------------------------> FRESH -- its dead letter is durable --> SETTLED
  *
  * - FRESH: yielded, never handed out. Forgotten when the master ends: the source yields it again.
- * - LEASED: a session has the right to run it, in one lease. Also reached from READY by a slave that comes back and
- *   names the lease in which it lost the job.
- * - READY: it was handed out and is to be leased again; in which line, its history says (`Returned`).
+ * - LEASED: one session has the right to run it, under one lease. A slave that reconnects and names the lease under
+ *   which it lost the job moves it here from READY.
+ * - READY: handed out before and to be leased again; its history decides in which queue it waits (`ReturnedJobs`).
  * - DELAYED: it failed; its retry is not due yet.
- * - HELD: it was leased when an earlier master died, or when this one heard nobody any more; its slave may come back
- *   within the reclaim time.
- * - CONDEMNED: its attempts are spent, but the last failure may have been the world's or its slave's (`Condemned`).
- * - BURYING: no attempts are left; its dead letter is not durable yet, so that every state still carries it.
- * - SETTLED: done, skipped or dead: a number in a counter.
+ * - HELD: it was leased when an earlier master died, or when this master lost contact with all slaves; its slave may
+ *   come back within the reclaim time.
+ * - CONDEMNED: its attempts are spent, but the last failure may have been the fault of an outage or of its slave
+ *   (`SpentJobs`).
+ * - BURYING: no attempts are left. Its dead letter is not durable yet, so every saved state still contains the job.
+ * - SETTLED: done, skipped or dead; only a count remains.
  *
- * All but FRESH and SETTLED are stranded in a state: `handedOut = done + skipped + dead + stranded`, always. There
- * is one method for each arrow.
+ * All but FRESH and SETTLED are stranded in a saved state: `handedOut = done + skipped + dead + stranded`, always.
+ * There is one method for each arrow.
  */
 export class Jobs {
   readonly counts: { -readonly [Name in keyof RunCounts]: RunCounts[Name] };
@@ -149,11 +151,14 @@ export class Jobs {
   readonly spent = new SpentJobs();
   readonly #burying = new Map<number, Piece>();
   readonly #memory: BlockMemory;
-  /** What the state that this master began with had handed out: a dead master may have handed out more. */
+  /**
+   * Jobs handed out according to the state that this master loaded. A dead master may have handed out more since its
+   * last save.
+   */
   readonly handedOutBefore: number;
-  /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
+  /** Jobs handed out before the source started over that it has not yielded again yet. */
   #againToCome: number;
-  /** The furthest job ever handed out by this master, or row that took its place; null until there is one. */
+  /** The last job in source order that this master handed out, or the row in its place; null until there is one. */
   lastHandedOut: JobSpan | Unsendable | null = null;
 
   constructor(state: RunState | null, bytesMax: number) {
@@ -178,12 +183,12 @@ export class Jobs {
     return this.#burying.size + this.fresh.sinking;
   }
 
-  /** Encoded bytes of all of them, and of their error text. */
+  /** Encoded bytes of all unsettled jobs and of their error text. */
   get bytes(): number {
     return this.#memory.jobBytes;
   }
 
-  /** Memory of the blocks that they keep alive, for tests and measurements. */
+  /** Bytes of the blocks that unsettled jobs keep in memory, for tests and measurements. */
   get blockBytes(): number {
     return this.#memory.blockBytes;
   }
@@ -198,13 +203,13 @@ export class Jobs {
     this.#memory.add(this.fresh.push(block, from, this.nextSeq));
   }
 
-  /** -> FRESH: a row that cannot be sent. */
+  /** -> FRESH: an unsendable row. */
   yieldedRow(row: Unsendable): void {
     this.#memory.jobBytes += bytesOf(row);
     this.fresh.pushRow(row);
   }
 
-  /** FRESH -> nowhere: the source will yield them again, in another start. */
+  /** FRESH -> forgotten: the source yields them again in a later start. */
   forgetFresh(): void {
     for (const item of this.fresh.takeAll()) {
       if (item instanceof JobSpan) this.#memory.free(item);
@@ -212,7 +217,10 @@ export class Jobs {
     }
   }
 
-  /** Rows that cannot be sent and before which all is handed out: their dead letters. They stay FRESH until `sunk`. */
+  /**
+   * Takes the unsendable rows before which every job is handed out, and returns their dead letters. The rows stay FRESH
+   * until `sunk`.
+   */
   sink(): DeadLetter[] {
     const { handedOut } = this.counts;
     const rows = this.fresh.sink();
@@ -222,8 +230,9 @@ export class Jobs {
   }
 
   /**
-   * FRESH -> SETTLED, as handed out and dead in one step: the dead letter of a row is durable. Until then no state says
-   * that the row was handed out, so another start yields it again. Returns null if it is none of the rows that wait.
+   * FRESH -> SETTLED: a row's dead letter is durable, so the row counts as handed out and dead in one step. Until then
+   * no state counts the row as handed out, so another start yields it again. Returns null if `seq` is not the next of
+   * those rows.
    */
   sunk(seq: number): Unsendable | null {
     if (this.fresh.sinking === 0 || seq !== this.counts.handedOut) return null;
@@ -237,8 +246,8 @@ export class Jobs {
   }
 
   /**
-   * From an earlier master. With an attempt left: -> HELD if it was leased and `waits`, else -> READY. Without: it
-   * was on its way to the dead letters, -> BURYING; these letters are returned (they may be on record already).
+   * Restores the jobs of an earlier master. With attempts left: -> HELD if leased and `waits`, otherwise -> READY.
+   * Without: -> BURYING. Returns the letters of the latter, which may be on record already.
    */
   restoreAll(stranded: readonly Stranded[], failuresMax: number, waits: boolean): DeadLetter[] {
     const letters: DeadLetter[] = [];
@@ -253,12 +262,15 @@ export class Jobs {
     return letters;
   }
 
-  /** FRESH -> LEASED: at most so many jobs and bytes, at least one job. */
+  /** FRESH -> LEASED: at most `jobsMax` jobs and `bytesMax` encoded bytes, but at least one job. */
   leaseFresh(name: LeaseName, session: SlaveSession, terms: Terms, jobsMax: number, bytesMax: number): Lease {
     return this.#lease(name, session, terms, this.#handOut(jobsMax, bytesMax));
   }
 
-  /** FRESH -> READY: the first so many count as handed out, so that one behind them can be leased before. */
+  /**
+   * FRESH -> READY: the first `count` jobs count as handed out, so that the last of them can be leased before the
+   * others.
+   */
   passOver(count: number): void {
     for (const piece of count > 0 ? this.#handOut(count, Infinity) : []) this.returned.add(piece, false);
   }
@@ -276,17 +288,17 @@ export class Jobs {
     return parts.map((span) => ({ span, history: untried, holder: null, avoid: null }));
   }
 
-  /** Slaves say so too, and may say anything: what is no count any more could not be loaded again. */
+  /** Capped, because slaves report such counts unchecked: a state with an unsafe integer could not be loaded again. */
   countRepeated(count: number): void {
     this.counts.repeated = Math.min(Number.MAX_SAFE_INTEGER, this.counts.repeated + count);
   }
 
-  /** The source yields again, from the first on, what was handed out before: that many jobs, as far as is known. */
+  /** The source yields from its first job again. As far as is known, it will repeat every job handed out. */
   sourceStartedOver(): void {
     this.#againToCome = this.counts.handedOut - this.counts.handedOutAgain;
   }
 
-  /** Of the jobs that were handed out before the source started over, how many it has not yielded again yet. */
+  /** Jobs handed out before the source started over that it has not yielded again yet. */
   get againToCome(): number {
     return this.#againToCome;
   }
@@ -298,25 +310,25 @@ export class Jobs {
     this.countRepeated(again);
   }
 
-  /** READY -> LEASED: pieces that were taken out of `returned`, or for a test out of `takeFailed`. */
+  /** READY -> LEASED: pieces taken out of `returned`, or by `takeFailed` for a probe. */
   leaseReturned(name: LeaseName, session: SlaveSession, terms: Terms, pieces: readonly Piece[]): Lease {
     for (const { holder, span } of pieces) if (holder !== null) this.#countLost(span.count);
     return this.#lease(name, session, terms, pieces);
   }
 
-  /** Jobs that are ready, and no untried ones. */
+  /** Ready jobs that have failed before. */
   get returnedFailed(): number {
     return this.returned.count + this.fresh.count - this.untried;
   }
 
-  /** Jobs that never failed, and are not leased. */
+  /** Jobs that never failed and are not leased. */
   get untried(): number {
     let count = this.fresh.count;
     for (const { span } of this.returned.together) count += span.count;
     return count;
   }
 
-  /** Jobs that failed, and are not leased, but those of `isBad`. */
+  /** Jobs that failed and are not leased, without those for which `isBad` is true. */
   suspects(isBad: (seq: number) => boolean): number {
     let count = 0;
     for (const line of [this.spent, this.returned.due, this.retries]) {
@@ -326,8 +338,9 @@ export class Jobs {
   }
 
   /**
-   * CONDEMNED, READY or DELAYED -> taken, to be leased: a job that failed, but none of `isLeftOut`. Half of them are condemned
-   * ones, as long as there are such: they are at stake, but likelier bad than the others. `random` is in [0, 1).
+   * CONDEMNED, READY or DELAYED -> taken, to be leased: draws a failed job for which `isLeftOut` is false. Half of the
+   * draws are condemned jobs, while there are any: the verdict decides about them, but they are likelier bad than the
+   * others. `random` is in [0, 1).
    */
   takeFailed(random: number, isLeftOut: (seq: number) => boolean): Piece | undefined {
     const seqsOf = (line: Iterable<Piece>) =>
@@ -344,14 +357,17 @@ export class Jobs {
   }
 
   /**
-   * Jobs that were lost with their slave are handed out again: nobody alive knows whether they had begun. They count,
-   * unless `repeated` is what is known for certain, and there may be more.
+   * Counts lost jobs that are handed out again: they may have started. Once `repeatedAtLeast` is set, `repeated` counts
+   * only what is certain, so they do not count.
    */
   #countLost(count: number): void {
     if (!this.counts.repeatedAtLeast) this.countRepeated(count);
   }
 
-  /** READY, HELD or LEASED -> LEASED: back to a slave that still has them. What the loss changed is taken back. */
+  /**
+   * READY, HELD or LEASED -> LEASED: the jobs go back to a slave that still has them. The loss is undone in their
+   * histories.
+   */
   leaseReclaimed(name: LeaseName, session: SlaveSession, pieces: readonly Piece[]): Lease {
     const before = pieces.map((piece) => this.#changed(piece, piece.holder?.before ?? piece.history));
     return this.#lease(name, session, { alone: "no", probe: null, leasedMs: -Infinity }, before);
@@ -364,8 +380,8 @@ export class Jobs {
   }
 
   /**
-   * LEASED -> SETTLED. Returns how many jobs that were: those the lease does not hold are not counted. Pieces that had
-   * failed before are added to `recovered`.
+   * LEASED -> SETTLED. Returns how many jobs were settled; jobs that the lease does not hold are ignored. Pieces that
+   * had failed before are added to `recovered`.
    */
   settle(lease: Lease, jobs: Ranges, how: "done" | "skipped", recovered: Piece[]): number {
     let count = 0;
@@ -378,28 +394,28 @@ export class Jobs {
     return count;
   }
 
-  /** LEASED -> READY: handed back untried. Nobody holds them now. */
+  /** LEASED -> READY: released untried. No slave holds them now. */
   handBack(pieces: readonly Piece[]): void {
     for (const piece of pieces) this.returned.add({ ...piece, holder: null }, hasFailed(piece));
   }
 
-  /** LEASED -> READY: it failed at a slave that fails everything, so it is as good as untried. */
+  /** LEASED -> READY: the job failed at a quarantined slave, so the attempt does not count. */
   passOn(piece: Piece, avoid: Piece["avoid"]): void {
     this.returned.add({ ...piece, holder: null, avoid }, piece.history.failures > 0);
   }
 
-  /** LEASED -> READY: jobs that may have been running when their worker died, in company. They run again. */
+  /** LEASED -> READY: suspects of a worker crash, which run again. */
   suspect(piece: Piece, history: History): void {
     this.countRepeated(piece.span.count);
     this.handBack([this.#changed(piece, history)]);
   }
 
-  /** LEASED -> READY: the session was lost. The slave may come back and name them. */
+  /** LEASED -> READY: the session was lost. The slave may come back and reclaim the jobs. */
   lose(lease: Lease, countsAsLost: boolean): void {
     for (const piece of this.leases.takeAll(lease)) this.#lose(piece, lease, countsAsLost);
   }
 
-  /** LEASED -> HELD: nobody is heard, so it is not the slave's fault, and no other can have the jobs. */
+  /** LEASED -> HELD: all slaves fell silent, so this slave is not to blame, and no other could take the jobs. */
   hold(lease: Lease): void {
     for (const piece of this.leases.takeAll(lease)) {
       this.orphans.add({ ...piece, holder: holderOf(piece, lease) });
@@ -412,32 +428,34 @@ export class Jobs {
     this.returned.add({ ...this.#changed(piece, history), holder }, hasFailed(piece));
   }
 
-  /** HELD -> READY: their slave did not name them in time. */
+  /** HELD -> READY: the slave did not reclaim them in time. */
   giveUpWaiting(pieces: readonly Piece[]): void {
     for (const piece of pieces) this.returned.add(piece, hasFailed(piece));
   }
 
-  /** LEASED -> DELAYED: one job failed, and has attempts left. `history` says whether it was charged. */
+  /**
+   * LEASED -> DELAYED: one job failed and has attempts left. `history` already includes the failure if it was charged.
+   */
   delay(piece: Piece, history: History, avoid: Piece["avoid"], dueMs: number): void {
     this.retries.add({ ...this.#changed(piece, history), holder: null, avoid }, dueMs);
   }
 
-  /** LEASED -> CONDEMNED: one job failed, and that was its last attempt, if it is to be charged. */
+  /** LEASED -> CONDEMNED: one job failed, and has no attempt left if that failure is charged. */
   condemn(piece: Piece, sentence: Omit<SpentJob, "piece">, avoid: Piece["avoid"]): void {
     this.spent.add({ ...sentence, piece: { ...piece, holder: null, avoid } });
   }
 
-  /** CONDEMNED -> READY: the failure was not the job's own. */
+  /** CONDEMNED -> READY: the last failure was not the job's fault. */
   acquit(piece: Piece): void {
     this.returned.add(piece, true);
   }
 
-  /** CONDEMNED or LEASED -> BURYING: it was, or its handler said so. */
+  /** CONDEMNED or LEASED -> BURYING: the failure was the job's fault, or its handler gave it up. */
   convict(piece: Piece, history: History): DeadLetter {
     return this.bury({ ...this.#changed(piece, history), holder: null });
   }
 
-  /** Charges are taken back, wherever the jobs are: all, or those given. */
+  /** Takes charges back, whatever state the jobs are in: all charges, or those given. */
   takeBack(charges: Charges | "all"): void {
     const change = (piece: Piece): Piece => {
       const { span, history, holder } = piece;
@@ -453,7 +471,10 @@ export class Jobs {
     this.#rewrite(change);
   }
 
-  /** DELAYED or failed and READY -> READY: what only failed at this slave is as good as untried. Returns the seqs. */
+  /**
+   * DELAYED, or READY after a failure -> READY: jobs with no charge left that failed last at this slave become untried
+   * again. Returns their seqs.
+   */
   exonerate(slaveId: string): number[] {
     const isMeant = ({ avoid, history }: Piece) => avoid?.slaveId === slaveId && history.failures === 0;
     const pieces = [...this.returned.take(this.returned.due, isMeant), ...this.retries.take(isMeant)];
@@ -469,7 +490,7 @@ export class Jobs {
     return { seq, job: piece.span.job(seq).slice(), history: piece.history };
   }
 
-  /** BURYING -> SETTLED: its dead letter is durable. Returns null if it was not being buried. */
+  /** BURYING -> SETTLED: the job's dead letter is durable. Returns null if the job was not being buried. */
   buried(seq: number): History | null {
     const piece = this.#burying.get(seq);
     if (piece === undefined) return null;
@@ -479,14 +500,14 @@ export class Jobs {
     return piece.history;
   }
 
-  /** DELAYED -> READY: those whose delay is over. */
+  /** DELAYED -> READY: retries whose delay is over. */
   makeDue(nowMs: number): void {
     for (let piece = this.retries.takeDue(nowMs); piece !== undefined; piece = this.retries.takeDue(nowMs)) {
       this.returned.add(piece, true);
     }
   }
 
-  /** What a state must carry, in one synchronous step. */
+  /** The jobs that a saved state must contain, collected synchronously. */
   strand(): Stranded[] {
     const stranded: Stranded[] = [];
     for (const { name, slaveId, pieces } of this.leases) {
@@ -502,7 +523,7 @@ export class Jobs {
     return stranded;
   }
 
-  /** Lets go of blocks that are mostly settled, when that is worth it. */
+  /** Copies live jobs out of blocks that are mostly settled, if that frees enough memory. */
   compact(): void {
     if (!this.#memory.isWasteful) return;
     const change = (piece: Piece) => this.#memory.compact(piece);
@@ -528,19 +549,19 @@ export class Jobs {
 
 const none: DeadLetter[] = [];
 
-/** What a row takes while it waits, about. */
+/** Approximate memory of a waiting row, in bytes. */
 function bytesOf({ cursor, path, reason }: Unsendable): number {
   return cursor.length + 2 * (path.length + reason.length);
 }
 
 const everything = { failures: Infinity, crashes: Infinity };
 
-/** It is retried by itself. */
+/** Such a job is retried alone, not in a batch. */
 function hasFailed({ avoid, history }: Piece): boolean {
   return avoid !== null || history.attempts.length > 0;
 }
 
-/** Jobs that something was charged to are kept one by one: each has its own error text, and its own letter. */
+/** Splits jobs with charges into single ones: each has its own error text and its own dead letter. */
 function splitCharged(stranded: Stranded): readonly Stranded[] {
   const { span, history } = stranded;
   const { failures, crashes, attempts } = history;
@@ -550,7 +571,7 @@ function splitCharged(stranded: Stranded): readonly Stranded[] {
   });
 }
 
-/** Who may name the piece when it comes back. */
+/** The lease by which the slave may reclaim the piece when it comes back. */
 function holderOf({ history }: Piece, { name, slaveId }: Lease): NonNullable<Piece["holder"]> {
   return { name, slaveId, before: history };
 }

@@ -12,7 +12,7 @@ type Parts = Readonly<{
   sessions: SlaveSessions;
   failures: Failures;
   health: Health;
-  /** Whether the source has nothing more to give, or nothing before others are settled. */
+  /** Whether the source has ended, or yields nothing until other jobs are settled. */
   isSourceDry: () => boolean;
   hasSourceEnded: () => boolean;
   bury: (letter: DeadLetter) => void;
@@ -20,8 +20,8 @@ type Parts = Readonly<{
 }>;
 
 /**
- * Carries out what is found about failures: slaves first (`Health`), then the world (`Failures`), then the jobs whose
- * attempts are spent (`Condemned`).
+ * Acts on what failures reveal: sick slaves first (`Health`), then outages (`Failures`), then jobs whose attempts are
+ * spent (`SpentJobs`).
  */
 export class Judge {
   readonly #parts: Parts;
@@ -35,12 +35,12 @@ export class Judge {
     this.around = new FleetAround(parts);
   }
 
-  /** After each event. `patientMs` is the time on the patient clock. */
-  judge(nowMs: number, patientMs: number): void {
+  /** Call after each event. `adjustedMs` is the time of the lag-adjusted clock. */
+  judge(nowMs: number, adjustedMs: number): void {
     this.around.nowMs = nowMs;
     this.#judgeSlaves(nowMs);
     const { failures, jobs, health } = this.#parts;
-    switch (failures.judge(this.around, nowMs, patientMs)) {
+    switch (failures.judge(this.around, nowMs, adjustedMs)) {
       case "world":
         jobs.takeBack("all");
         health.startAnew(nowMs);
@@ -57,28 +57,31 @@ export class Judge {
     if (jobs.spent.count > 0) this.#judgeSpent(nowMs);
   }
 
-  /** Everything fails for longer than it may. Where nothing but failed jobs is left, they are taken for bad instead. */
-  isOutageTooLong(patientMs: number): boolean {
+  /**
+   * Whether the outage has lasted longer than allowed. If only failed jobs are left, they are taken to be bad instead,
+   * and false is returned.
+   */
+  isOutageTooLong(adjustedMs: number): boolean {
     const { failures, jobs } = this.#parts;
     if (!failures.isOutage || failures.isEndgame) return false;
-    const forMs = patientMs - failures.failingSinceMs;
+    const forMs = adjustedMs - failures.failingSinceMs;
     const { hasSourceEnded, untried } = this.around;
     if (hasSourceEnded) this.#tryTheLast(untried, forMs);
-    if (patientMs < this.outageEndsMs) return false;
+    if (adjustedMs < this.outageEndsMs) return false;
     if (!hasSourceEnded || untried > 0) return true;
     failures.isEndgame = true;
     this.#convict(jobs.spent.take());
     return false;
   }
 
-  /** Few are left that were not tried: all are, before it is too long. */
+  /** Speeds up the probes so that every untried job left is tried before the outage gets too long. */
   #tryTheLast(untried: number, forMs: number): void {
     const { maxOutageMs, maxOutageAtEndMs } = this.#limits;
     const pauseMs = (maxOutageAtEndMs - forMs) / (2 + 2 * untried);
     this.#parts.failures.hurry(pauseMs >= (maxOutageMs === Infinity ? 200 : 20) ? pauseMs : Infinity);
   }
 
-  /** When an outage is too long, as things are, on the patient clock. */
+  /** Time of the lag-adjusted clock when the current outage becomes too long; Infinity if there is none. */
   get outageEndsMs(): number {
     const { failures } = this.#parts;
     if (!failures.isOutage || failures.isEndgame) return Infinity;
@@ -87,7 +90,10 @@ export class Judge {
     return failures.failingSinceMs + (hasSourceEnded && untried === 0 ? maxOutageAtEndMs : maxOutageMs);
   }
 
-  /** The slave says that a worker of its own was the reason why these jobs failed there. */
+  /**
+   * The slave reports that one of its own workers was the reason why these jobs failed: takes their latest charges
+   * back.
+   */
   excuse(slaveId: string, seqs: Ranges, nowMs: number): void {
     const { jobs, failures } = this.#parts;
     if (failures.mode === "opening") failures.opening.relax(nowMs);
@@ -135,7 +141,7 @@ export class Judge {
       return this.#convict(spent.take());
     }
     for (const id of spent.slaves) {
-      // its slave is gone, and can show no more whether it was well
+      // its slave is gone: whether it was healthy cannot be found out any more
       if (!health.has(id)) this.#acquit(spent.takeOf(id));
       else if (failures.isCalm) {
         const goodMs = health.lastGoodLeaseMs(id);
@@ -159,7 +165,7 @@ export class Judge {
     }
   }
 
-  /** `untilMs`: how long another slave is waited for, if that is said. */
+  /** Retries spent jobs. `untilMs`: until when they wait for another slave; null to keep what they have. */
   #acquit(sentences: readonly SpentJob[], untilMs: number | null = null): void {
     for (const { piece, slaveId } of sentences) {
       this.#parts.jobs.acquit(untilMs === null ? piece : { ...piece, avoid: { slaveId, untilMs } });
@@ -167,8 +173,8 @@ export class Judge {
   }
 
   /**
-   * It failed only at a slave that nothing succeeds at, in a run too small to judge that slave by: another one that is well
-   * has one attempt before it is buried.
+   * Whether a spent job gets one more attempt at another slave. It does if it failed only at a slave where nothing
+   * succeeds, in a run too short to judge that slave, and another slave is connected. At most once per job.
    */
   #isForAnother({ piece, charged, slaveId }: SpentJob): boolean {
     const { failures, health, sessions } = this.#parts;
@@ -195,7 +201,7 @@ export class Judge {
   }
 }
 
-/** What is asked of the run to judge, as of now. */
+/** A live view of the run for `Failures`. */
 class FleetAround implements FleetView {
   readonly #parts: Parts;
   nowMs = 0;
@@ -233,7 +239,7 @@ class FleetAround implements FleetView {
   get isIdle(): boolean {
     const { jobs, failures } = this.#parts;
     const { leases, retries, orphans, untried, fresh } = jobs;
-    // behind a row whose letter is on its way there may be more
+    // jobs may be queued behind a row whose dead letter is being written
     if (fresh.total > fresh.count) return false;
     if (leases.count + retries.count + orphans.count + jobs.returnedFailed > 0) return false;
     return untried === 0 || untried <= failures.reserve;

@@ -3,11 +3,11 @@ import { bySeq, countJobs, divide, type Piece, seqsOf } from "./piece.ts";
 import type { Alone, Probe, SessionId } from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
 
-/** How jobs are leased, whatever they are. */
+/** How jobs are leased, independent of which ones. */
 export type Terms = Readonly<{
   alone: Alone;
   probe: Probe | null;
-  /** When; -Infinity if the slave had them before. */
+  /** Time of the lease; -Infinity if the slave already had the jobs. */
   leasedMs: number;
 }>;
 
@@ -19,18 +19,18 @@ export type Lease = {
   readonly alone: Alone;
   readonly probe: Probe | null;
   readonly leasedMs: number;
-  /** The jobs not answered, ascending; empty once the lease ended, and only then. */
+  /** Jobs not yet answered, ascending; empty if and only if the lease has ended. */
   pieces: readonly Piece[];
   count: number;
 };
 
-/** All leases in force. A job is in one of them at most. */
+/** All leases in force. A job is in at most one of them. */
 export class LeaseTable {
   #leases = new Map<string, Lease>();
   #ofSession = new Map<SessionId, Set<Lease>>();
   /** Jobs in all leases. */
   count = 0;
-  /** Leases that are probes of a test. */
+  /** Leases that are probes of a test; quarantine probes are not counted. */
   probing = 0;
 
   add(name: LeaseName, session: SessionId, slaveId: string, terms: Terms, pieces: readonly Piece[]): Lease {
@@ -52,12 +52,12 @@ export class LeaseTable {
     return [...this.#ofSession.get(session) ?? []];
   }
 
-  /** The jobs of all leases of the session. */
+  /** The seqs of all jobs that the session holds. */
   seqsOf(session: SessionId): Ranges {
     return seqsOf(this.ofSession(session).flatMap(({ pieces }) => pieces).sort(bySeq));
   }
 
-  /** The one that the session has had for longest. */
+  /** The session's oldest lease. */
   oldestOf(session: SessionId): Lease | undefined {
     for (const lease of this.#ofSession.get(session) ?? []) return lease;
     return undefined;
@@ -71,7 +71,8 @@ export class LeaseTable {
   }
 
   /**
-   * Takes out those of the named jobs that the lease holds; none if it ended. The whole lease costs nothing a job.
+   * Takes out the named jobs that the lease holds; none if it has ended. Taking the whole lease costs the same for any
+   * number of jobs.
    */
   take(lease: Lease, jobs: Ranges): readonly Piece[] {
     if (jobs.length === 0 || lease.count === 0) return [];
@@ -115,7 +116,10 @@ export function leaseKey(name: LeaseName): string {
   return `${name.masterId} ${name.number}`;
 }
 
-/** Jobs that were leased when an earlier master died: they wait for their slave to come back and name them. */
+/**
+ * Jobs that wait for their slave to come back and reclaim them: leased when an earlier master died, or held by
+ * `Jobs.hold`.
+ */
 export class OrphanedLeases {
   #leases = new Map<string, { slaveId: string; pieces: Piece[] }>();
   count = 0;
@@ -128,7 +132,7 @@ export class OrphanedLeases {
     this.count += piece.span.count;
   }
 
-  /** Takes out those of the named jobs that wait for this lease of this slave. */
+  /** Takes out the named jobs that wait for this lease of this slave. */
   take(name: LeaseName, slaveId: string, jobs: Ranges): Piece[] {
     const lease = this.#leases.get(leaseKey(name));
     if (lease === undefined || lease.slaveId !== slaveId) return [];
@@ -138,7 +142,7 @@ export class OrphanedLeases {
     return this.#taken(named);
   }
 
-  /** Takes out all that wait for the slaves that `isMeant` is true of. */
+  /** Takes out all jobs of the slaves for which `isMeant` is true. */
   takeAll(isMeant: (slaveId: string) => boolean): Piece[] {
     const taken: Piece[] = [];
     for (const [key, lease] of [...this.#leases]) {
@@ -149,7 +153,7 @@ export class OrphanedLeases {
     return this.#taken(taken.sort(bySeq));
   }
 
-  /** Whether any wait for slaves that `isMeant` is true of. */
+  /** Whether jobs wait for any slave for which `isMeant` is true. */
   some(isMeant: (slaveId: string) => boolean): boolean {
     for (const { slaveId } of this.#leases.values()) if (isMeant(slaveId)) return true;
     return false;

@@ -1,80 +1,89 @@
 import { recoveryMin, recoveryWeight } from "../lib/limits.ts";
 import { backoffMs } from "../lib/units.ts";
 
-/** How often load may double after an outage. */
+/** Time between two increases of the load limit. */
 const openingStepMs = 1_000;
 /**
- * How fast paced starts grow: by a twentieth a second, so that the limit of a service is found again within some seconds; by
- * twice as much after each such while, of so many attempts, without a cut, up to twice a second.
+ * Growth of the pace: 5 % a second, which finds the limit of a service again within seconds. The rate doubles after
+ * each such time and number of attempts without a cut, up to 100 % a second.
  */
 const paceGrowthPerSecond = 0.05;
 const paceGrowthDoublesMs = 6_000;
 const paceGrowthDoublesAttempts = 80;
 const paceGrowthMax = 1;
-/** While load comes back: from so many failures in a row on, the next start waits, twice as long each time, up to a second. */
+/**
+ * After this many failures in a row the next start waits. The pause doubles with each further failure, up to the
+ * maximum.
+ */
 const holdAfterBad = 5;
 const holdMsMin = 10, holdMsMax = 1_000;
-/** So many in a row say that even what is in flight is too much. */
+/** After this many failures in a row the pace is cut: even the jobs in flight are too many. */
 const cutAfterBad = 8;
-/** Slaves that never had all they can take, for lack of jobs: after so many steps load is back all the same. */
+/** After this many steps without a limit the ramp-up ends even if slaves never had full credit, for lack of jobs. */
 const emptyStepsMax = 30;
-/** So many in a row say that nothing succeeds any more. */
+/** After this many failures in a row nothing succeeds any more: the ramp-up has collapsed. */
 const collapseAttempts = 14;
-/** Attempts that make one sample of how many fail at the present load. */
+/** Attempts in one sample of the failure share at the present load. */
 const sampleAttempts = 20;
-/** Where more fails one at a time, a lower pace is tried before that is taken for what fails at any load. */
+/**
+ * If more than this share fails with one job at a time, a lower pace is tried before that share is taken as the
+ * baseline.
+ */
 const slowerShare = 0.4;
-/** The time over which successes a second are counted. */
+/** The period over which successes a second are counted. */
 const successRateMs = 1_000;
 
-/** A job's last failure: how many other attempts had succeeded and failed by then. */
+/** How many attempts in all had succeeded and failed when a job failed last. */
 type LastFailure = Readonly<{ ok: number; bad: number }>;
 
 /**
- * Lets load come back after an outage or an overload, as TCP does it. At first one job is in flight in the whole fleet; as
- * long as attempts succeed, twice as many each second. Where that fails again while something still succeeds, what is
- * called admits only so much: then starts are paced at nearly what succeeded a second, and the pace grows
- * slowly until more fails again. Failures of jobs known as bad are left out of all this.
+ * Ramps load up after an outage or an overload, like TCP slow start. At first one job is in flight in the whole fleet;
+ * while attempts succeed, the limit doubles each second. If attempts fail again while others still succeed, the called
+ * service is taken to be throttled: starts are then paced at just under the recent success rate, and the pace grows
+ * slowly until more attempts fail again. Failures of jobs known to be bad are ignored.
  *
- * What fails at the lowest load (`baseline`) is not a matter of load.
+ * The share that fails at the lowest load (`baseline`) is not caused by load.
  */
 export class Opening {
   /** Most jobs in flight. */
   #limit = 1;
   #stepAtMs = 0;
-  /** Whether the limit, or the pace, kept something from being leased since the last step. */
+  /** Whether the limit or the pace held back a lease since the last step. */
   #isBinding = false;
   #unboundSteps = 0;
-  /** All slaves had all they can take, at some moment since the last step. */
+  /** Whether all slaves had no credit left at some moment since the last step. */
   #isFilled = false;
-  /** Starts a second; Infinity until something failed. */
+  /** Starts a second; Infinity until the first cut. */
   pace = Infinity;
   #tokens = 1;
   #tokensAtMs = 0;
-  /** Attempts leased before are of another pace, and do not count. */
+  /** Attempts leased before this time belong to an earlier pace and are not sampled. */
   #fromMs = 0;
-  /** Attempts that had ended when the pace was cut last. */
+  /** Attempts that had ended at the last cut. */
   #attemptsAtCut = 0;
   #sample = { ok: 0, bad: 0 };
-  /** What fails at a load that is no problem, as a share; null while that is not known. */
+  /** The share that fails at a harmless load; null until known. */
   #baseline: number | null = null;
-  /** So much failed one at a time; null until that is known, or if it is little. Many jobs a second may still be too many. */
+  /**
+   * The share that failed with one job at a time if it was high; null otherwise. Quick jobs one at a time may still be
+   * too many a second.
+   */
   #firstShare: number | null = null;
-  /** Share of the latest sample. */
+  /** The failure share of the latest sample. */
   #share = 0;
-  /** How many of the latest attempts of jobs that had failed before succeeded, as a share. */
+  /** Share of recent retries that succeeded, as a moving average. */
   #recovery = 1;
-  /** The sample at hand is the first since the pace was cut: of a load that is no problem. */
+  /** The current sample is the first since the start or a cut, so its load is harmless. */
   #isCalm = true;
-  /** No start before, since the last ones all failed. */
+  /** No start before this time, because the latest attempts all failed. */
   #holdUntilMs = 0;
   #badInRow = 0;
-  /** The most that succeeded a second since it began, and when the pace was cut last. */
+  /** The highest success rate since the ramp-up began, in jobs a second; and the time of the last cut. */
   #bestRate = 0;
   #cutAtMs = -Infinity;
   #succeededInStep = 0;
   readonly #successes = new SuccessRate();
-  /** All attempts of jobs not known as bad. */
+  /** All attempts of jobs not known to be bad. */
   #ok = 0;
   #bad = 0;
   readonly #marks = new Map<number, LastFailure>();
@@ -104,14 +113,14 @@ export class Opening {
     this.#marks.clear();
   }
 
-  /** What failed was no matter of load: starts are not paced for it. */
+  /** The failures were not caused by load: goes on without a pace. */
   relax(nowMs: number): void {
     this.goOn(nowMs);
     this.pace = Infinity;
     this.#tokens = Infinity;
   }
 
-  /** Nothing succeeded for a while, but that was the jobs' doing. */
+  /** A test blamed the jobs, not the load: goes on at the present limit and pace. */
   goOn(nowMs: number): void {
     this.#stepAtMs = this.#tokensAtMs = this.#fromMs = nowMs;
     this.#badInRow = 0;
@@ -120,7 +129,7 @@ export class Opening {
     this.isCollapsed = false;
   }
 
-  /** What fails at a load that is no problem, as a share. */
+  /** The share that fails at a harmless load. */
   get baseline(): number {
     return this.#baseline ?? 0;
   }
@@ -144,7 +153,7 @@ export class Opening {
     if (Number.isFinite(this.pace)) this.#tokens -= count;
   }
 
-  /** `recovered` of them were of jobs that had failed before. */
+  /** `recovered`: how many of the attempts were retries. */
   succeeded(count: number, recovered: number, leasedMs: number, nowMs: number): void {
     if (recovered > 0) this.#recovery += (1 - this.#recovery) * Math.min(1, recovered * recoveryWeight);
     this.#ok += count;
@@ -158,8 +167,8 @@ export class Opening {
   }
 
   /**
-   * Returns whether the job is charged: others must have succeeded since it failed before, more of them than failed, and
-   * no more may fail now than at the lowest load.
+   * Returns whether to charge the job. It is charged if enough others succeeded since its previous failure, more than
+   * failed, and no more fails now than the baseline.
    */
   failed(seq: number, isRetry: boolean, isKnownBad: boolean, leasedMs: number, nowMs: number): boolean {
     if (isKnownBad) return true;
@@ -168,7 +177,7 @@ export class Opening {
     const isClean = this.#isClean;
     this.#marks.set(seq, { ok: this.#ok, bad: ++this.#bad });
     if (leasedMs < this.#fromMs) return false;
-    // where none of those that failed ever succeeds, they tell nothing of the load: they are bad
+    // where retries never succeed, those jobs are bad, and say nothing about the load
     if (!isRetry || this.#recovery >= recoveryMin) {
       this.#sample.bad++;
       this.#hold(nowMs);
@@ -183,19 +192,21 @@ export class Opening {
     if (this.#marks.size > 0) this.#marks.delete(seq);
   }
 
-  /** For a job whose attempts are spent: where the counts stand now. */
+  /** The present counts, to be stored with a spent job. */
   get mark(): LastFailure {
     return { ok: this.#ok, bad: this.#bad };
   }
 
-  /** Whether what came behind a mark shows that the failure there was the job's: null while it is too early to say. */
+  /**
+   * Whether the attempts since `mark` show that the failure there was the job's fault; null while there are too few.
+   */
   isConfirmed(mark: LastFailure): boolean | null {
     const [ok, bad] = [this.#ok - mark.ok, this.#bad - mark.bad];
     if (ok + bad < this.#sampleSize) return null;
     return bad <= this.#bound(0.05, 1, ok + bad) * (ok + bad);
   }
 
-  /** The slaves have all they can take, and neither the limit nor the pace keeps anything from them. */
+  /** Whether load is back: slaves have all they can take, and neither limit nor pace holds back a lease. */
   isOver(nowMs: number): boolean {
     this.#step(nowMs);
     return this.#unboundSteps >= (this.#isFilled ? Number.isFinite(this.pace) ? 3 : 1 : emptyStepsMax);
@@ -210,7 +221,7 @@ export class Opening {
     return Math.min(tokenMs, holdMs, this.#stepAtMs + openingStepMs);
   }
 
-  /** A service that admits less than one slot asks for, and one that is down again, are both asked less and less. */
+  /** Slows down starts when nothing succeeds: the service may be down again, or admit less than one job at a time. */
   #hold(nowMs: number): void {
     this.#badInRow++;
     if (this.#badInRow >= collapseAttempts) this.isCollapsed = true;
@@ -221,20 +232,20 @@ export class Opening {
   }
 
   #step(nowMs: number): void {
-    if (nowMs < this.#stepAtMs + openingStepMs) return; // as `wakeMs` adds it up
+    if (nowMs < this.#stepAtMs + openingStepMs) return; // the same sum as in `wakeMs`
     this.#stepAtMs = nowMs;
     this.#unboundSteps = this.#isBinding ? 0 : this.#unboundSteps + 1;
     this.#isBinding = false;
     if (this.#unboundSteps === 0) this.#isFilled = false;
     this.#bestRate = Math.max(this.#bestRate, this.#successes.perSecond(nowMs));
-    // what fails at the lowest load is to be known before there is more
+    // the baseline must be known before load grows
     const isKnown = this.#baseline !== null || this.#sample.bad === 0;
     if (this.#succeededInStep > 0 && isKnown) this.#grow();
     this.#succeededInStep = 0;
   }
 
   #grow(): void {
-    // where a job takes less than 2 ms, much of what is in flight only waits at its slave
+    // jobs shorter than 2 ms: much of what is in flight only waits in its slave
     this.#limit *= this.#succeededInStep > 500 * this.#limit ? 16 : 2;
   }
 
@@ -252,7 +263,7 @@ export class Opening {
     this.#tokens = Math.min(Math.max(1, this.pace / 10), this.#tokens + this.pace * seconds);
   }
 
-  /** Of the pace, in a second: more and more the longer nothing was too much, for then the limit is far off. */
+  /** Growth of the pace in a second. It rises the longer there was no cut, because the limit is then far away. */
   #growth(nowMs: number): number {
     const times = Math.min(
       (nowMs - this.#fromMs) / paceGrowthDoublesMs,
@@ -282,11 +293,11 @@ export class Opening {
         this.#cut(nowMs);
         return;
       }
-      // as much fails at a lower pace: that is no matter of it
+      // as much fails at a lower pace, so load is not the cause
       if (first !== null && share > slowerShare) this.pace = Infinity;
       this.#baseline = share;
     } else if (this.#isCalm) {
-      // a pace that was cut may still be too much, so more counts little
+      // the pace may still be too high after a cut, so a higher share counts little
       const weight = share < this.#baseline ? 0.5 : 0.03;
       this.#baseline += weight * (share - this.#baseline);
     }
@@ -294,13 +305,15 @@ export class Opening {
     if (isCut) this.#cut(nowMs);
   }
 
-  /** The share above which more fails than at a low load: by so much at least, and by so many standard deviations. */
+  /**
+   * The failure share that is above the baseline by at least `least` and at least `deviations` standard deviations.
+   */
   #bound(least: number, deviations: number, count: number): number {
     const share = this.baseline;
     return share + Math.max(least, deviations * Math.sqrt(share * (1 - share) / count));
   }
 
-  /** Starts are paced at nearly what succeeded in the last second; once a second at most, and at half the pace at least. */
+  /** Paces starts at just under the recent success rate: at most one cut a second, to no less than half the pace. */
   #cut(nowMs: number): void {
     const rate = this.#successes.perSecond(nowMs) / Math.max(0.1, 1 - this.baseline);
     if (nowMs - this.#cutAtMs < successRateMs) {
@@ -313,12 +326,12 @@ export class Opening {
     this.#attemptsAtCut = this.#ok + this.#bad;
   }
 
-  /** The more jobs fail by themselves, the more attempts it takes to see that more fail than that. */
+  /** The higher the baseline, the more attempts are needed to see a rise above it. */
   get #sampleSize(): number {
     return Math.ceil(sampleAttempts * (1 + 20 * this.baseline * (1 - this.baseline)));
   }
 
-  /** No more fails now than at a low load. */
+  /** Whether no more fails now than the baseline. */
   get #isClean(): boolean {
     const { ok, bad } = this.#sample;
     const share = ok + bad >= this.#sampleSize / 2 ? bad / (ok + bad) : this.#share;
@@ -326,7 +339,7 @@ export class Opening {
   }
 }
 
-/** Successes in the last second, in ten parts. */
+/** Successes in the last second, in ten slots of 100 ms. */
 class SuccessRate {
   readonly #counts = new Array<number>(10).fill(0);
   #part = 0;

@@ -6,19 +6,19 @@ import type { SlaveSessions } from "./sessions.ts";
 import type { SourceState } from "./source.ts";
 import type { Reason, WindowLimit } from "./types.ts";
 
-/** Nothing settled for this long although jobs are in flight: the status says so. */
+/** If nothing is settled for this long although jobs are in flight, the status shows a stall. */
 const stalledMs = 30_000;
 
-/** What bounds the speed of a run that goes well: handlers, the source, or a limit of the window. */
+/** What limits the speed of a healthy run: the slaves, the source, or a limit of the window. */
 export type Bound = "slaves" | "source" | WindowLimit;
 
-/** How long the past counts: its weight falls to a third in this time. */
+/** Time constant of the average: a sample's weight falls to 1/e in this time. */
 const memoryMs = 1_000;
 
 /**
- * What bounded the speed for most of the last second. A look at this instant would mislead: with quick jobs the bound
- * changes many times in a millisecond, and timers fire while answers are being read, when the window has room
- * that the source was not yet asked to fill.
+ * What limited the speed for most of the last second. The state at one instant would mislead: with quick jobs the limit
+ * changes many times a millisecond, and timers fire while answers are being read, when the window has room that the
+ * source was not asked to fill yet.
  */
 export class Bounds {
   readonly #shares: Record<Bound, number> = { slaves: 0, source: 0, jobs: 0, bytes: 0 };
@@ -28,7 +28,7 @@ export class Bounds {
     this.#atMs = nowMs;
   }
 
-  /** It was `bound` from the last note until now; null: none of them. */
+  /** `bound` was the limit from the last note until now; null if none was. */
   note(bound: Bound | null, nowMs: number): void {
     if (nowMs <= this.#atMs) return;
     const kept = Math.exp((this.#atMs - nowMs) / memoryMs);
@@ -37,7 +37,7 @@ export class Bounds {
     if (bound !== null) this.#shares[bound] += 1 - kept;
   }
 
-  /** The one with the largest share; `bound`, if no other has a larger one. */
+  /** The limit with the largest share; `bound` on a tie. */
   mostly(bound: Bound): Bound {
     return all.reduce((most, each) => this.#shares[each] > this.#shares[most] ? each : most, bound);
   }
@@ -45,29 +45,29 @@ export class Bounds {
 
 const all = ["slaves", "source", "jobs", "bytes"] as const;
 
-/** What the reason for the speed depends on. */
+/** What the reason for the speed is derived from. */
 type Pace = Readonly<{
   isStopping: boolean;
   isPaused: boolean;
   /** What fails, if everything does; null otherwise. */
   failing: string | null;
-  /** What failed, while load comes back. */
+  /** What failed before, while load ramps up; null otherwise. */
   recovering: string | null;
-  /** Starts a second that what is called seems to admit; Infinity if no limit is known. */
+  /** Starts a second that the called service seems to admit; Infinity if no limit is known. */
   pacePerSecond: number;
-  /** A slave that fails everything while others do not. */
+  /** The first slave that fails everything while others do not. */
   sick: Readonly<{ name: string; message: string }> | null;
   slaves: number;
   inFlight: number;
-  /** Failed, and waiting for their delay to end. */
+  /** Failed jobs that wait for their retry, spent jobs included. */
   delayed: number;
-  /** Waiting for slaves of an earlier master. */
+  /** Jobs that wait for their slave to come back. */
   reclaimable: number;
-  /** Null: slaves would take more, and only what was handed out can still give them any. */
+  /** Null: slaves would take more, but only jobs already handed out can provide it. */
   bound: Bound | null;
-  /** Since a job was settled, or since the first one in flight was leased. */
+  /** Time since a job was settled, or since a job was leased when none was in flight. */
   idleMs: number;
-  /** The first job not answered of the oldest lease, and the slave that has it. */
+  /** The first unanswered job of the oldest lease, and the slave that holds it. */
   oldest: Readonly<{ seq: number; slaveName: string }> | null;
 }>;
 
@@ -82,7 +82,7 @@ type Parts = Readonly<
   }
 >;
 
-/** What bounds the speed at this instant. `fullBy` is the limit of the window that is reached, if one is. */
+/** What limits the speed at this instant. `fullBy` is the window limit that is reached, or null. */
 export function boundOf(
   { jobs, sessions, source }: Pick<Parts, "jobs" | "sessions" | "source">,
   fullBy: WindowLimit | null,
@@ -95,7 +95,10 @@ export function boundOf(
   return fullBy ?? "source";
 }
 
-/** The pace of a run, out of its parts. Without an open source the past says nothing: this is how runs end. */
+/**
+ * Collects a run's pace from its parts. The average of `bounds` counts only while the source is open; afterwards the
+ * run just finishes.
+ */
 export function paceOf(
   { jobs, failures, health, source, sessions, bounds }: Parts,
   { bound, isStopping, isPaused, idleMs }: Pick<Pace, "bound" | "isStopping" | "isPaused" | "idleMs">,
@@ -134,7 +137,7 @@ function oldestOf({ leases }: Jobs, sessions: SlaveSessions): Pace["oldest"] {
   return null;
 }
 
-/** Why the run is not faster: the first of these that holds. */
+/** Why the run is not faster: the first condition that holds. */
 export function reasonOf(pace: Pace): Reason {
   const { failing, recovering, pacePerSecond, sick, oldest, idleMs, bound } = pace;
   if (pace.isStopping) return { code: "draining" };

@@ -5,10 +5,10 @@ import { cutToWritten, printable, writtenBytes } from "../lib/text.ts";
 import type { Alone, Attempt, History } from "./types.ts";
 import type { LeaseName } from "../protocol/messages.ts";
 
-/** Sessions a job may be in flight at when they are lost, before it runs alone. */
+/** A job runs alone in a slave once this many sessions were lost while it was in flight. */
 export const lostSessionsMax = 2;
 
-/** What a message of many lines says, in one: its first line, and the next one if that only announces it. */
+/** The first line of a message of several lines, with the second line if the first only introduces it. */
 export function headline(message: string): string {
   const [first = "", second = ""] = message.split("\n").map((line) => line.trim()).filter((line) =>
     line !== ""
@@ -16,7 +16,7 @@ export function headline(message: string): string {
   return first.endsWith(":") && second !== "" ? `${first} ${second}` : first;
 }
 
-/** `FILE:LINE:COLUMN` of the first frame of the stack in a message of many lines; empty if there is none. */
+/** `FILE:LINE:COLUMN` of the first stack frame in a message of several lines; empty if there is none. */
 export function placeIn(message: string): string {
   for (const line of message.split("\n")) {
     const frame = /^\s*at (?:.*\()?(?:file:\/\/)?((?:\/|[A-Za-z]:[\\/]).*:\d+:\d+)\)?$/.exec(line);
@@ -25,14 +25,16 @@ export function placeIn(message: string): string {
   return "";
 }
 
-/** Where a fault of the code lies, whose message does not tell: ` (plugin.ts:12:7)`; empty of any other failure. */
+/**
+ * Where a programming error (`TypeError` and the like) was thrown, as ` (plugin.ts:12:7)`; empty for any other failure.
+ */
 export function placeOfFault({ message, stack }: Pick<Attempt, "message" | "stack">): string {
   if (!/^(?:Type|Reference|Range|Syntax)Error\b/.test(message)) return "";
   const [, place] = /\n\s*at (?!.*\b(?:node|bun|ext):).*?([^/\\(\s]+:\d+:\d+)\)?(?:\n|$)/.exec(stack) ?? [];
   return place === undefined ? "" : ` (${printable(place, 100)})`;
 }
 
-/** Of a job that nothing happened to yet. Shared by all fresh jobs. */
+/** The history of a job that never ran. Shared by all fresh jobs. */
 export const untried: History = {
   failures: 0,
   crashes: 0,
@@ -41,12 +43,15 @@ export const untried: History = {
   attempts: [],
 };
 
-/** It threw or timed out (or was fatal): that is charged. */
+/** The attempt threw, timed out or was fatal: charged. */
 export function failed(history: History, attempt: Attempt): History {
   return { ...history, failures: history.failures + 1, attempts: withAttempt(history.attempts, attempt) };
 }
 
-/** Its process died, and no other job can have done it. `inCompany` deaths before that are charged to it now, too. */
+/**
+ * Its process crashed, and no other job can have been the cause. `inCompany`: earlier multi-suspect crashes that are
+ * charged to it now.
+ */
 export function crashedAlone(history: History, attempt: Attempt, inCompany: number): History {
   return {
     ...history,
@@ -56,17 +61,17 @@ export function crashedAlone(history: History, attempt: Attempt, inCompany: numb
   };
 }
 
-/** Its process died while others may have been running there: nobody is charged yet. */
+/** Its process crashed while other jobs may have been running in it: not charged yet. */
 export function crashedInCompany(history: History): History {
   return { ...history, crashesInCompany: history.crashesInCompany + 1 };
 }
 
-/** Its session was lost: nobody is charged, the job may never have started. */
+/** Its session was lost: not charged, because the job may never have started. */
 export function lostWithSession(history: History): History {
   return { ...history, lostSessions: history.lostSessions + 1 };
 }
 
-/** Some of what it was charged for is taken back: that was not its doing. */
+/** Takes charges back that were not the job's fault. */
 export function takenBack(history: History, failures: number, crashes: number): History {
   const left = {
     failures: Math.max(0, history.failures - failures),
@@ -80,24 +85,24 @@ export function takenBack(history: History, failures: number, crashes: number): 
   };
 }
 
-/** How the job must run next. */
+/** How isolated the job must run next. */
 export function aloneOf(history: History): Alone {
   if (history.lostSessions >= lostSessionsMax) return "in slave";
   return history.crashes + history.crashesInCompany > 0 ? "in worker" : "no";
 }
 
-/** Whether no attempt is left: the job is to be buried. */
+/** Whether the job has no attempt left. */
 export function isSpent(history: History, failuresMax: number): boolean {
   return history.failures >= failuresMax || history.crashes >= crashesMax ||
     history.attempts.at(-1)?.how === "fatal";
 }
 
-/** Number of the attempt that comes next, from 1. */
+/** Number of the next attempt, from 1. */
 export function nextAttempt(history: History): number {
   return history.failures + history.crashes + 1;
 }
 
-/** Whether jobs of both may share a batch. */
+/** Whether jobs with these histories may share a batch. */
 export function isAlike(a: History, b: History): boolean {
   return a === b || (
     a.attempts.length === 0 && b.attempts.length === 0 && a.failures === b.failures &&
@@ -105,7 +110,7 @@ export function isAlike(a: History, b: History): boolean {
   );
 }
 
-/** Memory of the error text, in bytes (two a character), which the buffer's cap counts. */
+/** Size of the error text in bytes, counted against the buffer's limit. */
 export function errorBytes(history: History): number {
   let bytes = 0;
   for (const attempt of history.attempts) bytes += attemptBytes(attempt);
@@ -116,12 +121,12 @@ function attemptBytes(attempt: Attempt): number {
   return textBytes(attempt.message) + textBytes(attempt.stack) + textBytes(attempt.slave);
 }
 
-/** What a text takes: in memory two bytes a character, in a dead letter as many as it has there once it is escaped. */
+/** The larger of a text's size in memory (two bytes a character) and in a dead letter (escaped), in bytes. */
 function textBytes(text: string): number {
   return Math.max(2 * text.length, writtenBytes(text));
 }
 
-/** Drops the oldest attempts, and at last the end of the newest one's stack, to stay within the limit. */
+/** Drops the oldest attempts, then the end of the newest one's stack, to stay within `jobErrorBytesMax`. */
 function withAttempt(attempts: readonly Attempt[], newest: Attempt): readonly Attempt[] {
   const kept = [shortened(newest)];
   let bytes = attemptBytes(kept[0]!);
@@ -145,27 +150,30 @@ function cutToBytes(text: string, bytesMax: number): string {
 }
 
 /**
- * The lease that jobs were last in, if it was lost: its slave may still hold them, or have finished them, and gets
- * them back if it names them before they are leased again. `before` is their history as it was before the loss.
+ * The lost lease that held the jobs last. Its slave may still hold or have finished them, and gets them back if it
+ * names them before they are leased again. `before` is their history before the loss.
  */
 type FormerLease = Readonly<{ name: LeaseName; slaveId: string; before: History }>;
 
-/** Consecutive jobs of one block that share all that is known of them. */
+/** Consecutive jobs of one block that share history, former lease and slave to avoid. */
 export type Piece = Readonly<{
   span: JobSpan;
   history: History;
   holder: FormerLease | null;
-  /** Where it failed last, whether that was charged or not: another slave is awaited until then. Null: it has not failed. */
+  /**
+   * The slave of the last failure, charged or not; until `untilMs` the job waits for another slave. Null: it has not
+   * failed.
+   */
   avoid: Readonly<{ slaveId: string; untilMs: number }> | null;
 }>;
 
-/** The jobs `from` up to, not including, `to`. */
+/** The jobs with `from <= seq < to`. */
 function cutPiece(piece: Piece, from: number, to: number): Piece {
   const { span } = piece;
   return from === span.seq && to === span.end ? piece : { ...piece, span: span.cut(from, to) };
 }
 
-/** Parts pieces (ascending, apart) by whether `jobs` names them. Cost: the pieces and ranges, not the jobs. */
+/** Splits pieces (ascending, disjoint) by whether `jobs` names them. Costs time per piece and range, not per job. */
 export function divide(pieces: readonly Piece[], jobs: Ranges): { named: Piece[]; rest: Piece[] } {
   const named: Piece[] = [];
   const rest: Piece[] = [];
@@ -195,7 +203,7 @@ export function bySeq(a: Piece, b: Piece): number {
   return a.span.seq - b.span.seq;
 }
 
-/** The seqs of pieces (ascending, apart). */
+/** The seqs of pieces (ascending, disjoint). */
 export function seqsOf(pieces: Iterable<Piece>): Ranges {
   const ranges: number[] = [];
   for (const { span } of pieces) {
@@ -206,17 +214,17 @@ export function seqsOf(pieces: Iterable<Piece>): Ranges {
 }
 
 /**
- * Counts the bytes of all jobs yielded and not settled, and those of the blocks that they keep alive. A block is
- * freed as a whole, so one long job could hold many times its size: once more than half is waste, plus some
- * slack so that the work is worth it, blocks that are mostly waste are copied.
+ * Counts the bytes of all unsettled jobs, and of the blocks that they keep in memory. A block is freed as a whole, so
+ * one long job can keep many times its size in memory. Once more than half is waste, plus some slack so that the work
+ * pays off, jobs are copied out of blocks that are mostly waste.
  */
 export class BlockMemory {
-  /** Encoded bytes of the jobs not settled, and of their error text. */
+  /** Encoded bytes of unsettled jobs and of their error text. */
   jobBytes = 0;
-  /** Bytes of the blocks that are alive because of them. */
+  /** Bytes of the blocks that those jobs keep in memory. */
   blockBytes = 0;
   readonly #slackBytes: number;
-  /** Bytes of each block's jobs that are not settled. */
+  /** Bytes of unsettled jobs, by block. */
   #live = new Map<Block, number>();
 
   constructor(bytesMax: number) {
@@ -231,7 +239,7 @@ export class BlockMemory {
     this.jobBytes += byteLength;
   }
 
-  /** The jobs are settled, or were copied. */
+  /** Call when the jobs are settled or were copied. */
   free(span: JobSpan): void {
     const { block, byteLength } = span;
     const live = this.#live.get(block)! - byteLength;
@@ -248,7 +256,7 @@ export class BlockMemory {
     return this.blockBytes > 2 * this.jobBytes + this.#slackBytes;
   }
 
-  /** The same piece, out of its block if that is mostly waste. */
+  /** The same piece, copied out of its block if that is mostly waste. */
   compact(piece: Piece): Piece {
     const { span } = piece;
     if (2 * this.#live.get(span.block)! >= sizeOfBlock(span.block)) return piece;
@@ -258,7 +266,7 @@ export class BlockMemory {
     return { ...piece, span: copy };
   }
 
-  /** Error text changes with the history. */
+  /** Adjusts the count of error text to a changed history. */
   recount(before: Piece, after: Piece): Piece {
     if (before.history !== after.history) {
       this.jobBytes += errorBytes(after.history) - errorBytes(before.history);
@@ -267,7 +275,7 @@ export class BlockMemory {
   }
 }
 
-/** Jobs that were handed out need no cursor any more. */
+/** Copies without cursors: jobs that were handed out need none. */
 function copyOf(span: JobSpan): JobSpan {
   const start = span.from === 0 ? 0 : span.block.ends[span.from - 1]!;
   const ends = span.block.ends.slice(span.from, span.from + span.count).map((end) => end - start);

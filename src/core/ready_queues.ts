@@ -11,23 +11,23 @@ import type { LeaseName } from "../protocol/messages.ts";
 const retryDelayMsMax = 60_000;
 
 /**
- * What was yielded and never handed out, in source order. Where a row cannot be sent, what is behind it waits until
+ * Jobs that were yielded and never handed out, in source order. If a row is unsendable, the jobs behind it wait until
  * the row's dead letter is durable:
  *
  *     ready jobs | sinking rows | behind: a row, jobs, a row, jobs ...
  *
- * There are ready jobs, or sinking rows, but never both.
+ * There are ready jobs or sinking rows, never both.
  */
 export class FreshJobs {
   #ready = new Queue<JobSpan>();
-  /** How many jobs can be handed out. */
+  /** Jobs that can be handed out now. */
   count = 0;
-  /** Rows whose dead letters are on the way. */
+  /** Rows whose dead letters are being written. */
   readonly #sinking = new Queue<Unsendable>();
   #behind = new Queue<JobSpan | Unsendable>();
   #behindCount = 0;
 
-  /** All jobs and rows. */
+  /** All jobs and rows, those behind a row included. */
   get total(): number {
     return this.count + this.#sinking.length + this.#behindCount;
   }
@@ -36,7 +36,7 @@ export class FreshJobs {
     return this.#sinking.length;
   }
 
-  /** The latest job yielded, as a span of one, or the latest row; undefined if all were handed out. */
+  /** The last yielded job, as a span of one, or the last row; undefined if all were handed out. */
   get last(): JobSpan | Unsendable | undefined {
     const last = this.#behind.last ?? this.#sinking.last ?? this.#ready.last;
     return last instanceof JobSpan ? last.cut(last.end - 1, last.end) : last;
@@ -63,8 +63,8 @@ export class FreshJobs {
   }
 
   /**
-   * Rows before which nothing is left to hand out: they are sinking from now on. None while others are: so their dead
-   * letters are durable in order, however the shell writes them.
+   * Takes the rows before which no job is left, which become sinking. Returns none while others are sinking: so dead
+   * letters become durable in order, however the shell writes them.
    */
   sink(): Unsendable[] {
     if (this.count + this.#sinking.length > 0 || this.#behind.length === 0) return none;
@@ -79,7 +79,7 @@ export class FreshJobs {
     return rows;
   }
 
-  /** The dead letter of the first sinking row is durable; after that of the last one the jobs behind it are ready. */
+  /** The dead letter of the first sinking row is durable. After the last one, the jobs behind it become ready. */
   sunk(): Unsendable {
     const row = this.#sinking.shift();
     invariant(row !== undefined, "Cannot count a row as dead: none is on its way to the dead letters");
@@ -92,7 +92,7 @@ export class FreshJobs {
     return row;
   }
 
-  /** Takes out at most so many consecutive jobs and bytes, at least one job. There must be one. */
+  /** Takes out at most `jobsMax` consecutive jobs and `bytesMax` bytes, but at least one job. There must be one. */
   cut(jobsMax: number, bytesMax: number): JobSpan[] {
     const parts: JobSpan[] = [];
     let jobs = jobsMax;
@@ -124,7 +124,7 @@ export class FreshJobs {
 
 const none: Unsendable[] = [];
 
-/** How many of the first jobs of `span` are within both bounds; at least one if it is the first of its batch. */
+/** How many of the first jobs of `span` fit both limits; at least one if the span is the first of its batch. */
 function fitting(span: JobSpan, jobsMax: number, bytesMax: number, isFirst: boolean): number {
   const most = Math.min(span.count, jobsMax);
   const { ends } = span.block;
@@ -140,23 +140,23 @@ function fitting(span: JobSpan, jobsMax: number, bytesMax: number, isFirst: bool
   return low === 0 && isFirst ? 1 : low;
 }
 
-/** How many failed jobs are looked at for one that a slave with room may have. */
+/** How many due jobs are checked for one that a slave with credit may run. */
 const dueLooks = 32;
 
-/** Jobs that were handed out and are ready again, in four lines. */
+/** Jobs that were handed out and are ready again, in four queues. */
 export class ReturnedJobs {
-  /** Lost or released, and never failed, or not by their own doing: leased in batches again. */
+  /** Lost or released jobs without a failure of their own: leased in batches again. */
   readonly together = new Queue<Piece>();
-  /** Failed, and their delay is over: leased one by one. */
+  /** Failed jobs whose retry delay is over: leased one by one. */
   readonly due = new Queue<Piece>();
-  /** Crashed, or suspects: leased one by one, each alone in a worker. */
+  /** Jobs that crashed, or suspects: leased one by one, each alone in a worker. */
   readonly inWorker = new Queue<Piece>();
-  /** In flight at lost sessions: leased one by one, each alone in a slave. */
+  /** Jobs in flight at several lost sessions: leased one by one, each alone in a slave. */
   readonly inSlave = new Queue<Piece>();
-  /** How many jobs. */
+  /** Jobs in all four queues. */
   count = 0;
 
-  /** `isDue`: it failed, so that it is to be retried by itself. */
+  /** `isDue`: the job failed, so it is retried alone. */
   add(piece: Piece, isDue: boolean): void {
     const alone = aloneOf(piece.history);
     if (alone === "in slave") this.inSlave.push(piece);
@@ -166,7 +166,7 @@ export class ReturnedJobs {
     this.count += piece.span.count;
   }
 
-  /** Takes one job out of a line that is not empty. */
+  /** Takes one job out of a queue, which must not be empty. */
   takeOne(queue: Queue<Piece>): Piece {
     const piece = queue.shift()!;
     const { span } = piece;
@@ -176,7 +176,7 @@ export class ReturnedJobs {
     return { ...piece, span: span.cut(span.seq, span.seq + 1) };
   }
 
-  /** Takes out those of a line of single jobs that `isMeant` is true of. */
+  /** Takes out the pieces of a queue of single jobs for which `isMeant` is true. */
   take(queue: Queue<Piece>, isMeant: (piece: Piece) => boolean): Piece[] {
     const taken: Piece[] = [];
     queue.rewrite((piece) => {
@@ -188,7 +188,7 @@ export class ReturnedJobs {
     return taken;
   }
 
-  /** Takes the `at`th of the jobs that are to be leased together; there must be so many. */
+  /** Takes the job at index `at` of all jobs in `together`; it must exist. */
   takeTogether(at: number): Piece {
     const pieces = [...this.together];
     let before = 0;
@@ -201,7 +201,7 @@ export class ReturnedJobs {
     return { ...piece, span: piece.span.cut(seq, seq + 1) };
   }
 
-  /** Takes the first job of the line of failed ones, among some, that a slave with room may have. */
+  /** Takes the first of the due jobs for which `mayGo` is true; checks only some. */
   takeDue(mayGo: (piece: Piece) => boolean): Piece | undefined {
     const skipped: Piece[] = [];
     let found: Piece | undefined;
@@ -219,7 +219,7 @@ export class ReturnedJobs {
     return this.takeOne(this.due);
   }
 
-  /** Takes consecutive jobs of like histories from the front of `together`, which must not be empty. */
+  /** Takes consecutive jobs with like histories from the front of `together`, which must not be empty. */
   cut(jobsMax: number, bytesMax: number): Piece[] {
     const pieces: Piece[] = [];
     let jobs = jobsMax;
@@ -247,14 +247,17 @@ export class ReturnedJobs {
     return { ...piece, span: span.cut(span.seq, span.seq + count) };
   }
 
-  /** The leases of this slave that any of the jobs remember: it may name many more, and each is looked for in all lines. */
+  /**
+   * Keys of this slave's leases that any ready job remembers. The slave may name many more, and a search in all queues
+   * costs much.
+   */
   leasesOf(slaveId: string): ReadonlySet<string> {
     const keys = new Set<string>();
     for (const { holder } of this) if (holder?.slaveId === slaveId) keys.add(leaseKey(holder.name));
     return keys;
   }
 
-  /** Takes out the jobs that remember this lease of this slave, of those named. */
+  /** Takes out the named jobs that remember this lease of this slave. */
   reclaim(name: LeaseName, slaveId: string, jobs: Ranges): Piece[] {
     const reclaimed: Piece[] = [];
     for (const queue of this.#lines()) {
@@ -305,7 +308,7 @@ function refill(queue: Queue<Piece>, pieces: readonly Piece[]): void {
 
 type Retry = Readonly<{ dueMs: number; number: number; piece: Piece }>;
 
-/** Failed jobs that wait for their delay to end. */
+/** Failed jobs that wait for their retry delay to end. */
 export class Retries {
   readonly #heap = new Heap<Retry>((a, b) =>
     a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.number < b.number)
@@ -316,7 +319,7 @@ export class Retries {
     return this.#heap.length;
   }
 
-  /** When the next one is due; Infinity if there is none. */
+  /** When the next retry is due; Infinity if there is none. */
   get nextMs(): number {
     return this.#heap.first?.dueMs ?? Infinity;
   }
@@ -325,12 +328,12 @@ export class Retries {
     this.#heap.push({ dueMs, number: this.#number++, piece });
   }
 
-  /** Takes out one that is due; undefined if none is. */
+  /** Takes out one retry that is due; undefined if there is none. */
   takeDue(nowMs: number): Piece | undefined {
     return this.nextMs <= nowMs ? this.#heap.pop()!.piece : undefined;
   }
 
-  /** Takes out those that `isMeant` is true of. */
+  /** Takes out the retries for which `isMeant` is true. */
   take(isMeant: (piece: Piece) => boolean): Piece[] {
     const all = [...this.#heap];
     const taken = all.filter(({ piece }) => isMeant(piece));
@@ -349,7 +352,10 @@ export class Retries {
   }
 }
 
-/** Full jitter: `random` (in [0, 1)) of a bound that doubles with each attempt, at most a minute. In whole milliseconds. */
+/**
+ * Retry delay with full jitter, in whole ms: `random` (in [0, 1)) times a bound that doubles with each attempt, up to a
+ * minute.
+ */
 export function retryDelayMs(firstMs: number, attempts: number, random: number): number {
   return Math.floor(random * backoffMs(attempts - 1, firstMs, retryDelayMsMax));
 }

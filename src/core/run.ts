@@ -27,15 +27,18 @@ import {
   type WindowLimit,
 } from "./types.ts";
 
-/** A wake-up this late means that the master itself stood still; timers are never quite on time. */
+/** A wake-up this late means that the master itself was blocked. Timers are never quite on time. */
 const lateMs = 100;
-/** After it stood still, the master reads what waited in the sockets for this long before it judges anybody. */
+/**
+ * After a blockage, the master reads what is buffered in its sockets for this long before it judges any slave as
+ * silent.
+ */
 const settleMs = 1_000;
 
-/** All that a resume needs, in one synchronous step. The numbers of every state add up. */
+/** All that a resume needs, collected synchronously. Asserts that the counts add up. */
 function stateOf(
   jobs: Jobs,
-  furthest: CursorTracker,
+  cursorTracker: CursorTracker,
   rest: Pick<RunState, "complete" | "final" | "settings">,
 ): RunState {
   const { handedOut, done, skipped, dead } = jobs.counts;
@@ -49,13 +52,13 @@ function stateOf(
     ...rest,
     ...jobs.counts,
     againToCome: jobs.againToCome,
-    last: furthest.handedOut(),
-    firstJobHash: furthest.firstJobHash,
+    last: cursorTracker.handedOut(),
+    firstJobHash: cursorTracker.firstJobHash,
     stranded,
   };
 }
 
-/** The numbers of the status line; what is not of the jobs is given. */
+/** The numbers of the status line. `rest` is what `jobs` does not know. */
 function statusOf(
   jobs: Jobs,
   rest: Pick<RunStatus, "slaves" | "settledNow" | "reason" | "failures" | "outage" | "sick">,
@@ -70,17 +73,17 @@ function statusOf(
   };
 }
 
-/** States on their way to the disk at most: what an older one covers is covered by the ones behind it, too. */
+/** Most captured states remembered while they are being written: a later state covers whatever an earlier one does. */
 const capturedMax = 8;
 
-/** Which answers each state that is on its way to the disk covers. */
+/** Which answers each state covers that is being written. */
 export class CheckpointVersions {
-  /** Grows with every change of what a state says. */
+  /** Grows with every change of what a state contains. */
   version = 0;
   #savedVersion = -1;
   #captured: { version: number; answered: Map<SessionId, number> }[] = [];
 
-  /** Whether something changed since the state that was saved last was captured. */
+  /** Whether anything changed since the last saved state was captured. */
   get isDirty(): boolean {
     return this.version !== this.#savedVersion;
   }
@@ -95,7 +98,7 @@ export class CheckpointVersions {
     if (this.#captured.length > capturedMax) this.#captured.shift();
   }
 
-  /** The state of this version is durable: returns which answers that covers. */
+  /** The state of this version is durable: returns the number of the last answer it covers, by session. */
   saved(version: number): ReadonlyMap<SessionId, number> {
     const state = this.#captured.find((captured) => captured.version === version);
     this.#captured = this.#captured.filter((captured) => captured.version > version);
@@ -105,20 +108,20 @@ export class CheckpointVersions {
 }
 
 /**
- * The run: everything a master decides, as a synchronous state machine over plain data. It is told what happened
- * and when (`apply`, `tick`), and answers with what to do (`takeEffects`). It knows no clock, socket or file.
+ * The run: everything a master decides, as a synchronous state machine over plain data. The shell reports what happened
+ * and when (`apply`, `tick`) and carries out the effects (`takeEffects`). The run knows no clock, socket or file.
  *
  *   RUNNING ---- stop ----> STOPPING ---- nothing leased or buried, the grace over, or a second stop ----> ENDED
  *      |                                                                                                  ^
  *      '-- the source ended (or was given up) and every job it yielded is settled -------------------------'
  *
  * - RUNNING: a job is leased as soon as it is ready and a slave has credit for it. A job's life is drawn in `Jobs`.
- * - STOPPING: nothing is leased; slaves drain; answers count as before. What is left stays stranded.
- * - ENDED: the last effect was `end`. Only `buried` still counts, for the last state.
+ * - STOPPING: nothing is leased; slaves drain; answers count as before. Unsettled jobs stay stranded.
+ * - ENDED: the last effect was `end`. Only `buried` and `saved` still count, for the last state.
  */
 export class Run {
   readonly #settings: RunSettings;
-  /** Never changed in place: states that are on their way to the disk hold it. */
+  /** Replaced, never changed in place: captured states that are being written refer to it. */
   #operatorSettings: OperatorSettings;
   readonly #jobs: Jobs;
   readonly #sessions = new SlaveSessions();
@@ -127,7 +130,7 @@ export class Run {
   readonly #judge: Judge;
   readonly #versions = new CheckpointVersions();
   readonly #letters: DeadLetterQueue;
-  /** A time in which the master itself stood still, as in a synchronous `getJobs`, is nobody's silence. */
+  /** While the master itself is blocked, as by a synchronous `getJobs`, no slave counts as silent. */
   readonly #lagGuard = new LagGuard(lateMs, settleMs);
   readonly #bounds: Bounds;
   readonly #paceParts: Parameters<typeof paceOf>[0];
@@ -138,17 +141,17 @@ export class Run {
   #mode: "running" | "stopping" | "ended" = "running";
   #outcome: Outcome | null = null;
   #effects: Effect[] = [];
-  /** What was so when this start began. */
+  /** Counts as of the beginning of this start. */
   readonly #atStart: Readonly<{ settled: number; handedOut: number; isComplete: boolean }>;
   #graceEndsMs = Infinity;
-  /** Since when it is paused, on the patient clock. */
+  /** Time of the lag-adjusted clock when the run was paused. */
   #pausedAtMs = 0;
-  /** Of the latest event or tick. */
+  /** Time of the latest event or tick. */
   #nowMs: number;
   /** When a job was settled last, or leased while none was in flight; and how many were settled then. */
   #progress: { atMs: number; settled: number };
 
-  /** `state` as it was loaded; null on a fresh start. Asks to open the source. */
+  /** `state` is the loaded state; null on a fresh start. Emits the effect that opens the source. */
   constructor(settings: RunSettings, state: RunState | null, nowMs: number) {
     const emit = (effect: Effect) => void this.#effects.push(effect);
     const jobs = this.#jobs = new Jobs(state, settings.bytesMax);
@@ -171,7 +174,7 @@ export class Run {
     const parts = { jobs, sessions, answers, lagGuard: this.#lagGuard, health };
     this.#slaves = new Slaves(parts, settings, nowMs, emit);
     const isOver = () => this.#source.mode !== "open" && this.#source.mode !== "waiting";
-    // behind a row that cannot be sent there may be more
+    // jobs may be queued behind an unsendable row
     const hasSourceEnded = () => isOver() && jobs.fresh.total === jobs.fresh.count;
     const isSourceDry = () => isOver() || this.#fullBy !== null;
     const sources = { hasSourceEnded, isSourceDry };
@@ -184,7 +187,7 @@ export class Run {
     this.#letters.send();
   }
 
-  /** Takes in one event. */
+  /** Applies one event. */
   apply(event: RunEvent, nowMs: number): void {
     this.#lagGuard.note(nowMs);
     this.#noteBound(nowMs);
@@ -193,7 +196,7 @@ export class Run {
     this.#settleDown(nowMs);
   }
 
-  /** Does everything overdue. Returns when to be called next at the latest; Infinity if only an event can matter. */
+  /** Does everything overdue. Returns when to call it again at the latest; Infinity if only an event can matter. */
   tick(nowMs: number): number {
     this.#lagGuard.note(nowMs);
     this.#noteBound(nowMs);
@@ -210,8 +213,8 @@ export class Run {
   }
 
   /**
-   * What to do, in this order; each is returned once. Jobs are leased here: a shell that takes effects once a turn
-   * makes few large leases out of many small answers.
+   * Effects to carry out, in this order; each is returned once. Leases are made here, so a shell that takes effects
+   * once per turn makes few large leases from many small answers.
    */
   takeEffects(): Effect[] {
     if (
@@ -226,7 +229,7 @@ export class Run {
     return effects;
   }
 
-  /** What the source may yield now. No jobs or no bytes: it is to pause. */
+  /** What the source may yield now. If either is 0, the source must pause. */
   demand(): { jobs: number; bytes: number } {
     const isAsked = this.#mode === "running" && this.#source.mode === "open" && this.#fullBy === null;
     if (!isAsked) return { jobs: 0, bytes: 0 };
@@ -234,17 +237,17 @@ export class Run {
     return { jobs: jobsMax - this.#jobs.unsettled, bytes: bytesMax - this.#jobs.bytes };
   }
 
-  /** Number, over all starts, of the next job that is taken from the source; a job that it drops has none. */
+  /** Seq of the next job taken from the source, counted over all starts. A job that the source drops gets none. */
   get nextSeq(): number {
     return this.#jobs.nextSeq;
   }
 
-  /** Bytes of the blocks that jobs not settled keep alive: within a small factor of what `demand` counts. */
+  /** Bytes of the blocks that unsettled jobs keep in memory: within a small factor of what `demand` counts. */
   get memoryBytes(): number {
     return this.#jobs.blockBytes;
   }
 
-  /** All that a resume needs, as of now. Say `saved` with the version once it is durable. */
+  /** All that a resume needs, as of now. Apply the event `saved` with this version once the state is durable. */
   capture(): { version: number; state: RunState } {
     this.#versions.captured(this.#sessions);
     const complete = this.#outcome?.kind === "complete" || this.#isStillComplete;
@@ -257,7 +260,7 @@ export class Run {
     return { version: this.#versions.version, state };
   }
 
-  /** Whether something changed since the latest state that is durable. */
+  /** Whether anything changed since the last durable state. */
   isDirty(): boolean {
     return this.#versions.isDirty;
   }
@@ -278,11 +281,11 @@ export class Run {
     });
   }
 
-  /** A row a slave, in the order in which they joined. */
+  /** One row per slave session, in order of joining. */
   *sessions(nowMs: number): Iterable<SessionStatus> {
-    const patientMs = this.#lagGuard.time(nowMs);
+    const adjustedMs = this.#lagGuard.time(nowMs);
     for (const { id, slaveName, mode, held, tally, heardMs } of this.#sessions) {
-      yield { session: id, name: slaveName, mode, inFlight: held, ...tally, heardMs: patientMs - heardMs };
+      yield { session: id, name: slaveName, mode, inFlight: held, ...tally, heardMs: adjustedMs - heardMs };
     }
   }
 
@@ -318,7 +321,7 @@ export class Run {
     }
   }
 
-  /** What is said of a session that ended is of no account. */
+  /** Ignores events of a session that has ended. */
   #takeOfSession(event: SessionEvent, nowMs: number): void {
     const session = this.#sessions.get(event.session);
     if (session === undefined) return;
@@ -346,7 +349,7 @@ export class Run {
     }
   }
 
-  /** After each event: sends what is to be buried, ends the run if it is over. */
+  /** After each event: judges failures, sends dead letters, and ends the run if it is over. */
   #settleDown(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
@@ -358,7 +361,7 @@ export class Run {
     if (outcome !== null) this.#end(outcome);
   }
 
-  /** What was handed out, or became durable, may have been all before a row that cannot be sent. */
+  /** Sends the dead letters of unsendable rows before which no job is left to hand out. */
   #sink(): void {
     if (this.#mode === "ended") return;
     for (const letter of this.#jobs.sink()) this.#letters.add(letter);
@@ -378,7 +381,7 @@ export class Run {
     }
   }
 
-  /** A setting that is off is not kept. */
+  /** A setting that is off is removed from the map. */
   #set(name: SettingName, value: boolean, nowMs: number): void {
     const wasPaused = this.#isPaused;
     const settings = new Map(this.#operatorSettings);
@@ -387,12 +390,12 @@ export class Run {
     this.#operatorSettings = settings;
     this.#versions.version++;
     if (this.#isPaused === wasPaused) return;
-    const patientMs = this.#lagGuard.time(nowMs);
-    if (this.#isPaused) this.#pausedAtMs = patientMs;
-    else this.#failures.waited(patientMs - this.#pausedAtMs);
+    const adjustedMs = this.#lagGuard.time(nowMs);
+    if (this.#isPaused) this.#pausedAtMs = adjustedMs;
+    else this.#failures.waited(adjustedMs - this.#pausedAtMs);
   }
 
-  /** An operator said so: nothing is leased. An outage lasts no longer for it, as nothing can succeed. */
+  /** Paused by an operator: nothing is leased. A pause does not prolong an outage, because nothing could succeed. */
   get #isPaused(): boolean {
     return this.#operatorSettings.get("paused") === true;
   }
@@ -437,7 +440,7 @@ export class Run {
     );
   }
 
-  /** When something may be leased, or is to be given up, though nothing happens. */
+  /** When jobs may become leasable, or an outage too long, even if no event comes. */
   #nextLeaseMs(nowMs: number): number {
     return Math.min(
       this.#failures.wakeMs(this.#judge.around, nowMs),
@@ -446,7 +449,7 @@ export class Run {
     );
   }
 
-  /** Most jobs that the source may yield at once, counted as of average size, if it has more at hand. */
+  /** Most jobs that the source may yield at once, estimated from their average size; 0 if it has no more at hand. */
   #takeComingJobs(): number {
     if (!this.#source.takeMoreAtHand()) return 0;
     const { jobs, bytes } = this.demand();
@@ -463,14 +466,14 @@ export class Run {
     return this.#jobs.bytes >= this.#settings.bytesMax ? "bytes" : null;
   }
 
-  /** To be called before anything changes. Returns what bounds the speed at this instant. */
+  /** Call before anything changes. Returns what limits the speed at this instant. */
   #noteBound(nowMs: number): Bound | null {
     const bound = boundOf(this.#paceParts, this.#fullBy);
     this.#bounds.note(bound, nowMs);
     return bound;
   }
 
-  /** A finished run that was started again stays finished until something new is handed out. */
+  /** A completed run that is started again stays complete until something new is handed out. */
   get #isStillComplete(): boolean {
     return this.#atStart.isComplete && this.#jobs.counts.handedOut === this.#atStart.handedOut;
   }

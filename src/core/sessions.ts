@@ -11,9 +11,9 @@ import type { SessionId } from "./types.ts";
  *                                         |  '-- its job ended --.    |
  *                                         '-- for one job alone --> RESERVED
  *
- * - OPEN: gets leases as far as it has credit.
- * - RESERVED: gets nothing until it holds nothing, then one job, then is open again.
- * - QUARANTINED: gets a probe now and then.
+ * - OPEN: gets leases within its credit.
+ * - RESERVED: gets no lease until it holds no job, then one job alone, then is open again.
+ * - QUARANTINED: gets only probes, one a second.
  * - DRAINING: gets nothing more.
  */
 export type SlaveSession = {
@@ -24,27 +24,27 @@ export type SlaveSession = {
   /** Jobs leased to it and not answered. */
   held: number;
   mode: "open" | "reserved" | "quarantined" | "draining";
-  /** For whoever watches: jobs done or skipped, and attempts that failed. */
+  /** For the status: jobs done or skipped, and failed attempts. */
   readonly tally: SessionTally;
-  /** On the patient clock. */
+  /** When bytes came last, on the lag-adjusted clock. */
   heardMs: number;
-  /** The oldest lease that it has not answered in full, as it was seen last, and since when on the patient clock. */
+  /** Its oldest lease and the jobs unanswered in it, and since when (lag-adjusted) neither has changed. */
   front: Readonly<{ lease: Lease | undefined; count: number; sinceMs: number }>;
-  /** Number of the latest answer, and of the latest one known to be covered by a durable state. */
+  /** Number of the latest answer, and of the latest one covered by a durable state. */
   answered: number;
   covered: number;
-  /** Answers that changed nothing. */
+  /** Limits the rate of answers that changed nothing. */
   readonly stale: RateBound;
 };
 
 export type SessionTally = { settled: number; failures: number };
 
-/** All sessions, and which of them have credit. */
+/** All sessions, and which of them have credit left. */
 export class SlaveSessions {
   #all = new Map<SessionId, SlaveSession>();
-  /** In the order in which they are to be served. */
+  /** Open sessions with credit left, in the order in which they are served. */
   #hungry = new Set<SlaveSession>();
-  /** Those that are reserved. */
+  /** Sessions whose mode is `reserved`; likewise `quarantined`. */
   readonly reserved: Set<SlaveSession> = new Set();
   readonly quarantined: Set<SlaveSession> = new Set();
 
@@ -52,7 +52,7 @@ export class SlaveSessions {
     return this.#all.size;
   }
 
-  /** How many sessions have credit. */
+  /** How many sessions have credit left. */
   get hungryCount(): number {
     return this.#hungry.size;
   }
@@ -87,7 +87,7 @@ export class SlaveSessions {
     this.quarantined.delete(session);
   }
 
-  /** The next session to serve; another one than that of slave `avoid`, if there is one with credit. */
+  /** The next session to serve: one of a slave other than `avoid` if there is one with credit left. */
   nextHungry(avoid = ""): SlaveSession | undefined {
     let second: SlaveSession | undefined;
     for (const session of this.#hungry) {
@@ -97,7 +97,7 @@ export class SlaveSessions {
     return second;
   }
 
-  /** Whether a slave other than this one may get jobs, now or once it has credit. */
+  /** Whether another slave may get jobs, now or once it has credit left. */
   hasOther(slaveId: string): boolean {
     for (const { mode, slaveId: other } of this.#all.values()) {
       if (other !== slaveId && (mode === "open" || mode === "reserved")) return true;
@@ -105,27 +105,30 @@ export class SlaveSessions {
     return false;
   }
 
-  /** Jobs that slaves in quarantine hold. */
+  /** Jobs held by quarantined slaves. */
   get quarantinedHeld(): number {
     let held = 0;
     for (const session of this.quarantined) held += session.held;
     return held;
   }
 
-  /** Jobs that those with credit hold already. */
+  /** Jobs held by sessions that have credit left. */
   hungryHeld(): number {
     let held = 0;
     for (const session of this.#hungry) held += session.held;
     return held;
   }
 
-  /** It was served with so many jobs: behind the others in the line, if it has credit left. */
+  /** The session got `jobs` jobs: moves it to the end of the queue if it has credit left. */
   served(session: SlaveSession, jobs: number): void {
     this.#hungry.delete(session);
     this.change(session, { held: session.held + jobs });
   }
 
-  /** The one door for changes of what a session may get; one that has credit, and had, keeps its place in the line. */
+  /**
+   * The only way to change credit, held jobs or mode. A session that keeps having credit left keeps its place in the
+   * queue.
+   */
   change(session: SlaveSession, change: Partial<Pick<SlaveSession, "credit" | "held" | "mode">>): void {
     Object.assign(session, change);
     if (session.mode === "open" && session.credit > session.held) this.#hungry.add(session);

@@ -13,43 +13,51 @@ import type { LeaseJobs, LeaseName } from "../protocol/messages.ts";
 type Joined = Extract<RunEvent, { kind: "joined" }>;
 type Answered = Extract<RunEvent, { kind: "answered" }>;
 
-/** A slave whose connection closed while a job ran there alone. On the patient clock: until when it may come back. */
+/**
+ * A slave whose connection closed while a job ran alone there. It may come back until `untilMs` (lag-adjusted clock).
+ */
 type Absence = Readonly<{ slaveName: string; untilMs: number; at: string }>;
 
-/** Of a slave that says nothing of its oldest jobs for two of its timeouts and so much more, nothing is to be expected. */
+/** Added to twice the timeout: a slave that does not answer its oldest jobs for longer is stuck. */
 const stuckMs = 10_000;
 
-/** Slaves of which it is known how many jobs they began for a dead master: far more than come back at once. */
+/** Most slaves for which a count of jobs begun for a dead master is remembered: far more than reconnect at once. */
 const countedMax = 10_000;
 
-/** So many bounds of ranges in a stale answer cost about as much as a word. */
+/** In a stale answer, this many range bounds cost about as much as one message. */
 const boundsPerWord = 100;
 
-/** What becomes of leases when slaves come, answer, fall silent and go. */
+/** What happens to leases when slaves join, answer, fall silent and leave. */
 export class Slaves {
   readonly #jobs: Jobs;
   readonly #sessions: SlaveSessions;
   readonly #answers: Settlement;
   readonly #lagGuard: LagGuard;
   readonly #silenceMs: number;
-  /** So long without a byte, a beat is overdue. */
+  /** After this long without a byte, a heartbeat is overdue. */
   readonly #quietMs: number;
-  /** So long without an answer of a slave for its oldest lease, though each job may take but `--timeout`: it is stuck. */
+  /**
+   * Longest time without an answer for a slave's oldest lease; Infinity without `--timeout`. After it the slave is
+   * stuck.
+   */
   readonly #stuckMs: number;
   readonly #health: Health;
   readonly #absences = new Map<string, Absence>();
   readonly #emit: (effect: Effect) => void;
   /**
-   * On the patient clock: when jobs stop waiting for the slaves that had them. Infinity while nobody is heard: then
-   * there is nobody else to run them either.
+   * Time of the lag-adjusted clock when held jobs stop waiting for their slaves. Infinity while contact with all slaves
+   * is lost: then no other slave could run them either.
    */
   #reclaimEndsMs: number;
-  /** On the patient clock: nobody can be silent before. */
+  /** Time of the lag-adjusted clock before which no session can be silent. */
   #judgeAtMs = Infinity;
   readonly #masterId: string;
-  /** By slave id: how many jobs its latest `ready` was counted for. It names them again if it did not hear the answer. */
+  /**
+   * How many forgotten jobs were counted for a slave's latest `ready`, by slave id. A slave names the same jobs again
+   * if it did not receive the answer.
+   */
   #counted = new Map<string, number>();
-  /** Some are silent, and it is not clear yet whether all are: one that is heard tells. */
+  /** Some sessions are silent and the others are overdue: `endSilent` waits until all are silent, or one is heard. */
   #isInDoubt = false;
 
   constructor(
@@ -74,7 +82,10 @@ export class Slaves {
     this.#emit = emit;
   }
 
-  /** A slave gets back what it names and still may have; it drops the rest. Its older session, if any, ends. */
+  /**
+   * Adds a session. The slave gets back the named jobs that nobody else has, and drops the rest. Its older session, if
+   * any, ends.
+   */
   joined(joined: Joined, nowMs: number): SlaveSession {
     const { session: id, slaveId, slaveName, credit, held } = joined;
     const heardMs = this.#lagGuard.time(nowMs);
@@ -98,9 +109,9 @@ export class Slaves {
   }
 
   /**
-   * Counts what this slave began under leases that a dead master made after its last save: the state does not know
-   * of these jobs, so the source yields them again, under the same numbers. At most as many as a slave can hold: what it
-   * names is not checked, and a count must stay one.
+   * Counts jobs that this slave began under leases made by a dead master after its last save. The state does not
+   * contain them, so the source yields them again under the same seqs. The count is capped at what a slave can hold,
+   * because the named jobs are not verified.
    */
   #countForgotten({ slaveId, held, untouched = [] }: Joined): void {
     const behind: Ranges = [this.#jobs.handedOutBefore, Infinity];
@@ -122,7 +133,7 @@ export class Slaves {
     const { leases, orphans } = this.#jobs;
     const { slaveId } = session;
     const lease = leases.find(name);
-    // they may be more than the arguments of a call
+    // `concat`, not `push(...)`: there may be more pieces than a call can have arguments
     let pieces = orphans.take(name, slaveId, jobs);
     if (returned.has(leaseKey(name))) {
       pieces = pieces.concat(this.#jobs.returned.reclaim(name, slaveId, jobs));
@@ -132,7 +143,7 @@ export class Slaves {
     return { lease: name, jobs: seqsOf(pieces) };
   }
 
-  /** Takes the named jobs out of a lease of the slave's older session; the rest is lost with that. */
+  /** Takes the named jobs out of a lease of the slave's older session; the lease's other jobs are lost. */
   #moveOut(lease: Lease, jobs: Ranges): readonly Piece[] {
     const older = this.#sessions.get(lease.session)!;
     const pieces = this.#jobs.leases.take(lease, jobs);
@@ -141,13 +152,13 @@ export class Slaves {
     return pieces;
   }
 
-  /** Any byte proves life. */
+  /** Any byte proves that the slave is alive. */
   heard(session: SlaveSession, nowMs: number): void {
     session.heardMs = this.#lagGuard.time(nowMs);
     if (this.#isInDoubt) this.#judgeAtMs = session.heardMs;
   }
 
-  /** An answer for a lease that this session does not hold is stale: it changes nothing. */
+  /** An answer for a lease that this session does not hold is stale and changes nothing. */
   answered(session: SlaveSession, { number, answer, at }: Answered, nowMs: number): void {
     session.answered = Math.max(session.answered, number);
     const lease = this.#jobs.leases.find(answer.lease);
@@ -164,7 +175,10 @@ export class Slaves {
     );
   }
 
-  /** It may be an answer given again. Whoever says nothing else, and without end, would but keep this master busy. */
+  /**
+   * A stale answer may be a repeated one. A session that sends them without end is closed: it would only keep this
+   * master busy.
+   */
   #stale(
     session: SlaveSession,
     { done, skipped, failed, released }: Answered["answer"],
@@ -186,8 +200,8 @@ export class Slaves {
   }
 
   /**
-   * The connection is gone: what it holds is ready again at once. But for a job that ran alone there, if it closed: that
-   * may have ended the slave's process. It waits whether the slave comes back.
+   * The connection is gone. Its jobs become ready again at once, except a job that ran alone there if the connection
+   * closed: it may have killed the slave, so it waits for the slave to come back.
    */
   left(session: SlaveSession, how: SessionEnd, at: string, nowMs: number): void {
     if (how === "closed") {
@@ -201,7 +215,7 @@ export class Slaves {
     this.#remove(session, how);
   }
 
-  /** Slaves that are not back: what ran alone there is charged with their end. */
+  /** For slaves that did not come back in time: charges the job that ran alone there with the crash. */
   endAbsences(nowMs: number): void {
     if (this.#absences.size === 0 || !this.#lagGuard.mayJudge(nowMs)) return;
     const time = this.#lagGuard.time(nowMs);
@@ -215,8 +229,9 @@ export class Slaves {
   }
 
   /**
-   * Ends sessions that beat, but say nothing of their oldest lease although no attempt may take so long: jobs are begun in
-   * the order in which they came, so whatever else is answered does not excuse that. Returns how many.
+   * Ends sessions that send heartbeats but no answer for their oldest lease, although no attempt may take that long.
+   * Slaves begin jobs in order of arrival, so answers for later leases do not excuse this. Returns how many sessions
+   * ended.
    */
   endStuck(nowMs: number): number {
     if (this.#stuckMs === Infinity || !this.#lagGuard.mayJudge(nowMs)) return 0;
@@ -237,7 +252,7 @@ export class Slaves {
     return count;
   }
 
-  /** How long what the session holds may be on its way to the slave. */
+  /** Longest time that the session's leases may take to reach the slave over a slow link, in ms. */
   #linkMs({ id }: SlaveSession): number {
     let bytes = 0;
     for (const { pieces } of this.#jobs.leases.ofSession(id)) {
@@ -246,13 +261,13 @@ export class Slaves {
     return bytes / slowLinkBytesPerMs;
   }
 
-  /** Ends a session from our side: nobody is charged for that. */
+  /** Ends a session from this side: no job is charged. */
   #end(session: SlaveSession, how: "silent" | "replaced" | "stuck" | "stale"): void {
     this.#remove(session, how);
     this.#emit({ kind: "close", session: session.id, how });
   }
 
-  /** Nobody is heard any more: it is this master that is cut off. Its slaves keep their jobs, and so do their leases. */
+  /** All slaves fell silent, so this master is cut off. The slaves keep their jobs, and the jobs wait for them. */
   #endAll(): void {
     this.#reclaimEndsMs = Infinity;
     for (const session of [...this.#sessions]) {
@@ -271,8 +286,8 @@ export class Slaves {
   }
 
   /**
-   * Gives up those that were silent for three heartbeats. If none is heard as often as it should be, it waits whether
-   * all of them fall silent, a heartbeat at most: then it is this master that is cut off. Returns how many.
+   * Ends sessions that were silent for three heartbeats. If every other session is overdue too, waits at most one
+   * heartbeat to see whether all fall silent: then this master is the one cut off. Returns how many sessions ended.
    */
   endSilent(nowMs: number): number {
     const time = this.#lagGuard.time(nowMs);
@@ -290,7 +305,7 @@ export class Slaves {
     return silent.length;
   }
 
-  /** What its slave did not come back for and name by now is for anybody. */
+  /** Makes jobs ready whose slave did not come back and name them in time. */
   endOrphans(nowMs: number): void {
     const { orphans } = this.#jobs;
     if (orphans.count === 0 || !this.#lagGuard.mayJudge(nowMs)) return;
@@ -298,7 +313,10 @@ export class Slaves {
     this.#jobs.giveUpWaiting(orphans.takeAll((slaveId) => !this.#absences.has(slaveId)));
   }
 
-  /** When `endSilent` or `endOrphans` may have something to do, in real time; Infinity if only an event can tell. */
+  /**
+   * When `endSilent`, `endAbsences` or `endOrphans` may have something to do, in real time; Infinity if only an event
+   * can matter.
+   */
   get nextWakeMs(): number {
     const { orphans } = this.#jobs;
     const isWaitedFor = orphans.count > 0 && orphans.some((slaveId) => !this.#absences.has(slaveId));
@@ -308,7 +326,7 @@ export class Slaves {
   }
 }
 
-/** Each lease once, however often it is named. */
+/** Merges entries of the same lease. */
 function merged(held: readonly LeaseJobs[]): readonly LeaseJobs[] {
   const leases = new Map<string, LeaseJobs>();
   for (const { lease, jobs } of held) {

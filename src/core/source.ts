@@ -2,28 +2,28 @@ import { type Block, JobSpan, type Unsendable } from "../lib/bytes.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Effect, RunSettings, RunState, SourceFault, SourceRetry } from "./types.ts";
 
-/** Pauses before `getJobs` is called again after it threw, without a new job in between. */
+/** Pauses before `getJobs` is called again after it threw, while it yields no new job in between. */
 const sourceRetryMs: readonly number[] = [1_000, 2_000, 4_000, 8_000, 16_000];
 
-/** A job, or row, by which a source goes on: its cursor, and the hash of its encoding to know it again. */
+/** The job or row after which a source resumes: its cursor, and the hash of its encoding by which it is recognized. */
 type CursorMark = Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }>;
 
-/** What a source's first job after it was opened is. */
+/** What the first job of a newly opened source turned out to be. */
 type FirstJob =
   /** A new job. */
   | "new"
-  /** The job that `last` is of: the source reads `last` as inclusive. */
+  /** The job that `last` belongs to: the source treats `last` as inclusive. */
   | "last again"
   /** The run's first job: the source ignores `last`. */
   | "first again";
 
-/** Remembers the furthest job and the run's first one. Digests only where somebody asks. */
+/** Remembers the last job in source order and the run's first one. Computes digests only on demand. */
 export class CursorTracker {
   readonly #digest: RunSettings["digest"];
   readonly #jobs: Jobs;
   readonly #loaded: CursorMark | null;
   #firstJobHash: Uint8Array | null;
-  /** Known in the start that yielded it. */
+  /** Known only in the start that yielded it. */
   #firstCursor: Uint8Array | null = null;
   #latest: { item: JobSpan | Unsendable; mark: CursorMark } | null = null;
 
@@ -34,7 +34,7 @@ export class CursorTracker {
     this.#firstJobHash = state?.firstJobHash ?? null;
   }
 
-  /** Of the furthest job ever handed out: `last` of the state. Null if none was. */
+  /** Mark of the last job ever handed out, as saved in the state's `last`; null if there is none. */
   handedOut(): CursorMark | null {
     const item = this.#jobs.lastHandedOut;
     if (item === null) return this.#loaded;
@@ -42,18 +42,18 @@ export class CursorTracker {
     return this.#latest.mark;
   }
 
-  /** Of the furthest job yielded, whether handed out or not. */
+  /** Mark of the last job yielded, handed out or not. */
   yielded(): CursorMark | null {
     const item = this.#jobs.fresh.last;
     return item === undefined ? this.handedOut() : this.#markOf(item);
   }
 
-  /** Of the run's very first job; null until it was handed out. */
+  /** Hash of the run's very first job; null until that was handed out. */
   get firstJobHash(): Uint8Array | null {
     return this.#jobs.counts.handedOut === 0 ? null : this.#firstJobHash;
   }
 
-  /** Compares the first job, or row, with the one after which the source was opened, null on a fresh start. */
+  /** Compares the first job or row of the source with the one it was opened after (null on a fresh start). */
   recognize(item: JobSpan | Unsendable, openedAfter: CursorMark | null): FirstJob {
     const first = this.#markOf(item);
     if (this.#jobs.nextSeq === 0) {
@@ -78,7 +78,7 @@ export class CursorTracker {
   }
 }
 
-/** What stands for the bytes of a row that has none: no CBOR item begins with ff. */
+/** Stands in for the encoding of a row, which has none. No CBOR item begins with ff. */
 function inPlaceOf({ cursor }: Unsendable): Uint8Array {
   const bytes = new Uint8Array(1 + cursor.length);
   bytes[0] = 0xff;
@@ -91,7 +91,7 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /**
- * The run's side of the source: when `getJobs` is called, and what its first job says of how it reads `last`.
+ * The run's view of the source: when to call `getJobs`, and how its first job shows that it treats `last`.
  *
  *              ended
  *     OPEN ------------> ENDED          CLOSED (from any state: a stop, or a finished run that starts over)
@@ -101,19 +101,20 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
  *   WAITING ----------> GIVEN UP
  *     fatal, or five times without a new job
  *
- * - OPEN: `getJobs` was called, and may yield.
- * - WAITING: it threw; it is called again at `retryAtMs`, with the cursor of the last job it yielded.
- * - GIVEN UP: what it yielded finishes, then the run ends. Also from OPEN: it threw after new jobs, and started over.
- * - ENDED: it has no more jobs.
- * - CLOSED: whatever it still yields is ignored.
+ * - OPEN: `getJobs` was called and may yield.
+ * - WAITING: `getJobs` threw; it is called again at `retryAtMs`, with the cursor of the last job it yielded.
+ * - GIVEN UP: the jobs yielded so far finish, then the run ends. Also reached from OPEN if the source threw after new
+ *   jobs and then started over.
+ * - ENDED: the source has no more jobs.
+ * - CLOSED: anything the source still yields is ignored.
  */
 export class SourceState {
   mode: "open" | "waiting" | "given up" | "ended" | "closed" = "open";
-  /** When it is to be opened again; Infinity unless it waits. */
+  /** When to open the source again; Infinity unless waiting. */
   retryAtMs = Infinity;
-  /** What it threw last. */
+  /** What the source threw last. */
   fault: SourceFault = { message: "", startedOver: false };
-  /** A finished run's source started over: nothing may be handed out. */
+  /** The source of a completed run started over: nothing may be handed out. */
   ignoredLast = false;
   readonly #jobs: Jobs;
   readonly #cursorTracker: CursorTracker;
@@ -121,25 +122,30 @@ export class SourceState {
   /** Whether the run was complete when this start began. */
   readonly #wasComplete: boolean;
   #openedAfter: CursorMark | null;
-  /** Whether the next job is the first since it was opened. */
+  /** Whether the next job is the first since the source was opened. */
   #isFirst = true;
-  /** Whether it yielded a new job in this start. */
+  /** Whether the source yielded a new job in this start. */
   #hasYielded = false;
-  /** Whether it had more at hand than it yielded last. */
+  /** Whether the source had more at hand than it yielded last. */
   #hasMoreAtHand = false;
   #failures = 0;
 
-  /** Opens the source. */
-  constructor(jobs: Jobs, furthest: CursorTracker, wasComplete: boolean, emit: (effect: Effect) => void) {
+  /** Emits the effect that opens the source. */
+  constructor(
+    jobs: Jobs,
+    cursorTracker: CursorTracker,
+    wasComplete: boolean,
+    emit: (effect: Effect) => void,
+  ) {
     this.#jobs = jobs;
-    this.#cursorTracker = furthest;
+    this.#cursorTracker = cursorTracker;
     this.#wasComplete = wasComplete;
     this.#emit = emit;
-    this.#openedAfter = furthest.handedOut();
+    this.#openedAfter = cursorTracker.handedOut();
     this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
   }
 
-  /** Takes in new jobs; drops a first one that was handed out before. */
+  /** Accepts new jobs; drops the first one if it was handed out before. */
   yielded(block: Block, moreAtHand: boolean): void {
     if (this.mode !== "open" || block.ends.length === 0) return;
     this.#hasMoreAtHand = moreAtHand;
@@ -149,7 +155,7 @@ export class SourceState {
     this.#jobs.yielded(block, from);
   }
 
-  /** Takes in a row that cannot be sent, unless it was dealt with before. */
+  /** Accepts an unsendable row, unless it was handled before. */
   yieldedRow(row: Unsendable): void {
     if (this.mode !== "open") return;
     this.#hasMoreAtHand = true;
@@ -163,14 +169,14 @@ export class SourceState {
     this.#failures = 0;
   }
 
-  /** Whether it had more at hand than it yielded since this was asked before. */
+  /** Whether the source had more at hand than it yielded, since the last call of this method. */
   takeMoreAtHand(): boolean {
     const has = this.#hasMoreAtHand;
     this.#hasMoreAtHand = false;
     return has;
   }
 
-  /** Returns how many of the first jobs are not to run. */
+  /** Returns how many of the first jobs must not run: `Infinity` for all. */
   #takeFirst(first: JobSpan | Unsendable): number {
     this.#isFirst = false;
     switch (this.#cursorTracker.recognize(first, this.#openedAfter)) {
@@ -183,7 +189,10 @@ export class SourceState {
     }
   }
 
-  /** Returns whether its jobs run again: once a start at most, for one that throws midway would never come further. */
+  /**
+   * Returns whether jobs run again because the source started over. At most once per start: a source that throws midway
+   * would otherwise never get further.
+   */
   #startsOver(): boolean {
     if (this.#hasYielded) this.#giveUpStartingOver();
     else if (this.#wasComplete && this.#jobs.unsettled === 0) {
@@ -224,7 +233,7 @@ export class SourceState {
     this.#emit({ kind: "notice", notice: { code: "source failed", fault: this.fault, next } });
   }
 
-  /** Calls `getJobs` again if it is time. */
+  /** Opens the source again if it is time. */
   tick(nowMs: number): void {
     if (nowMs < this.retryAtMs) return;
     this.mode = "open";
@@ -234,7 +243,7 @@ export class SourceState {
     this.#emit({ kind: "open source", last: this.#openedAfter?.cursor });
   }
 
-  /** Whatever it has not handed out yet is forgotten: another start yields it again. */
+  /** Forgets jobs not handed out yet: another start yields them again. */
   close(): void {
     const wasOpen = this.mode === "open";
     this.mode = "closed";

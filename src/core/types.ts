@@ -5,7 +5,7 @@ import type { Answer, LeaseJobs, LeaseName } from "../protocol/messages.ts";
 /** Number of one session (a connection from welcome to close) in this master process, from 1. */
 export type SessionId = number;
 
-/** One attempt that failed, for the dead letter. */
+/** One failed attempt, as the dead letter shows it. */
 export type Attempt = Readonly<{
   how: "threw" | "timed out" | "crashed" | "fatal";
   /** At most 1,000 characters. */
@@ -14,7 +14,7 @@ export type Attempt = Readonly<{
   stack: string;
   slave: string;
   durationMs: number;
-  /** Wall-clock time in ISO 8601, UTC; only ever shown. */
+  /** Wall-clock time in ISO 8601, UTC; for display only. */
   at: string;
 }>;
 
@@ -22,13 +22,16 @@ export type Attempt = Readonly<{
 export type History = Readonly<{
   /** Attempts that threw or timed out. */
   failures: number;
-  /** Deaths of its process that the job is charged with. */
+  /** Crashes of its process that are charged to the job. */
   crashes: number;
-  /** Deaths of its process while other jobs were suspects too. Once the job crashes alone, those that no other job is charged with are. */
+  /**
+   * Crashes of its process while other jobs were suspects too. Once the job crashes alone, those not charged to another
+   * job are charged to it.
+   */
   crashesInCompany: number;
   /** Sessions that were lost while the job was in flight. */
   lostSessions: number;
-  /** The latest attempts that failed; older ones are dropped to stay within 8 KiB of text. */
+  /** The latest failed attempts; older ones are dropped to stay within 8 KiB of text. */
   attempts: readonly Attempt[];
 }>;
 
@@ -36,32 +39,34 @@ export type History = Readonly<{
 export type Stranded = Readonly<{
   span: JobSpan;
   history: History;
-  /** The last lease they were in, and the id of the slave that held it; null if they are of no lease. */
+  /** The jobs' last lease and the id of the slave that held it; null if no lease is remembered. */
   lease: Readonly<{ name: LeaseName; slaveId: string }> | null;
 }>;
 
 /**
- * What an operator set while the run went on, by name; kept over restarts as it is, also what this program does not
- * know.
+ * What an operator set during the run, by name. Kept over restarts unchanged, names unknown to this version included.
  */
 export type OperatorSettings = ReadonlyMap<string, boolean | number | string | null>;
 
 /** What an operator can set in this version. `paused`: nothing is leased. */
 export type SettingName = "paused";
 
-/** What is counted over all starts of a run: kept in its state, told to `onFinish`, and shown. */
+/** Counts over all starts of a run: saved in its state, passed to `onFinish`, and shown. */
 export type RunCounts = Readonly<{
-  /** First hand-outs: `done + skipped + dead + (jobs stranded)`, always. */
+  /** Jobs handed out at least once: `done + skipped + dead + (jobs stranded)`, always. */
   handedOut: number;
-  /** Of `handedOut`: jobs that were handed out before, and that a source which started over yielded once more. */
+  /** Of `handedOut`: jobs that had been handed out before and were yielded again by a source that started over. */
   handedOutAgain: number;
   done: number;
   skipped: number;
   /** Dead letters. */
   dead: number;
-  /** Runs repeated though nothing failed: jobs leased again after a loss, and suspects of a death in company. */
+  /** Jobs run again though they had not failed: leased again after a loss, or suspects of a worker crash. */
   repeated: number;
-  /** More than `repeated` may have run again: a master died without a last save, and what it did since is not known. */
+  /**
+   * More jobs than `repeated` may have run again: a master died without a last save, and what it did after its last one
+   * is unknown.
+   */
   repeatedAtLeast: boolean;
 }>;
 
@@ -76,54 +81,61 @@ export const noCounts: RunCounts = {
   repeatedAtLeast: false,
 };
 
-/** The counts in a state or a status, without the rest of it. */
+/** The counts of a state or status, without its other fields. */
 export function countsOf(from: RunCounts): RunCounts {
   const names = Object.keys(noCounts) as (keyof RunCounts)[];
   return { ...noCounts, ...Object.fromEntries(names.map((name) => [name, from[name]])) };
 }
 
-/** Jobs that need nothing any more. */
+/** Jobs that are done, skipped or dead. */
 export function settledOf({ done, skipped, dead }: Pick<RunCounts, "done" | "skipped" | "dead">): number {
   return done + skipped + dead;
 }
 
-/** All that a resume needs; identity (run id, plugin, arguments) and epoch are the state file's own. */
+/**
+ * All that a resume needs. The state file itself adds the run's identity (run id, plugin, arguments) and the epoch.
+ */
 export type RunState =
   & RunCounts
   & Readonly<{
-    /** Of the jobs handed out before the source started over: those that it has not yielded again yet. */
+    /** Jobs handed out before the source started over that it has not yielded again yet. */
     againToCome: number;
-    /** The furthest job ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
+    /** The last job in source order ever handed out: its cursor (a CBOR item) and the SHA-256 of its encoding. */
     last: Readonly<{ cursor: Uint8Array; jobHash: Uint8Array }> | null;
-    /** SHA-256 of the run's very first job's encoding: tells a source that ignores `last`. */
+    /** SHA-256 of the encoding of the run's very first job, by which a source that ignores `last` is recognized. */
     firstJobHash: Uint8Array | null;
     /** The source ended and every job is settled. */
     complete: boolean;
-    /** The last save of its master: nothing was handed out behind it. */
+    /** This is its master's last save: nothing was handed out after it. */
     final: boolean;
     settings: OperatorSettings;
     stranded: readonly Stranded[];
   }>;
 
-/** A job with no attempts left, on its way to the dead-letter file; or a row that could not be sent. */
+/** A job with no attempts left, to be written to the dead-letter file; or a row that cannot be sent. */
 export type DeadLetter = Readonly<
   | { seq: number; job: Uint8Array; history: History; row?: undefined }
   | { seq: number; job: null; history: History; row: Unsendable }
 >;
 
-/** How a session ended. Only `closed` may charge a job that ran alone. */
+/** How a session ended. Only after `closed` a job that ran alone may be charged. */
 export type SessionEnd = "closed" | "silent" | "drained" | "replaced" | "stuck" | "stale";
 
-/** What the shell tells the core. Times come beside the event, as `nowMs` of a monotonic clock. */
+/** What the shell reports to the core. The time is passed along with the event, as `nowMs` of a monotonic clock. */
 export type RunEvent =
-  /** The source yielded jobs; the core numbers them. `moreAtHand`: a limit ended the block, and not the source. */
+  /**
+   * The source yielded jobs; the core numbers them. `moreAtHand`: the block ended at a limit, and the source has more.
+   */
   | Readonly<{ kind: "yielded"; block: Block; moreAtHand: boolean }>
-  /** The source yielded a row that cannot be sent: it is numbered, and set aside when all before it are handed out. */
+  /**
+   * The source yielded a row that cannot be sent. The row gets a seq, and becomes a dead letter once all jobs before it
+   * are handed out.
+   */
   | Readonly<{ kind: "unsendable"; row: Unsendable }>
   | Readonly<{ kind: "source ended" }>
-  /** `getJobs` threw. `fatal`: it yielded what cannot be sent, so calling it again cannot help. */
+  /** `getJobs` threw. `fatal`: it yielded something that cannot be sent, so calling it again cannot help. */
   | Readonly<{ kind: "source failed"; message: string; fatal: boolean }>
-  /** A slave proved the token and said what it holds. The answer is the effect `keep`. */
+  /** A slave proved that it knows the token and named the jobs it holds. The effect `keep` answers it. */
   | Readonly<{
     kind: "joined";
     session: SessionId;
@@ -131,7 +143,7 @@ export type RunEvent =
     slaveName: string;
     credit: number;
     held: readonly LeaseJobs[];
-    /** Of `held`, under leases of other masters: what did not begin. */
+    /** Of `held`: jobs under other masters' leases that did not begin. */
     untouched?: readonly LeaseJobs[];
   }>
   /** Bytes came from this session. */
@@ -140,9 +152,9 @@ export type RunEvent =
   | Readonly<{ kind: "credit"; session: SessionId; credit: number }>
   /** `number` counts the answers of a session from 1; `at` is the wall clock in ISO 8601. */
   | Readonly<{ kind: "answered"; session: SessionId; number: number; answer: Answer; at: string }>
-  /** The failures that the slave said last of these jobs were its worker's doing. */
+  /** The latest failures of these jobs were the fault of the slave's worker. */
   | Readonly<{ kind: "excused"; session: SessionId; jobs: Ranges }>
-  /** So many jobs that had ended there are run again there. */
+  /** The slave runs `count` jobs again that had already ended there. */
   | Readonly<{ kind: "again"; session: SessionId; count: number }>
   /** The slave drains: it takes nothing new. */
   | Readonly<{ kind: "leaving"; session: SessionId }>
@@ -150,18 +162,18 @@ export type RunEvent =
   | Readonly<{ kind: "left"; session: SessionId; how: SessionEnd; at: string }>
   /** These dead letters are durable. */
   | Readonly<{ kind: "buried"; seqs: Ranges }>
-  /** Dead letters would take more of the disk than they may: they are not durable, and will not be. Ends the run. */
+  /** Dead letters exceed their disk limit: they are not durable and never will be. Ends the run. */
   | Readonly<{ kind: "no room"; message: string }>
   /** The state captured as this version is durable. */
   | Readonly<{ kind: "saved"; version: number }>
-  /** An operator changes what is kept in the state's settings. */
+  /** An operator changes a setting of the state. */
   | Readonly<{ kind: "set"; name: SettingName; value: boolean }>
-  /** Stop handing out, wait for what runs (at most the grace), end. A second one ends at once. */
+  /** Stop handing out, wait for running jobs (at most `graceMs`), end. A second `stop` ends at once. */
   | Readonly<{ kind: "stop" }>;
 
-/** What the core asks the shell to do, in this order. */
+/** What the core asks the shell to do; effects are carried out in order. */
 export type Effect =
-  /** Lease one batch: consecutive jobs, of one history, in one or more parts. `attempt` counts from 1. */
+  /** Lease one batch: consecutive jobs with one history, in one or more parts. `attempt` counts from 1. */
   | Readonly<{
     kind: "lease";
     session: SessionId;
@@ -169,68 +181,68 @@ export type Effect =
     parts: readonly JobSpan[];
     attempt: number;
     alone: Alone;
-    /** It tests whether anything succeeds at low load. */
+    /** True for a probe: a test at low load, or of a quarantined slave. */
     probe: boolean;
   }>
-  /** Answer to `joined`: the jobs the slave may keep, of those it named. The rest it drops. */
+  /** Answer to `joined`: which of the named jobs the slave may keep. It drops the others. */
   | Readonly<{ kind: "keep"; session: SessionId; leases: readonly LeaseJobs[] }>
-  /** The answers of this session up to this number are covered by a durable state. */
+  /** A durable state covers the answers of this session up to this number. */
   | Readonly<{ kind: "covered"; session: SessionId; through: number }>
-  /** Tell the slave to take nothing new, hand back the untried, finish what runs. */
+  /** Tell the slave to take nothing new, release untried jobs, and finish running ones. */
   | Readonly<{ kind: "drain"; session: SessionId }>
-  /** End the connection: its slave is silent, or came back on another one. */
+  /** Close the connection from this side; `how` says why. */
   | Readonly<{ kind: "close"; session: SessionId; how: SessionEnd }>
-  /** Make these durable, then say `buried`. Until then the state still carries the jobs. */
+  /** Make these letters durable, then report `buried`. Until then every state still contains the jobs. */
   | Readonly<{ kind: "bury"; letters: readonly DeadLetter[] }>
   /** Call `getJobs`; `last` is an encoded cursor, undefined on a fresh start. */
   | Readonly<{ kind: "open source"; last: Uint8Array | undefined }>
   /** Abort and return the iterator, waiting at most 5 s. */
   | Readonly<{ kind: "close source" }>
-  /** Something a person should know. */
+  /** Tell the operator something. */
   | Readonly<{ kind: "notice"; notice: Notice }>
-  /** The run is over for this start; the last effect. The shell saves once more, dismisses the slaves, leaves. */
+  /** The run is over for this start; the last effect. The shell saves once more, dismisses the slaves and exits. */
   | Readonly<{ kind: "end"; outcome: Outcome }>;
 
-/** What a person should know, as a code and what belongs to it; `observe/phrases.ts` has the words. */
+/** What an operator should know, as a code with its data; `observe/phrases.ts` has the words. */
 export type Notice = Readonly<
-  /** Nothing succeeds any more, and `message` is what fails. */
+  /** Nothing succeeds any more; `message` is the failure. */
   | { code: "outage began"; message: string }
   | { code: "outage ended" }
-  /** This slave fails everything while others do not: it gets a probe a second until one succeeds. */
+  /** This slave fails everything while others do not: it gets one probe a second until one succeeds. */
   | { code: "slave sick"; slave: string; message: string }
   | { code: "slave well"; slave: string }
-  /** The source began at the run's first job again: jobs that are done run again. */
+  /** The source began at the run's first job again, so completed jobs run again. */
   | { code: "source started over" }
-  /** `getJobs` threw, or yielded what no source may. */
+  /** `getJobs` threw, or yielded something invalid. */
   | { code: "source failed"; fault: SourceFault; next: SourceRetry }
 >;
 
-/** What a source threw, with its stack; `startedOver`: called again, it began at the run's first job. */
+/** What a source threw, with its stack. `startedOver`: when called again, the source began at the run's first job. */
 export type SourceFault = Readonly<{ message: string; startedOver: boolean }>;
 
-/** What follows a failure of the source. */
+/** What happens after a failure of the source. */
 export type SourceRetry = Readonly<
   | { kind: "called again"; pauseMs: number }
   /** Calling it again cannot help. */
   | { kind: "hopeless" }
-  /** So many failures without a new job in between. */
+  /** Given up after `failures` failures without a new job in between. */
   | { kind: "given up"; failures: number }
 >;
 
-/** Why the run is not faster, as a code and what belongs to it; `observe/phrases.ts` has the words. */
+/** Why the run is not faster, as a code with its data; `observe/phrases.ts` has the words. */
 export type Reason = Readonly<
   | { code: "draining" }
-  /** An operator said so. */
+  /** Paused by an operator. */
   | { code: "paused" }
   /** Nothing succeeds, or the source fails. */
   | { code: "failing"; message: string }
   | { code: "waiting_for_slaves" }
-  /** Load comes back slowly after an outage. */
+  /** Load ramps up slowly after an outage. */
   | { code: "recovering"; message: string }
-  /** More load makes more jobs fail. */
+  /** Starts are limited, because more load makes more jobs fail. */
   | { code: "paced"; startsPerSecond: number; message: string }
   | { code: "slave_sick"; slave: string; message: string }
-  /** Nothing was settled for so long; the first job not answered of the oldest lease, and who has it. */
+  /** Nothing was settled for `forMs`; `seq` is the first unanswered job of the oldest lease, and `slave` holds it. */
   | { code: "stalled"; forMs: number; seq: number; slave: string }
   | { code: "slaves_busy" }
   | { code: "source_slow" }
@@ -239,39 +251,41 @@ export type Reason = Readonly<
   | { code: "waiting_for_retries" }
 >;
 
-/** What limits the window: the number of its jobs, or of their bytes. */
+/** What limits the window: the number of its jobs, or their bytes. */
 export type WindowLimit = "jobs" | "bytes";
 
-/** What a test at low load is made with: a job that failed before, or one that was not tried yet. */
+/** The jobs that a test at low load runs: ones that failed before, or untried ones. */
 export type ProbeKind = "failed" | "untried";
 
-/** Why a lease is a probe: it is of a test, or of a slave in quarantine. */
+/** Why a lease is a probe: part of a test, or of a quarantined slave. */
 export type Probe = ProbeKind | "quarantine";
 
-/** Whether a batch runs beside others, in a worker of its own, or in a slave of its own. */
+/** How isolated a batch runs: beside others, alone in a worker, or alone in a slave. */
 export type Alone = "no" | "in worker" | "in slave";
 
 export type Outcome =
-  /** Every job is settled and the source ended. `ignoredLast`: nothing was handed out, for the source started over. */
+  /**
+   * Every job is settled and the source ended. `ignoredLast`: nothing was handed out, because the source started over.
+   */
   | Readonly<{ kind: "complete"; ignoredLast: boolean }>
   | Readonly<{ kind: "stopped" }>
-  /** Nothing succeeded for longer than it may. */
+  /** Nothing succeeded for longer than allowed. */
   | Readonly<{ kind: "outage"; message: string }>
-  /** There is no room for more dead letters; the state has the jobs of those that were not written. */
+  /** No room is left for dead letters. The state still contains the jobs whose letters were not written. */
   | Readonly<{ kind: "no room"; message: string }>
   | Readonly<{ kind: "source failed" }> & SourceFault;
 
-/** An attempt that failed, and what becomes of its job: for whoever follows single jobs. */
+/** One failed attempt and what happens to its job next, for observers of single jobs. */
 export type FailedAttempt = Readonly<{
   seq: number;
   attempt: Attempt;
-  /** Charged failures, or crashes, this one included if it is charged; and how many there may be. */
+  /** Charged failures or crashes so far, this one included if charged; and the most allowed. */
   count: number;
   countMax: number;
   isCharged: boolean;
-  /** It has become a dead letter. */
+  /** The job became a dead letter. */
   isBuried: boolean;
-  /** Until it is due again; null: not before more is known, or never. */
+  /** Delay until the retry; null if it never comes or is not known yet. */
   retryInMs: number | null;
 }>;
 
@@ -279,62 +293,62 @@ export type RunSettings = Readonly<{
   masterId: string;
   /** Most jobs yielded but not settled. */
   jobsMax: number;
-  /** The same in encoded bytes, error text included. */
+  /** Most encoded bytes of those jobs, error text included. */
   bytesMax: number;
   /** Failures before a job becomes a dead letter. */
   failuresMax: number;
-  /** First retry delay; doubles, with full jitter. */
+  /** First retry delay; doubles with each attempt, with full jitter. */
   backoffMs: number;
   heartbeatMs: number;
   graceMs: number;
-  /** Longest one attempt may take; 0 if there is no such limit. */
+  /** Longest duration of one attempt; 0 for no limit. */
   timeoutMs: number;
-  /** How long everything may fail before the run stops; Infinity: for ever. */
+  /** How long everything may fail before the run ends; Infinity: for ever. */
   maxOutageMs: number;
-  /** The same where nothing but failed jobs is left: then they are taken for bad. */
+  /** The same when only failed jobs are left: after it they are taken to be bad. */
   maxOutageAtEndMs: number;
-  /** How long stranded leases wait for the slaves that held them. 0 under `run`. */
+  /** How long stranded leases wait for the slaves that held them; 0 under `run`. */
   reclaimMs: number;
-  /** In [0, 1); for jitter. */
+  /** Returns a number in [0, 1); for jitter. */
   random: () => number;
   /** SHA-256. */
   digest: (bytes: Uint8Array) => Uint8Array;
-  /** Told of each attempt that failed, but for those of several suspects. It changes nothing. */
+  /** Called for each failed attempt, except crashes with several suspects. Must have no effect on the run. */
   onFailed?: ((failed: FailedAttempt) => void) | undefined;
 }>;
 
-/** One slave that is connected, as the run knows it. */
+/** One connected slave, as the run sees it. */
 export type SessionStatus = Readonly<{
   session: SessionId;
   name: string;
-  /** As its machine is drawn in `SlaveSession`. */
+  /** The states drawn at `SlaveSession`. */
   mode: "open" | "reserved" | "quarantined" | "draining";
   inFlight: number;
-  /** Jobs done or skipped in this session, and attempts that failed. */
+  /** Jobs done or skipped in this session, and failed attempts. */
   settled: number;
   failures: number;
-  /** Since its last byte. */
+  /** Time since its last byte. */
   heardMs: number;
 }>;
 
-/** Numbers for the status line; all over all starts of the key unless said. */
+/** Numbers for the status line, over all starts of the run unless noted. */
 export type RunStatus =
   & RunCounts
   & Readonly<{
-    /** Done, skipped and dead. */
+    /** Jobs that are done, skipped or dead. */
     settled: number;
-    /** Settled by this start only. */
+    /** Jobs settled by this start only. */
     settledNow: number;
-    /** Yielded and not leased. */
+    /** Jobs yielded and not leased. */
     buffered: number;
-    /** Leased and not answered. */
+    /** Jobs leased and not answered. */
     inFlight: number;
     stranded: number;
     slaves: number;
     reason: Reason;
-    /** What fails, while nothing succeeds any more; null otherwise. */
+    /** The failure while nothing succeeds any more; null otherwise. */
     outage: string | null;
-    /** Slaves that fail everything while others do not, and what they fail with. */
+    /** Slaves that fail everything while others do not, and each one's latest failure. */
     sick: readonly Readonly<{ name: string; message: string }>[];
     /** Dead letters of this start, grouped by message. */
     failures: readonly Readonly<{ message: string; count: number }>[];
