@@ -5,12 +5,12 @@ import { type KeyShape, KeyShapes } from "./cbor_shapes.ts";
 import { dateOf, decode } from "./cbor_x.ts";
 
 /**
- * Decodes `count` jobs laid one behind the other, trusted or pre-scanned. Gives what `decode` gives of each.
+ * Decodes `count` jobs laid one behind the other, trusted or pre-scanned. Each result equals that of `decode`.
  *
- * @param onRefused Told of each job, by its place, with a text that is not in UTF-8, or with a key twice in a map; the
- * others are decoded all the same. Without it such a job is an error.
+ * @param onRefused Called with the index of each job that has a text not in UTF-8 or a duplicate key; the other jobs
+ * are decoded all the same. Without it such a job is an error.
  *
- * @throws {Error} if there are not exactly `count`.
+ * @throws {Error} if the bytes are not exactly `count` jobs.
  */
 export function decodeJobs(
   bytes: Uint8Array,
@@ -34,7 +34,7 @@ export function decodeJobs(
   return jobs;
 }
 
-/** What is wrong with this one job, and where. */
+/** What is wrong with this job, and where; null if nothing is. */
 function faultOf(job: Uint8Array): FrameError | null {
   try {
     prescan(job, { keysMax: Infinity });
@@ -45,43 +45,49 @@ function faultOf(job: Uint8Array): FrameError | null {
 }
 
 /**
- * Decodes one message, pre-scanned. Gives what `decode` gives, but byte strings are views of `bytes`, as a rule: a
- * lease's jobs are not copied once more.
+ * Decodes one pre-scanned message. The result equals that of `decode`, except that byte strings are usually views of
+ * `bytes`: a lease's jobs are not copied again.
  */
 export function decodeMessage(bytes: Uint8Array): unknown {
   return new ValueReader(bytes, messageShapes, true).next();
 }
 
-/** For all jobs of this process: those of one run look alike. */
+/** Shared by all jobs of this process: the jobs of one run have similar keys. */
 const jobShapes = new KeyShapes();
-/** For all messages of this process: some dozens, of a handful of keys. What else a peer sends is read key by key. */
+/**
+ * Shared by all messages of this process: some dozens of shapes with few keys. Any other key from a peer is decoded
+ * each time.
+ */
 const messageShapes = new KeyShapes(1 << 15, "stop");
 
-/** Node's, Bun's and Deno's buffers have it: `toString("utf8")` without its detours, which cost more than a short text. */
+/**
+ * A method of the Buffers of Node, Bun and Deno: `toString("utf8")` without its overhead, which for short texts exceeds
+ * the decoding itself.
+ */
 type Texts = Readonly<{ utf8Slice(from: number, to: number): string }>;
 
-/** Beyond so many keys an object is a table, and no two are alike. */
+/** An object with more keys than this is treated as a table, whose keys do not repeat in other objects. */
 const shapeKeysMax = 64;
 
 /**
- * Reads values several times as fast as cbor-x does, to whom it leaves what is rare. Most of the time that takes
- * goes into the keys of objects, again and again the same: here they are compared, not decoded.
+ * Decodes CBOR several times as fast as cbor-x, which decodes rare types. Decoding the keys of objects would take most
+ * of the time, and they repeat, so they are compared as bytes instead.
  */
 class ValueReader {
   readonly #bytes: Uint8Array;
   readonly #texts: Texts;
   readonly #numbers: DataView;
   readonly #shapes: KeyShapes;
-  /** Whether byte strings are views, rather than copies. */
+  /** Whether byte strings are returned as views, not copies. */
   readonly #hasViews: boolean;
   #at = 0;
-  /** Values of the objects that are being read, the innermost last. */
+  /** Values of the objects being read, innermost last. */
   readonly #values: unknown[] = [];
   #depth = 0;
 
   constructor(bytes: Uint8Array, shapes: KeyShapes, hasViews: boolean) {
     const { buffer, byteOffset, byteLength } = bytes;
-    // Never a Buffer, for byte strings cut out of one would be Buffers too, and views.
+    // Never a Buffer: its `subarray` and `slice` would return Buffers, and `slice` a view.
     this.#bytes = new Uint8Array(buffer, byteOffset, byteLength);
     this.#texts = Buffer.from(buffer, byteOffset, byteLength) as unknown as Texts;
     this.#numbers = new DataView(buffer, byteOffset, byteLength);
@@ -89,12 +95,12 @@ class ValueReader {
     this.#hasViews = hasViews;
   }
 
-  /** Where the next value begins. */
+  /** Offset of the next value. */
   get at(): number {
     return this.#at;
   }
 
-  /** Gives up the value that began at `start`, and returns its bytes: the next one is behind it. */
+  /** Abandons the value that began at `start`, moves behind it, and returns its bytes. */
   skip(start: number): Uint8Array {
     this.#depth = 0;
     this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax);
@@ -132,7 +138,7 @@ class ValueReader {
     }
   }
 
-  /** The 1, 2, 4 or 8 bytes behind a head. */
+  /** Reads the 1, 2, 4 or 8 bytes of a head's argument. */
   #argument(info: number): number {
     const at = this.#at;
     this.#at += 1 << (info - 24);
@@ -177,7 +183,10 @@ class ValueReader {
     return this.#hasViews ? this.#bytes.subarray(at, this.#at) : this.#bytes.slice(at, this.#at);
   }
 
-  /** Bytes that are no UTF-8 are decoded to U+FFFD, which is looked for at next to no cost where all is ASCII. */
+  /**
+   * Invalid UTF-8 decodes to U+FFFD. Searching for that costs almost nothing in ASCII text; only a hit is checked
+   * further.
+   */
   #text(length: number): string {
     const at = this.#at;
     const text = this.#texts.utf8Slice(at, this.#at += length);
@@ -211,7 +220,10 @@ class ValueReader {
     return shape.make(values, base);
   }
 
-  /** The shape with the key that comes next, which is behind us then; null, and it is not, if there is none. */
+  /**
+   * Reads a key and returns the shape extended by it. Returns null, without having read the key, if no new shape may be
+   * kept.
+   */
   #nextShape(shape: KeyShape): KeyShape | null {
     const { firstShapes } = shape;
     for (let index = 0; index < firstShapes.length; index++) {
@@ -225,7 +237,7 @@ class ValueReader {
     return next;
   }
 
-  /** Whether these bytes come next; if so they are behind us. */
+  /** Moves behind `wanted` and returns true if those bytes come next; otherwise returns false. */
   #passes(wanted: Uint8Array): boolean {
     const bytes = this.#bytes, at = this.#at;
     for (let index = 0; index < wanted.length; index++) if (bytes[at + index] !== wanted[index]) return false;
@@ -233,7 +245,7 @@ class ValueReader {
     return true;
   }
 
-  /** So many keys, behind those that `object` has already. */
+  /** Reads `keys` keys and values into `object`, which may already have others. */
   #table(keys: number, object: object = {}): object {
     const table = object as Record<string, unknown>;
     for (let index = 0; index < keys; index++) {
@@ -244,7 +256,7 @@ class ValueReader {
     return table;
   }
 
-  /** An item that is none of the usual: a set, a map, a larger bigint. */
+  /** Decodes a rare item with cbor-x: a set, a map, a large bigint. */
   #rare(start: number): unknown {
     this.#at = scanItem(this.#bytes, start, this.#bytes.length, cborDepthMax, cborItemsMax);
     checkTexts(this.#bytes, start, Infinity);
@@ -256,7 +268,7 @@ function keyTwice(): FrameError {
   return new FrameError("Cannot decode a map that has a key twice");
 }
 
-/** A number in 16 bits, as IEEE 754 lays it out. */
+/** Decodes a half-precision float (IEEE 754 binary16). */
 function halfFloat(bits: number): number {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   const sign = bits >> 15 === 0 ? 1 : -1;

@@ -1,30 +1,30 @@
 import { Buffer, isUtf8 } from "node:buffer";
 import { bignumBytesMax, cborDepthMax, cborItemsMax, jobBytesMax } from "../lib/limits.ts";
 
-/** Bytes from a peer that are not what the protocol allows. Costs its session, nothing else. */
+/** Bytes from a peer that break the protocol. The session is closed; nothing else is affected. */
 export class FrameError extends Error {
   override get name(): string {
     return "FrameError";
   }
 }
 
-/** What a CBOR item may be, so that decoding it costs no more than its bytes. */
+/** Limits of a CBOR item, so that decoding it costs no more than its bytes justify. */
 type ScanLimits = Readonly<{
-  /** Arrays and maps within each other. @default cborDepthMax */
+  /** Nesting depth of arrays and maps. @default cborDepthMax */
   depthMax?: number;
   /** Items in all. @default cborItemsMax */
   itemsMax?: number;
-  /** Text keys of a map. @default 32,768: what tells them apart must stay small where a stranger writes them. */
+  /** Text keys of a map. @default 32,768: limits the memory of duplicate detection for untrusted bytes. */
   keysMax?: number;
 }>;
 
 /**
- * Proves, without decoding or allocating, that `bytes` are exactly one CBOR item of the subset in
- * docs/protocol.md: bounded depth and item count, no length beyond the bytes, only the tags 1, 2, 3, 258 and
- * 259 in front of what they tag, no indefinite lengths, texts in UTF-8, text keys other than `__proto__` and none of them
- * twice in a map, nothing behind.
+ * Checks, without decoding or allocating, that `bytes` are exactly one CBOR item of the subset in docs/protocol.md:
+ * bounded depth and item count, no length beyond the bytes, only the tags 1, 2, 3, 258 and 259, each before the type it
+ * applies to, no indefinite lengths, texts in UTF-8, no text key `__proto__`, no duplicate text keys in a map, no bytes
+ * behind the item.
  *
- * @throws {FrameError} if not.
+ * @throws {FrameError} if a check fails.
  */
 export function prescan(bytes: Uint8Array, limits: ScanLimits = {}): void {
   const end = scanItem(
@@ -38,26 +38,31 @@ export function prescan(bytes: Uint8Array, limits: ScanLimits = {}): void {
   checkTexts(bytes, 0, limits.keysMax ?? messageKeysMax);
 }
 
-/** Arrays, maps and strings, or items of any kind, in a message of any length: more than a short one can have. */
+/** Items of any kind, or arrays, maps and strings, that every message may have: more than any short one needs. */
 const messageItemsFree = 4_096;
-/** Beyond those, bytes of the message for each item: what costs memory must be sent. A range's bounds take more. */
+/**
+ * Bytes of the message required for each further item, so that memory costs a peer bytes. The bounds of a range take
+ * more.
+ */
 const messageBytesPerItem = 3;
-/** Beyond those, bytes for each array, map or string that is no word of the protocol. A lease's name takes more. */
+/**
+ * Bytes required for each further array, map or string that is not a word of the protocol. A lease's name takes more.
+ */
 const messageBytesPerString = 8;
 
-/** Most CBOR items in a message of so many bytes. */
+/** Most CBOR items in a message of `byteLength` bytes. */
 export function messageItemsMax(byteLength: number): number {
   return messageItemsFree + Math.floor(byteLength / messageBytesPerItem);
 }
 
 /**
- * Refuses what would cost far more to decode than to send or to store: a byte may be an array, and each takes a hundred
- * of memory. Nothing that this program writes is that dense. Words of the protocol, such as the names of fields, are
- * cheap, and not counted.
+ * Rejects messages that cost far more to decode than to send: an array of one byte takes about a hundred bytes of
+ * memory. No message of this program is that dense. Words of the protocol, such as field names, are cheap and not
+ * counted.
  *
  * @param bytes One item that passed the pre-scan.
- * @param bytesPerString Fewest bytes for each array, map or string, beyond the first thousands.
- * @throws {FrameError} if it has a tag, or too many arrays, maps and strings for its length.
+ * @param bytesPerString Bytes required for each array, map or string beyond the first `messageItemsFree`.
+ * @throws {FrameError} if the item has a tag, or too many arrays, maps and strings for its length.
  */
 export function checkDensity(
   bytes: Uint8Array,
@@ -85,7 +90,7 @@ export function checkDensity(
   }
 }
 
-/** Without a string for each text: there may be a million. */
+/** Compares bytes without creating a string: a message may have a million texts. */
 function isOneOf(words: readonly string[], bytes: Uint8Array, at: number, length: number): boolean {
   for (const word of words) {
     if (word.length !== length) continue;
@@ -97,7 +102,7 @@ function isOneOf(words: readonly string[], bytes: Uint8Array, at: number, length
 }
 
 /**
- * Where each of `count` jobs, laid one behind the other, ends in `bytes`; each is pre-scanned.
+ * Pre-scans `count` jobs laid one behind the other, and returns the end offset of each in `bytes`.
  *
  * @throws {FrameError} if the bytes are not exactly `count` acceptable jobs.
  */
@@ -117,21 +122,21 @@ export function itemEnds(bytes: Uint8Array, count: number): Uint32Array {
 }
 
 const inArray = 0, inObject = 1, inMap = 2;
-/** What a tag asks of the item behind it. */
+/** What a tag requires of the item after it. */
 const any = 0, time = 1, bignum = 2, setItems = 3, mapEntries = 4;
 
-// The containers that are open, outermost first: how many items each still misses, and its kind. Shared by all
-// scans, which never overlap: a scan is synchronous and calls nothing.
+// Stack of the open containers, outermost first: their kinds, and how many items each still needs. Shared by all scans,
+// which cannot overlap: a scan is synchronous and calls nothing.
 const lefts = new Int32Array(cborDepthMax + 1);
 const kinds = new Uint8Array(cborDepthMax + 1);
 
 /**
- * Scans the one item that begins at `at`; returns where it ends. `levels` is at most `cborDepthMax`.
+ * Scans the one item that begins at `at` and returns its end. `levels` is at most `cborDepthMax`.
  *
- * One loop without calls or allocation, for it sees every byte of every frame; hence longer than other
- * functions here. Of jobs it sees the most, and leaves what is in texts and keys to who decodes them: `checkTexts`.
+ * One loop without calls or allocation, because it processes every byte of every frame; hence longer than other
+ * functions. It does not check texts and duplicate keys: `checkTexts` does, or for jobs the decoder.
  *
- * @throws {FrameError} if the item is not acceptable, or reaches beyond `end`.
+ * @throws {FrameError} if the item is invalid or reaches beyond `end`.
  */
 export function scanItem(bytes: Uint8Array, at: number, end: number, levels: number, items: number): number {
   let depth = 0, left = 1, kind = inArray, want = any, itemsLeft = items;
@@ -182,7 +187,7 @@ export function scanItem(bytes: Uint8Array, at: number, end: number, levels: num
       kind = major === 4 ? inArray : want === mapEntries ? inMap : inObject;
       want = any;
     } else {
-      // false, true, null, undefined, and the three floats; what comes between is packed values to cbor-x.
+      // Only false, true, null, undefined and the three floats. cbor-x reads the other simple values as packed values.
       if (head < 0xf4 || head === 0xf8) throw refused(at, `the simple value ${value}`);
       want = any;
     }
@@ -190,10 +195,10 @@ export function scanItem(bytes: Uint8Array, at: number, end: number, levels: num
 }
 
 /**
- * Checks the texts of the item at `at`, which was scanned: each is in UTF-8, and no key twice in a map.
+ * Checks the texts of the item at `at`, which must be scanned: each is valid UTF-8, and no map has a duplicate key.
  *
  * @param keysMax Most text keys of a map.
- * @throws {FrameError} if not.
+ * @throws {FrameError} if a check fails.
  */
 export function checkTexts(bytes: Uint8Array, at: number, keysMax: number): void {
   if (mapCount > mapsMax) {
@@ -206,9 +211,9 @@ export function checkTexts(bytes: Uint8Array, at: number, keysMax: number): void
 }
 
 /**
- * Returns where the item ends. It lies within `depth` arrays and maps.
+ * Checks one item inside `depth` arrays and maps, and returns its end.
  *
- * @param keyOf The number of the map that the item is a key of; 0 if it is none.
+ * @param keyOf Number of the map whose key this item is; 0 if it is not a key.
  */
 function checkItem(bytes: Uint8Array, from: number, keysMax: number, depth: number, keyOf: number): number {
   let at = from, head = bytes[at]!, isObject = true;
@@ -237,7 +242,7 @@ function checkItem(bytes: Uint8Array, from: number, keysMax: number, depth: numb
   return at;
 }
 
-/** Bytes of the head that begins with this one. */
+/** Length of a head in bytes, from its first byte. */
 function headBytes(head: number): number {
   const value = head & 31;
   return value > 23 ? 1 + (1 << (value - 24)) : 1;
@@ -248,13 +253,13 @@ function argumentAt(bytes: Uint8Array, at: number): number {
   return value > 23 ? clamped(bytes, at + 1, 1 << (value - 24)) : value;
 }
 
-/** The number of a map of so many text keys that begins. */
+/** Numbers a map of `keys` text keys that begins at `at`. */
 function openMap(at: number, keys: number, keysMax: number): number {
   if (keys > keysMax) throw refused(at, `a map of more than ${keysMax} keys`);
   return ++mapCount;
 }
 
-/** Longest text that is looked at here first: a call for it costs as much. */
+/** Longest text checked byte by byte here: the call of `isUtf8` costs about as much. */
 const shortBytes = 32;
 
 function isText(bytes: Uint8Array, at: number, length: number): boolean {
@@ -266,23 +271,23 @@ function isText(bytes: Uint8Array, at: number, length: number): boolean {
   return isUtf8(bytes.subarray(at, at + length));
 }
 
-/** Most text keys in a map of a message; what tells them apart must stay small. */
+/** Most text keys in a map of a message: limits the memory of duplicate detection. */
 const messageKeysMax = 1 << 15;
 
-// Which keys the open maps have: a hash table without chains, that is never cleared. What an entry says counts
-// while its map is open. Keys that find no place near their own, as a hostile map may have, are kept as strings.
+// Keys of the open maps: an open-addressing hash table that is never cleared. An entry counts only while its map is
+// open. Keys without a free slot near their hash, as in a hostile map, are kept as strings in `crowded`.
 const tableSlots = 1 << 16, probesMax = 8, mapsMax = 1 << 30;
 const mapOf = new Int32Array(tableSlots),
   atOf = new Int32Array(tableSlots),
   lengthOf = new Int32Array(tableSlots);
 let mapCount = 0;
-/** The number of each open map of text keys, outermost first; 0 for what is none. */
+/** Number of the map at each depth, outermost first; 0 if it is not a map of text keys. */
 const maps = new Int32Array(cborDepthMax + 1);
-/** Maps up to this one are of checks that are over. */
+/** Maps with a number up to this belong to earlier checks. */
 let mapsOver = 0;
 let crowded: Set<string> | null = null;
 
-/** False if the map has this key. `depth` maps and arrays are open around its items. */
+/** Returns false if the map already has this key. `depth` maps and arrays are open around its items. */
 function addKey(bytes: Uint8Array, at: number, length: number, map: number, depth: number): boolean {
   let hash = length;
   for (let index = at; index < at + length; index++) hash = Math.imul(hash, 31) + bytes[index]! | 0;
@@ -314,15 +319,15 @@ function isSame(bytes: Uint8Array, one: number, other: number, length: number): 
   return true;
 }
 
-/** One character a byte. */
+/** Decodes one character per byte. */
 function latin1(bytes: Uint8Array, at: number, length: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString("latin1");
 }
 
-/** No length, count or tag that matters is as large; twice as much is still a small integer to every engine. */
+/** Larger than any valid length, count or tag; doubled, it is still a small integer in every engine. */
 const valueMax = 0x3fffffff;
 
-/** The number in `width` bytes, or `valueMax` if it is larger. */
+/** Reads a number of `width` bytes, or returns `valueMax` if it is larger. */
 function clamped(bytes: Uint8Array, at: number, width: number): number {
   let value = 0;
   for (let index = at; index < at + width; index++) {
@@ -332,7 +337,7 @@ function clamped(bytes: Uint8Array, at: number, width: number): number {
   return value;
 }
 
-/** Whether the item with this head is what the tag before it asked for. */
+/** Whether the item with this head is of the kind that the tag before it requires. */
 function isWanted(want: number, head: number, value: number): boolean {
   switch (want) {
     case time:

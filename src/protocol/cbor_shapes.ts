@@ -1,22 +1,22 @@
 import { Buffer } from "node:buffer";
 
-/** Whether a date survives seconds as a float; from about the year 140,000 on some do not. */
+/** Whether a date survives the encoding as floating-point seconds; from about the year 140,000 on some do not. */
 export function isExactDate(date: Date): boolean {
   const ms = date.getTime();
   return Number.isNaN(ms) || Math.round(ms / 1000 * 1000) === ms;
 }
 
-/** What stands before a byte string in CBOR, in its shortest form. */
+/** The shortest CBOR head of a byte string. */
 export function bytesHead(length: number): Uint8Array {
   return head(0x40, length);
 }
 
-/** What stands before the keys and values of a map in CBOR, in its shortest form. */
+/** The shortest CBOR head of a map. */
 export function mapHead(keys: number): Uint8Array {
   return head(0xa0, keys);
 }
 
-/** A text in CBOR, in its shortest form. */
+/** A text as a CBOR item, with the shortest head. */
 function textItem(text: string): Uint8Array {
   const bytes = Buffer.from(text);
   return new Uint8Array(Buffer.concat([head(0x60, bytes.length), bytes]));
@@ -28,10 +28,10 @@ function head(type: number, value: number): Uint8Array {
 }
 
 /**
- * Writes a head in its shortest form, of at most 5 bytes; returns where it ends.
+ * Writes a head in its shortest form, at most 5 bytes, and returns its end.
  *
- * @param type The upper three bits.
- * @param value What the head counts or is, of at most 32 bits.
+ * @param type The major type, in the upper three bits.
+ * @param value The length, count or integer, at most 32 bits.
  */
 export function writeHead(bytes: Uint8Array, at: number, type: number, value: number): number {
   if (value < 24) {
@@ -54,31 +54,34 @@ export function writeHead(bytes: Uint8Array, at: number, type: number, value: nu
   return at;
 }
 
-/** So many objects of a shape come before it gets a function of its own. */
+/** A shape gets a compiled constructor after this many objects. */
 const usesMin = 16;
-/** Of the objects of a shape so many are searched at first, then one in so many. */
+/** The first objects of a shape are all searched for symbol keys, then every `searchedEach`th. */
 const searchedFirst = 16, searchedEach = 32;
-/** What the shapes kept may take. Objects with keys of their own each would fill the memory. */
+/** Size limit of the kept shapes, in characters: objects that all have different keys would fill the memory. */
 const shapeCharsMax = 1 << 20;
-/** What one takes beside its key. */
+/** Estimated size of a shape without its key, in characters. */
 const shapeChars = 256;
-/** So many of the keys that came behind a shape are looked for by their bytes; an object in an object may begin as that does. */
+/**
+ * How many successors of a shape are compared as bytes before the key is decoded. Several, because objects in different
+ * places may begin with the same keys.
+ */
 const firstKeys = 4;
 
 type Make = (values: readonly unknown[], from: number) => object;
 
-/** The keys that objects have in common, in order: one key more than those of the shape it comes from. */
+/** An ordered list of object keys: the keys of the shape before it, and one more. */
 export class KeyShape {
-  /** What this key is in CBOR. */
+  /** The last key, as a CBOR item. */
   readonly keyBytes: Uint8Array;
-  /** What came behind this key when it was looked up last. */
+  /** The successor that was looked up last. */
   likely: KeyShape | null = null;
-  /** The few that came behind this key first. */
+  /** The first few successors, compared as bytes. */
   readonly firstShapes: KeyShape[] = [];
   readonly key: string;
   readonly #before: KeyShape | null;
   readonly #next = new Map<string, KeyShape>();
-  /** So many objects of this shape are written until one is searched, and so many were. */
+  /** How many more objects are written before the next one is searched, and how many were searched so far. */
   #unsearched = 1;
   #searched = 0;
   #uses = 0;
@@ -90,7 +93,7 @@ export class KeyShape {
     this.keyBytes = textItem(key);
   }
 
-  /** An object with these keys, and the values that lie from `from` on. */
+  /** Makes an object with these keys, and with the values from index `from` on. */
   make(values: readonly unknown[], from: number): object {
     if (this.#make !== null) return this.#make(values, from);
     if (++this.#uses === usesMin) this.#make = this.#compile();
@@ -99,19 +102,21 @@ export class KeyShape {
     return object;
   }
 
-  /** An object of this shape was written: whether to look for keys that are symbols, which costs as much as to write it. */
+  /** Call for each object written. Returns whether to search it for symbol keys, which costs as much as writing it. */
   isToBeSearched(): boolean {
     if (--this.#unsearched > 0) return false;
     this.#unsearched = ++this.#searched < searchedFirst ? 1 : searchedEach;
     return true;
   }
 
-  /** The shape with this key behind the others; undefined if there was none yet. */
+  /** The successor with this key; undefined if there is none yet. */
   after(key: string): KeyShape | undefined {
     return this.#next.get(key);
   }
 
-  /** Whether this is one of its keys. Asked before a key is added: so those of a shape need no look at any more. */
+  /**
+   * Whether the shape contains `key`. Checked when a shape is added, so that existing shapes never have duplicate keys.
+   */
   has(key: string): boolean {
     return this.#before !== null && (this.key === key || this.#before.has(key));
   }
@@ -127,14 +132,14 @@ export class KeyShape {
     return this.#before === null ? [] : [...this.#before.#keys, this.key];
   }
 
-  /** An object literal is made in one step, where keys that are set one by one are looked up each. */
+  /** Compiles an object literal, which creates the object in one step instead of one lookup per key. */
   #compile(): Make {
     const fields = this.#keys.map((key, index) => `${JSON.stringify(key)}: values[from + ${index}]`);
     return new Function("values", "from", `return { ${fields.join(", ")} };`) as Make;
   }
 }
 
-/** The shapes of the objects that were read, or written, as a tree of their keys. */
+/** A tree of the shapes of all objects read or written. */
 export class KeyShapes {
   #empty = new KeyShape(null, "");
   #chars = 0;
@@ -142,8 +147,9 @@ export class KeyShapes {
   readonly #whenFull: "forget" | "stop";
 
   /**
-   * @param charsMax What they may take.
-   * @param whenFull Beyond it all are forgotten, or no new one is kept: so it is where a stranger says what they are.
+   * @param charsMax Size limit of all shapes, in characters.
+   * @param whenFull At the limit: `forget` drops all shapes, `stop` keeps no new ones. Use `stop` if a peer chooses the
+   * keys.
    */
   constructor(charsMax = shapeCharsMax, whenFull: "forget" | "stop" = "forget") {
     this.#charsMax = charsMax;
@@ -154,7 +160,7 @@ export class KeyShapes {
     return this.#empty;
   }
 
-  /** The shape with one key more than `shape`; null if it is a new one and none is kept any more. */
+  /** The successor of `shape` with this key; null if it would be new and no more are kept. */
   with(shape: KeyShape, key: string): KeyShape | null {
     const next = shape.after(key) ?? this.#add(shape, key);
     if (next !== null) shape.likely = next;

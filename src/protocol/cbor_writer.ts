@@ -3,39 +3,40 @@ import { cborDepthMax, cborItemsMax, jobBytesMax } from "../lib/limits.ts";
 import { isExactDate, KeyShapes, mapHead, writeHead } from "./cbor_shapes.ts";
 import { overlong } from "./job_fault.ts";
 
-/** Longest text whose letters are looked at one by one: a call for it costs as much. */
+/** Longest text whose characters are checked one by one: a library call costs about as much. */
 const shortChars = 64;
-/** Most that a head and a number behind it take. */
+/** Most bytes of a head with a number. */
 const headBytes = 9;
-/** What a text that is looked at one by one takes, if it turns out to be plain. */
+/** Most bytes of a short text if it is ASCII. */
 const shortBytes = headBytes + shortChars;
 
 /**
- * Writes plain values one behind the other, as CBOR in memory that grows; several times as fast as cbor-x, for it
- * knows what they look like. Plain are objects, arrays, texts, numbers, booleans, null, undefined, dates and
- * bytes, within the limits of a job but for their length: such bytes need no pre-scan.
+ * Encodes plain values one behind the other into a growing buffer, several times as fast as cbor-x. Plain are objects,
+ * arrays, texts, numbers, booleans, null, undefined, dates and bytes within the limits of a job, except its length. Its
+ * output needs no pre-scan.
  */
 export class ValueWriter {
-  /** What was written; only the first `length` count. */
+  /** The buffer; only its first `length` bytes are valid. */
   bytes: Uint8Array = new Uint8Array(1 << 12);
   length = 0;
   #numbers = new DataView(this.bytes.buffer);
   readonly #shapes = new KeyShapes();
   /** Where the value being written begins. */
   #start = 0;
-  /** Items that it may still have. */
+  /** Items that the value being written may still have. */
   #itemsLeft = 0;
   readonly #bytesMax: number;
 
-  /** @param bytesMax Longest value. */
+  /** @param bytesMax Most bytes of one value. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
   /**
-   * False, and nothing is written, if the value is not plain; then something else must write it, or say why not.
+   * Writes one value. Returns false, writing nothing, if it is not plain or too long; the caller must then use cbor-x
+   * or reject it.
    *
-   * @throws {RangeError} if it is much too long, as soon as that is known; what was written of it is left to the caller.
+   * @throws {RangeError} if the value is far too long, as soon as that is known. The caller must then reset `length`.
    */
   write(value: unknown): boolean {
     const start = this.#start = this.length;
@@ -45,14 +46,14 @@ export class ValueWriter {
     return false;
   }
 
-  /** Writes what is encoded already. */
+  /** Appends an encoded value. */
   copy(encoded: Uint8Array): void {
     this.#reserve(encoded.length);
     this.bytes.set(encoded, this.length);
     this.length += encoded.length;
   }
 
-  /** All that was written, in memory of its own; nothing is left. */
+  /** Returns a copy of all that was written and empties the writer. */
   take(): Uint8Array {
     const taken = this.bytes.slice(0, this.length);
     this.length = 0;
@@ -86,7 +87,7 @@ export class ValueWriter {
     if (prototype === Uint8Array.prototype || prototype === Buffer.prototype) {
       return this.#byteString(value as Uint8Array);
     }
-    // Of a subclass: the rows of a query, with more of it as properties.
+    // an array of a subclass, such as a query result with extra properties
     return Array.isArray(value) && this.#array(value, depth);
   }
 
@@ -100,7 +101,7 @@ export class ValueWriter {
       if (!Object.hasOwn(object, key)) continue;
       if (likely !== null && likely.key === key) shape = likely;
       else if (key === "__proto__" || !isWellFormed(key)) return false;
-      else shape = this.#shapes.with(shape, key)!; // never null: these are forgotten
+      else shape = this.#shapes.with(shape, key)!; // never null: this tree forgets instead of stopping
       this.#keyOf(shape.keyBytes);
       if (!this.#value(object[key], depth)) return false;
       count++;
@@ -111,7 +112,7 @@ export class ValueWriter {
     return (this.#itemsLeft -= 2 * count) >= 0;
   }
 
-  /** The head at `at`, for which one byte was left, counts so many keys that it takes more. */
+  /** The map at `at` has too many keys for a head of one byte: moves its content and writes a longer head. */
   #widenHead(at: number, count: number): void {
     const head = mapHead(count);
     this.#reserve(head.length);
@@ -141,7 +142,7 @@ export class ValueWriter {
     return true;
   }
 
-  /** Seconds, as an integer where they are whole. */
+  /** Writes seconds, as an integer if they are whole. */
   #date(date: Date): boolean {
     this.#byte(0xc1);
     return isExactDate(date) && this.#number(date.getTime() / 1000);
@@ -201,7 +202,7 @@ export class ValueWriter {
   #reserve(more: number): void {
     const needed = this.length + more;
     if (needed <= this.bytes.length) return;
-    // Only here, where the memory would grow; `write` looks at what it has become, to the byte.
+    // Checked only when the buffer must grow; `write` checks the exact length at the end.
     if (needed - this.#start > this.#bytesMax + shortBytes) throw new RangeError(overlong);
     const larger = new Uint8Array(Math.max(needed, this.bytes.length * 2));
     larger.set(this.bytes.subarray(0, this.length));
@@ -214,7 +215,7 @@ export class ValueWriter {
   }
 }
 
-/** Without half a surrogate pair, which no encoding keeps. */
+/** Whether the text has no lone surrogate, which no encoding would keep. */
 function isWellFormed(text: string): boolean {
   return (text as unknown as { isWellFormed(): boolean }).isWellFormed();
 }

@@ -4,21 +4,21 @@ import { cborDepthMax, cborItemsMax, jobBytesMax } from "../lib/limits.ts";
 import { scanItem } from "./cbor_scan.ts";
 import { isExactDate } from "./cbor_shapes.ts";
 
-// The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun
-// and Deno. Records, which are cbor-x's own tags, stay off; so do typed-array tags.
+// The only importer of cbor-x. This entry is pure JavaScript; the main one loads a native addon that crashes Bun and
+// Deno. Records, a cbor-x extension, stay off, and so do typed-array tags.
 const options = { useRecords: false, copyBuffers: true, tagUint8Array: false, variableMapSize: true };
 const cbor = new Encoder(options as never) as unknown as {
   encode(value: unknown, mode?: number): Uint8Array & { start: number; end: number };
   decode(bytes: Uint8Array): unknown;
 };
 
-/** cbor-x: return the shared buffer with `start` and `end` set on it; and begin there again next time. */
+/** Options of cbor-x: return the shared buffer with `start` and `end` set on it, and reuse it from there next time. */
 const inPlace = 512 | 1024;
 
 /**
- * What must not be encoded, although cbor-x would: class instances, Promise, RegExp, Error, URL, typed arrays
- * other than Uint8Array; and arrays of a subclass, which it would not take for arrays. Asked by cbor-x about every
- * object that is no plain object, array or Map.
+ * Matches what must not be encoded although cbor-x would: class instances, Promise, RegExp, Error, URL, typed arrays
+ * other than Uint8Array; and arrays of a subclass, which cbor-x does not recognize. cbor-x asks about every object that
+ * is not a plain object, array or Map.
  */
 class Refuser {
   static [Symbol.hasInstance](value: object): boolean {
@@ -34,21 +34,21 @@ addExtension({
   Class: Refuser as never,
   tag: undefined as never,
   encode(value: unknown, encodeItem: (value: unknown) => never): never {
-    // By its indices: what the subclass makes of `slice` or `map` is one of its own again.
+    // Copied by index: `slice` or `map` of the subclass would return the subclass again.
     if (Array.isArray(value)) return encodeItem(Array.from({ length: value.length }, (_, at) => value[at]));
     throw new TypeError("Cannot encode this value: it would not arrive as it was sent");
   },
   decode: (value: never) => value,
 });
 
-/** As cbor-x does it, but for seconds in 64 bits, which arrive as a bigint. */
+/** As in cbor-x, but also for 64-bit seconds, which arrive as a bigint. */
 export function dateOf(seconds: number | bigint): Date {
   return new Date(Math.round(Number(seconds) * 1000));
 }
 addExtension({ tag: 1, decode: dateOf } as never);
 
 /**
- * One self-contained CBOR item in memory of its own.
+ * Encodes a value as one self-contained CBOR item in a new buffer.
  *
  * @throws {TypeError} if the value holds a function, a symbol or a class instance.
  */
@@ -66,11 +66,11 @@ export function decode(bytes: Uint8Array): unknown {
 const byteOrderMark: Buffer = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /**
- * Bytes whose texts keep a byte order mark they begin with. cbor-x gives texts of more than 64 bytes, cut out
- * with `subarray`, to a TextDecoder that takes one mark away; so it is given two.
+ * Keeps the byte order mark at the start of texts. cbor-x decodes texts of more than 64 bytes with a TextDecoder, which
+ * removes one mark, so `subarray` doubles it.
  */
 class MarkedBytes extends Uint8Array {
-  /** What is cut out are plain bytes. */
+  /** Parts are plain Uint8Arrays. */
   static get [Symbol.species](): Uint8ArrayConstructor {
     return Uint8Array;
   }
@@ -85,7 +85,7 @@ class MarkedBytes extends Uint8Array {
   }
 }
 
-/** The bytes as cbor-x should read them; never a Buffer, for byte strings cut out of one would be Buffers too. */
+/** The bytes in the form cbor-x needs. Never a Buffer, or the byte strings in it would be Buffers too. */
 function readable(bytes: Uint8Array): Uint8Array {
   const Bytes = hasByteOrderMark(bytes) ? MarkedBytes : Uint8Array;
   return bytes.constructor === Bytes ? bytes : new Bytes(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -97,7 +97,8 @@ function hasByteOrderMark(bytes: Uint8Array): boolean {
 }
 
 /**
- * One job in memory that is only good until the next call. Its bytes are pre-scanned, so that no peer refuses them.
+ * Encodes one job into a buffer that is valid until the next call. The result is pre-scanned, so that no peer rejects
+ * it.
  *
  * @throws {Error} if the value, or anything in it, cannot be encoded.
  */

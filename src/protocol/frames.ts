@@ -1,11 +1,11 @@
 import { frameBytesMax } from "../lib/limits.ts";
 import { FrameError } from "./cbor.ts";
 
-/** Bytes before each frame's body: its length, big-endian. */
+/** Length of the prefix before each frame's body: the body's length, big-endian. */
 export const prefixBytes = 4;
 
 /**
- * Writes the length of a body into the first four bytes of its frame.
+ * Writes a body's length into the first four bytes of its frame.
  *
  * @throws {RangeError} if the body is longer than a frame may be.
  */
@@ -19,45 +19,44 @@ export function writePrefix(bytes: Uint8Array, bodyBytes: number): void {
   bytes[3] = bodyBytes;
 }
 
-/** In place of a list for each byte of a frame that comes byte by byte. */
+/** Shared empty result: avoids an allocation for each byte of a frame that arrives byte by byte. */
 const none: readonly Uint8Array[] = [];
 
 /**
- * Cuts a stream of bytes into frames, however it arrives: one byte at a time, or many frames at once. Each byte
- * is copied a bounded number of times. Memory grows with the bytes that came, never with the length announced.
+ * Splits a byte stream into frames, however the bytes arrive: one at a time, or many frames at once. Each byte is
+ * copied a bounded number of times. Memory grows with the bytes received, never with the announced length.
  */
 export class FrameReader {
-  /** Bytes of a frame that is not complete: prefix and body; only the first `#filled` count. */
+  /** Prefix and body of the incomplete frame; only the first `#filled` bytes are valid. */
   #partial: Uint8Array = new Uint8Array(64);
   #filled = 0;
 
-  /** Whether a frame has begun and not ended. */
+  /** Whether a frame is incomplete. */
   get isInFrame(): boolean {
     return this.#filled > 0;
   }
 
-  /** Memory of the frame that has begun; 0 where that is a few bytes. */
+  /** Memory of the incomplete frame in bytes; 0 if it is negligible. */
   get heldBytes(): number {
     return this.#filled === 0 ? 0 : this.#partial.length;
   }
 
-  /** Bytes that came of the frame that has begun. */
+  /** Bytes received of the incomplete frame. */
   get filledBytes(): number {
     return this.#filled;
   }
 
-  /** Lets go of the frame that has begun; the reader is of no use then. */
+  /** Frees the incomplete frame; the reader must not be used afterwards. */
   drop(): void {
     this.#partial = new Uint8Array(0);
     this.#filled = 0;
   }
 
   /**
-   * Takes the next bytes and returns the bodies that are complete with them, in order. The bodies may be views
-   * of `chunk`.
+   * Takes the next bytes and returns the bodies they complete, in order. The bodies may be views of `chunk`.
    *
-   * @throws {FrameError} if a frame announces more than 16 MiB; the reader is of no use then. If other frames
-   * were complete before it, they are returned first, and the next call throws.
+   * @throws {FrameError} if a frame announces more than 16 MiB; the reader must not be used afterwards. If complete
+   * frames precede it, they are returned first, and the next call throws.
    */
   push(chunk: Uint8Array): readonly Uint8Array[] {
     if (this.#filled + chunk.length < this.#wanted) {
@@ -69,7 +68,7 @@ export class FrameReader {
     while (chunk.length - at >= prefixBytes) {
       const length = lengthAt(chunk, at);
       const end = at + prefixBytes + length;
-      // A length beyond the limit is kept like any other part, and refused when it is looked at again.
+      // A length beyond the limit is stored like any part, and rejected when the frame is completed.
       if (end > chunk.length || length > frameBytesMax) break;
       bodies.push(new Uint8Array(chunk.buffer, chunk.byteOffset + at + prefixBytes, end - at - prefixBytes));
       at = end;
@@ -79,12 +78,12 @@ export class FrameReader {
     return bodies;
   }
 
-  /** Bytes of the frame that has begun, as far as is known. */
+  /** Length of the incomplete frame in bytes, as far as known. */
   get #wanted(): number {
     return this.#filled < prefixBytes ? prefixBytes : prefixBytes + checkedLength(this.#partial, 0);
   }
 
-  /** Completes the frame that has begun, if `chunk` can; returns how many bytes of `chunk` were used. */
+  /** Completes the incomplete frame if `chunk` has the rest. Returns how many bytes of `chunk` were used. */
   #finish(chunk: Uint8Array, bodies: Uint8Array[]): number {
     const used = Math.min(chunk.length, Math.max(0, prefixBytes - this.#filled));
     if (used > 0) this.#keep(chunk, 0, used);
@@ -100,7 +99,7 @@ export class FrameReader {
     return used + rest;
   }
 
-  /** Room is made for up to four times what came, and no more than the frame needs. */
+  /** Stores part of a chunk. Grows the buffer to at most four times the bytes received, and never beyond the frame. */
   #keep(chunk: Uint8Array, from: number, to: number): void {
     const filled = this.#filled + to - from;
     if (filled > this.#partial.length) {
@@ -113,7 +112,7 @@ export class FrameReader {
       larger.set(this.#partial.subarray(0, this.#filled));
       this.#partial = larger;
     }
-    // A view of a byte takes more memory than a hundred of them, and a frame may come byte by byte.
+    // Below that, copying is cheaper than `subarray`: a frame may arrive byte by byte.
     if (filled - this.#filled > 32) this.#partial.set(chunk.subarray(from, to), this.#filled);
     else for (let at = from; at < to; at++) this.#partial[this.#filled + at - from] = chunk[at]!;
     this.#filled = filled;

@@ -7,16 +7,16 @@ import type { Introduction, Welcome } from "./messages.ts";
 /** Shortest token: 128 bits. */
 const tokenBytesMin = 16;
 
-// Whether a slave may run what it was started with for this master. Both sides ask, and come to the same answer.
+// Whether a slave may run its plugin for this master. Both sides apply the same rule and reach the same result.
 
 type MasterPlugin = Pick<Welcome["plugin"], "name" | "hash">;
 type SlavePlugin = NonNullable<Introduction["plugin"]>;
 
 /**
- * How a slave's plugin differs from its master's, if that is a reason to refuse it; null if it is none.
+ * Why the slave's plugin may not run for this master: other code, or another name; null if it may.
  *
- * A file of the master's name must be the master's code. A file of another name is meant only if the slave was told
- * which of its exports to run. With `anyPlugin` everything is meant.
+ * A file with the master's name must contain the master's code. A file with another name is accepted only if the slave
+ * was started with the name of an export. `anyPlugin` accepts everything.
  */
 export function pluginFault(
   master: MasterPlugin,
@@ -28,7 +28,7 @@ export function pluginFault(
   return isSameBytes(slave.hash, master.hash) ? null : "code";
 }
 
-/** Why a master refuses this slave, as the end of a sentence about it; null if it does not. */
+/** Why the master rejects this slave, as the end of a sentence about it; null if it does not. */
 export function masterRefusal(
   master: MasterPlugin,
   { plugin: slave, anyPlugin = false }: Pick<Introduction, "plugin" | "anyPlugin">,
@@ -41,7 +41,7 @@ export function masterRefusal(
     : `it was started with ${inWords(slave!)}, and this master with ${inWords(master)}`;
 }
 
-/** The same as its slave says it, with what to do. */
+/** The same in the slave's words, with what to do about it. */
 export function slaveRefusal(
   master: MasterPlugin,
   slave: SlavePlugin,
@@ -64,7 +64,7 @@ export function slaveRefusal(
       `with ${master.name}; or say which export is meant (${slave.name}:handleJob); or --any-plugin`;
 }
 
-/** What is to be said of a slave that may run although its plugin is not the master's; null if it is the same. */
+/** A remark about a slave that may run although its plugin differs from the master's; null if it does not differ. */
 export function pluginRemark(
   master: MasterPlugin,
   { plugin: slave, anyPlugin = false }: Pick<Introduction, "plugin" | "anyPlugin">,
@@ -77,33 +77,34 @@ function inWords({ name, hash }: Readonly<{ name: string; hash: Uint8Array }>): 
   return `${name} (${shortHash(hash)})`;
 }
 
-// The four messages before any frame: fixed byte layouts, frozen for ever, so that two versions can always tell
-// each other their numbers. docs/protocol.md has the offsets. Nothing here decodes CBOR.
+// The four messages before any frame: fixed byte layouts, frozen for ever, so that any two versions can tell each other
+// their numbers. docs/protocol.md has the offsets. Nothing here decodes CBOR.
 
-/** The protocol's version, not the release's. Equal or refused. */
+/** Version of the protocol, not of the release. Both sides must have the same. */
 export const protocolVersion = 2;
-/** `ready` says which jobs did not begin. */
+/** Feature: `ready` names the jobs that did not begin. */
 export const untouchedFeature = "untouched";
-/** `again` says how many jobs run once more at their slave. */
+/** Feature: `again` counts the jobs that a slave runs once more. */
 export const againFeature = "again";
 /**
- * What this side understands beyond version 2, named in AUTH's info and WELCOME's body. A message, or a field, of a
- * feature is sent only to a peer that named it. So a later release adds to the wire without raising the version.
+ * What this side understands beyond version 2, announced in AUTH's info and WELCOME's body. A message or field of a
+ * feature is sent only to a peer that announced it, so a later release can extend the protocol without raising the
+ * version.
  *
- * `goodbye`: a slave that is dismissed ends the connection by itself, once all it has to say of its workers is said.
+ * `goodbye`: a dismissed slave closes the connection itself, after it has reported everything about its workers.
  */
 export const features: readonly string[] = ["goodbye", untouchedFeature, againFeature];
-/** A master's: a control connection may `ask`. */
+/** Feature of a master: a control connection may `ask`. */
 export const controlFeature = "control";
-/** Bytes of each side's nonce, and of a MAC. */
+/** Length of each side's nonce, and of a MAC. */
 export const nonceBytes = 32, macBytes = 32;
-/** Bytes before what differs: magic (10), type (1), flags (1), version (2), length of the rest (4). */
+/** Length of the common header: magic (10), type (1), flags (1), version (2), length of the rest (4). */
 export const headerBytes = 18;
 
 /** Who connects: a slave, or `status` and `ctl`. */
 export type Role = "slave" | "control";
 
-/** Why a master refuses. What each means to a person is said by the slave's half of the handshake. */
+/** Why a master rejects a connection. The slave's half of the handshake has the words for people. */
 export type RefusalCode =
   | "token"
   | "version"
@@ -116,7 +117,7 @@ export type RefusalCode =
 
 type Header = Readonly<{ type: number; insecure: boolean; version: number; length: number }>;
 
-/** One message of the handshake, as read. `insecure`: its sender holds no token. */
+/** One decoded message of the handshake. `insecure`: its sender has no token. */
 export type Hello = Readonly<{ kind: "hello"; version: number; insecure: boolean; nonce: Uint8Array }>;
 export type Auth = Readonly<{
   kind: "auth";
@@ -125,7 +126,7 @@ export type Auth = Readonly<{
   nonce: Uint8Array;
   role: Role;
   mac: Uint8Array;
-  /** CBOR, not to be decoded before `mac` held. */
+  /** CBOR; must not be decoded before `mac` is verified. */
   info: Uint8Array;
 }>;
 export type Welcoming = Readonly<{
@@ -133,7 +134,7 @@ export type Welcoming = Readonly<{
   version: number;
   insecure: boolean;
   mac: Uint8Array;
-  /** CBOR, not to be decoded before `mac` held. */
+  /** CBOR; must not be decoded before `mac` is verified. */
   body: Uint8Array;
 }>;
 export type Refusal = Readonly<{ kind: "error"; version: number; code: RefusalCode }>;
@@ -157,9 +158,9 @@ const noMac = new Uint8Array(macBytes);
 const label = new TextEncoder().encode("taskmaster/1");
 
 /**
- * What both sides share: the key made from a token, or that there is none.
+ * What both sides share: the key derived from a token, or the fact that there is no token.
  *
- * @throws {RangeError} if the token has less than 128 bits.
+ * @throws {RangeError} if the token has fewer than 128 bits.
  */
 export class Secret {
   readonly #key: Uint8Array | null;
@@ -173,12 +174,12 @@ export class Secret {
     this.#key = token && new Uint8Array(hkdfSync("sha256", token, label, "auth", 32));
   }
 
-  /** There is no token: MACs are zero, and nobody proves anything. */
+  /** There is no token: MACs are zero, and nothing is proved. */
   get isInsecure(): boolean {
     return this.#key === null;
   }
 
-  /** The MAC of one side; `payload` is AUTH's info or WELCOME's body. */
+  /** The MAC of one side over `proof` and `payload` (AUTH's info or WELCOME's body). */
   mac(side: "slave" | "master", proof: Proof, payload: Uint8Array): Uint8Array {
     if (!this.#key) return noMac;
     const hmac = createHmac("sha256", this.#key);
@@ -186,7 +187,7 @@ export class Secret {
     return new Uint8Array(hmac.digest());
   }
 
-  /** Whether `mac` is that side's; in constant time. */
+  /** Whether `mac` is the MAC of that side; compares in constant time. */
   holds(mac: Uint8Array, side: "slave" | "master", proof: Proof, payload: Uint8Array): boolean {
     return timingSafeEqual(mac, this.mac(side, proof, payload));
   }
@@ -194,9 +195,9 @@ export class Secret {
 
 /** What both MACs cover besides the side and its payload. */
 export type Proof = Readonly<{
-  /** The master's, of HELLO. */
+  /** From the master's HELLO. */
   masterNonce: Uint8Array;
-  /** The slave's, of AUTH. */
+  /** From the slave's AUTH. */
   slaveNonce: Uint8Array;
   role: Role;
   /** SHA-256 of the master's certificate; empty without TLS. */
@@ -232,7 +233,7 @@ export function encodeHello(nonce: Uint8Array, secret: Secret): Uint8Array {
 /**
  * AUTH: the slave's nonce, role and MAC, and its info as CBOR.
  *
- * @throws {RangeError} if it is longer than a master reads before the proof.
+ * @throws {RangeError} if it is longer than what a master accepts before the proof.
  */
 export function encodeAuth(proof: Proof, info: Uint8Array, secret: Secret): Uint8Array {
   const role = Uint8Array.of(roles.indexOf(proof.role));
@@ -255,7 +256,7 @@ export function encodeAuth(proof: Proof, info: Uint8Array, secret: Secret): Uint
 /**
  * WELCOME: the master's MAC, and its body as CBOR.
  *
- * @throws {RangeError} if it is longer than a slave reads.
+ * @throws {RangeError} if it is longer than what a slave accepts.
  */
 export function encodeWelcome(proof: Proof, body: Uint8Array, secret: Secret): Uint8Array {
   const bytes = message(types.welcome, secret.isInsecure, secret.mac("master", proof, body), body);
@@ -287,11 +288,11 @@ function message(type: number, insecure: boolean, ...parts: readonly Uint8Array[
 }
 
 /**
- * Reads the handshake's message at the start of `bytes`; undefined while more of it must come. `used` is its
- * length. A message of another version is read as far as its header: see `OtherVersionError`.
+ * Decodes the handshake message at the start of `bytes`; undefined while it is incomplete. `used` is its length. Of a
+ * message of another version only the header is decoded: see `OtherVersionError`.
  *
  * @throws {FrameError} if this is no such message, or one longer than `bytesMax`.
- * @throws {OtherVersionError} if it is of another version, as soon as its header is there.
+ * @throws {OtherVersionError} if it is of another version, as soon as the header is complete.
  */
 export function readGreeting(
   bytes: Uint8Array,
@@ -310,12 +311,12 @@ export function readGreeting(
   return { greeting: readBody(header, bytes.slice(headerBytes, used)), used };
 }
 
-/** Bytes of the message that `bytes` begin with, its header included; only of the header while that is not complete. */
+/** Length of the message at the start of `bytes`, header included; the header's length while that is incomplete. */
 export function greetingBytes(bytes: Uint8Array): number {
   return bytes.length < headerBytes ? headerBytes : headerBytes + readHeader(bytes).length;
 }
 
-/** The other side speaks another version of the protocol. */
+/** The peer speaks another version of the protocol. */
 export class OtherVersionError extends FrameError {
   readonly version: number;
 

@@ -4,18 +4,18 @@ import { ValueWriter } from "./cbor_writer.ts";
 import { encodeJob } from "./cbor_x.ts";
 import { findFault, JobValueError, overlong, tooLong } from "./job_fault.ts";
 
-/** All of the first plain jobs are looked through, then one in so many. */
+/** The first plain jobs are all searched for faults, then every `sampledEach`th. */
 const sampledFirst = 100, sampledEach = 1_000;
 
 /**
- * Encodes jobs one behind the other into a block. Each job is encoded at once, so that the caller may change the
- * value afterwards.
+ * Encodes jobs one behind the other into a block. Each job is encoded at once, so the caller may change the value
+ * afterwards.
  */
 export class JobEncoder {
   readonly #writer = new ValueWriter(jobBytesMax);
   #ends = new Uint32Array(256);
   #count = 0;
-  /** Jobs over all blocks; says which are looked through. */
+  /** Jobs encoded over all blocks; decides which are searched. */
   #seen = 0;
 
   /** Jobs appended since the last `take`. */
@@ -29,9 +29,9 @@ export class JobEncoder {
   }
 
   /**
-   * Encodes one job and returns its length in bytes. After a refusal the encoder is as it was before.
+   * Encodes one job and returns its length in bytes. A rejected job leaves the encoder unchanged.
    *
-   * @throws {JobValueError} if the value, or anything in it, would not arrive as it was sent.
+   * @throws {JobValueError} if the value, or anything in it, would not arrive unchanged.
    */
   append(value: unknown): number {
     const start = this.#writer.length;
@@ -41,13 +41,13 @@ export class JobEncoder {
     return this.#writer.length - start;
   }
 
-  /** Takes back the job appended last, of so many bytes. */
+  /** Removes the last job; `byteLength` is its length. */
   drop(byteLength: number): void {
     this.#writer.length -= byteLength;
     this.#count--;
   }
 
-  /** The jobs appended so far, in memory of their own; the encoder is empty afterwards. `cursors` is null. */
+  /** The jobs since the last `take` as a new block, with `cursors` null; empties the encoder. */
   take(): Block {
     const block = { bytes: this.#writer.take(), ends: this.#ends.slice(0, this.#count), cursors: null };
     this.#count = 0;
@@ -74,15 +74,15 @@ export class JobEncoder {
 }
 
 /**
- * Looks for what encoding alone does not notice: symbols as keys; and in what is not plain, half a surrogate pair and
- * odd prototypes.
+ * Rejects what encoding alone does not notice: symbol keys; in values that are not plain, also lone surrogates and
+ * unusual prototypes.
  */
 function lookThrough(value: unknown): void {
   const fault = findFault(value);
   if (fault) throw new JobValueError(fault);
 }
 
-/** Why the value was refused, with its path; found only now, for it costs a walk. */
+/** Explains why a value was rejected, with its path. Walks the whole value, so it is called only after a rejection. */
 function refusal(value: unknown, error: unknown): JobValueError {
   const fault = findFault(value);
   if (fault !== undefined) return new JobValueError(fault);

@@ -2,43 +2,43 @@ import { Buffer } from "node:buffer";
 import { bignumBytesMax, cborDepthMax, jobBytesMax } from "../lib/limits.ts";
 import { isExactDate } from "./cbor_shapes.ts";
 
-/** A place in a job that would not arrive as it was sent, and why. */
+/** A place in a job that would not arrive unchanged, and why. */
 type Fault = Readonly<{
   path: string;
   reason: string;
   /**
-   * Of a fault of the data, which costs this job only: what it is, without the figures of this one. Null for a fault of
-   * the program, which yields what is no data: all its jobs may be so.
+   * For a data fault, which costs only this job: the kind of fault, without this job's numbers. Null for a program
+   * fault: the plugin yields something that is not data, probably every time.
    */
   dataFault: string | null;
-  /** What it is that has the data, or stands for it, where that tells what to yield instead. */
+  /** What kind of object holds the data, if that tells what to yield instead. */
   source?: DataSource | undefined;
 }>;
 
 /**
- * A promise; what runs when it is waited for; what is iterated, waiting for each part (a stream) or not; memory that is no
- * Uint8Array; an instance of a class with fields; any other instance.
+ * A promise; a query that runs when awaited; an async or sync iterable; memory that is not a Uint8Array; a class
+ * instance with fields; any other instance.
  */
 type DataSource = "promise" | "query" | "stream" | "iterator" | "memory" | "record" | "instance";
 
-/** What is wrong with a job whose parts are fine, but too many to write them all only to count them. */
+/** The fault of a job whose parts are fine but too many, found before all of it is encoded. */
 export const overlong = `a value of more than ${jobBytesMax} bytes encoded`;
 
-/** What is wrong with one part. */
+/** The limit, for a single part that alone exceeds it. */
 const overAlone = `where a whole job may have ${jobBytesMax} bytes encoded`;
 
-/** A job that is too long, in whatever way. */
+/** The fault of a job that is too long. */
 export function tooLong(path: string, reason: string): Fault {
   return { path, reason, dataFault: overlong };
 }
 
-/** With the flag `u`, pairs are one character and do not match. */
+/** With the flag `u`, surrogate pairs are one character and do not match. */
 const loneSurrogate = /\p{Surrogate}/u;
 
 /**
- * Walks a job for what would not arrive as it was sent: the first fault of the program, else the first one of the data;
- * undefined if there is none. It ends where the parts so far are too long for a job: those that occur again and again
- * are nothing in memory, and endless to walk. Never throws, whatever getters and proxies the job holds.
+ * Finds what would not arrive unchanged in a job: the first program fault, otherwise the first data fault; undefined if
+ * there is none. Stops once the parts so far are too long for a job, because a value that repeats the same object many
+ * times takes little memory but would be walked endlessly. Never throws, whatever getters and proxies the job has.
  */
 export function findFault(job: unknown): Fault | undefined {
   const walk = new Walk();
@@ -50,18 +50,18 @@ export function findFault(job: unknown): Fault | undefined {
   }
 }
 
-/** Thrown to end the walk: the job is too long anyway. */
+/** Ends the walk early: the job is too long anyway. */
 class Enough extends Error {}
 
 class Walk {
-  /** The first fault of the data. */
+  /** The first data fault. */
   inData: Fault | undefined = undefined;
-  /** What is being read: where it is, if a getter or a trap throws. */
+  /** Path of what is being read, in case a getter or proxy trap throws. */
   at = "$";
-  /** What the parts to come may take; each takes at least a byte, and one for each of its characters. */
+  /** Bytes that the rest may have. Each part takes at least one byte, plus one for each character. */
   #bytesLeft = jobBytesMax;
 
-  /** Returns the first fault of the program. */
+  /** Returns the first program fault. */
   faultIn(value: unknown, path: string, around: readonly object[]): Fault | undefined {
     this.at = path;
     switch (typeof value) {
@@ -129,7 +129,7 @@ class Walk {
   }
 
   #inParts(value: object, path: string, inside: readonly object[]): Fault | undefined {
-    // Not by its own `entries`, which a subclass may have changed: what is written is what its indices hold.
+    // By index, not by `entries`, which a subclass may override: encoding uses indices too.
     if (Array.isArray(value)) {
       return this.#first(Array.prototype.entries.call(value), (key) => `${path}[${key}]`, inside);
     }
@@ -156,7 +156,7 @@ class Walk {
       this.#first(this.#fields(value, path), (key) => `${path}${property(String(key))}`, inside);
   }
 
-  /** Each is read only when its turn comes. */
+  /** Reads each field only when its turn comes. */
   *#fields(value: object, path: string): Generator<readonly [string, unknown]> {
     for (const key of Object.keys(value)) {
       this.at = `${path}${property(key)}`;
@@ -170,7 +170,7 @@ class Walk {
     inside: readonly object[],
   ): Fault | undefined {
     for (const [key, value] of entries) {
-      // Scalars are most of what there is: no path is made for those that are surely fine.
+      // Most values are scalars: no path is built for those that are surely fine.
       const isScalar = typeof value === "number" || typeof value === "boolean" || value === null;
       const fault = isScalar ? this.#spend(1) : this.faultIn(value, pathOf(key), inside);
       if (fault) return fault;
@@ -179,7 +179,7 @@ class Walk {
   }
 }
 
-/** Bytes of the number's magnitude, as many as its encoding has. */
+/** Bytes of the number's magnitude, as in its encoding. */
 function bigintBytes(value: bigint): number {
   const magnitude = value < 0n ? -1n - value : value;
   return Math.ceil(magnitude.toString(16).length / 2);
@@ -205,7 +205,7 @@ function ofProgram(path: string, reason: string): Fault {
 function classOf(value: object): string {
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name;
   if (Object.getPrototypeOf(value) === Object.prototype) return "an object with a method `then`";
-  // Made by `Object.create`, or a plain one of another realm, as those of `node:vm` are.
+  // made by `Object.create`, or a plain object of another realm (`node:vm`)
   if (name === "Object") return "an object with a prototype of its own";
   if (typeof name === "string" && name !== "") return `an instance of ${name}`;
   const tag = (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
@@ -230,7 +230,7 @@ function isBuffer(value: object): boolean {
     (typeof SharedArrayBuffer !== "undefined" && value instanceof SharedArrayBuffer);
 }
 
-/** Of whatever was thrown. */
+/** The message of anything that was thrown. */
 function messageOf(error: unknown): string {
   try {
     return error instanceof Error ? error.message : `${String(error)} was thrown`;
@@ -248,17 +248,17 @@ function isMethod(value: object, name: string): boolean {
 }
 
 /**
- * A yielded value that would not arrive as it was sent. The message names the place inside the job and the
- * reason; who knows the job's number adds it.
+ * A yielded value that would not arrive unchanged. The message names the place in the job and the reason; the caller
+ * adds the job's number.
  */
 export class JobValueError extends TypeError {
-  /** Where in the job, such as `$.user.tags[3]`. */
+  /** The place in the job, such as `$.user.tags[3]`. */
   readonly path: string;
   /** What is wrong there, in words. */
   readonly reason: string;
-  /** As in `Fault`. */
+  /** See `Fault`. */
   readonly dataFault: string | null;
-  /** As in `Fault`. */
+  /** See `Fault`. */
   readonly source: DataSource | undefined;
 
   constructor(fault: Fault) {

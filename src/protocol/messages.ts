@@ -28,17 +28,17 @@ import {
   whole,
 } from "./schema.ts";
 
-// All messages, each a row: who sends it, what it does, its fields and their limits. Types and checks come from these
-// rows. Whoever switches over the kinds of a sender must handle a new row, or does not compile. docs/protocol.md says
-// the same in words for those who write another slave. All ranges are of seqs; times are in milliseconds.
+// All messages, one row each: the sender, the effect, the fields and their limits. Types and checks are derived from
+// these rows. A switch over one sender's kinds does not compile until it handles a new row. docs/protocol.md describes
+// the same for people who write another slave. All ranges are of seqs; times are in milliseconds.
 
-/** The path of a plugin, between a supervisor and its workers. */
+/** Path of a plugin, between a supervisor and its workers. */
 const pathCharsMax = 4_096;
-/** The stack of one error; 50 lines that are longer are nobody's stack. */
+/** Stack of one error. 50 lines stay far below it. */
 const stackCharsMax = 16_384;
-/** A heartbeat, a timeout or a grace: a bit more than three weeks, what a timer can wait. */
+/** A heartbeat, timeout or grace: at most what a timer can wait, a bit more than three weeks. */
 const durationMsMax = 2_147_483_647;
-/** Features that a side may name, and the length of each name. */
+/** Features that a side may announce, and the length of each name. */
 const featuresMax = 64, featureCharsMax = 64;
 /** Arguments of a run, and the length of each value. */
 const argsMax = 1_000, argCharsMax = 1 << 16;
@@ -70,7 +70,7 @@ export type LeaseJobs = TypeOf<typeof leaseJobs>;
 
 const failure = record({
   seq: number,
-  /** `fatal` buries the job at once. */
+  /** `fatal` makes the job a dead letter at once. */
   how: oneOf("threw", "timed out", "fatal"),
   message: text(errorMessageCharsMax),
   stack: text(stackCharsMax),
@@ -80,9 +80,9 @@ const failure = record({
 export type Failure = TypeOf<typeof failure>;
 
 /**
- * An error that came after its job was acked. Written out, as the public API has it.
+ * An error that came after its job was acked. Written out here because it is part of the public API.
  *
- * `seq` is null where nobody knows which job it came from.
+ * `seq` is null if the job is unknown.
  */
 export type LateError = Readonly<{ seq: number | null; message: string }>;
 const lateError: Check<LateError> = record({ seq: nullable(number), message: text(errorMessageCharsMax) });
@@ -93,24 +93,24 @@ const answerFields = {
   skipped: ranges,
   failed: list(failure),
   /**
-   * Jobs that may have been running when a worker died, and how it died; a sole one is charged. All suspects of that
-   * death are named, in the answer of each lease that has one of them.
+   * Jobs that may have been running when a worker crashed, and how it died; a single suspect is charged. Every answer
+   * about that crash names all of its suspects, one answer for each lease that has one.
    */
   crash: nullable(record({ suspects: ranges, reason: sentence })),
-  /** Handed back untried; nothing is spent. */
+  /** Handed back untried; no attempt is spent. */
   released: ranges,
 };
 const answer = record(answerFields);
 /**
- * What a slave says of jobs of one lease. Each job stands in at most one of the fields. One that stands in several
- * counts for the first: done, skipped, failed, crash, released.
+ * What a slave reports about jobs of one lease. Each job should be in at most one field. If it is in several, the first
+ * counts: done, skipped, failed, crash, released.
  */
 export type Answer = TypeOf<typeof answer>;
 
-/** Errors since the `late` before: `count` in all, some of them named. */
+/** Errors since the previous `late`: `count` in all, of which some are listed. */
 const late = { errors: list(lateError, lateErrorsMax), count: number };
 
-/** The texts that a long message repeats: those of the members of its lists. */
+/** Texts that repeat within a long message: field names and words of list members. */
 export const repeatedWords: readonly string[] = [
   ...new Set([leaseJobs, failure, lateError].flatMap(({ words = [] }) => words)),
 ];
@@ -119,44 +119,46 @@ export const slaveMessages = {
   /** First after WELCOME, and only then. The master answers with `keep`. */
   ready: {
     credit,
-    /** All jobs that the slave holds, or finished and does not know to be saved. */
+    /** All jobs that the slave holds, or has finished without knowing that they are saved. */
     held: list(leaseJobs),
-    /** Those of them under leases of other masters that did not begin. To a master with the feature `untouched`. */
+    /**
+     * Of `held`: jobs under other masters' leases that did not begin. Sent to a master with the feature `untouched`.
+     */
     untouched: optional(list(leaseJobs)),
   },
   /** The new total of jobs that this slave may hold. */
   credit: { credit },
-  /** Settles jobs of one lease, names suspects, hands back the released. */
+  /** Settles jobs of one lease, names suspects, and hands back released jobs. */
   answer: {
-    /** Counts the answers of this session from 1. */
+    /** Counts this session's answers from 1. */
     number: counted,
     /** The new total, as in `credit`. */
     credit,
     ...answerFields,
   },
-  /** Of these jobs, the failures that this slave reported last were its worker's doing, not the jobs'. */
+  /** This slave's latest failures of these jobs were its worker's fault, not the jobs'. */
   excused: { jobs: ranges },
   /** Errors that came after their job was acked. */
   late,
   /**
-   * So many jobs had ended in a worker that died before it said how, and are run again here. To a master with the
+   * `count` jobs had ended in a worker that died before it reported them, and run again here. Sent to a master with the
    * feature `again`.
    */
   again: { count: jobCount },
-  /** What this slave waits for, for people; empty once it waits no more. */
+  /** What this slave waits for, for people; empty once it no longer waits. */
   notice: { text: remark },
-  /** The slave takes nothing new from now on, and closes when what runs has ended. */
+  /** The slave takes nothing new from now on, and closes when running jobs have ended. */
   leaving: {},
   /** The last message before a close: why, for the master's log. */
   bye: { reason: remark },
-  /** Says nothing else: any byte proves that the peer is alive. */
+  /** Has no other content: any byte proves that the peer is alive. */
   beat: {},
 };
-/** What a slave says to its master. */
+/** What a slave sends to its master. */
 export type SlaveMessage = MessageOf<typeof slaveMessages>;
 
 export const masterMessages = {
-  /** The answer to `ready`: of the jobs named there, those the slave keeps. It drops the rest and aborts them. */
+  /** The answer to `ready`: which of the named jobs the slave keeps. It drops the others and aborts them. */
   keep: { leases: list(leaseJobs) },
   /** One batch: `count` jobs numbered from `seq`, encoded one behind the other in `jobs`. */
   lease: {
@@ -166,15 +168,15 @@ export const masterMessages = {
     count: jobCount,
     /** Counts from 1. */
     attempt: counted,
-    /** Whether each job must have a worker, or the slave, to itself. */
+    /** Whether each job needs a worker, or the slave, to itself. */
     alone: oneOf("no", "in worker", "in slave"),
-    /** A test at low load, whose failures charge nobody. */
+    /** A probe, usually a test at low load, whose failures are not charged. */
     probe: boolean,
     jobs: bytes(),
   },
-  /** The answers of this session up to this number are in a durable state: the slave may forget them. */
+  /** A durable state covers this session's answers up to this number: the slave may forget them. */
   saved: { through: number },
-  /** The slave takes nothing new, hands back the untried, finishes what runs, and closes. */
+  /** The slave takes nothing new, hands back untried jobs, finishes running ones, and closes. */
   drain: {},
   /** The run is complete: the slave leaves and exits with 0. */
   dismiss: {},
@@ -183,63 +185,66 @@ export const masterMessages = {
   /** As a slave's. */
   beat: {},
 };
-/** What a master says to a slave. */
+/** What a master sends to a slave. */
 export type MasterMessage = MessageOf<typeof masterMessages>;
 
 export const supervisorMessages = {
   /**
-   * First. The worker imports the plugin and says `loaded`, `unloadable` or `changed`; it calls none of its functions
-   * yet.
+   * First. The worker imports the plugin and answers `loaded`, `unloadable` or `changed`; it does not call the plugin's
+   * functions yet.
    */
   load: {
     plugin: text(pathCharsMax),
     /** Empty for the default export. */
     exportName: name,
-    /** What the hash of the plugin's code must be. Empty for the first worker, which says what it is. */
+    /** The expected hash of the plugin's code. Empty for the first worker, which reports the hash. */
     hash: bytes(),
   },
-  /** Once a master was found. The worker calls the plugin's `setup`, then says `prepared` or `unloadable`. */
+  /** Sent once a master was found. The worker calls the plugin's `setup`, then answers `prepared` or `unloadable`. */
   setup: { args, runId: id, concurrency: jobCount, timeoutMs: duration },
   /** Run these jobs in order: `count` encoded jobs numbered from `seq`. */
   slice: {
-    /** Slices of a worker are numbered from 1. */
+    /** Numbers this worker's slices from 1. */
     slice: counted,
     seq: number,
     count: jobCount,
     attempt: counted,
     jobs: bytes(),
   },
-  /** Hand back what has not begun. */
+  /** Hand back the jobs that have not begun. */
   withdraw: {},
-  /** Fire the signal of these jobs: their lease is lost, or the grace of a stop ended. */
+  /** Fire the abort signal of these jobs: their lease is lost, or the grace of a stop is over. */
   abort: { jobs: ranges, why: oneOf("lost", "stop") },
-  /** Finish what runs, call `teardown`, wait for what goes on all the same, exit 0. */
+  /** Finish running jobs, call `teardown`, wait for work that goes on in the background, exit 0. */
   quit: {
-    /** Longest that the worker waits after `teardown`. */
+    /** Longest wait after `teardown`. */
     waitMs: duration,
-    /** What `setup` opened may be broken, so `teardown` may well fail. */
+    /** What `setup` opened may be broken, so a failing `teardown` is expected. */
     isSick: boolean,
   },
 };
-/** What a slave's supervisor says to one of its workers. Same frames as on the network. */
+/** What a slave's supervisor sends to one of its workers, in the same frames as on the network. */
 export type SupervisorMessage = MessageOf<typeof supervisorMessages>;
 
 export const workerMessages = {
-  /** First, once each has proved to the other that it is who it should be. */
+  /** First, after both sides have proved their identity to each other. */
   hello: { pid: counted, runtime: name },
   /** The plugin was imported and has a handler. */
   loaded: {
     hash: bytes(hashBytes),
-    /** The plugin's own, as it exports them; read and judged elsewhere. */
+    /** The options that the plugin exports, unchecked here. */
     options: mapOf(pluginOptionsMax, anything),
   },
   /** `setup` ended: the worker takes slices. */
   prepared: {},
-  /** The plugin's code is not what the other workers of this slave run; nothing of it was. The sentence says so. */
+  /**
+   * The plugin's code differs from what the other workers of this slave run, and none of it was run. The sentence says
+   * so.
+   */
   changed: { message: sentence },
   /** The plugin did not load, or its `setup` threw; the sentence says why. */
   unloadable: { message: sentence },
-  /** How jobs of one slice ended. */
+  /** The results of jobs of one slice. */
   answer: {
     slice: counted,
     done: ranges,
@@ -247,34 +252,36 @@ export const workerMessages = {
     failed: list(failure),
     released: ranges,
     /**
-     * How long, since the answer before, the worker had jobs to run. With the number of jobs it gives the worker's
+     * Time since the previous answer in which the worker had jobs to run. With the number of jobs it gives the worker's
      * speed.
      */
     busyMs: elapsedMs,
   },
-  /** These jobs passed the timeout and still run: the worker takes nothing until they end. Empty: it takes jobs again. */
+  /**
+   * These jobs passed the timeout and still run: the worker takes nothing until they end. Empty: it takes jobs again.
+   */
   overdue: { jobs: ranges },
   /** Errors that came after their job was acked. */
   late,
-  /** `teardown` ended: the worker only waits for what goes on all the same. */
+  /** `teardown` ended: the worker only waits for work that goes on in the background. */
   resting: {},
-  /** All of that has ended, or is told to be cut off: the process ends next. */
+  /** That work has ended, or is to be cut off: the process exits next. */
   over: {},
   /** Something threw outside of any job; the worker is about to exit. */
   broken: { message: sentence },
-  /** The event loop turns. */
+  /** The event loop runs. */
   beat: {},
 };
-/** What a worker says to its supervisor. */
+/** What a worker sends to its supervisor. */
 export type WorkerMessage = MessageOf<typeof workerMessages>;
 
 export const controlRequests = {
-  /** Do, or tell, this. The master answers with `answer` or `refused`. */
+  /** Run a command. The master answers with `answer` or `refused`. */
   ask: {
-    /** Chosen by the client; the reply names it. */
+    /** Chosen by the client; the reply repeats it. */
     id: counted,
     command: name,
-    /** What the command is given; null if nothing. */
+    /** The command's argument; null if it has none. */
     value: nullable(remark),
   },
   /** The last message before a close: why, for the master's log. */
@@ -282,11 +289,11 @@ export const controlRequests = {
   /** As a slave's. */
   beat: {},
 };
-/** What a client of role `control` says to a master. */
+/** What a client of role `control` sends to a master. */
 export type ControlRequest = MessageOf<typeof controlRequests>;
 
 export const controlReplies = {
-  /** What became of the `ask` with this id: plain data, as the command says. */
+  /** The result of the `ask` with this id, as plain data. */
   answer: { id: counted, result: anything },
   /** The `ask` with this id had no effect; the sentence says why. */
   refused: { id: counted, message: sentence },
@@ -295,7 +302,7 @@ export const controlReplies = {
   /** As a slave's. */
   beat: {},
 };
-/** What a master says to a client of role `control`. */
+/** What a master sends to a client of role `control`. */
 export type ControlReply = MessageOf<typeof controlReplies>;
 
 /** Any message of any sender. */
@@ -307,7 +314,7 @@ export type Message =
   | ControlRequest
   | ControlReply;
 
-// What both sides say of themselves in the handshake has room for more: fields that are not known are ignored.
+// What both sides tell of themselves in the handshake can be extended: unknown fields are ignored.
 
 export const welcome = record({
   runId: id,
@@ -326,7 +333,7 @@ export const welcome = record({
 export type Welcome = TypeOf<typeof welcome>;
 
 export const introduction = record({
-  /** Of the slave's process, for as long as it lives. */
+  /** Identifies the slave's process for its whole life. */
   slaveId: id,
   /** For people: host and pid. */
   name,
@@ -335,8 +342,8 @@ export const introduction = record({
   plugin: nullable(plugin),
   runtime: name,
   features,
-  /** Its plugin is meant, though it is not the master's: `--any-plugin`. */
+  /** `--any-plugin`: its plugin may differ from the master's. */
   anyPlugin: trueOrMissing,
 }, true);
-/** AUTH's info: who asks to join. */
+/** AUTH's info: who wants to join. */
 export type Introduction = TypeOf<typeof introduction>;

@@ -35,17 +35,17 @@ import { type Check, messageOf } from "./schema.ts";
 
 type Parse<T> = (body: Uint8Array) => T;
 
-/** What a body may cost to decode: most items, and fewest bytes for each array, map or string. */
+/** Limits on the cost of decoding a body: most items, and fewest bytes for each array, map or string. */
 type Density = Readonly<{ itemsMax: (byteLength: number) => number; bytesPerString: number | undefined }>;
 const messageDensity: Density = { itemsMax: messageItemsMax, bytesPerString: undefined };
-/** A control reply holds rows of short names and small numbers, for a client that the master has proved itself to. */
+/** A control reply has rows of short names and small numbers. Its reader has verified the master. */
 const replyDensity: Density = { itemsMax: () => cborItemsMax, bytesPerString: 4 };
 
 /**
- * Each of these pre-scans, decodes and checks one body. What it returns holds just the fields of its type; byte
- * strings are views of the body.
+ * Each of these pre-scans, decodes and checks one body. The result has exactly the fields of its type; byte strings are
+ * views of the body.
  *
- * @throws {FrameError} in words, whatever the bytes are; the session is to be closed.
+ * @throws {FrameError} with a description if the bytes are not such a message; the session must then be closed.
  */
 export const parseSlaveMessage: Parse<SlaveMessage> = parser(messageOf(slaveMessages));
 export const parseMasterMessage: Parse<MasterMessage> = parser(messageOf(masterMessages));
@@ -53,9 +53,9 @@ export const parseSupervisorMessage: Parse<SupervisorMessage> = parser(messageOf
 export const parseWorkerMessage: Parse<WorkerMessage> = parser(messageOf(workerMessages));
 export const parseControlRequest: Parse<ControlRequest> = parser(messageOf(controlRequests));
 export const parseControlReply: Parse<ControlReply> = parser(messageOf(controlReplies), "", replyDensity);
-/** WELCOME's body; only to be called once its MAC held. */
+/** WELCOME's body. Call only after its MAC was verified. */
 export const parseWelcome: Parse<Welcome> = parser(welcome, "welcome");
-/** AUTH's info; only to be called once its MAC held. */
+/** AUTH's info. Call only after its MAC was verified. */
 export const parseIntroduction: Parse<Introduction> = parser(introduction, "introduction");
 
 function parser<T>(check: Check<T>, field = "", density = messageDensity): Parse<T> {
@@ -72,34 +72,34 @@ function decodeChecked(body: Uint8Array, { itemsMax, bytesPerString }: Density):
   }
 }
 
-/** A whole frame, in memory of its own. */
+/** Encodes a message as a whole frame, in a new buffer. */
 export function encodeMessage(message: Message): Uint8Array {
   return Buffer.concat(encodeParts(message));
 }
 
 /**
- * The same in parts, to be sent one behind the other: jobs are not copied.
+ * Encodes a message as consecutive parts of a frame, without copying its jobs.
  *
- * @param jobs What `jobs` of a lease or slice are, in parts; the message's own are then not looked at.
+ * @param jobs The content of a lease's or slice's `jobs`, in parts; the message's own `jobs` is then ignored.
  */
 export function encodeParts(message: Message, jobs?: readonly Uint8Array[]): readonly Uint8Array[] {
   if (!("jobs" in message) || !(message.jobs instanceof Uint8Array)) return [framed(message)];
   const parts = jobs ?? [message.jobs];
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   const { jobs: _, ...rest } = message;
-  // The last field is written as an empty byte string, whose one byte makes way for the head of the true one.
+  // Encode `jobs` as an empty byte string, drop its one byte, and append the real head and content.
   const empty = framed({ ...rest, jobs: new Uint8Array(0) }).subarray(0, -1);
   const head = Buffer.concat([empty, bytesHead(length)]);
   writePrefix(head, head.length - prefixBytes + length);
   return [head, ...parts];
 }
 
-/** For all messages; their length is a matter of frames. */
+/** Shared by all messages; frames limit their length. */
 const writer = new ValueWriter(Infinity);
 const noPrefix = new Uint8Array(prefixBytes);
 
 function framed(message: object): Uint8Array {
-  writer.length = 0; // whatever became of the message before
+  writer.length = 0; // the previous message may have failed half-way
   writer.copy(noPrefix);
   if (!writer.write(message)) writer.copy(encode(message));
   const bytes = writer.take();

@@ -1,15 +1,15 @@
 import type { Ranges } from "../lib/ranges.ts";
 import { FrameError } from "./cbor.ts";
 
-// The building blocks of the wire's schema. A check is written once; the type of what passes it is inferred from it.
+// Building blocks of the wire's schema. A check is written once; the type of what passes it is inferred.
 
 /**
- * Turns a decoded value into what a field holds. `field` is the field's path, for the words of a refusal.
+ * Converts a decoded value to what a field holds. `field` is the field's path, for error messages.
  *
- * @throws {FrameError} if the value is not what the field may hold.
+ * @throws {FrameError} if the field may not hold the value.
  */
 export type Check<T> = ((value: unknown, field: string) => T) & {
-  /** The texts that repeat in each member of a list of such values: names of fields, and words of `oneOf`. */
+  /** Texts that repeat in each member of a list of such values: field names, and words of `oneOf`. */
   readonly words?: readonly string[];
 };
 
@@ -25,14 +25,14 @@ export type Messages = Readonly<Record<string, Fields>>;
 /** What passes a check. */
 export type TypeOf<C> = C extends (value: unknown, field: string) => infer T ? T : never;
 
-/** A record whose fields pass these checks. The last step makes one plain type of two, for editors to show. */
+/** The type of a record with these fields. The last step merges two types into one, which editors show in full. */
 export type RecordOf<F extends Fields> =
   & { readonly [N in keyof F as F[N] extends OptionalCheck<unknown> ? never : N]: TypeOf<F[N]> }
   & {
     readonly [N in keyof F as F[N] extends OptionalCheck<unknown> ? N : never]?: TypeOf<F[N]> | undefined;
   } extends infer R ? { [N in keyof R]: R[N] } : never;
 
-/** Any of these messages, told apart by `kind`. */
+/** The union of these messages, discriminated by `kind`. */
 export type MessageOf<M extends Messages> = {
   [K in keyof M & string]: RecordOf<{ kind: Check<K> } & M[K]>;
 }[keyof M & string];
@@ -136,18 +136,18 @@ export function mapOf<T>(entriesMax: number, check: Check<T>): Check<Readonly<Re
 /** Any value at all. */
 export const anything: Check<unknown> = (value) => value;
 
-/** True, or else as if the field were missing. */
+/** True; anything else counts as missing. */
 export const trueOrMissing: OptionalCheck<boolean | undefined> = optional((value) =>
   value === true || undefined
 );
 
-/** A field that may be missing. It counts as missing too where the check returns undefined. */
+/** A field that may be missing. It also counts as missing if the check returns undefined. */
 export function optional<T>(check: Check<T>): OptionalCheck<T> {
   const own: Check<T> = (value, field) => check(value, field);
   return Object.assign(own, { isOptional: true } as const);
 }
 
-/** A map with exactly these fields, or also others that are ignored where it `isOpen`. */
+/** A map with exactly these fields; if `isOpen`, other fields are ignored. */
 export function record<const F extends Fields>(fields: F, isOpen = false): Check<RecordOf<F>> {
   const names = Object.keys(fields);
   const checks = Object.values(fields);
@@ -171,7 +171,7 @@ export function record<const F extends Fields>(fields: F, isOpen = false): Check
   return Object.assign(check, { words: [...names, ...checks.flatMap(({ words = [] }) => words)] });
 }
 
-/** One of these messages: its `kind` says which fields it must have. */
+/** One of these messages: `kind` decides which fields it must have. */
 export function messageOf<const M extends Messages>(messages: M): Check<MessageOf<M>> {
   const checks = new Map<unknown, Check<unknown>>();
   for (const [kind, fields] of Object.entries(messages)) {
