@@ -1,4 +1,4 @@
-/** Gives the least item first. `isBefore` must order all items. */
+/** A priority queue that returns the least item first. `isBefore` must be a total order. */
 export class Heap<T> {
   readonly #items: T[] = [];
   readonly #isBefore: (a: T, b: T) => boolean;
@@ -35,12 +35,12 @@ export class Heap<T> {
     return first;
   }
 
-  /** Replaces each item by one that orders alike. */
+  /** Replaces each item by one that compares equal to it. */
   rewrite(change: (item: T) => T): void {
     this.#items.forEach((item, at) => this.#items[at] = change(item));
   }
 
-  /** In no particular order. */
+  /** Iterates in no particular order. */
   [Symbol.iterator](): IterableIterator<T> {
     return this.#items.values();
   }
@@ -60,7 +60,7 @@ export class Heap<T> {
   }
 }
 
-/** First in, first out; also takes things back at the front. Amortized O(1) each. */
+/** A first-in, first-out queue that also accepts items at the front. Amortized O(1) each. */
 export class Queue<T> {
   #items: T[] = [];
   #head = 0;
@@ -89,12 +89,12 @@ export class Queue<T> {
   shift(): T | undefined {
     if (this.length === 0) return undefined;
     const item = this.#items[this.#head]!;
-    this.#items[this.#head++] = undefined as T; // lets go of it
+    this.#items[this.#head++] = undefined as T; // frees the item
     if (this.#head === this.#items.length || this.#head > 1024) this.#trim();
     return item;
   }
 
-  /** Keeps what `keep` returns for each item; drops where that is null. */
+  /** Replaces each item by the result of `keep`; removes the items for which it is null. */
   rewrite(keep: (item: T) => T | null): void {
     this.#items = this.#items.slice(this.#head).map(keep).filter((item) => item !== null);
     this.#head = 0;

@@ -2,15 +2,14 @@
 export type TaskmasterErrorOptions = ErrorOptions & Readonly<{ below?: readonly string[] }>;
 
 /**
- * The few error classes that a caller catches. Each is shown to a person as its message, and ends the
- * program with its `exitCode`; anything else that is thrown is a fault of ours and is shown with its stack.
- * A message is a whole sentence: the action, a colon, the state, and what to do next. It may hold foreign text as it is:
- * who shows it escapes it, line breaks included.
+ * The few error classes that callers catch. A person sees the message, and the program exits with `exitCode`; any other
+ * error is a bug of ours and is shown with its stack. A message is a whole sentence: the action, a colon, the state,
+ * and what to do next. It may contain foreign text unescaped: whoever shows it must escape it, line breaks included.
  */
 export abstract class TaskmasterError extends Error {
-  /** What the program exits with when this error ends it. */
+  /** Exit code of the program if this error ends it. */
   abstract readonly exitCode: number;
-  /** Lines of their own below the message: calls that led to it, commands to copy. */
+  /** Lines shown below the message: calls that led to the error, commands to copy. */
   readonly below: readonly string[];
 
   constructor(message: string, { below = [], ...options }: TaskmasterErrorOptions = {}) {
@@ -23,7 +22,7 @@ export abstract class TaskmasterError extends Error {
   }
 }
 
-/** Wrong words on the command line or in the environment. */
+/** Invalid arguments on the command line or in the environment. */
 export class UsageError extends TaskmasterError {
   readonly exitCode = 2;
 }
@@ -32,26 +31,26 @@ export class UsageError extends TaskmasterError {
 export class PluginError extends TaskmasterError {
   readonly exitCode = 4;
 
-  /** The message, with the calls in the plugin that led to it below. */
+  /** The message, with the calls in the plugin that led to the error below it. */
   get text(): string {
     return [this.message, ...this.below].join("\n");
   }
 }
 
-/** Cannot listen or connect; refused; another protocol version, token or run. */
+/** Cannot listen or connect; rejected by the peer; another protocol version, token or run. */
 export class ConnectError extends TaskmasterError {
   readonly exitCode = 5;
 }
 
-/** The state is locked, corrupt, not writable, or of another run. */
+/** The state is locked, corrupt, not writable, or belongs to another run. */
 export class StateError extends TaskmasterError {
   readonly exitCode = 6;
 }
 
 /**
- * Asserts what cannot be otherwise unless the program is wrong.
+ * Asserts a condition that only a bug can make false.
  *
- * @throws {Error} with `message` if `condition` is false; never caught on purpose.
+ * @throws {Error} with `message` if `condition` is false; no caller catches it.
  */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(message);

@@ -3,31 +3,31 @@ import { constants, devNull } from "node:os";
 import { holdNextTick } from "./clock.ts";
 import { reported } from "./text.ts";
 
-/** What ends the process although the program has not ended. */
+/** An attempt to end the process before the program has ended. */
 export type EarlyEnd = Readonly<{
-  /** As a subject: `process.exit(0)`, `an empty event loop`. */
+  /** What ends it, as the subject of a sentence: `process.exit(0)`, `an empty event loop`. */
   how: string;
-  /** `file:line:column` of the call, where the stack tells. */
+  /** `file:line:column` of the call, if the stack shows it. */
   where: string | undefined;
-  /** The exit code that was asked for; undefined if none was. */
+  /** The requested exit code; undefined if there was none. */
   code: number | undefined;
 }>;
 
-/**
- * Says why the process ends: synchronously, since nothing else of it runs any more. Returns what it exits with.
- */
+/** Reports why the process ends and returns its exit code. Must be synchronous: nothing else runs afterwards. */
 type LastWord = (end: EarlyEnd) => number;
 
-/** `signals`: whether the process may send itself signals that end it. A worker may: they cost its job, as a crash does. */
+/**
+ * `signals`: `sent` if the process may send itself deadly signals. A worker may: that costs its job, like any crash.
+ */
 type GuardOptions = Readonly<{ signals: "seen" | "sent" }>;
 
 type Listener = (...values: unknown[]) => void;
 type Exits = Record<"exit" | "reallyExit" | "abort" | "kill" | "_kill" | "execve", Listener>;
 
-/** The parts of `process` that end it; which of them there are depends on the runtime. */
+/** The functions of `process` that can end it; which of them exist depends on the runtime. */
 const exits = process as unknown as Exits & { _exiting?: boolean };
 const deno = (globalThis as { Deno?: { exit: Listener; kill: Listener } }).Deno;
-/** As they were before any plugin was loaded. */
+/** The originals, saved before any plugin was loaded. */
 const real = pick(exits, ["exit", "reallyExit", "abort", "kill", "_kill", "execve"]);
 const realDeno = deno && { exit: deno.exit, kill: deno.kill };
 const remove = { off: process.off, removeListener: process.removeListener };
@@ -35,7 +35,7 @@ const removeAll = process.removeAllListeners;
 const setCapture = process.setUncaughtExceptionCaptureCallback;
 const write = writeSync;
 
-/** Signals that end no process by themselves. */
+/** Signals that do not end a process by default. */
 const harmless: ReadonlySet<string> = new Set(
   ["SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU"],
 );
@@ -44,25 +44,25 @@ const signalNames = new Map(Object.entries(constants.signals).map(([name, number
 
 let lastWord: LastWord | null = null;
 let goesOn: () => boolean = () => false;
-let letGoOfNextTick = () => {};
-/** What the program exits with, once it has ended. */
+let releaseNextTick = () => {};
+/** Exit code of the program, once it has ended. */
 let endCode: number | null = null;
-/** What the process exits with, once it does. */
+/** Exit code of the process, once it is exiting. */
 let leaveCode: number | null = null;
-/** Listeners of this program that nobody may take away. */
+/** Listeners of this program, which no plugin may remove. */
 const kept: [event: string, listener: Listener][] = [];
-/** Those of the runtime itself: without them, Node hears no signal. */
+/** Listeners of the runtime itself: without them Node receives no signals. */
 let runtimes: [event: string, listener: Listener][] = [];
 
 /**
- * From now on the process exits with 0 only if `endProcess` says so. Whatever else ends it, such as `process.exit()` in
- * a plugin, or an event loop with nothing left to wait for, first has `word` say its last word. Call this
- * before any code of a plugin is loaded.
+ * Guards the exit of the process: from now on it exits with 0 only after `endProcess` or `programEnded`. Anything else
+ * that ends it, such as `process.exit()` in a plugin or an empty event loop, first calls `word`. Call this before any
+ * code of a plugin is loaded.
  *
  *     OFF -- guardExits --> GUARDING -- programEnded(code) --> ENDED: any exit is with this code
  *      '---- releaseExits ----'
  *
- * Not seen are SIGKILL from outside, a crash of the runtime, and what a plugin does by machine code.
+ * Not covered: SIGKILL from outside, a crash of the runtime, and native code of a plugin.
  */
 export function guardExits(word: LastWord, options: GuardOptions = { signals: "seen" }): void {
   const isFirst = lastWord === null;
@@ -73,28 +73,28 @@ export function guardExits(word: LastWord, options: GuardOptions = { signals: "s
   if (options.signals === "seen") replaceSignals();
   replaceRemovals();
   replaceCapture();
-  letGoOfNextTick = holdNextTick();
+  releaseNextTick = holdNextTick();
   keepListener("beforeExit", onEmpty);
   keepListener("exit", onExit);
 }
 
-/** Another one says the last word from now on: it knows more. */
+/** Replaces the function that reports an early end, once more is known. */
 export function changeLastWord(word: LastWord): void {
   if (lastWord !== null) lastWord = word;
 }
 
-/** The program has ended: what still happens in this process changes its exit code no more. */
+/** The program has ended with this exit code: nothing that happens later in this process can change it. */
 export function programEnded(code: number): void {
   endCode ??= code;
 }
 
-/** Ends the process: the program's own way. Listeners to `exit` are called, and change nothing. */
+/** Ends the process as the program intends. `exit` listeners are called but cannot change the code. */
 export function endProcess(code: number): never {
   programEnded(code);
   return leave(endCode!);
 }
 
-/** Takes the guard off again, for a program that goes on when ours has ended. */
+/** Removes the guard, for a host program that goes on after ours has ended. */
 export function releaseExits(): void {
   if (lastWord === null) return;
   lastWord = null;
@@ -103,19 +103,20 @@ export function releaseExits(): void {
   if (deno !== undefined) Object.assign(deno, realDeno);
   for (const name of ["off", "removeListener", "removeAllListeners"]) Reflect.deleteProperty(process, name);
   process.setUncaughtExceptionCaptureCallback = setCapture;
-  letGoOfNextTick();
+  releaseNextTick();
   for (const [event, listener] of kept.splice(0)) process.off(event, listener);
 }
 
-/** Listens to an event of `process`, also after a plugin took all listeners away. */
+/** Adds a listener to `process` that is restored if a plugin removes all listeners. */
 export function keepListener(event: string, listener: Listener): void {
   process.prependListener(event as "exit", listener);
   if (lastWord !== null) kept.push([event, listener]);
 }
 
 /**
- * Listens anew to what is listened to already: the system may have forgotten a signal's handler as it came. Only under
- * Bun, where the watchdog has it do so; in Deno a listener that is added by one hears the same signal again, for ever.
+ * Adds a listener again, because the system may have dropped the signal's handler when it came. Only under Bun, where
+ * `LoopWatch` causes that. In Deno, a listener added while the signal is handled would receive the same signal again,
+ * endlessly.
  */
 export function renewListener(event: string, listener: Listener): void {
   if (process.versions.bun === undefined) return;
@@ -123,14 +124,14 @@ export function renewListener(event: string, listener: Listener): void {
   process.prependListener(event as "exit", listener);
 }
 
-/** Writes to a file at once; what cannot be written within a second is lost. */
+/** Writes to a file descriptor synchronously; what cannot be written within a second is lost. */
 export function writeNow(fd: 1 | 2, text: string): void {
   let rest: Uint8Array = Buffer.from(text);
   for (let tries = 0; rest.length > 0 && tries < 100;) {
     try {
       rest = rest.subarray(write(fd, rest));
     } catch (error) {
-      // A pipe whose reader is slow; of any other fault there is nobody left to tell.
+      // A pipe with a slow reader: try again. Any other error cannot be reported to anyone.
       if ((error as { code?: unknown }).code !== "EAGAIN") return;
       tries++;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
@@ -139,9 +140,9 @@ export function writeNow(fd: 1 | 2, text: string): void {
 }
 
 /**
- * A plugin may have closed stdout or stderr. The next file or socket to be opened would get that number (and keep it in
- * Bun, which never closes these), and what is printed would be written into it, be it the state: the null device takes it
- * instead. To be called before files are opened.
+ * Opens the null device for each standard stream that a plugin closed. Otherwise the next file or socket to be opened
+ * would get that number, and whatever is printed would be written into it, even into the state file (Bun never closes
+ * these numbers). Call this before files are opened.
  */
 export function holdStandardFiles(): void {
   if (process.platform === "win32" || [0, 1, 2].every(isOpen)) return;
@@ -193,7 +194,10 @@ function replaceRemovals(): void {
   } as typeof process.removeAllListeners;
 }
 
-/** The one that captures uncaught exceptions keeps them from all listeners: it becomes a listener like any other. */
+/**
+ * Turns the capture callback for uncaught exceptions into a normal listener: it would keep them from all other
+ * listeners.
+ */
 function replaceCapture(): void {
   let captures: ((error: Error) => void) | null = null;
   process.setUncaughtExceptionCaptureCallback = (callback) => {
@@ -203,7 +207,7 @@ function replaceCapture(): void {
   };
 }
 
-/** Listeners that a plugin took away are there again. */
+/** Adds the kept listeners again that a plugin removed. */
 function restored(of: NodeJS.Process): NodeJS.Process {
   for (const [event, listener] of [...runtimes, ...kept]) {
     if (!of.listeners(event as "exit").includes(listener)) of.prependListener(event as "exit", listener);
@@ -218,7 +222,10 @@ function replace(name: "exit" | "reallyExit" | "abort" | "execve", how: (value: 
   };
 }
 
-/** A signal to this process itself, or its group, that nothing here listens to ends it. To others it is sent as ever. */
+/**
+ * Intercepts deadly signals to this process or its group that have no listener here. Signals to others are sent as
+ * usual.
+ */
 function replaceKill<Name extends "kill" | "_kill">(
   owner: Partial<Record<Name, Listener>>,
   name: Name,
@@ -243,14 +250,14 @@ function isDeadly(signal: unknown): boolean {
   return /^SIG[A-Z0-9]+$/.test(name) && !harmless.has(name) && process.listenerCount(name) === 0;
 }
 
-/** The runtime exits: told to by a name of `exit` that was taken before the guard, or with nothing left to do. */
+/** The runtime exits, by a reference to `exit` taken before the guard was set, or with an empty event loop. */
 function onExit(code: unknown): void {
   if (leaveCode === null) early({ how: `an exit with code ${code}`, from: onExit, code });
 }
 
 /**
- * From now on this is asked first when nothing is left to wait for. It returns true if it has begun something, so that the
- * process goes on.
+ * Sets a function to call when the event loop is empty. If it returns true it has started something, and the process
+ * goes on.
  */
 export function askWhenEmpty(ask: () => boolean): void {
   goesOn = ask;
@@ -263,17 +270,17 @@ function onEmpty(): void {
 
 type Exiting = Readonly<{
   how: string;
-  /** Was called to end the process. */
+  /** The function that was called to end the process. */
   from: Listener;
   code: unknown;
-  /** Done when all else is. */
+  /** Called after everything else. */
   last?: () => void;
 }>;
 
 function early({ how, from, code, last }: Exiting): never {
   if (endCode === null && leaveCode === null && lastWord !== null) {
     const word = lastWord;
-    // Whatever goes wrong from here on, it is no success.
+    // If the report itself fails, the exit code must not be 0.
     leaveCode = 1;
     try {
       leaveCode = word({ how, where: callerOf(from), code: typeof code === "number" ? code : undefined });
@@ -291,18 +298,18 @@ function leave(code: number): never {
     leaveCode = code;
     listenersTo(code);
   }
-  // Deno's `reallyExit` calls `Deno.exit`, which is replaced.
+  // Deno's `reallyExit` would call `Deno.exit`, which is replaced.
   if (realDeno !== undefined) realDeno.exit(leaveCode);
   real.reallyExit!.call(process, leaveCode);
   throw new Error("Cannot be reached: the process has exited");
 }
 
-/** Calls who listens to the end of the process. What they do, throw or exit with changes nothing any more. */
+/** Calls the `exit` listeners. They can no longer change how the process ends. */
 function listenersTo(code: number): void {
   try {
     exits._exiting = true;
   } catch {
-    // Some runtime may not let it be set; it is a courtesy to libraries.
+    // Not writable in some runtimes; libraries only use it as a hint.
   }
   for (const listener of process.rawListeners("exit")) {
     if (listener === onExit) continue;
@@ -315,7 +322,7 @@ function listenersTo(code: number): void {
   }
 }
 
-/** Where a function was called from, as far as the stack tells: the first place that is no part of this program. */
+/** Where a function was called from, if the stack shows it: the first place outside this program. */
 function callerOf(callee: Listener): string | undefined {
   try {
     const holder: { stack?: unknown } = {};
@@ -327,7 +334,7 @@ function callerOf(callee: Listener): string | undefined {
       if (place !== null) return place[1];
     }
   } catch {
-    // A plugin may have replaced what makes stacks.
+    // A plugin may have replaced `Error.captureStackTrace`.
   }
   return undefined;
 }

@@ -1,13 +1,13 @@
 import { cutToWritten, safeJson, writtenBytes } from "./text.ts";
 
-/** Thrown to stop writing: there is enough. */
+/** Ends the writing early: the length limit is reached. */
 class Enough extends Error {}
 
 /**
- * A job as JSON for people: exact where JSON has the type, else an object with one `$` key that names it
+ * A job as JSON for people: exact where JSON has the type, otherwise an object whose one `$` key names it
  * (`{"$bigint":"12"}`, `{"$date":...}`, `{"$bytes":"0aff"}`, `{"$map":[[1,2]]}`, `{"$set":[1]}`, `{"$undefined":true}`,
- * `{"$number":"NaN"}`). What takes more than `bytesMax` in a file is one string: the beginning of that text, and `…`.
- * What is unsafe to show stands as `\u` escapes.
+ * `{"$number":"NaN"}`). If it takes more than `bytesMax` in a file, it becomes one string: the beginning of that text,
+ * and `…`. Unsafe characters are written as `\u` escapes.
  */
 export function jobJson(job: unknown, bytesMax: number): string {
   const writer = new Writer(bytesMax);
@@ -20,7 +20,7 @@ export function jobJson(job: unknown, bytesMax: number): string {
   return JSON.stringify(`${cutToWritten(writer.text, bytesMax - 5)}…`);
 }
 
-/** At most; what is escaped once more takes more. */
+/** An upper bound, except that escaping again adds more. */
 function utf8Bytes(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : writtenBytes(text);
 }
@@ -28,7 +28,7 @@ function utf8Bytes(text: string): number {
 class Writer {
   text = "";
   readonly #charsMax: number;
-  /** What is being written, outermost first: a cycle ends there. */
+  /** The containers being written, outermost first, to detect cycles. */
   readonly #open: object[] = [];
 
   constructor(charsMax: number) {
@@ -92,7 +92,7 @@ class Writer {
     this.#put("}");
   }
 
-  /** No more of it than there is room for: it may be a megabyte. */
+  /** Writes no more of a text than fits: it may be a megabyte. */
   #string(text: string): void {
     this.#put(safeJson(JSON.stringify(text.slice(0, this.#charsMax + 1))));
   }

@@ -1,45 +1,44 @@
-/** A look this late was not late by chance, where nothing else is said. */
+/** Default: a check that is late by more than this shows that the process was blocked. */
 const lateMsDefault = 1_000;
-/** So long after a lag, what came meanwhile has been read. */
+/** Default: after a lag, all data that arrived during it has been read within this time. */
 const settleMsDefault = 250;
 
-/** Of a guard that looks every 0.1 s: a look may be late by so much. */
+/** Tolerance of a guard that is checked every 0.1 s. */
 export const awakeLateMs = 250;
 
 /**
- * Notices that this process itself stood still: it was stopped or blocked, or the machine slept. Nobody is to blame for
- * that time, and nobody may be called late right after it: what came meanwhile is still in the sockets, behind the
- * overdue timer.
+ * Detects that this process itself was stopped or blocked, or that the machine slept. No peer may be blamed for that
+ * time, nor be judged late right after it: its data is still in the sockets, to be read after the overdue timer.
  *
- * It keeps a patient clock, which stands still while the process does. That clock is right from the moment on in which
- * the process goes on, whatever runs first: ahead of the latest look it only goes by what a look may be late.
+ * It keeps a lag-adjusted clock, which stands still while the process does. That clock is correct from the moment the
+ * process resumes, whatever code runs first: beyond the latest check it advances by no more than a check may be late.
  *
- * It reads no clock. All times are of one clock that only goes forward, but for those called `time`, which the patient
- * clock shows.
+ * The guard reads no clock itself. Times called `nowMs` and `...Ms` are of one monotonic clock, those called `time` of
+ * the lag-adjusted clock.
  */
 export class LagGuard {
   readonly #lateMs: number;
   readonly #settleMs: number;
   #lagMs = 0;
-  /** The patient clock shows no more than this before the next look. */
+  /** Upper limit of the lag-adjusted clock until the next check. */
   #timeMax = Infinity;
   #judgeFromMs = -Infinity;
 
   /**
-   * @param lateMs A look that is later than it should be by no more than this is late by chance.
-   * @param settleMs For so long after a lag nobody is judged, or for as long as the lag was if that is less.
+   * @param lateMs How late a check may be without counting as a lag.
+   * @param settleMs Time after a lag in which no peer is judged; less if the lag was shorter.
    */
   constructor(lateMs: number = lateMsDefault, settleMs: number = settleMsDefault) {
     this.#lateMs = lateMs;
     this.#settleMs = settleMs;
   }
 
-  /** The next look is to come at `wakeMs`, at the latest. */
+  /** Call when the next check is scheduled: it comes at `wakeMs` at the latest. */
   expect(wakeMs: number): void {
     this.#timeMax = wakeMs - this.#lagMs + this.#lateMs;
   }
 
-  /** A look, at `nowMs`. Returns for how long the patient clock stood still since the one before. */
+  /** Checks for a lag at `nowMs`. Returns how long the lag-adjusted clock stood still since the previous check. */
   note(nowMs: number): number {
     const lagMs = nowMs - this.#lagMs - this.#timeMax;
     if (!(lagMs > 0)) return 0;
@@ -49,26 +48,26 @@ export class LagGuard {
     return lagMs;
   }
 
-  /** A look by whoever looks again and again; returns the patient clock's time. */
+  /** `note` and `expect` in one, for callers that check regularly. Returns the time of the lag-adjusted clock. */
   look(nowMs: number): number {
     this.note(nowMs);
     this.expect(nowMs);
     return this.time(nowMs);
   }
 
-  /** The patient clock's time. */
+  /** The time of the lag-adjusted clock at `nowMs`. */
   time(nowMs: number): number {
     return Math.min(nowMs - this.#lagMs, this.#timeMax);
   }
 
-  /** When the patient clock will show `time`, and judging is allowed. */
+  /** When the lag-adjusted clock will show `time` and judging is allowed, in real time. */
   realMs(time: number): number {
     const realMs = time + this.#lagMs;
-    // sums of fractions are rounded: woken a hair too early, a caller would turn until the clock moves
+    // Rounded up: a caller woken a fraction too early would be woken again and again until the clock advances.
     return Math.max(realMs - this.#lagMs < time ? realMs + 1 : realMs, this.#judgeFromMs);
   }
 
-  /** From when on others may be called late: in the past, but for a moment after a lag. */
+  /** From when on peers may be judged late: in the past, except shortly after a lag. */
   get judgeFromMs(): number {
     return this.#judgeFromMs;
   }

@@ -10,10 +10,10 @@ export type LogSettings = Readonly<{
   isQuiet: boolean;
 }>;
 
-/** Where a part says what happened, for a person. `fields` are shown behind the message. */
+/** Logs an event for people. `fields` are shown after the message. */
 export type Log = (level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>) => void;
 
-/** What the user's code, or world, may take until it is named. */
+/** How long the user's code or environment may take until the wait is reported. */
 export const silentWaitMs = 10_000;
 
 /** `onFinish runs since 12 s`. */
@@ -22,23 +22,23 @@ export function since(what: string, sinceMs: number, nowMs: number): string {
 }
 
 /**
- * What of the user's is waited for. Each wait is told once when it has lasted 10 s, and is named from then on while it
- * lasts. None keeps the process alive.
+ * What the user's code or environment is waited for. Each wait is reported once after 10 s, and can be shown from then
+ * on while it lasts. No wait keeps the process alive.
  */
 export class Waits {
   readonly #say: (sentence: string) => void;
   readonly #begun = new Map<object, Readonly<{ what: string; sinceMs: number }>>();
 
-  /** @param say Takes what is told once. */
+  /** @param say Called with the report of each long wait. */
   constructor(say: (sentence: string) => void) {
     this.#say = say;
   }
 
   /**
-   * A wait begins; what it returns is to be called when it is over.
+   * Begins a wait; call the returned function when it is over.
    *
-   * @param what Such as `onFinish runs`.
-   * @param hint A sentence to go with it, when it is told.
+   * @param what What is going on, such as `onFinish runs`.
+   * @param hint A sentence appended to the report.
    */
   begin(what: string, hint = ""): () => void {
     const sinceMs = monotonicMs();
@@ -53,7 +53,7 @@ export class Waits {
     };
   }
 
-  /** The wait that began first, and for how long it lasts; null if none has lasted 10 s. */
+  /** The oldest wait, and how long it has lasted; null if none has lasted 10 s. */
   longest(nowMs: number): Readonly<{ what: string; forMs: number }> | null {
     for (const { what, sinceMs } of this.#begun.values()) {
       if (nowMs - sinceMs >= silentWaitMs) return { what, forMs: nowMs - sinceMs };
@@ -62,7 +62,7 @@ export class Waits {
   }
 }
 
-/** A log that keeps its lines until it is let go: what a person is told first is to come first. */
+/** A log that holds its lines back until `flush`, so that what a person should read first comes first. */
 export class HeldLog {
   readonly #log: Log;
   #held: Parameters<Log>[] | null = [];
@@ -76,7 +76,7 @@ export class HeldLog {
     else this.#held.push(line);
   };
 
-  letGo(): void {
+  flush(): void {
     const held = this.#held ?? [];
     this.#held = null;
     for (const line of held) this.#log(...line);

@@ -18,28 +18,28 @@ import {
 import { dirname, join } from "node:path";
 
 /**
- * A file or folder that this program made for itself, and which one that is: at the same path there may be another one
- * later, of another user, once something that clears temporary folders has been there.
+ * A file or folder that this program made for itself, identified by device and inode. The same path may belong to
+ * another user later, after something cleared the temporary folder.
  */
 export type OwnFile = Readonly<{ path: string; dev: number; ino: number }>;
 
 type FileStats = Readonly<Pick<Stats, "dev" | "ino" | "uid" | "mode">>;
 
 const { O_RDWR, O_CREAT, O_EXCL } = constants;
-// Windows has none of them; Node's types do not say so.
+// Windows lacks these constants, which Node's types do not show.
 const noFollow = (constants.O_NOFOLLOW as number | undefined) ?? 0;
 const noBlock = (constants.O_NONBLOCK as number | undefined) ?? 0;
 const isWindows = process.platform === "win32";
 
-/** Of this user: there is none on Windows, where a temporary folder is the user's own. */
+/** The user id of this process; undefined on Windows, where each user has a temporary folder of his own. */
 export function ownUid(): number | undefined {
   return process.geteuid?.();
 }
 
 /**
- * Makes a file that this user alone can open.
+ * Creates a file that only this user can open.
  *
- * @throws {Error} if there is anything at that path, be it a link that leads nowhere, or the disk is full.
+ * @throws {Error} if anything exists at that path, even a dangling link, or the disk is full.
  */
 export function makeOwnFile(path: string, content: Uint8Array): Readonly<{ file: OwnFile; fd: number }> {
   const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | noFollow, 0o600);
@@ -53,12 +53,12 @@ export function makeOwnFile(path: string, content: Uint8Array): Readonly<{ file:
 }
 
 /**
- * Opens it for reading and writing.
+ * Opens the file for reading and writing.
  *
- * @throws {Error} if it is gone, or something else is there.
+ * @throws {Error} if it is gone, or the path belongs to something else.
  */
 export function openOwnFile(file: OwnFile): number {
-  // Not every runtime passes all flags on: what is no file of ours is not opened.
+  // Not every runtime passes all flags on, so check before opening.
   if (!isSame(lstatSync(file.path), file)) throw new Error(`${file.path} is not what was made there`);
   const fd = openSync(file.path, O_RDWR | noFollow | noBlock);
   if (isOwnFile(fd, file)) return fd;
@@ -66,7 +66,7 @@ export function openOwnFile(file: OwnFile): number {
   throw new Error(`${file.path} is not what was made there`);
 }
 
-/** Whether this descriptor is of that file: a plugin may have closed it, and got the number for something else. */
+/** Whether the descriptor belongs to that file. A plugin may have closed it, and the number may have been reused. */
 export function isOwnFile(fd: number, file: OwnFile): boolean {
   try {
     return isSame(fstatSync(fd), file);
@@ -75,7 +75,7 @@ export function isOwnFile(fd: number, file: OwnFile): boolean {
   }
 }
 
-/** All that is in an open file. */
+/** The whole content of an open file. */
 export function readWhole(fd: number): Uint8Array {
   const bytes = new Uint8Array(fstatSync(fd).size);
   let filled = 0;
@@ -88,9 +88,9 @@ export function readWhole(fd: number): Uint8Array {
 }
 
 /**
- * Makes a folder that this user alone can open.
+ * Creates a folder that only this user can open.
  *
- * @throws {Error} if it cannot be made, or a file system without owners would not keep others out.
+ * @throws {Error} if it cannot be created, or the file system has no owners, so that others are not kept out.
  */
 export function makeOwnFolder(prefix: string): OwnFile {
   const path = mkdtempSync(prefix);
@@ -101,7 +101,7 @@ export function makeOwnFolder(prefix: string): OwnFile {
   throw new Error(`${path} does not keep others out`);
 }
 
-/** Whether it is there as it was made: no other one, no link, and closed to others. */
+/** Whether the folder is still the one created, not a link, and closed to other users. */
 export function isOwnFolder(folder: OwnFile): boolean {
   try {
     const stats = lstatSync(folder.path);
@@ -112,8 +112,8 @@ export function isOwnFolder(folder: OwnFile): boolean {
 }
 
 /**
- * Removes the files with these names, and the folder if nothing else is in it. Where it is no more what was made, nothing is
- * touched: not what a stranger put there, nor what a link of his leads to.
+ * Removes the files with these names, and then the folder if it is empty. If the path no longer belongs to the created
+ * folder, nothing is touched: neither another user's files nor the target of his link.
  */
 export function removeOwnFolder(folder: OwnFile, isOurs: (name: string) => boolean): void {
   if (!isOwnFolder(folder)) return;
@@ -121,16 +121,16 @@ export function removeOwnFolder(folder: OwnFile, isOurs: (name: string) => boole
     for (const name of readdirSync(folder.path)) if (isOurs(name)) unlinkSync(join(folder.path, name));
     rmdirSync(folder.path);
   } catch {
-    // Something else is in it, or has just cleared it.
+    // not empty, or just removed by something else
   }
 }
 
-/** What is at this path, no link followed. @throws {Error} if nothing is. */
+/** Identifies what is at this path, without following links. @throws {Error} if nothing is. */
 export function ownFileAt(path: string): OwnFile {
   return identify(path, lstatSync(path));
 }
 
-/** Whether the same is still at its path. */
+/** Whether the same file or folder is still at its path. */
 export function isThere(file: OwnFile): boolean {
   try {
     return isSame(lstatSync(file.path), file);
@@ -140,12 +140,12 @@ export function isThere(file: OwnFile): boolean {
 }
 
 /**
- * Whether nobody but this user and root can put something else at a path in this folder: of it, and of all above it, others
- * may not rename what is in it. `real` is free of links.
+ * Whether only this user and root can replace what is at a path in this folder: no other user may rename entries of it
+ * or of any parent folder. `real` must be free of links.
  */
 export function isKeptFromOthers(real: string): boolean {
   if (isWindows) return true;
-  // In a user namespace root may have another number.
+  // In a user namespace root may have another id: that of `/`.
   const trusted = [0, ownUid(), statSync("/").uid];
   for (let folder = real;; folder = dirname(folder)) {
     const { uid, mode } = lstatSync(folder);
@@ -155,7 +155,7 @@ export function isKeptFromOthers(real: string): boolean {
   }
 }
 
-/** The path without links. @throws {Error} if there is nothing. */
+/** The path with all links resolved. @throws {Error} if nothing is there. */
 export function realPath(path: string): string {
   return realpathSync(path);
 }

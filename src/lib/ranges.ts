@@ -1,10 +1,10 @@
 /**
- * A set of whole numbers (job seqs) as half-open intervals, flat: `[from, to, from, to, ...]`, ascending,
+ * A set of whole numbers (job seqs) as half-open intervals in a flat list: `[from, to, from, to, ...]`, ascending,
  * neither empty nor touching. `[]` is the empty set; `[3, 5, 9, 10]` is 3, 4 and 9.
  */
 export type Ranges = readonly number[];
 
-/** A set of whole numbers that changes, kept as ranges. Adding at the end, the usual case, costs nothing. */
+/** A mutable set of whole numbers, kept as ranges. Adding at the end, the usual case, takes constant time. */
 export class RangeSet {
   #flat: number[];
 
@@ -12,7 +12,7 @@ export class RangeSet {
     this.#flat = [...ranges];
   }
 
-  /** The set as it is now; later changes do not reach what was returned. */
+  /** The current set; later changes do not affect the returned value. */
   get ranges(): Ranges {
     return this.#flat.slice();
   }
@@ -25,7 +25,7 @@ export class RangeSet {
     return this.#flat.length === 0;
   }
 
-  /** Adds `from` up to, not including, `to`. */
+  /** Adds the numbers with `from <= n < to`. */
   add(from: number, to: number): void {
     if (from >= to) return;
     const flat = this.#flat;
@@ -51,7 +51,7 @@ export class RangeSet {
     return includes(this.#flat, value);
   }
 
-  /** Takes out and returns the lowest range, at most `max` numbers of it. The set must not be empty. */
+  /** Removes and returns the lowest range, at most `max` numbers of it. The set must not be empty. */
   takeFirst(max: number): readonly [from: number, to: number] {
     const from = this.#flat[0]!;
     const end = this.#flat[1]!;
@@ -131,7 +131,7 @@ export function unite(a: Ranges, b: Ranges): number[] {
   return all;
 }
 
-/** The set of these numbers, in whatever order they come. */
+/** The set of these numbers, which may come in any order. */
 export function rangesOf(values: Iterable<number>): Ranges {
   const ranges: number[] = [];
   for (const value of [...values].sort((a, b) => a - b)) {

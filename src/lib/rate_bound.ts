@@ -1,11 +1,11 @@
 /**
- * Words of one peer that there may be some of, and not more and more: as many as `free` at once, and `perSecond` for as long as
- * it likes. Whoever says more has gone wrong.
+ * A token bucket for messages of one peer: `free` at once, and `perSecond` in the long run. A peer that sends more is
+ * faulty.
  */
 export class RateBound {
   readonly #free: number;
   readonly #perSecond: number;
-  /** What was said, less what may have been said meanwhile. */
+  /** Messages counted, minus those allowed by the time that passed; never negative. */
   #words = 0;
   #atMs: number;
 
@@ -15,7 +15,7 @@ export class RateBound {
     this.#atMs = nowMs;
   }
 
-  /** Whether it is too much with one more, or with one that costs as much as several. */
+  /** Counts a message, or one that costs as much as `words` messages. Returns whether the limit is exceeded. */
   isTooMuch(nowMs: number, words = 1): boolean {
     const allowed = Math.max(0, nowMs - this.#atMs) / 1_000 * this.#perSecond;
     this.#words = Math.max(0, this.#words - allowed) + words;

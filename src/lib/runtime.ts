@@ -4,31 +4,34 @@ import { basename } from "node:path";
 import { ConnectError } from "./errors.ts";
 import { printable } from "./text.ts";
 
-/** What `--version` prints, and each side tells the other. Kept equal to package.json by a test. */
+/** The release: printed by `--version` and sent to the peer. A test keeps it equal to package.json. */
 export const version = "0.1.0";
 
-/** What this program needs to be allowed under Deno, children included. */
+/** Permissions that this program and its children need under Deno. */
 const denoPermissions: readonly string[] = ["env", "net", "read", "run", "sys", "write"];
-/** As flags, for sentences. */
+/** The same as flags, for messages. */
 const denoFlagsNeeded: string = denoPermissions.map((name) => `--allow-${name}`).join(" ");
 
-/** Deno's permissions, as far as they can be asked for: of a part that is allowed it says nothing. */
+/** Deno's permission query. For a permission granted only in part it does not report "granted". */
 type Deno = Readonly<{
   permissions: { querySync(permission: { name: string; command?: string }): { state: string } };
 }>;
 
 const deno = (globalThis as { Deno?: Deno }).Deno;
 
-/** Carries the program's name, as it was typed, over the shell that starts it anew; with the process that it is for. */
+/**
+ * Passes the program's name as it was typed through the shell that restarts it, with the id of the process it is meant
+ * for.
+ */
 const typedVariable = "TASKMASTER_TYPED";
 let typedName: string | null = null;
 
-/** The environment for this very process to begin anew with, by way of a shell, which drops the name it was typed by. */
+/** The environment for restarting this process through a shell, which loses the name it was typed by. */
 export function withTypedName(environment: NodeJS.ProcessEnv, name: string): NodeJS.ProcessEnv {
   return { ...environment, [typedVariable]: `${process.pid}:${name}` };
 }
 
-/** Takes that out of the environment again. */
+/** Reads that variable and removes it from the environment. */
 export function takeTypedName(): void {
   const value = process.env[typedVariable];
   delete process.env[typedVariable];
@@ -36,12 +39,12 @@ export function takeTypedName(): void {
   if (value?.startsWith(own)) typedName = value.slice(own.length);
 }
 
-/** Reading it takes a process of its own where Deno does not let this one. */
+/** Cached, because Deno may need a child process to read it; undefined until read. */
 let commandLine: readonly string[] | null | undefined;
 
 /**
- * The words that started this process, up to the program's own: `deno run -A mod.ts`, `./dist/taskmaster`. Null where
- * the system does not tell: it takes `/proc`.
+ * The words of the command line before the program's own arguments: `deno run -A mod.ts`, `./dist/taskmaster`. Null if
+ * the system does not provide them: that takes `/proc`.
  */
 export function startWords(args: readonly string[] = process.argv.slice(2)): readonly string[] | null {
   commandLine ??= readCommandLine();
@@ -49,7 +52,9 @@ export function startWords(args: readonly string[] = process.argv.slice(2)): rea
   return wordsBefore(args, typedName === null ? commandLine : commandLine.with(0, typedName));
 }
 
-/** What stands before `args`; null if they are not its end: somebody changed what the system shows. */
+/**
+ * The words before `args`; null if `line` does not end with `args`, because a process can change what the system shows.
+ */
 export function wordsBefore(args: readonly string[], line: readonly string[]): readonly string[] | null {
   const count = line.length - args.length;
   return count > 0 && args.every((word, at) => line[count + at] === word) ? line.slice(0, count) : null;
@@ -64,7 +69,7 @@ function readCommandLine(): readonly string[] | null {
   }
 }
 
-/** Deno reads files of `/proc` only where all is allowed; a child of its own may be. */
+/** Deno reads files of `/proc` only with all permissions, but a child process can be given them. */
 function readBeside(path: string): readonly string[] | null {
   const code = `Deno.stdout.writeSync(Deno.readFileSync(${JSON.stringify(path)}))`;
   try {
@@ -82,12 +87,12 @@ function parseCommandLine(text: string): readonly string[] {
   return text.split("\0").slice(0, -1);
 }
 
-/** Flags that would make something else of a child, or fetch its modules anew at each start. */
+/** Flags that would change what a child does, or fetch its modules again at each start. */
 const flagsNotForChildren = /^(?:--inspect|--watch|--coverage|--cpu-prof|--reload|-r(?:=|$))/;
 
 /**
- * The flags of `deno run` for a child: those this process was started with, so that it has the same import map and
- * permissions, and no more. Where they are not known, those for what is allowed as a whole.
+ * Flags of `deno run` for a child: those of this process, so that the child has the same import map and the same
+ * permissions. If they are unknown, one flag for each permission granted as a whole.
  */
 export function denoFlags(
   words: readonly string[] | null = startWords(),
@@ -100,7 +105,7 @@ export function denoFlags(
   return granted.length === all.length ? ["-A"] : granted.map((name) => `--allow-${name}`);
 }
 
-/** Between `deno run` and the script; null of another command, such as `deno test`. */
+/** The flags between `deno run` and the script; null for another command, such as `deno test`. */
 function flagsIn(words: readonly string[]): readonly string[] | null {
   const between = words.slice(1, -1);
   const at = between.indexOf("run");
@@ -113,9 +118,9 @@ function allowed(name: string): boolean {
 }
 
 /**
- * Refuses to start what could never start a child.
+ * Fails early if this process can never start a child process.
  *
- * @throws {ConnectError} if Deno does not allow it, and nobody is there to be asked.
+ * @throws {ConnectError} if Deno does not permit it and nobody can be asked.
  */
 export function refuseWithoutChildren(): void {
   if (deno === undefined) return;
@@ -127,7 +132,7 @@ export function refuseWithoutChildren(): void {
   );
 }
 
-/** What to do where Deno did not allow something; undefined of any other error. */
+/** Advice if Deno denied a permission; undefined for any other error. */
 export function describeDenied(error: unknown): string | undefined {
   const { name, message } = (error ?? {}) as { name?: unknown; message?: unknown };
   if (name !== "NotCapable") return undefined;
@@ -135,18 +140,18 @@ export function describeDenied(error: unknown): string | undefined {
   return `Deno does not allow what this program needs: ${what}. Give it ${denoFlagsNeeded}, or -A.`;
 }
 
-/** Whether this process is the compiled binary; else a runtime runs the source. */
+/** Whether this process is the compiled binary; otherwise a runtime runs the source. */
 export function isBinary(): boolean {
   return isCompiled(process.argv[1] ?? "", process.execPath);
 }
 
-/** Bun's and Deno's compiled binaries hold the entry script in a file system of their own. */
+/** Compiled binaries of Bun and Deno hold the entry script in a virtual file system. */
 function isCompiled(script: string, command: string): boolean {
   if (script.startsWith("/$bunfs/") || /^[A-Z]:[\\/]~BUN[\\/]/i.test(script)) return true;
   return process.versions.deno !== undefined && !/^deno(\.exe)?$/i.test(basename(command));
 }
 
-/** What a process is told of itself by its environment; `process` is enough of it. */
+/** The part of `process` that describes its environment; `process` itself fits. */
 type Surroundings = Readonly<{
   env: Readonly<Record<string, string | undefined>>;
   versions: Readonly<Record<string, string | undefined>>;
@@ -154,8 +159,8 @@ type Surroundings = Readonly<{
 }>;
 
 /**
- * Variables by which Node and Bun make another program of this one, or hand a process things of its parent's. None is
- * for a child of ours, which would be another program, or wait for a debugger, or for a channel that is not there.
+ * Variables that make Node or Bun run as a different program, or pass on resources of the parent. A child with them
+ * would be a different program, or wait for a debugger or a channel that does not exist.
  */
 const notForChildren: readonly string[] = [
   "NODE_UNIQUE_ID",
@@ -170,20 +175,20 @@ const notForChildren: readonly string[] = [
   "BUN_INSPECT_PRELOAD",
 ];
 
-/** The environment for a child of ours: without what would make another program of it. */
+/** The environment for a child, without the variables that would change what it is. */
 export function forChild(environment: Readonly<NodeJS.ProcessEnv>): NodeJS.ProcessEnv {
   const kept = { ...environment };
   for (const name of notForChildren) delete kept[name];
   const { NODE_OPTIONS: options } = kept;
-  // With --inspect-brk a child would wait for a debugger, for ever.
+  // With --inspect-brk a child would wait for a debugger for ever.
   if (options !== undefined) kept["NODE_OPTIONS"] = options.replace(/(^|\s)--inspect\S*/g, "$1").trim();
   return kept;
 }
 
 /**
- * Why this process cannot be the program that it is meant to be: a sentence, or null.
+ * Why this process cannot be the program it is meant to be, as a sentence; null if it can.
  *
- * @param isCompiled Whether it is a compiled binary, whose words Bun is not to read.
+ * @param isCompiled Whether it is a compiled binary, whose arguments Bun must not interpret.
  */
 export function changedBy(
   { env, versions, getBuiltinModule }: Surroundings,
@@ -199,7 +204,7 @@ export function changedBy(
   return null;
 }
 
-/** Node takes the variable away before any program could see it. */
+/** Node removes the variable before any program can see it, so ask the cluster module. */
 function isClusterWorker(
   { bun, deno }: Surroundings["versions"],
   load: Surroundings["getBuiltinModule"],
@@ -218,19 +223,23 @@ export type ProcessRole = "master" | "slave" | "worker";
 type Variables = Readonly<Record<string, string>>;
 
 /**
- * Bun's last compiler (FTL) is asked ten times later than by default, after 1,000,000 counts, of which a call has 15
- * and a turn of a loop 1. It takes 10 to 70 ms for a function of ours. What runs once a job gets there within a second
- * where jobs are so small that it matters; what runs once a batch, in each of three processes, would take a fifth of two
- * cores for eight seconds. Thirty times later, a master with 10,000 messages a second was slow for 20 s.
+ * Delays Bun's last compiler (FTL): its threshold is 1,000,000 instead of 100,000 counts, of which a call has 15 and a
+ * loop iteration 1. Compiling one of our functions takes 10 to 70 ms. Code that runs once a job reaches the threshold
+ * within a second if jobs are so small that it matters. Code that runs once a batch would, with the default, take a
+ * fifth of two cores for eight seconds in each of three processes. With 3,000,000 a master with 10,000 messages a
+ * second was slow for 20 s.
  */
 const compileLater: Variables = { BUN_JSC_thresholdForFTLOptimizeAfterWarmUp: "1000000" };
 
-/** Freed memory goes back to the system after so many ms, 10 by default, and is paid for anew at every batch. */
+/**
+ * How long freed memory is kept before it is returned to the system. Bun's default is 10 ms, so that every batch would
+ * pay for new memory.
+ */
 const purgeAfter = (ms: number): Variables => ({ MIMALLOC_PURGE_DELAY: String(ms) });
 
 /**
- * What Bun reads in the environment as a process begins. Slaves and workers keep the memory they freed; a master, whose
- * memory is promised to be small, keeps it for a second.
+ * Variables that Bun reads at start. Slaves and workers keep freed memory; a master keeps it for a second only, because
+ * its memory is promised to be small.
  */
 const settings: Readonly<Record<ProcessRole, Variables>> = {
   master: { ...purgeAfter(1_000), ...compileLater },
@@ -238,15 +247,15 @@ const settings: Readonly<Record<ProcessRole, Variables>> = {
   worker: { ...purgeAfter(-1), ...compileLater },
 };
 
-/** A role, and the names of its settings that are not the user's: `slave:NAME,NAME`. */
+/** The role, and the names of the variables that the user did not set: `slave:NAME,NAME`. */
 const tunedVariable = "TASKMASTER_TUNED";
 
-/** What a process of this role begins with, where the user has set none of it: names and values. */
+/** The variables of a role, before the user's own are considered. */
 export function settingsOf(role: ProcessRole): Variables {
   return settings[role];
 }
 
-/** The environment with the settings of a role, but for those that the user has set. */
+/** The environment with the variables of a role, except those that the user has set. */
 export function tuned(environment: Readonly<NodeJS.ProcessEnv>, role: ProcessRole): NodeJS.ProcessEnv {
   const users = { ...environment };
   for (const name of namesOf(environment)) delete users[name];
@@ -255,20 +264,20 @@ export function tuned(environment: Readonly<NodeJS.ProcessEnv>, role: ProcessRol
   return { ...users, ...Object.fromEntries(own), [tunedVariable]: marker };
 }
 
-/** Whether a process with this environment began with the settings of this role. */
+/** Whether a process with this environment was started with the variables of this role. */
 export function isTuned(environment: Readonly<NodeJS.ProcessEnv>, role: ProcessRole): boolean {
   return environment[tunedVariable]?.startsWith(`${role}:`) === true;
 }
 
 /**
- * Takes these settings out of `process.env`, where they have done their work, so that programs of a plugin do not find
- * them; but for those that are started by `Bun.spawn` without `env`, which have the environment this process began with.
+ * Removes these variables from `process.env` once they have taken effect, so that programs started by a plugin do not
+ * inherit them. Programs started by `Bun.spawn` without `env` still do: they get the environment of the start.
  */
 export function forgetTuning(): void {
   for (const name of namesOf(process.env)) delete process.env[name];
 }
 
-/** What `tuned` put there. The marker may have come from anywhere: it names nothing but settings. */
+/** The names that `tuned` added. The marker is not trusted: only names of known variables are returned. */
 function namesOf(environment: Readonly<NodeJS.ProcessEnv>): readonly string[] {
   const marker = environment[tunedVariable];
   if (marker === undefined) return [];
@@ -276,42 +285,44 @@ function namesOf(environment: Readonly<NodeJS.ProcessEnv>): readonly string[] {
   return [tunedVariable, ...Object.keys(settings.worker).filter((name) => named.includes(name))];
 }
 
-/** The runtime is asked after so many bytes, not at each block: an answer costs it some 12 microseconds. */
+/** Bytes of new buffers between two queries of the runtime: a query costs about 12 us. */
 const askBytes = 1 << 20;
-/** Buffers may always grow by so much before a collection, which takes 4 to 14 ms, the more where all cores are busy. */
+/** Growth of buffers that never triggers a collection. A collection takes 4 to 14 ms, more if all cores are busy. */
 const growthBytesMin = 6 << 20;
 
 /** What is needed of the runtime. */
 interface Collector {
-  /** Bytes of all buffers that are not collected yet, dead or alive; `heapUsed` is those and all other objects. */
+  /**
+   * `arrayBuffers`: bytes of all buffers not collected yet, dead or alive. `heapUsed`: those and all other objects.
+   */
   memoryUsage(): Readonly<{ arrayBuffers: number; heapUsed: number }>;
-  /** Collects all that is dead before it returns. Takes time for each object that lives. */
+  /** Collects all garbage before it returns. Its duration grows with the number of live objects. */
   collect(): void;
 }
 
 /**
- * Has dead buffers collected before there are many. Bun's collector first looks at what is young only, and jobs
- * that waited in a buffer are not young any more: left to itself it lets the dead become twice what lives.
+ * Triggers collections before many dead buffers pile up. Bun's collector looks at young objects first, and jobs that
+ * waited in a buffer are no longer young: by itself it lets dead buffers grow to twice the size of live ones.
  */
 export class DeadBuffers {
   readonly #collector: Collector | null;
-  /** Since the runtime was asked. */
+  /** Bytes of new buffers since the last query. */
   #madeBytes = 0;
-  /** Of the buffers, when they were fewest since the last collection: what lives. */
+  /** Smallest size of all buffers since the last collection: an estimate of the live ones. */
   #leftBytes = 0;
 
   constructor(collector: Collector | null = bunCollector()) {
     this.#collector = collector;
   }
 
-  /** Buffers of so many bytes were made; they die sooner or later. */
+  /** Call when buffers of `bytes` were made, which will become garbage later. */
   made(bytes: number): void {
     this.#madeBytes += bytes;
     if (this.#madeBytes < askBytes || this.#collector === null) return;
     this.#madeBytes = 0;
     const { arrayBuffers, heapUsed } = this.#collector.memoryUsage();
     this.#leftBytes = Math.min(this.#leftBytes, arrayBuffers);
-    // A collection looks at all that lives: where that is much, the dead must be worth it.
+    // A collection visits all live objects: the more there are, the more garbage it must free to pay off.
     const living = Math.max(this.#leftBytes, heapUsed - arrayBuffers);
     if (arrayBuffers - this.#leftBytes < Math.max(growthBytesMin, living / 2)) return;
     this.#collector.collect();
@@ -319,10 +330,10 @@ export class DeadBuffers {
   }
 }
 
-/** Bun's; null under Deno and Node, whose V8 goes by the bytes of buffers and needs no help. */
+/** Bun's collector; null under Deno and Node, where V8 counts the bytes of buffers and needs no help. */
 function bunCollector(): Collector | null {
   const jsc = process.getBuiltinModule("bun:jsc") as { fullGC(): void } | undefined;
   if (jsc === undefined) return null;
-  // Not `Bun.gc(true)`: that throws compiled code away too, and takes three times as long.
+  // Not `Bun.gc(true)`: that also discards compiled code, and takes three times as long.
   return { memoryUsage: () => process.memoryUsage(), collect: () => jsc.fullGC() };
 }

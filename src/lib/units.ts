@@ -2,10 +2,13 @@ import { isIPv6 } from "node:net";
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** No duration that a person writes is as long; of a megabyte of them the sum would take a second. */
+/** Longest text that is parsed: summing up a megabyte of durations would take a second. */
 const textCharsMax = 64;
 
-/** Milliseconds of `500ms`, `30s`, `1.5m`, `2h`, `1d` or `1h30m`; undefined if the text is nothing of the kind. */
+/**
+ * Parses a duration such as `500ms`, `30s`, `1.5m`, `2h`, `1d` or `1h30m` to milliseconds; undefined if the text is not
+ * one.
+ */
 export function parseDuration(text: string): number | undefined {
   if (text.length > textCharsMax || !/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) return undefined;
   let ms = 0;
@@ -15,7 +18,7 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(ms);
 }
 
-/** `850ms`, `1.5s`, `45s`, `2m05s`, `3h07m`, `2d03h`: for a person, two units at most. */
+/** Formats a duration for people, in at most two units: `850ms`, `1.5s`, `45s`, `2m05s`, `3h07m`, `2d03h`. */
 export function formatDuration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)}ms`;
   if (ms < 9_950) return `${Number((ms / 1_000).toFixed(1))}s`;
@@ -26,7 +29,7 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(s / 86_400)}d${two(Math.floor(s / 3_600) % 24)}h`;
 }
 
-/** `0:00:40`, `26:03:04`: hours, minutes and whole seconds gone by; hours go on past a day. */
+/** Formats elapsed time as hours, minutes and whole seconds: `0:00:40`, `26:03:04`. Hours go beyond 24. */
 export function formatElapsed(ms: number): string {
   const s = Math.max(0, Math.floor(ms / 1_000));
   return `${Math.floor(s / 3_600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
@@ -49,14 +52,16 @@ const unitBytes: Readonly<Record<string, number>> = {
   tib: 2 ** 40,
 };
 
-/** Bytes of `64MiB`, `500kB`, `1.5GiB`, `4096B` or bare `4096`; undefined if the text is nothing of the kind. */
+/**
+ * Parses a size such as `64MiB`, `500kB`, `1.5GiB`, `4096B` or bare `4096` to bytes; undefined if the text is not one.
+ */
 export function parseSize(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)([kmgt]i?b|b)?$/i.exec(text);
   if (match === null) return undefined;
   return Math.round(Number(match[1]) * unitBytes[(match[2] ?? "b").toLowerCase()]!);
 }
 
-/** `512B`, `64MiB`, `1.5GiB`. */
+/** Formats a size: `512B`, `64MiB`, `1.5GiB`. */
 export function formatSize(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), binary.length - 1);
   return `${Number((bytes / 2 ** (power * 10)).toFixed(1))}${binary[power]}`;
@@ -66,8 +71,8 @@ export function formatSize(bytes: number): string {
 export type Address = Readonly<{ host: string; port: number }>;
 
 /**
- * Reads `h`, `:p`, `h:p`, `[v6]`, `[v6]:p` or a bare IPv6 address; what is missing comes from `missing`.
- * Undefined if the text is nothing of the kind.
+ * Parses `h`, `:p`, `h:p`, `[v6]`, `[v6]:p` or a bare IPv6 address; `missing` provides the missing part. Undefined if
+ * the text is not an address.
  */
 export function parseAddress(text: string, missing: Address): Address | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]\s]*))(?::(\d{1,5}))?$/.exec(text);
@@ -78,17 +83,17 @@ export function parseAddress(text: string, missing: Address): Address | undefine
   return { host: v6 ?? (name || missing.host), port };
 }
 
-/** `10.0.0.5:5050`, `[::1]:5050`. */
+/** Formats an address: `10.0.0.5:5050`, `[::1]:5050`. */
 export function formatAddress({ host, port }: Address): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Whether what is sent there stays on this machine. */
+/** Whether data sent to this host stays on this machine. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
-/** The pause before one more try, after `tries` that failed: `firstMs`, twice as long each time, at most `maxMs`. */
+/** Exponential backoff: the pause after `tries` failed tries, `firstMs` doubled each time, at most `maxMs`. */
 export function backoffMs(tries: number, firstMs: number, maxMs: number): number {
   return Math.min(maxMs, firstMs * 2 ** tries);
 }

@@ -1,20 +1,21 @@
 import type { Socket } from "node:net";
 import { clearTimeout, setTimeout } from "./clock.ts";
 
-/** After a stall of this process, what a connection said in time may still wait behind the timer that calls it late. */
+/**
+ * Grace after the deadline: if this process was blocked, data that came in time is read only after the overdue timer.
+ */
 const settleMs = 100;
 
 export type UnprovenLimits = Readonly<{
   /** Most connections at once. */
   connectionsMax: () => number;
-  /** Longest that one may take to show who it is. @default as long as whoever reads it lets it */
+  /** Longest time to prove its identity. @default no limit here; the reader sets one */
   msMax?: number;
 }>;
 
 /**
- * Connections to a socket of this machine whose other end has not shown who it is. Any user of the machine can make them,
- * so there are few at once, and each for a short time: a new one takes the place of the one that has waited longest. What
- * they may send is bounded by whoever reads it.
+ * Connections to a local socket whose peer has not proved its identity. Any user of the machine can open them, so they
+ * are few and short-lived: a new one replaces the oldest when there are too many. The reader limits what they may send.
  */
 export class UnprovenConnections {
   readonly #limits: UnprovenLimits;
@@ -25,9 +26,9 @@ export class UnprovenConnections {
     this.#limits = limits;
   }
 
-  /** Takes a new connection, which is ended unless it is `proved` in time. */
+  /** Adds a new connection. It is closed unless `proved` is called in time. */
   admit(socket: Socket): void {
-    // It may be gone already.
+    // The connection may be gone already.
     socket.on("error", () => {});
     const { connectionsMax, msMax } = this.#limits;
     for (const oldest of this.#timers.keys()) {
@@ -41,13 +42,13 @@ export class UnprovenConnections {
     socket.once("close", () => this.proved(socket));
   }
 
-  /** It is no concern of this class any more. */
+  /** The peer has proved its identity, or is gone: no longer tracked here. */
   proved(socket: Socket): void {
     clearTimeout(this.#timers.get(socket) ?? undefined);
     this.#timers.delete(socket);
   }
 
-  /** Ends those that wait. */
+  /** Closes all tracked connections. */
   close(): void {
     for (const socket of this.#timers.keys()) this.#end(socket);
   }

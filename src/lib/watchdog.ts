@@ -3,39 +3,42 @@ import { setInterval } from "./clock.ts";
 import { awakeLateMs } from "./lag_guard.ts";
 import { type OwnFile, ownUid } from "./own_file.ts";
 
-/** What the main thread tells its watchdog thread, as numbers in shared memory. */
+/** Numbers in shared memory that the main thread and its watchdog thread exchange. */
 export const watchSlots = {
-  /** Counts up with every call of a handler: tells one that hangs from the next one. */
+  /** Incremented at every handler call, so that a call that hangs can be told from the next one. */
   begun: 0,
-  /** Seq of the first job of the call that is on the stack; -1 while there is none. */
+  /** Seq of the first job of the handler call that is on the stack; -1 if there is none. */
   onStack: 1,
   /** Number of the latest start note. */
   note: 2,
-  /** Set by the watchdog once it put `onStack` on record; the main thread takes it back. */
+  /** Set by the watchdog once it has recorded `onStack`; cleared by the main thread. */
   recorded: 3,
-  /** How long this process has stood still, as `LagGuard` counts it: the watchdog looks, for the main thread may be busy. */
+  /**
+   * How long this process was stopped or asleep, as `LagGuard` measures it. The watchdog measures it, because the main
+   * thread may be busy.
+   */
   sleptMs: 4,
-  /** The time of the patient clock that the main thread may go by until the next look. */
+  /** Upper limit of the lag-adjusted clock until the watchdog's next check. */
   mostMs: 5,
-  /** How many jobs that call takes. */
+  /** Number of jobs in that call. */
   onStackJobs: 6,
 } as const;
 
-/** What the main thread tells of its event loop, as numbers in shared memory. */
+/** Numbers in shared memory about the event loop of the main thread. */
 const loopSlots = {
-  /** Counts up as it turns. */
+  /** Incremented while the loop turns. */
   turns: 0,
-  /** What the main thread does: an index of `doings`. */
+  /** What the main thread is doing: an index of `doings`. */
   doing: 1,
-  /** How long a stop may take, in milliseconds. */
+  /** Grace of a stop, in milliseconds. */
   graceMs: 2,
-  /** Number of the signal that was heard and asks for a stop; 0 until one does. */
+  /** Number of the signal that requested a stop; 0 if there was none. */
   asked: 3,
 } as const;
 
 const doings = ["its top level", "getJobs, cursor, onFinish, or a timer of its own"] as const;
 
-/** What the main thread and its watchdog share. */
+/** Makes the memory that the main thread shares with its watchdog. */
 export function makeWatch(): Float64Array {
   const slots = Object.keys(watchSlots).length;
   const watch = new Float64Array(new SharedArrayBuffer(slots * Float64Array.BYTES_PER_ELEMENT));
@@ -45,35 +48,38 @@ export function makeWatch(): Float64Array {
   return watch;
 }
 
-/** As `LagGuard.time`. The watchdog writes what it reads first last: so it is never early by more than a look may be late. */
+/**
+ * Time of the lag-adjusted clock, as `LagGuard.time`. Reads `mostMs` before `sleptMs`, and the watchdog writes them in
+ * the opposite order, so the result is never ahead by more than a check may be late.
+ */
 export function awakeMs(watch: Float64Array, nowMs: number): number {
   const mostMs = watch[watchSlots.mostMs]!;
   return Math.min(nowMs - watch[watchSlots.sleptMs]!, mostMs);
 }
 
 type WatchdogOptions = Readonly<{
-  /** The process that this one must not outlive; undefined if there is none. */
+  /** The parent process: this process ends when it does. Undefined if there is none. */
   parentPid?: number;
-  /** How a loop that stands still is told on stderr. */
+  /** How to report a blocked event loop on stderr. */
   loop?: Readonly<{ watch: Float64Array; isJson: boolean; isTerminal: boolean }>;
-  /** Removed when that process is gone, if it is still what was made. */
+  /** Removed when the parent is gone, if the path still belongs to it. */
   folder?: OwnFile | null | undefined;
-  /** Of `makeWatch`, in a process that runs handlers. */
+  /** From `makeWatch`, in a process that runs handlers. */
   watch?: Float64Array | undefined;
-  /** Where, and at which byte, a call that lasts is recorded. */
+  /** File and byte offset where a long handler call is recorded. */
   record?: Readonly<{ file: OwnFile; offset: number }> | undefined;
 }>;
 
 /**
- * Starts a thread that ends this process within a second of its parent's death, also while the main thread loops:
- * SIGKILL to its process group, since nobody is left to tell. Its source is text, for a compiled binary has no file to load it from.
- * It also records which job's handler call has been on the stack for some 100 ms, so that a call that never returns
- * is known by its job.
+ * Starts a thread that ends this process within a second of its parent's death, even while the main thread loops: it
+ * sends SIGKILL to the process group, because nobody is left to report to. The thread's source is a string, because a
+ * compiled binary has no file to load it from. The thread also records which job's handler call has been on the stack
+ * for about 100 ms, so that a call that never returns can be traced to its job.
  *
- * On Windows a parent's death shows nowhere; there the closed socket ends the process.
+ * On Windows the parent's death cannot be seen; there the closed socket ends the process.
  */
 export function startWatchdog(options: WatchdogOptions): void {
-  // Threads have clocks of their own, which began at a time that all agree on.
+  // Each thread has its own clock, but all know the time its origin stands for.
   const clock = { originMs: performance.timeOrigin, lateMs: awakeLateMs };
   const workerData = { ...options, uid: ownUid(), slots: watchSlots, loopSlots, doings, clock };
   if (options.watch !== undefined) options.watch[watchSlots.mostMs] = performance.now() + awakeLateMs;
@@ -86,36 +92,37 @@ export function startWatchdog(options: WatchdogOptions): void {
 }
 
 /**
- * Watches the event loop of a master, where a plugin that loops for ever would leave it deaf and dumb: after 10 s that is
- * said, and a stop that is asked for is bounded all the same.
+ * Watches the event loop of a master, which a plugin may block for ever. After 10 s that is reported, and a requested
+ * stop still ends within its grace.
  *
- * A signal to a process with a listener only wakes the loop. So where the loop has stood still for a second, the
- * thread has the system forget each listener once its signal came (SA_RESETHAND, by Bun's FFI, on Linux): a second signal
- * then ends the process at once, and the thread sees that a first one came, and sends the second when the grace is over.
- * What was saved stands. Once the loop turns again, all is as before; who handles a signal listens anew (`renewListener`).
- * Of a signal that was heard before the loop stood still, the thread is told: it ends the process in every runtime.
+ * A signal with a listener normally only wakes the loop. If the loop was blocked for a second, the thread makes the
+ * system drop each listener when its signal comes (SA_RESETHAND, through Bun's FFI, on Linux). Then a second signal
+ * ends the process at once. The thread sees that a first one came, and sends the second itself when the grace is over.
+ * The saved state stays valid. When the loop runs again, everything is restored; whoever handles a signal adds its
+ * listener again (`renewListener`). For a signal that was received before the loop was blocked, `stopping` tells the
+ * thread, which ends the process in every runtime.
  */
 export class LoopWatch {
   readonly #watch = new Float64Array(new SharedArrayBuffer(8 * Object.keys(loopSlots).length));
 
   readonly #options: Readonly<{ isJson: boolean; isTerminal: boolean }>;
 
-  /** The plugin is about to be loaded. */
+  /** Call before the plugin is loaded. */
   constructor(options: Readonly<{ isJson: boolean; isTerminal: boolean; graceMs: number }>) {
     this.#options = options;
     this.#watch[loopSlots.graceMs] = options.graceMs;
-    // In Deno a thread or a timer keeps the event loop, and a top-level await that nothing ends would go on for ever.
+    // In Deno a thread or timer keeps the event loop alive, so a top-level await that never ends would hang for ever.
     if (process.versions.deno === undefined) this.#start();
   }
 
-  /** The plugin is loaded. */
+  /** Call when the plugin is loaded. */
   loaded(graceMs: number): void {
     this.#watch[loopSlots.doing] = 1;
     this.#watch[loopSlots.graceMs] = graceMs;
     if (process.versions.deno !== undefined) this.#start();
   }
 
-  /** This signal was heard, and stops the run: should the loop stand still from now on, it is for the grace at most. */
+  /** This signal was received and stops the run: a loop blocked from now on is tolerated for the grace at most. */
   stopping(signal: number): void {
     this.#watch[loopSlots.asked] = signal;
   }
@@ -127,7 +134,7 @@ export class LoopWatch {
   }
 }
 
-/** How often a loop says that it turns. */
+/** How often the event loop reports that it turns. */
 const loopTurnMs = 250;
 
 const source = `
@@ -136,7 +143,7 @@ const fs = require("node:fs");
 const { parentPid, folder, uid, watch, record, slots, loop, loopSlots, doings, clock } = workerData;
 let begun = -1;
 let fd = -1;
-// Something else may be at its path by now.
+// The path may belong to something else by now.
 function isSame(stats, { dev, ino }) {
   return stats.dev === dev && stats.ino === ino && (uid === undefined || stats.uid === uid);
 }
@@ -161,7 +168,7 @@ function watchCall({ file, offset }) {
   begun = watch[slots.begun];
   const seq = watch[slots.onStack];
   if (begun !== was || seq < 0 || watch[slots.recorded] !== 0) return;
-  // Of several jobs in one call each is suspect: the note has them all.
+  // With several jobs in the call each is a suspect: the start note lists them all.
   if (watch[slots.onStackJobs] !== 1) return;
   const note = watch[slots.note];
   watch[slots.recorded] = 1;
@@ -177,14 +184,14 @@ function lookAtClock() {
 }
 function checkParent() {
   if (process.ppid === parentPid) return;
-  // Another process may just be writing into it.
+  // Another process may be writing into the folder right now.
   for (let tries = 0; folder && tries < 5; tries++) {
     try {
       removeFolder();
       break;
     } catch {}
   }
-  // What handlers started goes too: it is in the group that this process leads, if it leads one.
+  // Handlers' child processes end too: they are in the group that this process leads, if it leads one.
   try { process.kill(-process.pid, "SIGKILL"); } catch {}
   process.kill(process.pid, "SIGKILL");
 }
@@ -211,7 +218,7 @@ function watchLoop({ watch }) {
       (isForgetful ? "A signal ends the wait" : "SIGKILL ends it"));
   }
   const graceMs = watch[loopSlots.graceMs], heard = watch[loopSlots.asked];
-  // Our own last steps may take a moment, however short the grace.
+  // The program's own last steps may take a moment, however short the grace is.
   if (heard !== 0 && still >= Math.max(graceMs, leastMs)) return end(nameOf(heard));
   if (isForgetful) obey(graceMs);
 }
@@ -222,10 +229,10 @@ function end(name) {
   const why = "the plugin did not give control back within the grace: the process ends. What was saved stands";
   if (!isEnding) say(name + " came, and " + why);
   isEnding = true;
-  // It may take two: by the first one the system forgets the listener.
+  // May take two signals: the first one makes the system drop the listener.
   process.kill(process.pid, isForgetful ? name : "SIGKILL");
 }
-// A signal whose listener is forgotten came, and nobody has handled it.
+// Checks for a signal that came after its listener was dropped, so that nobody has handled it.
 function obey(graceMs) {
   const caught = BigInt("0x" + /SigCgt:\\s*(\\w+)/.exec(fs.readFileSync("/proc/self/status", "latin1"))[1]);
   const came = Object.keys(signals).find((name) => listened.has(name) && !(caught >> BigInt(signals[name] - 1) & 1n));

@@ -4,46 +4,49 @@ import type { OwnFile } from "./own_file.ts";
 import type { Ranges } from "./ranges.ts";
 
 /**
- * What a worker is told by its supervisor as it begins, over its standard input. Not by its environment: that is shown in
- * `/proc`, and a program that a handler starts by `Bun.spawn` without `env` begins with it, whatever was taken out since.
+ * What a supervisor tells a worker at its start, over standard input. Not through the environment: that is visible in
+ * `/proc`, and a program that a handler starts by `Bun.spawn` without `env` inherits the environment of the start,
+ * whatever was removed since.
  */
 export type WorkerStart = Readonly<{
   /** The socket to connect to. */
   address: string;
   /** Its number among the workers of its supervisor. */
   worker: number;
-  /** Known to its supervisor and to it alone: each proves to the other that it knows it. */
+  /** Known only to the worker and its supervisor: each proves to the other that it knows it. */
   secret: Uint8Array;
-  /** The socket as a file, in that folder; null if it is none. */
+  /** The socket as a file in `folder`; null if it is not a file. */
   socket: OwnFile | null;
-  /** Of the supervisor, removed when that is gone; null if there is none. */
+  /** The supervisor's folder, removed when the supervisor is gone; null if there is none. */
   folder: OwnFile | null;
-  /** For start notes; null if there is none. */
+  /** File for start notes; null if there is none. */
   note: OwnFile | null;
-  /** For what could not be said before an exit; null if there is none. */
+  /** File for what could not be reported before an exit; null if there is none. */
   last: OwnFile | null;
-  /** Null: as it does by itself. */
+  /** Null: the worker's own default. */
   log: LogSettings | null;
 }>;
 
-/** More is no start of a worker. */
+/** Longest valid start message. */
 const startBytesMax = 65_536;
-/** How long a worker waits for its start, where the system does not wait for it. */
+/** How often a worker polls for its start message, on systems where reading does not wait. */
 const waitTries = 3_000;
 const waitMs = 10;
 
-/** What a worker exits with whose connection to the supervisor is gone: only a handler, or a frame refused, ends it. */
+/**
+ * Exit code of a worker that lost its connection to the supervisor. Only a handler or a rejected frame can cause that.
+ */
 export const cutOffExitCode = 71;
-/** What it exits with when something threw outside of any job. It says what, if it still can. */
+/** Exit code of a worker after something threw outside of any job. It reports what, if it still can. */
 export const brokenExitCode = 70;
 
-/** As text, which ends with its line. */
+/** Encodes a start message as one line of text. */
 export function encodeStart(start: WorkerStart): string {
   return `${JSON.stringify({ ...start, secret: Buffer.from(start.secret).toString("base64url") })}\n`;
 }
 
 /**
- * Reads what the supervisor says, before anything of a plugin is loaded: who reads the standard input later finds its end.
+ * Reads the start message, before anything of a plugin is loaded. Later readers of standard input find its end.
  *
  * @throws {Error} if no supervisor started this process.
  */
@@ -77,7 +80,7 @@ function readLine(): string {
   return bytes.toString("utf8", 0, filled);
 }
 
-/** Null if nothing has come yet, after a pause. */
+/** Reads what is available; null, after a pause, if nothing is yet. */
 function readSome(bytes: Uint8Array): number | null {
   try {
     return readSync(0, bytes);
@@ -91,20 +94,21 @@ function readSome(bytes: Uint8Array): number | null {
 }
 
 /**
- * A worker's note of the jobs that may be running: written before any of them begins, read by the supervisor once
- * the worker died. Numbers (float64, this machine's byte order):
+ * A worker's note of the jobs that may be running: written before any of them begins, read by the supervisor after the
+ * worker died. Its numbers (float64, native byte order):
  *
  *     number, aheadFrom, aheadTo, n, from 1, to 1, ... from n, to n
  *
- * The ranges run for certain; `aheadFrom` up to `aheadTo` may begin without another note. The file has room for two of
- * them, and begins with which one counts (an int32, 0 or 1): in mapped memory a death amid a note leaves the one before. At `recordOffset`
- * the watchdog thread puts `number, seq`: during note `number`, the call of job `seq` hangs. A record of another note is old.
+ * The ranges are running for certain; jobs from `aheadFrom` up to `aheadTo` may begin without another note. The file
+ * holds two notes, and begins with the index of the valid one (int32, 0 or 1): if the worker dies while it writes a
+ * note in mapped memory, the previous one stays valid. At `recordOffset` the watchdog thread writes `number, seq`:
+ * during note `number`, the call of job `seq` hung. A record with another number is outdated.
  */
 export type StartNote = Readonly<{
-  /** Counts up. */
+  /** Counts up from one note to the next. */
   number: number;
   running: Ranges;
-  /** May have begun: `[from, to)`, in this order. */
+  /** Jobs that may have begun: `[from, to)`, in this order. */
   ahead: readonly [from: number, to: number];
   /** The job whose handler was on the stack for 100 ms or more; null if unknown. */
   onStack: number | null;
@@ -114,17 +118,17 @@ const headNumbers = 4;
 /** Most ranges in a note; more are merged, which only adds suspects. */
 const rangesMax = 4_000;
 const noteNumbers = headNumbers + 2 * rangesMax;
-/** Byte at which the watchdog's record lies. */
+/** Byte offset of the watchdog's record. */
 export const recordOffset = noteOffset(2);
-/** Bytes of the whole file. */
+/** Length of the whole file in bytes. */
 export const noteFileBytes = recordOffset + 16;
 
-/** Byte at which the note that counts when the file begins with `which` lies. */
+/** Byte offset of note `which` (0 or 1). */
 export function noteOffset(which: number): number {
   return (1 + which * noteNumbers) * 8;
 }
 
-/** A note as numbers. */
+/** Encodes a note as numbers. */
 export function layNote(number: number, running: Ranges, ahead: readonly [number, number]): Float64Array {
   const ranges = running.length > 2 * rangesMax ? [running[0]!, running[running.length - 1]!] : running;
   const numbers = new Float64Array(headNumbers + ranges.length);
@@ -136,7 +140,7 @@ export function layNote(number: number, running: Ranges, ahead: readonly [number
   return numbers;
 }
 
-/** Reads a note file; null if nothing was noted yet, or if it holds what no worker writes: handlers may reach it. */
+/** Reads a note file; null if nothing was noted yet, or if the content is invalid, since handlers can write to it. */
 export function readNote(file: Uint8Array): StartNote | null {
   if (file.byteLength < noteFileBytes) return null;
   const { buffer } = file.slice();
@@ -156,7 +160,7 @@ export function readNote(file: Uint8Array): StartNote | null {
   };
 }
 
-/** Whether these are seqs, each larger than the one before by at least so much. */
+/** Whether these are seqs, each at least `step` larger than the previous one. */
 function isAscending(numbers: readonly number[], step: number): boolean {
   return numbers.every((number, at) => isWhole(number) && (at === 0 || number >= numbers[at - 1]! + step));
 }

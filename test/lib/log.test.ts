@@ -8,8 +8,8 @@ t.test("HeldLog keeps lines until it is let go, in their order, and none after t
   held.log("warn", "slow disk");
   t.same(lines, []);
   lines.push("greeting");
-  held.letGo();
+  held.flush();
   held.log("info", "left");
-  held.letGo();
+  held.flush();
   t.same(lines, ["greeting", "info joined", "warn slow disk", "info left"]);
 });

@@ -404,10 +404,10 @@ export async function startMasterProgram(invocation: PluginInvocation): Promise<
     }));
     return program = new MasterProgram(parts, master, () => {
       greet(parts, master);
-      held.letGo();
+      held.flush();
     });
   } catch (error) {
-    held.letGo();
+    held.flush();
     throw error;
   }
 }
