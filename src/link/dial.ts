@@ -36,20 +36,20 @@ import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
 import { hopelessTlsFault, type TlsClient } from "./tls.ts";
 export { RefusedError } from "./slave_handshake.ts";
 
-/** The heartbeats that a slave keeps; what its master says beyond them is taken for the nearest. */
+/** Limits of the heartbeat that a slave keeps; a master's value outside them is replaced by the nearer one. */
 const heartbeatMsMin = 50, heartbeatMsMax = 3_600_000;
 /**
- * Longest a slave waits for a session, from dialing to WELCOME: the master's five seconds and slow round trips. With TLS
- * it waits so long until that is established, and as long again for WELCOME.
+ * Longest time from dialing to WELCOME: the master's five seconds plus slow round trips. With TLS this applies twice:
+ * until TLS is established, and again until WELCOME.
  */
 const dialMs = 15_000;
 
 /**
- * A master greets at once, as a rule; what has said nothing for so long is asked what it is, which takes 1.2 s, or twice
- * that. Longer than a TLS master takes to say so to a slave without.
+ * A master normally sends its greeting at once. A peer silent for this long is probed to find out what it is, which
+ * takes 1.2 s or 2.4 s. Longer than a TLS master takes to tell a slave without TLS.
  */
 const silentMs = 2_500;
-/** What is left of AUTH for its info: beside its head stand a nonce, a MAC and the role, which is one byte. */
+/** Bytes left for AUTH's info: its head also holds a nonce, a MAC and the role of one byte. */
 const infoBytesMax = handshakeBytesMax - headerBytes - nonceBytes - macBytes - 1;
 
 export type DialOptions = Readonly<{
@@ -57,25 +57,28 @@ export type DialOptions = Readonly<{
   port: number;
   /** Null: the master runs with `--insecure` too. */
   token: Uint8Array | null;
-  /** Where that was named, for people, if it was: a file beside the binary would not count then. */
+  /** Where the token was given, for error messages, if it was: then a token file beside the binary does not count. */
   tokenFrom?: string | undefined;
   /** Undefined: without TLS. */
   tls?: TlsClient | undefined;
   intro: Introduction;
   nowMs: () => number;
-  /** Aborting it gives the attempt up. */
+  /** Aborts the attempt. */
   signal: AbortSignal;
-  /** It connected, and nothing came for some seconds: a sentence about what that may be. It is waited on. */
+  /**
+   * Called if the peer accepted the connection but has been silent for some seconds, with a sentence about what it may
+   * be. The attempt goes on.
+   */
   onSilent?: (sentence: string) => void;
 }>;
 
 /**
- * Connects to a master and proves the token, both ways; within 15 s, and with TLS as long again; a long
- * WELCOME may take longer, as long as it comes.
+ * Connects to a master and authenticates both sides. Takes at most 15 s, twice that with TLS; a long WELCOME may take
+ * longer while it makes progress.
  *
- * @throws {RefusedError} if trying again cannot help: another token, version or certificate. Its `final` is true.
+ * @throws {RefusedError} if another try cannot help: wrong token, version or certificate. Its `final` is true.
  * @throws {ConnectError} if the plugin's names are too long to introduce this slave.
- * @throws {Error} if it may: refused or reset connection, a busy master, none in time.
+ * @throws {Error} if another try may help: connection refused or reset, master busy, no answer in time.
  */
 export async function dial(options: DialOptions): Promise<{ link: SlaveLink; welcome: Welcome }> {
   const { socket, welcome, received } = await reach(options, "slave");
@@ -87,7 +90,7 @@ export async function dial(options: DialOptions): Promise<{ link: SlaveLink; wel
   return { link, welcome };
 }
 
-/** The same for a client that asks a master, or tells it what to do. @throws as `dial`. */
+/** The same for a control client. @throws as `dial`. */
 export async function dialControl(options: DialOptions): Promise<{ link: ControlLink; welcome: Welcome }> {
   const { socket, welcome, received } = await reach(options, "control");
   const link = new SocketLink<ControlReply, ControlRequest>(socket, {
@@ -101,7 +104,7 @@ function linkOptions({ nowMs }: DialOptions, welcome: Welcome, received: Uint8Ar
   return { heartbeatMs: heartbeatOf(welcome), nowMs, saysBye: true, received };
 }
 
-/** A connection whose master proved itself. `received`: what came behind the WELCOME. */
+/** A connection to an authenticated master. `received`: the bytes after its WELCOME. */
 type Joined = Readonly<{ socket: Socket; welcome: Welcome; received: Uint8Array }>;
 
 function reach(options: DialOptions, role: Role): Promise<Joined> {
@@ -111,7 +114,7 @@ function reach(options: DialOptions, role: Role): Promise<Joined> {
 }
 
 /**
- * One attempt.
+ * One attempt to connect.
  *
  *                 bytes                       welcome
  *     UNHEARD ------------> HEARD ------------------------> joined
@@ -128,12 +131,12 @@ class Dialing {
   readonly #info: Uint8Array;
   readonly #secured: TLSSocket | undefined;
   readonly #socket: Socket;
-  /** Null until TLS is trusted. */
+  /** Null until the TLS certificate is trusted. */
   #handshake: SlaveHandshake | null = null;
   #isHeard = false;
   #isOver = false;
   #hasSaidSilent = false;
-  /** What the other side seems to be, once that is asked. */
+  /** What the peer seems to be; null until it is probed. */
   #asked: Promise<string | null> | null = null;
   readonly #beganAtMs = monotonicMs();
   #lateAtMs: number;
@@ -207,7 +210,7 @@ class Dialing {
   #advance(chunk: Uint8Array): void {
     if (this.#handshake === null) return;
     this.#isHeard = true;
-    // A WELCOME of many arguments may take longer than a handshake: what comes is progress.
+    // A WELCOME with many arguments may take longer: each chunk extends the deadline.
     this.#allowUntil(this.#lateAtMs + chunk.length / slowLinkBytesPerMs);
     clearTimeout(this.#silentTimer);
     this.#silentTimer = setTimeout(() => void this.#silent(), silentMs);
@@ -223,7 +226,7 @@ class Dialing {
     try {
       step();
     } catch (error) {
-      // The master's log is to say which side is wrong.
+      // Tells the master, so that its log shows which side is wrong.
       if (error instanceof RefusedError && error.cause instanceof FrameError) {
         const isProved = this.#handshake?.isProved;
         this.#socket.write(isProved ? goodbye(error.message) : encodeRefusal(refusalOf(error.cause)));
@@ -241,7 +244,7 @@ class Dialing {
     this.#fail(new Error(`Cannot join ${this.#where}: no ${missing} within ${this.#allowedS} s`));
   }
 
-  /** Nothing came for some seconds. */
+  /** The peer has been silent for some seconds. */
   async #silent(): Promise<void> {
     const { connecting } = this.#socket;
     if (!connecting && !this.#isHeard && await this.#ask() !== null) return;
@@ -278,13 +281,13 @@ class Dialing {
     else this.#fail(fault);
   }
 
-  /** Whoever hung up, or speaks no TLS, may be told by other questions. */
+  /** A peer that hung up, or does not speak TLS, may be identified by a probe. */
   async #failNamed(error: Error): Promise<void> {
     this.#socket.off("end", this.#onEnd).off("close", this.#onEnd);
     if (await this.#ask() === null) this.#fail(error);
   }
 
-  /** What the other side seems to be; if that is known the attempt has failed with it. */
+  /** Probes what the peer seems to be. If that is found, the attempt fails with it. */
   async #ask(): Promise<string | null> {
     const { host, port, tls } = this.#options;
     const openTls = tls && this.#handshake ? () => openTrusted(tls, host, port) : undefined;
@@ -315,7 +318,7 @@ class Dialing {
   }
 }
 
-/** As any other connection with TLS: nothing is sent on it unless its certificate is trusted. */
+/** Opens a connection for a probe with TLS: nothing is sent unless its certificate is trusted. */
 function openTrusted(tls: TlsClient, host: string, port: number): TLSSocket {
   const socket = tls.connect(host, port);
   socket.once("secureConnect", () => "fault" in tls.judge(socket, host) && socket.destroy());
@@ -338,7 +341,7 @@ function connectionFault(where: string, error: NodeJS.ErrnoException, isTls: boo
   return new Error(`Cannot join ${where}: ${why}`, { cause: error });
 }
 
-/** What system errors of a connection mean to a person. */
+/** What system errors of a connection mean, in words for people. */
 const inWords: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there",
   ECONNRESET: "the other side cut the connection",
@@ -349,7 +352,10 @@ const inWords: Readonly<Record<string, string>> = {
   ETIMEDOUT: "no answer came",
 };
 
-/** Nobody is there who could be asked; or it speaks TLS, and only a certificate is wrong. */
+/**
+ * Errors for which a probe is useless: nobody is there to answer, or the peer speaks TLS and only its certificate is
+ * wrong.
+ */
 const nothingToAsk = new Set([
   "ERR_SSL_BAD_SIGNATURE",
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
@@ -369,9 +375,10 @@ function refused(where: string, why: string, cause?: unknown): RefusedError {
 }
 
 /**
- * AUTH's info. A name for people is cut where all would be too long; the plugin's is needed to compare.
+ * Encodes AUTH's info. Shortens the name for people if the whole is too long; the plugin's names are needed for
+ * comparison.
  *
- * @throws {ConnectError} if that does not help.
+ * @throws {ConnectError} if that is not enough.
  */
 function toInfo(intro: Introduction, where: string): Uint8Array {
   const chars = [...intro.name.slice(0, nameCharsMax)];
@@ -386,7 +393,7 @@ function toInfo(intro: Introduction, where: string): Uint8Array {
   }
 }
 
-/** A master would refuse it, and say so in its own log only. */
+/** Checks the info as a master would: it would refuse it, but report that only in its own log. */
 function checkedInfo(info: Uint8Array, where: string): Uint8Array {
   try {
     parseIntroduction(info);
@@ -401,7 +408,7 @@ function checkedInfo(info: Uint8Array, where: string): Uint8Array {
   }
 }
 
-/** The heartbeat that a slave keeps, whatever its master says: it neither beats without end, nor waits for ever. */
+/** The heartbeat that a slave keeps, limited to a sensible range whatever its master says. */
 export function heartbeatOf({ heartbeatMs }: Pick<Welcome, "heartbeatMs">): number {
   return Math.min(heartbeatMsMax, Math.max(heartbeatMsMin, heartbeatMs));
 }

@@ -15,57 +15,59 @@ import type {
 import { encodeParts } from "../protocol/parse.ts";
 
 /**
- * A frame that takes less is none of those: if each connection had one, they would not be more than the bound. So a link of
- * 1 KB/s keeps its small frames, whatever others do.
+ * Smaller incomplete frames are not counted: even with one per connection they stay within the limit. So a link of 1
+ * KB/s keeps its small frames, whatever other connections do.
  */
 const smallFrameBytes = unfinishedBytesMax / connectionsMax;
-/** A frame may take as long as bytes keep coming; this long without one ends it. */
+/** A frame may take any time while its bytes keep coming; this long without a byte closes the connection. */
 const frameStallMs = 30_000;
-/** Longest a peer that says nothing may take no bytes of what is queued for it. */
+/** Longest time without write progress if the peer is silent too. */
 const writeStallMs = 10_000;
 /**
- * The same for one that is heard, so that its link is slow, and not dead: at 10 KB/s the longest piece that is written takes
- * 105 s, and a system whose 4 MiB are full takes no more before a third of them has left.
+ * Longest time without write progress if the peer is heard, so that its link is slow but alive. At 10 KB/s the longest
+ * piece takes 105 s, and an operating system with 4 MiB of full buffers accepts nothing until a third of them has left.
  */
 const heardWriteStallMs = 300_000;
-/** Bytes queued for a peer at which its sender pauses. */
+/** Queued bytes at which the sender should pause. */
 const sendQueuePauseBytes = 1 << 20;
-/** Bytes queued for a peer at which its connection is ended. */
+/** Queued bytes at which the connection is closed. */
 const sendQueueBytesMax = 8 << 20;
-/** How long what was sent last may take to leave after a link closed. */
+/** How long the last bytes may take to leave after a link closed. */
 const lingerMs = 2_000;
-/** A slave, whose last answers are worth work, waits longer if so many bytes a millisecond need that, but not for ever. */
+/**
+ * A slave's last answers are worth more time: it waits longer if the queue needs that at this rate, up to a maximum.
+ */
 const lingerBytesPerMs = 10, lingerMsMax = 30_000;
-/** First piece of what is written at once; doubles while the peer is quick, so that a slow one shows progress. */
+/** Size of the first write; doubles while the peer is fast. Small writes show the progress of a slow peer. */
 const writePieceBytesMin = 16 << 10;
-/** Longest piece. */
+/** Largest write. */
 const writePieceBytesMax = 1 << 20;
 
-/** A piece that left within this long makes the next one larger. */
+/** A write that ends within this time doubles the size of the next one. */
 const quickMs = 100;
-/** Parts as long as this are written as they are; shorter ones together, copied. */
+/** Parts of at least this size are written as they are; smaller ones are copied together. */
 const largePartBytes = 128 << 10;
-/** Most bytes written together, in memory that is kept: fresh memory would cost more than the copy. */
+/** Most bytes copied together. Their buffer is reused: new memory would cost more than the copy. */
 const togetherBytesMax = 256 << 10;
 
 /**
- * What waits to be written to one socket. Frames of one turn of the event loop leave together. One write is under
- * way at a time, in pieces that grow while the peer is quick: the end of each is the only sign of progress that
- * all runtimes give.
+ * The bytes queued for one socket. Frames of one turn of the event loop are written together. Only one write is in
+ * flight at a time, and writes grow while the peer is fast: the end of a write is the only sign of progress that all
+ * runtimes give.
  */
 class Outbox {
   readonly #socket: Socket;
-  /** A patient clock: what this process did not do while it stood still is not its peer's to answer for. */
+  /** A lag-adjusted clock: time in which this process stood still does not count against the peer. */
   readonly #nowMs: () => number;
   readonly #onProgress: () => void;
-  /** Frames, or parts of one, in order. */
+  /** Queued frames, or parts of frames, in order. */
   #parts: Uint8Array[] = [];
-  /** Holds what is being written, where it is of several parts. */
+  /** Reused buffer for a write of several small parts. */
   #together: Uint8Array = new Uint8Array(0);
-  /** Bytes of the first part that left already. */
+  /** How many bytes of the first part were written already. */
   #offset = 0;
   #waitingBytes = 0;
-  /** Bytes of the write under way; 0 if there is none. */
+  /** Size of the write in flight; 0 if there is none. */
   #writingBytes = 0;
   #pieceBytes = writePieceBytesMin;
   #beganAtMs = 0;
@@ -78,17 +80,17 @@ class Outbox {
     this.#onProgress = onProgress;
   }
 
-  /** Bytes pushed and not yet taken by the system. */
+  /** Bytes pushed and not yet accepted by the operating system. */
   get queuedBytes(): number {
     return this.#waitingBytes + this.#writingBytes;
   }
 
-  /** When the write under way began, of the patient clock; Infinity if there is none. */
+  /** When the write in flight began, on the lag-adjusted clock; Infinity if there is none. */
   get beganAtMs(): number {
     return this.#writingBytes > 0 ? this.#beganAtMs : Infinity;
   }
 
-  /** @param parts One frame, in parts; not to be changed until it has left. */
+  /** @param parts One frame, in parts; must not be changed until written. */
   push(parts: readonly Uint8Array[]): void {
     for (const part of parts) {
       this.#parts.push(part);
@@ -102,7 +104,7 @@ class Outbox {
     });
   }
 
-  /** Writes all that waits, and then the end. */
+  /** Writes all queued bytes and ends the socket. */
   end(): void {
     const rest = new Uint8Array(this.#waitingBytes);
     this.#fill(rest);
@@ -111,7 +113,7 @@ class Outbox {
     else this.#socket.end();
   }
 
-  /** Forgets all that waits; nothing is written any more. */
+  /** Discards all queued bytes and writes nothing any more. */
   drop(): void {
     this.#isOver = true;
     this.#parts = [];
@@ -126,7 +128,7 @@ class Outbox {
     try {
       this.#socket.write(piece, () => this.#written());
     } catch (error) {
-      // A plugin changed what the runtime's sockets are made of. Nothing would be said any more, and nobody would know.
+      // A plugin tampered with the runtime's sockets: close this one, or it would stay silent unnoticed.
       this.#socket.destroy();
       throw error;
     }
@@ -140,7 +142,9 @@ class Outbox {
     this.#onProgress();
   }
 
-  /** At most `bytesMax` bytes off the front: of a large part, or of the small ones before the next large one. */
+  /**
+   * Takes at most `bytesMax` bytes from the front: of one large part, or of the small parts before the next large one.
+   */
   #next(bytesMax: number): Uint8Array {
     const large = this.#parts.findIndex((part) => part.length >= largePartBytes);
     if (large === 0 || this.#parts.length === 1) return this.#advance(bytesMax);
@@ -155,7 +159,7 @@ class Outbox {
     return piece;
   }
 
-  /** Moves as many bytes from the front as there is room for. */
+  /** Moves bytes from the front of the queue until `space` is full. */
   #fill(space: Uint8Array): void {
     for (let at = 0; at < space.length;) {
       const part = this.#advance(space.length - at);
@@ -164,7 +168,7 @@ class Outbox {
     }
   }
 
-  /** At most `length` bytes of the first part. */
+  /** Takes at most `length` bytes of the first part. */
   #advance(length: number): Uint8Array {
     const first = this.#parts[0]!;
     const part = first.subarray(this.#offset, this.#offset + length);
@@ -178,77 +182,83 @@ class Outbox {
   }
 }
 
-/** Typed messages over one connection. Judging a peer's silence is the owner's. */
+/** Typed messages over one connection. The owner of the link decides whether a silent peer is dead. */
 export interface Link<In, Out> {
-  /** Queues a message; those of one turn of the event loop leave in one write. Ignored once closed. */
-  /** @param jobs What `jobs` of the message are, in parts that nobody changes; its own are then not looked at. */
+  /**
+   * Queues a message; messages of one turn of the event loop leave in one write. Ignored once closed.
+   *
+   * @param jobs The content of the message's `jobs`, in parts that must not be changed; its own `jobs` is then ignored.
+   */
   send(message: Out, jobs?: readonly Uint8Array[]): void;
-  /** Bytes sent and not yet taken by the system. */
+  /** Bytes sent and not yet accepted by the operating system. */
   readonly queuedBytes: number;
-  /** It was ended because what came is no message. */
+  /** The link was closed because the received bytes were not a valid message. */
   readonly hasRefused: boolean;
-  /** Whether so much is queued that the owner should pause; `onDrain` says when to go on. */
+  /** Whether so much is queued that the owner should pause; `onDrain` reports when to go on. */
   readonly isCongested: boolean;
-  /** When bytes came last, of the owner's clock. */
+  /** When bytes came last, on the owner's clock. */
   readonly lastHeardMs: number;
-  /** Address of the other side, for people. */
+  /** Address of the peer, for people. */
   readonly peer: string;
-  /** One message. Those that come before this is set are kept for it. */
+  /** Called for each message. Messages that come before this is set are buffered. */
   onMessage: (message: In) => void;
-  /** Bytes came, whether or not they complete a message. */
+  /** Called when bytes come, whether or not they complete a message. */
   onHeard: () => void;
   onDrain: () => void;
-  /** Once, whoever closed it; nothing is called afterwards. Called from within `close` as well. */
+  /** Called once, whichever side closed, also from within `close`. No callback follows it. */
   onClose: (reason: string) => void;
   /**
-   * Sends what is queued, and a `bye` with the reason, and ends; further calls change nothing. Resolves when the
+   * Sends what is queued and a `bye` with the reason, then closes; further calls change nothing. Resolves when the
    * connection is gone.
    *
-   * @param told The reason as the other side should read it. @default reason
+   * @param told The reason in the words for the peer. @default reason
    */
   close(reason: string, told?: string): Promise<void>;
-  /** Does what is overdue (beat, stalls) and returns when to call again, at the latest. */
+  /** Does what is overdue (heartbeat, stalls) and returns when to call again at the latest. */
   tick(nowMs: number): number;
 }
 
 export type MasterLink = Link<SlaveMessage, MasterMessage>;
 export type SlaveLink = Link<MasterMessage, SlaveMessage>;
-/** A control connection, as the client has it, and as the master has it. */
+/** A control connection as the client sees it; below, as the master sees it. */
 export type ControlLink = Link<ControlReply, ControlRequest>;
 export type ControlServerLink = Link<ControlRequest, ControlReply>;
 
 type LinkOptions<In> = Readonly<{
   parse: (body: Uint8Array) => In;
-  /** Sent after so long without sending; Infinity for never. */
+  /** A heartbeat is sent after this long without sending; Infinity for never. */
   heartbeatMs: number;
   nowMs: () => number;
-  /** Whether both sides say `bye` before they close. Supervisor and worker do not. @default false */
+  /** Whether both sides send `bye` before they close. Supervisor and worker do not. @default false */
   saysBye?: boolean;
-  /** Whether what is queued when it closes is worth waiting for on a slow link. @default false */
+  /** Whether queued bytes are worth waiting for on a slow link when the connection closes. @default false */
   lingers?: boolean;
-  /** Bytes that came behind the handshake. */
+  /** Bytes received after the handshake. */
   received?: Uint8Array;
-  /** Bytes queued at which the connection is ended, beside a message that found nothing queued. @default 8 MiB */
+  /** Queued bytes at which the connection is closed, without the longest queued message. @default 8 MiB */
   queueBytesMax?: number;
-  /** Bounds the unfinished frames of several connections together. @default each has its own limit only */
+  /** Limits the memory of incomplete frames over several connections. @default only the limit of each connection */
   unfinished?: UnfinishedFrames;
 }>;
 
-/** A connection with a frame that has begun and not ended. */
+/** A connection with an incomplete frame. */
 type Unfinished = Readonly<{
-  /** Bytes of it that came, a millisecond. */
+  /** Bytes of the frame received per ms. */
   pace: (nowMs: number) => number;
   end: (reason: string) => void;
 }>;
 
 /**
- * The frames of all connections of a listener that have begun and not ended. Each may have 16 MiB, but all together have a bound:
- * where it is reached, whoever takes longest over his loses the connection, until there is room. Small frames do not count.
+ * The incomplete frames of all connections of a listener. One may have 16 MiB, but their total is limited: beyond it
+ * the connection with the slowest frame is closed, until there is room. Small frames are not counted.
  */
 export class UnfinishedFrames {
   readonly #bytesOf = new Map<Unfinished, number>();
   readonly #bytesMax: number;
-  /** Their bytes come in buffers of their own, and they outgrow others: all that is dead, and may be far more than they are. */
+  /**
+   * Receiving them leaves dead buffers, which may take far more memory than the frames: each chunk is a buffer, and a
+   * growing frame outgrows its own.
+   */
   readonly #deadBuffers = new DeadBuffers();
   #bytes = 0;
 
@@ -256,17 +266,20 @@ export class UnfinishedFrames {
     this.#bytesMax = bytesMax;
   }
 
-  /** Memory that they take. */
+  /** Memory of the frames in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** So many bytes came of one. */
+  /** Call when `bytes` bytes of such a frame were received. */
   came(bytes: number): void {
     this.#deadBuffers.made(2 * bytes);
   }
 
-  /** The frame of this connection takes so much now; 0 if it has ended. */
+  /**
+   * The incomplete frame of this connection takes `bytes` bytes now; 0 if it is complete. Closes the slowest
+   * connections while the total is too large.
+   */
   note(one: Unfinished, bytes: number, nowMs: number): void {
     this.#bytes += bytes - (this.#bytesOf.get(one) ?? 0);
     if (bytes === 0) this.#bytesOf.delete(one);
@@ -286,14 +299,14 @@ const crowdedOut =
 const nothing = new Uint8Array(0);
 
 /**
- * A link over a socket that is connected.
+ * A link over a connected socket.
  *
  *               close(), end, reset, stall, bad bytes
  *     OPEN ------------------------------------------> CLOSED
  *
- * OPEN: sends and receives. CLOSED: nothing is delivered any more; what was sent before `close` may still leave,
- * for two seconds. There is one way from one to the other, `#finish`. A `bye` of the other side closes it too: nothing
- * comes behind it.
+ * OPEN: sends and receives. CLOSED: nothing is delivered any more; what was sent before `close` may still leave for two
+ * seconds, or longer if the link lingers. `#finish` is the only way from one to the other. A `bye` of the peer closes
+ * the link too: nothing follows it.
  */
 export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   readonly peer: string;
@@ -308,18 +321,20 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   #onMessage: ((message: In) => void) | null = null;
   #onClose: ((reason: string) => void) | null = null;
   #wasCongested = false;
-  /** The longest message of those queued: one may be as long as a frame, whatever the limit of the queue. */
+  /**
+   * Length of the longest queued message: a single message may be as long as a frame, whatever the limit of the queue.
+   */
   #longestBytes = 0;
   #sentAtMs: number;
   #heardAtMs: number;
-  /** As `#heardAtMs`, but of the patient clock. */
+  /** When bytes came last, on the lag-adjusted clock. */
   #frameBytesTime: number;
-  /** What the frame that has begun takes, as far as it counts; how much of it had come, and since when it counts. */
+  /** Counted memory of the incomplete frame; how much of it was received; and since when it is incomplete. */
   #unfinishedBytes = 0;
   #unfinishedFilled = 0;
   #unfinishedSinceMs = 0;
   readonly #unfinished: Unfinished;
-  /** While this process was stopped, its peers could not go on. */
+  /** Excuses peers for time in which this process was blocked: they could make no progress. */
   readonly #lagGuard = new LagGuard();
   onHeard: () => void = () => {};
   onDrain: () => void = () => {};
@@ -430,8 +445,8 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   }
 
   /**
-   * The system says only when there is room for more, and not that bytes leave. So one that takes none is given up soon
-   * if it says nothing either, and late if it is heard.
+   * Longest time without write progress. The operating system reports only that it has room again, not that bytes
+   * leave. So a peer that takes no bytes is given up soon if it is silent too, and late if it is heard.
    */
   #writeStallMs(nowMs: number): number {
     const heardMs = Math.max(writeStallMs, 2 * this.#options.heartbeatMs);
@@ -439,7 +454,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     return heardWriteStallMs;
   }
 
-  /** Bytes that are queued already will be heard as well as a beat. */
+  /** Sends a heartbeat, unless bytes are queued: they prove life as well. */
   #beat(nowMs: number): void {
     if (this.#outbox.queuedBytes === 0) this.send({ kind: "beat" } as Out);
     this.#sentAtMs = nowMs;
@@ -472,7 +487,10 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.#noteUnfinished(chunk.length);
   }
 
-  /** Frames are whole or small, nearly always: then there is nothing to note. */
+  /**
+   * Reports the memory of an incomplete frame. Nearly all frames arrive whole or are small: then there is nothing to
+   * report.
+   */
   #noteUnfinished(cameBytes: number): void {
     if (this.#closedFor !== null || this.#options.unfinished === undefined) return;
     const { heldBytes, filledBytes } = this.#reader;
@@ -486,11 +504,11 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.#options.unfinished.note(this.#unfinished, bytes, this.#heardAtMs);
   }
 
-  /** Lazily, so that a message is delivered although a bad one follows. */
+  /** Parses lazily, so that a message is delivered even if an invalid one follows. */
   *#parse(chunk: Uint8Array): Generator<In> {
     try {
       for (const body of this.#reader.push(chunk)) yield this.#options.parse(body);
-      // A frame too long that came behind complete ones is refused by the next look.
+      // A frame that is too long, after complete ones in the same chunk, is rejected by the next call.
       if (this.#reader.isInFrame) this.#reader.push(nothing);
     } catch (error) {
       this.#hasRefused = true;
@@ -522,7 +540,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
     this.onDrain();
   }
 
-  /** Ends without sending what is queued. */
+  /** Closes without sending what is queued. */
   #fail(reason: string): void {
     if (this.#closedFor !== null) return;
     this.#outbox.drop();
@@ -543,7 +561,7 @@ function isBye(message: unknown): message is Readonly<{ kind: "bye"; reason: str
   return (message as Message).kind === "bye";
 }
 
-/** `10.0.0.7:51234`; "local" for a Unix socket or a pipe. */
+/** The peer's address, such as `10.0.0.7:51234`; "local" for a Unix socket or pipe. */
 export function peerOf(socket: Socket): string {
   const { remoteAddress, remotePort } = socket;
   if (!remoteAddress) return "local";

@@ -13,23 +13,23 @@ import { type ControlServerLink, type MasterLink, SocketLink, UnfinishedFrames }
 import { type HandshakeOutcome, MasterHandshake } from "./master_handshake.ts";
 import { type MasterTls, TlsGate } from "./tls.ts";
 
-/** Most connections that have not yet proved the token. */
+/** Most connections in a handshake at once. */
 export const handshakesMax = 64;
-/** While others wait, the oldest unproved connection is closed after this long. */
+/** While other connections wait, the oldest handshake is ended after this long. */
 const handshakeCrowdedMs = 500;
 
-/** Files that a master may open for anything else: its state, its plugin's connections, what the runtime needs. */
+/** File descriptors that a master may need for other things: its state, its plugin's connections, the runtime. */
 const otherFiles = 128;
 
 /**
- * Most connections that leave descriptors for everything else. Where a process runs out of them it can neither save nor
- * take a slave, and under Deno it accepts nobody any more, even when there are some again. Known on Linux only.
+ * Most connections that leave enough file descriptors for everything else. A process without descriptors can neither
+ * save nor accept a slave, and under Deno never accepts again, even once some are free. Known on Linux only.
  */
 export function connectionsAllowed(): number {
   return placesFor(filesMax());
 }
 
-/** @param filesMax Files that the process may open. */
+/** @param filesMax File descriptors that the process may open. */
 export function placesFor(filesMax: number): number {
   return Math.min(connectionsMax, Math.max(filesMax - otherFiles, Math.floor(filesMax / 2)));
 }
@@ -56,40 +56,40 @@ type HandshakeQueueOptions = Readonly<{
   placesMax?: number;
 }>;
 
-/** `sinceMs`: when it connected. Its time counts from there, however long it waits for its greeting. */
+/** `sinceMs`: when it connected. Deadlines count from then, however long it waits for its handshake. */
 type Waiting = Readonly<{ socket: Socket; sinceMs: number }>;
 
-/** Between two looks at who waits, while anybody does. */
+/** Interval between checks while any connection waits. */
 const lookMs = 250;
 
 /**
- * Everybody who connected and has not proved the token.
+ * The connections that have not proved the token yet.
  *
  *                 room                    proof
  *     WAITING ------------> GREETED -----------------> a session
  *        '---------------------'---- late, refused, crowded out
  *
- * Late is who has not proved it within 5 s; within 15 s, once it speaks TLS. At most 64 are greeted at once. The
- * others wait, the newest first in line, for a slave that had to wait long dials anew anyway; while any waits, the
- * oldest greeted one is closed after half a second. So those that never prove anything hold up a real slave by no more
- * than that. Nor can they shut it out: when all places are taken, the one that waits longest makes room. After a stall
- * of this process nobody is called late at once.
+ * A connection is late if it has not proved the token within 5 s; within 15 s once it speaks TLS. At most 64 are
+ * greeted at once. The others wait, and the newest is served first, because a slave that had to wait long dials again
+ * anyway. While any waits, the oldest greeted one is closed after half a second, so unproven connections delay a real
+ * slave by no more than that. They cannot lock it out either: when all places are taken, the connection that has waited
+ * longest is closed. After a stall of this process no connection is judged late at once.
  */
 export class HandshakeQueue {
   readonly #options: HandshakeQueueOptions;
-  /** And when; in that order. */
+  /** The greeted connections and when each was greeted, oldest first. */
   readonly #greeted = new Map<MasterHandshake, number>();
-  /** Of all sessions together. */
+  /** Shared by all sessions. */
   readonly #unfinished = new UnfinishedFrames();
   /** In order of arrival. */
   readonly #waiting: Waiting[] = [];
   readonly #lagGuard = new LagGuard();
   readonly #placesMax: number;
-  /** Strangers must leave room for those that wait, or there would be nobody whose place a slave could take. */
+  /** Unproven connections must leave places for waiting ones, whose place a slave can take. */
   readonly #greetedMax: number;
   #sessions = 0;
   #isClosed = false;
-  /** When each kind of stranger was last logged. */
+  /** When each kind of unproven connection was last logged. */
   readonly #loggedAtMs = new Map<string, number>();
 
   constructor(options: HandshakeQueueOptions) {
@@ -98,7 +98,7 @@ export class HandshakeQueue {
     this.#greetedMax = Math.min(handshakesMax, Math.ceil(this.#placesMax / 2));
   }
 
-  /** Takes a new connection. */
+  /** Adds a new connection, or closes it if there is no place. */
   admit(socket: Socket): void {
     socket.on("error", () => {});
     if (this.#isClosed || !this.#hasPlace()) return void socket.destroy();
@@ -107,7 +107,7 @@ export class HandshakeQueue {
     this.#makeRoom(nowMs);
   }
 
-  /** The system could not accept a connection. */
+  /** The operating system could not accept a connection. */
   acceptFailed(error: Error): void {
     this.#logSeldom(
       "accept",
@@ -130,7 +130,9 @@ export class HandshakeQueue {
     for (const handshake of this.#greeted.keys()) handshake.refuse("ending");
   }
 
-  /** Whether one more can be kept: when all places are taken, the one that waits longest loses its own. */
+  /**
+   * Whether there is a place for one more connection. If all are taken, closes the connection that has waited longest.
+   */
   #hasPlace(): boolean {
     if (this.#greeted.size + this.#waiting.length + this.#sessions < this.#placesMax) return true;
     const oldest = this.#waiting.shift();
@@ -142,7 +144,7 @@ export class HandshakeQueue {
   }
 
   #endLate(nowMs: number): void {
-    // Not in order of arrival: the newest are greeted first.
+    // The map is not in order of arrival, because the newest are greeted first.
     for (const handshake of [...this.#greeted.keys()]) {
       if (nowMs >= handshake.lateAtMs) handshake.refuse("late");
       else handshake.tick(nowMs);
@@ -160,7 +162,7 @@ export class HandshakeQueue {
     const [oldest] = this.#greeted;
     if (this.#waiting.length === 0 || !oldest) return;
     const [handshake, greetedAtMs] = oldest;
-    // Its end makes room and comes back here.
+    // `refuse` removes it and calls `#makeRoom` again.
     if (nowMs >= Math.max(greetedAtMs + handshakeCrowdedMs, this.#lagGuard.judgeFromMs)) {
       handshake.refuse("busy");
     }
@@ -209,7 +211,7 @@ export class HandshakeQueue {
     }
   }
 
-  /** A port scan, a health check or a flood must not fill the log. */
+  /** Logs at most one line of each kind in a while: a port scan, health check or flood must not fill the log. */
   #logSeldom(about: string, message: string): void {
     const nowMs = this.#options.nowMs();
     if (nowMs < (this.#loggedAtMs.get(about) ?? -Infinity) + strangerLogMs) return;
@@ -220,33 +222,33 @@ export class HandshakeQueue {
 
 export type ListenOptions = Readonly<{
   host: string;
-  /** 0 for any that is free. */
+  /** 0 for any free port. */
   port: number;
   /** Null for `--insecure`: nobody proves anything. */
   token: Uint8Array | null;
   /** Undefined: the traffic is not encrypted. */
   tls?: MasterTls | undefined;
-  /** What a slave that proved the token is told. */
+  /** The body of WELCOME for a slave that proved the token. */
   welcome: (intro: Introduction) => Welcome;
   nowMs: () => number;
   log: Log;
-  /** A session with a slave began: its WELCOME is on the way. */
+  /** A session with a slave began: its WELCOME is being sent. */
   onSession(link: MasterLink, intro: Introduction): void;
-  /** The same of a client that asks, or tells what to do. @default it is ended once it was told which run this is */
+  /** The same for a control client. @default it is closed after WELCOME */
   onControl?(link: ControlServerLink, intro: Introduction): void;
 }>;
 
 export interface Listener {
-  /** The address really bound. */
+  /** The address actually bound. */
   readonly address: Readonly<{ host: string; port: number }>;
-  /** Stops accepting and ends the handshakes under way; sessions are their owner's to end. */
+  /** Stops accepting and ends handshakes; the owner of the sessions must end those. */
   close(): Promise<void>;
-  /** Ends handshakes that are overdue; returns when to call again, at the latest. */
+  /** Ends overdue handshakes; returns when to call again at the latest. */
   tick(nowMs: number): number;
 }
 
 /**
- * Listens for slaves and lets those in that prove the token.
+ * Listens for slaves and admits those that prove the token.
  *
  * @throws {ConnectError} if it cannot listen there, or the certificate cannot be used.
  */
@@ -256,7 +258,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const queue = new HandshakeQueue({ ...options, secret, gate, placesMax: connectionsAllowed() });
   const server = createServer((socket) => queue.admit(socket));
   await bound(server, options);
-  // Out of file descriptors: the system keeps who knocks waiting, sessions go on.
+  // Out of file descriptors: the system keeps new connections waiting, and sessions go on.
   server.on("error", (error) => queue.acceptFailed(error));
   const { address, port } = server.address() as AddressInfo;
   return {

@@ -12,15 +12,17 @@ export type WorkerLink = Link<SupervisorMessage, WorkerMessage>;
 
 type LocalLinkOptions = Readonly<{
   nowMs: () => number;
-  /** How often a worker says that its event loop turns. A supervisor sends no beats. @default never */
+  /**
+   * Interval of a worker's heartbeats, which show that its event loop runs. A supervisor sends none. @default never
+   */
   heartbeatMs?: number;
-  /** Bytes that came behind the proof. */
+  /** Bytes received after the proof. */
   received?: Uint8Array;
 }>;
 
 /**
- * The end of `side` over a connected Unix socket or pipe whose other end is known. However much
- * is queued, it is not given up: a supervisor always reads, and a worker reads once its handler lets it.
+ * One end of a link over a connected Unix socket or pipe whose peer is authenticated. Its queue has no limit: a
+ * supervisor always reads, and a worker reads once its handler lets it.
  */
 export function localLink(socket: Socket, side: "supervisor", options: LocalLinkOptions): SupervisorLink;
 export function localLink(socket: Socket, side: "worker", options: LocalLinkOptions): WorkerLink;
@@ -44,28 +46,29 @@ export function localLink(
   });
 }
 
-// What the two say before any frame. Each proves that it knows the worker's secret, and neither tells it:
+// The exchange before any frame. Each side proves that it knows the worker's secret without revealing it:
 //
 //     worker      number (4 bytes), nonce (32)
 //     supervisor  nonce (32), MAC "supervisor" (32)
 //     worker      MAC "worker" (32)
 //
-// A MAC is HMAC-SHA256 with the secret over its side's name, the number and both nonces: what was recorded once is worth
-// nothing another time, nor is one side's for the other. Until then no more is read than that, and nothing is decoded.
+// A MAC is HMAC-SHA256 with the secret over its side's name, the number and both nonces: a recorded exchange cannot be
+// replayed, and one side's MAC is useless for the other. Before that no more bytes than these are read, and nothing is
+// decoded.
 
 const none = new Uint8Array(0);
 const nonceBytes = 32, macBytes = 32, secretBytes = 32;
 const callBytes = 4 + nonceBytes;
 const answerBytes = nonceBytes + macBytes;
-/** How long either waits for the other, from the connection to the proof. */
+/** Longest time either side waits for the other, from the connection to the proof. */
 export const proofMs = 10_000;
 
-/** Of one worker, for its one connection. */
+/** Makes the secret of one worker, for its one connection. */
 export function makeWorkerSecret(): Uint8Array {
   return new Uint8Array(randomBytes(secretBytes));
 }
 
-/** One connection of one worker, and what proves it. */
+/** One connection of one worker, and what both MACs cover. */
 type Meeting = Readonly<{ secret: Uint8Array; call: Uint8Array; nonce: Uint8Array }>;
 
 function macOf(side: "supervisor" | "worker", { secret, call, nonce }: Meeting): Uint8Array {
@@ -73,7 +76,7 @@ function macOf(side: "supervisor" | "worker", { secret, call, nonce }: Meeting):
   return new Uint8Array(mac.digest());
 }
 
-/** Reads just so many bytes before it hands the socket on. */
+/** Reads exactly the bytes of the exchange before it hands the socket on. */
 class Reader {
   readonly #socket: Socket;
   readonly #take: (bytes: Uint8Array) => number;
@@ -85,7 +88,7 @@ class Reader {
   #bytes: Uint8Array = none;
   #isOver = false;
 
-  /** @param take Takes bytes from the start, and says how many; 0 while more must come. */
+  /** @param take Consumes bytes from the start and returns how many; 0 if more must come. */
   constructor(socket: Socket, take: (bytes: Uint8Array) => number, end: (reason: string) => void) {
     this.#socket = socket;
     this.#take = take;
@@ -94,7 +97,7 @@ class Reader {
     socket.on("data", this.#data).on("error", this.#error).on("end", this.#close).on("close", this.#close);
   }
 
-  /** The other one is known: what came behind its proof is the link's. */
+  /** The peer is authenticated: returns the bytes after its proof, for the link. */
   done(used: number): Uint8Array {
     this.#over();
     return this.#bytes.subarray(used);
@@ -126,15 +129,15 @@ class Reader {
 }
 
 type WorkerDoorman = Readonly<{
-  /** Of a worker that is awaited; undefined of any other. */
+  /** The secret of an expected worker; undefined for any other number. */
   secretOf: (worker: number) => Uint8Array | undefined;
-  /** This worker came in; it has not been let in before. */
+  /** This worker connected; called at most once per worker. */
   onWorker: (worker: number, link: SupervisorLink) => void;
   nowMs: () => number;
 }>;
 
 /**
- * The supervisor's half: who connects is let in as a worker that is awaited, or is a stranger, and is cut off.
+ * The supervisor's half: admits a connection of an expected worker, and closes any other.
  *
  *     CONNECTED -- number of one awaited --> ANSWERED -- its proof --> a worker
  *         '--------------------------------------'---- anything else, 10 s: cut off
@@ -148,7 +151,7 @@ export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: Worke
     const call = bytes.slice(0, callBytes);
     worker = new DataView(call.buffer).getUint32(0);
     const secret = secretOf(worker);
-    // It has nothing to say before it was answered.
+    // A worker sends nothing before it is answered.
     if (secret === undefined || bytes.length > callBytes) return refuse();
     meeting = { secret, call, nonce: new Uint8Array(randomBytes(nonceBytes)) };
     socket.write(Buffer.concat([meeting.nonce, macOf("supervisor", meeting)]));
@@ -158,7 +161,7 @@ export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: Worke
   function prove(bytes: Uint8Array, known: Meeting): number {
     if (bytes.length < macBytes) return 0;
     const holds = timingSafeEqual(bytes.subarray(0, macBytes), macOf("worker", known));
-    // Somebody may have come in as the same meanwhile.
+    // Another connection may have been admitted as this worker meanwhile.
     if (!holds || secretOf(worker) !== known.secret) return refuse();
     onWorker(worker, localLink(socket, "supervisor", { nowMs, received: reader.done(macBytes) }));
     return 0;
@@ -173,19 +176,19 @@ export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: Worke
 export type WorkerCaller = Readonly<{
   worker: number;
   secret: Uint8Array;
-  /** Whether what it has connected to is still where its supervisor listens: nobody can relay who cannot be there. */
+  /** Whether the path still belongs to the supervisor's socket, so that nobody can relay the exchange from there. */
   isInPlace: () => boolean;
   onLink: (link: WorkerLink) => void;
-  /** The connection ended before the other side proved anything, or what it proved is wrong. */
+  /** The connection ended before the peer proved anything, or its proof is wrong. */
   onEnd: (reason: string) => void;
   options: LocalLinkOptions;
 }>;
 
-/** Who is to answer proved nothing: it is told by its reason. */
+/** The reason given if the peer proved nothing. */
 export const notProved = "what answered there did not prove that it is this worker's supervisor";
 
 /**
- * The worker's half: nothing that the other side says is read as a message before it has proved to be the supervisor.
+ * The worker's half: reads nothing as a message before the peer has proved to be the supervisor.
  *
  *     CALLING -- proof of the supervisor --> a link
  *         '---- anything else, 10 s, the end: onEnd

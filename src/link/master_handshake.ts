@@ -21,7 +21,10 @@ import { peerOf } from "./link.ts";
 import { type Entered, ProtocolSniffer, strangerOf } from "./protocol_sniffer.ts";
 import type { TlsGate } from "./tls.ts";
 
-/** Once it speaks TLS: that is 4 KB, and two round trips in place of one. At 1 KB/s and 2 s each way 12.5 s were measured. */
+/**
+ * Deadline once a client speaks TLS, which takes 4 KB and two round trips instead of one. At 1 KB/s and 2 s each way
+ * 12.5 s were measured.
+ */
 const handshakeTlsMs = 15_000;
 
 /** How a handshake ended. `about` groups log lines; without `why` there is nothing to log. */
@@ -33,7 +36,7 @@ export type HandshakeOutcome =
 type Greeted = Readonly<{
   secret: Secret;
   nonce: Uint8Array;
-  /** When it connected, and when it was its turn. */
+  /** When it connected, and when its handshake began. */
   sinceMs: number;
   greetedAtMs: number;
   /** Undefined without TLS. */
@@ -43,11 +46,11 @@ type Greeted = Readonly<{
 const none = new Uint8Array(0);
 
 /**
- * The master's half of one handshake: takes the connection to TLS if there is a gate, sends HELLO, reads at most 1 KiB,
- * and knows nothing of the sender before its MAC held. Settles once, through `#settle`.
+ * The master's half of one handshake: establishes TLS if there is a gate, sends HELLO, and reads at most 1 KiB. It
+ * trusts nothing about the sender before its MAC is verified. Settles once, through `#settle`.
  */
 export class MasterHandshake {
-  /** From HELLO on the one of TLS, if that is spoken. */
+  /** The TLS socket from HELLO on, if TLS is used. */
   socket: Socket;
   readonly peer: string;
   readonly #greeted: Greeted;
@@ -55,7 +58,7 @@ export class MasterHandshake {
   readonly #bytes = new Uint8Array(handshakeBytesMax);
   #filled = 0;
   #isSettled = false;
-  /** Set until TLS is spoken; null without it. */
+  /** Set until TLS is spoken; null without TLS. */
   #sniffer: ProtocolSniffer | null = null;
   /** Set once AUTH was read. */
   #proof: Proof | null = null;
@@ -69,14 +72,14 @@ export class MasterHandshake {
     this.#onOutcome = onOutcome;
   }
 
-  /** From when on it is late, as far as it has come. */
+  /** When the handshake becomes overdue, given its progress so far. */
   get lateAtMs(): number {
     const { sinceMs, gate } = this.#greeted;
     const speaksTls = this.#sniffer ? this.#sniffer.isSecuring : gate !== undefined;
     return sinceMs + (speaksTls ? handshakeTlsMs : handshakeMs);
   }
 
-  /** Sends HELLO, behind TLS if that is spoken, and waits for AUTH. */
+  /** Establishes TLS if there is a gate, sends HELLO, and waits for AUTH. */
   greet(): void {
     const { gate } = this.#greeted;
     this.socket.setNoDelay(true);
@@ -89,7 +92,7 @@ export class MasterHandshake {
     this.#sniffer?.tick(nowMs - this.#greeted.greetedAtMs);
   }
 
-  /** Ends it with a reason the other side can read. */
+  /** Ends the handshake with a reason that the peer can read. */
   refuse(code: RefusalCode, why?: string, about: string = code): void {
     if (this.#isSettled) return;
     if (this.#sniffer) this.#sniffer.turnAway();
@@ -136,7 +139,7 @@ export class MasterHandshake {
     }
   }
 
-  /** The same work, reply and delay for whatever is wrong with the proof. */
+  /** Verifies the proof. Takes the same work, reply and time whatever is wrong with it. */
   #judge({ nonce, role, mac, info, insecure }: Auth): void {
     const { secret, nonce: masterNonce, gate } = this.#greeted;
     const certificateHash = gate?.certificateHash ?? none;
@@ -149,7 +152,7 @@ export class MasterHandshake {
     this.#introduce(info, role);
   }
 
-  /** Its reply is the same in all cases; only this master's log tells them apart. */
+  /** What is wrong with the proof, for this master's log. The peer's reply is the same in all cases. */
   #tokenFault(insecure: boolean): string {
     const { secret, gate } = this.#greeted;
     if (secret.isInsecure) return insecure ? badInsecureProof : tokenAtInsecure;
@@ -157,7 +160,10 @@ export class MasterHandshake {
     return gate ? tokenOrRelay : "it does not hold this master's token";
   }
 
-  /** The proof holds, so it is told that it is its introduction: trying again with the same one cannot help. */
+  /**
+   * Decodes the introduction of a peer whose proof is valid. If it is invalid the peer is told so: another try with it
+   * cannot help.
+   */
   #introduce(info: Uint8Array, role: Role): void {
     try {
       this.#settle({ kind: "proved", intro: parseIntroduction(info), role });

@@ -5,34 +5,32 @@ import { clearTimeout, setTimeout } from "../lib/clock.ts";
 import { printable } from "../lib/text.ts";
 import type { TlsGate } from "./tls.ts";
 
-/** How a connection left the entrance. Without `why` there is nothing to log. */
+/** What became of a connection. Without `why` there is nothing to log. */
 export type Entered =
   | Readonly<{ kind: "secured"; socket: TLSSocket; fault: string | undefined }>
   | Readonly<{ kind: "stranger"; about: string; why?: string }>;
 
-/**
- * A client of TLS speaks first, and at once. After this long it is told that this port speaks TLS.
- */
+/** A TLS client speaks first, and at once. A client silent for this long is told that this port speaks TLS. */
 const silentMs = 2_000;
 
-/** Bytes after which it is clear who speaks: a greeting's magic, an HTTP verb. */
+/** Bytes after which the protocol is clear: a handshake's magic, an HTTP verb. */
 const clearBytes = 10;
 
 /**
- * A TLS record that says "internal error": a client of TLS that was slow tries again, and a slave without TLS, which
- * waits for a HELLO, learns from it what this port speaks.
+ * A TLS alert "internal error": a slow TLS client tries again, and a slave without TLS, which waits for HELLO, learns
+ * from it that this port speaks TLS.
  */
 const alert = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 80);
 
 /**
- * A new connection to a port that speaks TLS, until it does.
+ * A new connection to a port that speaks TLS, until TLS is established.
  *
  *              first byte of TLS            established
  *     SILENT --------------------> SECURING ------------> secured
  *       |  '-- 2 s --> WARNED ---- anything else -------> stranger
  *       '------------------------- anything else ------------^
  *
- * WARNED: it was told that this port speaks TLS. All of it within the time its owner has set.
+ * WARNED: the client was told that this port speaks TLS. The owner sets the deadline for all of it.
  */
 export class ProtocolSniffer {
   readonly #socket: Socket;
@@ -49,19 +47,19 @@ export class ProtocolSniffer {
     socket.on("data", this.#onData);
   }
 
-  /** TLS began, and is not established. */
+  /** TLS began and is not established yet. */
   get isSecuring(): boolean {
     return this.#state === "securing";
   }
 
-  /** @param waitedMs Since the connection could have spoken. */
+  /** @param waitedMs Time since the connection could have spoken. */
   tick(waitedMs: number): void {
     if (this.#state !== "silent" || this.#bytes.length > 0 || waitedMs < silentMs) return;
     this.#state = "warned";
     this.#socket.write(alert);
   }
 
-  /** Ends the connection, without a word of this project's protocol: nobody could read it. */
+  /** Closes the connection without a message of this protocol, which the peer could not read. */
   turnAway(): void {
     if (this.#state === "silent") this.#socket.end(alert);
     if (this.#state === "securing") this.#socket.destroy();
@@ -81,7 +79,7 @@ export class ProtocolSniffer {
   #secure(): void {
     this.#state = "securing";
     this.#socket.off("data", this.#onData);
-    // TLS is to read what was read already.
+    // TLS must read these bytes again.
     this.#socket.pause();
     this.#socket.unshift(this.#bytes);
     this.#gate.pass(this.#socket, (socket, fault) => {
@@ -104,7 +102,7 @@ const plainMistake =
 
 const httpVerb = /^(GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|CONNECT|TRACE|PRI) |^HTTP\//;
 
-/** What bytes that are no greeting seem to be: "HTTP", "TLS", or nothing known. */
+/** Which other protocol the bytes belong to: "HTTP" or "TLS"; undefined if unknown. */
 export function strangerOf(bytes: Uint8Array): "HTTP" | "TLS" | undefined {
   if (bytes[1] === 3 && (isTlsRecord(bytes) || bytes[0] === 0x15)) return "TLS";
   const begin = String.fromCharCode(...bytes.subarray(0, 8));
@@ -116,55 +114,56 @@ function isTlsRecord(bytes: Uint8Array): boolean {
   return bytes[0] === 0x16;
 }
 
-/** Whether they begin a message of this project's handshake. */
+/** Whether the bytes begin a handshake message of this protocol. */
 export function isGreeting(bytes: Uint8Array): boolean {
   return String.fromCharCode(...bytes.subarray(0, 10)) === "taskmaster";
 }
 
-/** What answers is no master. It may be one later, if the other program had its port. */
+/** What answers is not a master. A master may be there later, if another program had its port. */
 export class OtherProtocolError extends Error {
   override readonly name = "StrangerError";
 }
 
-/** What PostgreSQL is asked before TLS; it answers with one letter, and others wait for more, or hang up. */
+/** PostgreSQL's request for TLS: it answers with one letter, while other servers wait for more or hang up. */
 const sslRequest = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47);
-/** As long as what an HTTP/2 client says first, for such a server waits for all of it. */
+/** As long as the preface of an HTTP/2 client, because such a server waits for all of it. */
 const lines = Buffer.from("HELP what answers here?\r\n\r\n");
-/** After so long without an answer nothing is expected any more. */
+/** Longest wait for an answer to a probe. */
 const answerMs = 1_200;
 
-/** Its first bytes; or that it ended the connection, or cannot be reached; or that it goes on waiting. */
+/** The first bytes of a server; or that it closed or cannot be reached; or that it stays silent. */
 type SniffedReply = Uint8Array | "over" | "silent";
 
 type Whom = Readonly<{
   host: string;
   port: number;
-  /** Whether TLS was spoken to it, and how to open another connection with TLS if it is trusted. */
+  /** Whether TLS was spoken to the server, and how to open another TLS connection, if it is trusted. */
   speaksTls: boolean;
   openTls?: (() => TLSSocket) | undefined;
 }>;
 
 /**
- * What a server seems to be that says nothing, or hangs up, as the end of "what answers there ..."; null if that cannot
- * be told, or it is a master that was only slow. Asks by connections of its own, by each one thing, with bytes that a
- * master drops without a word.
+ * Identifies a server that is silent or hangs up, as the end of "what answers there ..."; null if that is impossible,
+ * or it is only a slow master. Opens its own connections and sends one probe on each, of bytes that a master drops
+ * without an answer.
  */
 export async function askStranger({ host, port, speaksTls, openTls }: Whom): Promise<string | null> {
   const open = () => connect({ host, port, noDelay: true });
   const asked = [sslRequest, lines].map(async (question) => {
     const answer = await ask(open(), "connect", question);
-    // Where TLS is spoken this says nothing new, of a master neither.
+    // If TLS is spoken, this answer says nothing new, not even of a master.
     return speaksTls && typeof answer !== "string" && strangerOf(answer) === "TLS" ? "over" : answer;
   });
   if (openTls) asked.push(ask(openTls(), "secureConnect", lines));
   const said = await firstBytes(asked);
   if (said !== null) return isGreeting(said) ? null : serverOf(said);
-  // Whoever hangs up on all that is no TLS may be waiting for that. A master is not asked this: it would log it.
+  // A server that closes on everything but TLS may be waiting for TLS. A master is not probed like this: it would log
+  // it.
   const hangsUp = (await Promise.all(asked)).every((answer) => answer === "over");
   return !speaksTls && hangsUp && await answersTls(host, port) ? "speaks TLS" : null;
 }
 
-/** What came first of all answers; null if nothing came. */
+/** The first bytes of the first answer; null if nothing came. */
 async function firstBytes(asked: readonly Promise<SniffedReply>[]): Promise<Uint8Array | null> {
   return await new Promise((resolve) => {
     for (const one of asked) void one.then((answer) => typeof answer !== "string" && resolve(answer));
@@ -206,7 +205,7 @@ function answersTls(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** What a server's first bytes say that it is, as the end of "what answers there ...". */
+/** Identifies a server by its first bytes, as the end of "what answers there ...". */
 export function serverOf(bytes: Uint8Array): string {
   const begin = Buffer.from(bytes.subarray(0, 200)).toString("latin1");
   const [line = ""] = begin.split(/[\r\n]/);
@@ -221,7 +220,7 @@ export function serverOf(bytes: Uint8Array): string {
   return `speaks another protocol (it began with "${printable(line || begin, 60)}")`;
 }
 
-/** How servers begin that answer in text, and whether their first line tells people more. */
+/** How servers begin a text answer, and whether their first line is worth showing. */
 const banners: readonly (readonly [RegExp, string, boolean])[] = [
   [/^HTTP\/|^\s*<(!doctype|html)/i, "an HTTP server", false],
   [/^SSH-/, "an SSH server", true],
@@ -237,13 +236,15 @@ const banners: readonly (readonly [RegExp, string, boolean])[] = [
   [/^\xff[\xfb-\xfe]/, "a Telnet server", false],
 ];
 
-/** Its first frame is SETTINGS: three bytes of length, the type, flags, and stream 0. */
+/** Whether the first frame is SETTINGS of HTTP/2: three bytes of length, the type, flags, and stream 0. */
 function isHttp2Settings(bytes: Uint8Array): boolean {
   return bytes.length >= 9 && bytes[0] === 0 && bytes[3] === 4 &&
     bytes.subarray(5, 9).every((byte) => byte === 0);
 }
 
-/** A packet of up to 1,023 bytes, the first one, that greets (version 10) or refuses (255). */
+/**
+ * Whether it is a MySQL packet: up to 1,023 bytes, the first in sequence, a greeting (version 10) or an error (255).
+ */
 function isMysql(bytes: Uint8Array): boolean {
   return bytes[1]! < 4 && bytes[2] === 0 && bytes[3] === 0 && (bytes[4] === 10 || bytes[4] === 255);
 }

@@ -21,12 +21,12 @@ import { parseWelcome } from "../protocol/parse.ts";
 import { isGreeting, OtherProtocolError, serverOf, strangerOf } from "./protocol_sniffer.ts";
 
 /**
- * The master refused, or did not prove the token, and would do so again. Nearly always it has proved nothing by then, so
- * whoever has its address now can say the same: `isProved` tells.
+ * The master rejected this slave, or did not prove the token, and would do so again. Usually it has proved nothing by
+ * then, so another program at its address could say the same: `isProved` tells.
  */
 export class RefusedError extends ConnectError {
   readonly final = true;
-  /** The master's proof held: nobody else can have said this. */
+  /** The master's proof was valid: the rejection is authentic. */
   readonly isProved: boolean;
 
   constructor(message: string, { isProved = false, ...options }: ErrorOptions & { isProved?: boolean } = {}) {
@@ -39,24 +39,24 @@ type HandshakeAttempt = Readonly<{
   /** The master's address, for people. */
   where: string;
   secret: Secret;
-  /** Where that was named, for people, if it was: a file beside the binary would not count then. */
+  /** Where the token was given, for error messages, if it was: then a token file beside the binary does not count. */
   tokenFrom?: string | undefined;
   role: Role;
   nonce: Uint8Array;
   /** CBOR. */
   info: Uint8Array;
-  /** SHA-256 of the certificate that the master showed; undefined without TLS. */
+  /** SHA-256 of the master's certificate; undefined without TLS. */
   certificateHash?: Uint8Array | undefined;
 }>;
 
-/** What to send, and the welcome with the bytes behind it once it came. */
+/** What to send; and once WELCOME came, its body and the bytes after it. */
 type Step = Readonly<{ send?: Uint8Array; welcome?: Welcome; rest: Uint8Array }>;
 
 const none = new Uint8Array(0);
 const unfinished: Step = { rest: none };
 
 /**
- * The slave's half of the handshake, as bytes in and bytes out.
+ * The slave's half of the handshake, as a function from received bytes to bytes to send.
  *
  *              HELLO: send AUTH            WELCOME, MAC holds
  *     DIALED ------------------> ANSWERED --------------------> WELCOMED
@@ -64,14 +64,14 @@ const unfinished: Step = { rest: none };
  */
 export class SlaveHandshake {
   readonly #attempt: HandshakeAttempt;
-  /** Bytes not read yet; only the first `#filled` count. */
+  /** Bytes not read yet; only the first `#filled` are valid. */
   #bytes: Uint8Array = none;
   #filled = 0;
-  /** Once the header of a message is there, it is looked at again only when all of it is. */
+  /** Length of the incomplete message once its header is known, so that it is parsed again only when complete. */
   #wanted = 0;
   /** Set from HELLO on. */
   #proof: Proof | null = null;
-  /** The master's proof held: it reads frames now. */
+  /** The master's proof was valid: it expects frames now. */
   isProved = false;
 
   constructor(attempt: HandshakeAttempt) {
@@ -81,8 +81,8 @@ export class SlaveHandshake {
   /**
    * Takes the next bytes of the master.
    *
-   * @throws {RefusedError} if trying again cannot help.
-   * @throws {Error} if it may.
+   * @throws {RefusedError} if another try cannot help.
+   * @throws {Error} if another try may help.
    */
   push(chunk: Uint8Array): Step {
     this.#keep(chunk);
@@ -94,7 +94,10 @@ export class SlaveHandshake {
     return this.#take(read.greeting);
   }
 
-  /** Room doubles: a WELCOME may come byte by byte, and must not be copied at each. */
+  /**
+   * Appends a chunk. Doubles the buffer when it is full: a WELCOME may come byte by byte, and must not be copied for
+   * each.
+   */
   #keep(chunk: Uint8Array): void {
     const filled = this.#filled + chunk.length;
     if (filled > this.#bytes.length) {
@@ -207,13 +210,13 @@ export class SlaveHandshake {
     }
   }
 
-  /** Whether a proof that holds says who is there: with `--insecure`, only the certificate of TLS does. */
+  /** Whether a valid proof identifies the master: with `--insecure` only the TLS certificate does. */
   get #provesMaster(): boolean {
     const { secret, certificateHash } = this.#attempt;
     return !secret.isInsecure || certificateHash !== undefined;
   }
 
-  /** What may be the reason that the master holds this side's proof for wrong. */
+  /** Likely reasons why the master rejects this side's proof. */
   #otherProof(): string {
     const { certificateHash, tokenFrom } = this.#attempt;
     const differ = `the tokens differ${tokenFrom === undefined ? "" : ` (here it is that of ${tokenFrom})`}`;

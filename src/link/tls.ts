@@ -8,8 +8,8 @@ import { ConnectError } from "../lib/errors.ts";
 import { printable } from "../lib/text.ts";
 
 /**
- * What an error of TLS before the welcome means, as the end of a sentence, if trying again cannot help; undefined for
- * all others, those of the network among them. Runtimes share these codes, though not their texts.
+ * What a TLS error before WELCOME means, as the end of a sentence, if another try cannot help; undefined for all other
+ * errors, network errors included. Runtimes share these codes, but not the texts.
  */
 export function hopelessTlsFault(code: string | undefined): string | undefined {
   switch (code) {
@@ -20,7 +20,7 @@ export function hopelessTlsFault(code: string | undefined): string | undefined {
     case "ERR_SSL_UNSUPPORTED_PROTOCOL":
       return "what answers there speaks only TLS before 1.3";
     case "ERR_SSL_BAD_SIGNATURE":
-    // Deno's name for it; of a chain it says nothing here, for that is judged later.
+    // Deno uses this code for it. Here it says nothing about the chain, which is judged later.
     case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
       return "what answers there shows a certificate whose key it does not hold: something on the way poses as the master";
     case "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED":
@@ -31,7 +31,7 @@ export function hopelessTlsFault(code: string | undefined): string | undefined {
   }
 }
 
-/** A certificate, with those that lead to its CA behind it, and its private key: PEM texts. */
+/** A certificate, followed by those that lead to its CA, and its private key: PEM texts. */
 export type KeyPair = Readonly<{ cert: string; key: string }>;
 
 /** What a certificate says. Its texts are safe to show. */
@@ -40,14 +40,16 @@ export type Certificate = Readonly<{
   hash: Uint8Array;
   subject: string;
   issuer: string;
-  /** Hosts and addresses it is for; empty if it names none. */
+  /** Hosts and addresses it is valid for; empty if it names none. */
   names: string;
-  /** It is good from then, and until then. */
+  /** It is valid from `fromMs` until `untilMs`. */
   fromMs: number;
   untilMs: number;
 }>;
 
-/** @param certificate DER, or PEM: then the first one counts. @throws {Error} if it is none. */
+/**
+ * @param certificate DER; or PEM, of which the first certificate is read. @throws {Error} if it is not a certificate.
+ */
 export function readCertificate(certificate: string | Uint8Array): Certificate {
   const parsed = new X509Certificate(certificate);
   return {
@@ -75,7 +77,7 @@ export function readKeyPair({ cert, key }: KeyPair, what: string): Certificate {
     );
   }
   const privateKey = readKey(key, what);
-  // Not every runtime objects to two that do not match, before the first connection fails.
+  // Not every runtime rejects a mismatch before the first connection fails.
   if (!certificate.checkPrivateKey(privateKey)) {
     throw unusable(what, "the private key belongs to another certificate");
   }
@@ -90,14 +92,14 @@ export function checkAuthorities(pem: string, what: string): void {
   if (bad >= 0) throw unusable(what, `its certificate number ${bad + 1} cannot be read`);
 }
 
-/** Why a certificate is not good at this moment, as the end of "its certificate ..."; undefined if it is. */
+/** Why a certificate is not valid now, as the end of "its certificate ..."; undefined if it is valid. */
 export function dateFault({ fromMs, untilMs }: Certificate, nowMs: number): string | undefined {
   if (nowMs > untilMs) return `expired at ${isoDate(untilMs)}; it is ${isoDate(nowMs)} here`;
   if (nowMs < fromMs) return `is good from ${isoDate(fromMs)} on only; it is ${isoDate(nowMs)} here`;
   return undefined;
 }
 
-/** `2028-02-27T10:00:00Z`. */
+/** Such as `2028-02-27T10:00:00Z`. */
 export function isoDate(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+/, "");
 }
@@ -135,21 +137,21 @@ function fail(error: Error): never {
 
 /** Which certificates of a master are trusted. */
 export type Trust =
-  /** That one alone, whatever its names and dates: the SHA-256 of its DER. */
+  /** One certificate, whatever its names and dates: the SHA-256 of its DER. */
   | Readonly<{ kind: "pin"; hash: Uint8Array }>
-  /** Those for the host that was dialed, signed by these (PEM). */
+  /** Certificates for the dialed host, signed by one of these CAs (PEM). */
   | Readonly<{ kind: "ca"; ca: string }>
-  /** Those for the host that was dialed, signed by a CA that this system trusts. */
+  /** Certificates for the dialed host, signed by a CA that this system trusts. */
   | Readonly<{ kind: "system" }>;
 
 /** TLS at a slave. */
 export type SlaveTls = Readonly<{
   trust: Trust;
-  /** What it shows to a master that asks for a certificate. */
+  /** The certificate for a master that asks for one. */
   identity?: KeyPair | undefined;
 }>;
 
-/** Takes a slave to its master by TLS 1.3, and judges the certificate that it is shown. */
+/** Connects a slave to its master by TLS 1.3, and judges the master's certificate. */
 export class TlsClient {
   readonly #trust: Trust;
   readonly #options: ConnectionOptions;
@@ -164,20 +166,20 @@ export class TlsClient {
       minVersion: "TLSv1.3",
       ...(ca === undefined ? {} : { ca }),
       ...(identity === undefined ? {} : { cert: identity.cert, key: identity.key }),
-      // `judge` decides, for a pin too, and can then say what it saw.
+      // `judge` decides, even for a pin, so that it can tell what it saw.
       rejectUnauthorized: false,
     };
   }
 
-  /** Nothing may be written before `judge` was content. */
+  /** Nothing may be written before `judge` accepted the certificate. */
   connect(host: string, port: number): TLSSocket {
     return tls.connect({ ...this.#options, host, port });
   }
 
   /**
-   * Why the master's certificate is not trusted, as the end of a sentence; else its hash.
+   * The hash of the master's certificate if it is trusted; otherwise why not, as the end of a sentence.
    *
-   * @param socket Whose TLS is established, and so whose peer proved that it holds the certificate's key.
+   * @param socket A socket whose TLS is established, so the peer has proved that it holds the certificate's key.
    */
   judge(socket: TLSSocket, host: string): Readonly<{ hash: Uint8Array }> | Readonly<{ fault: string }> {
     const { raw } = socket.getPeerCertificate();
@@ -215,12 +217,12 @@ export class TlsClient {
 }
 
 /**
- * Undefined: those that the runtime brings along. A pin asks nobody, but is given one: clients without any share a cache
- * of sessions in Deno, and one that is resumed shows the certificate that it began with.
+ * The CAs to trust; undefined for those of the runtime. A pin needs none but gets one, because Deno shares a session
+ * cache among clients without any, and a resumed session shows the certificate that it began with.
  */
 function authorities(trust: Trust): string | string[] | undefined {
   if (trust.kind === "ca") return trust.ca;
-  // Node before 22.15 does not know those of the system.
+  // Node before 22.15 does not know the system's CAs.
   const own = trust.kind === "pin"
     ? tls.rootCertificates.slice(0, 1)
     : tls.getCACertificates?.("system") ?? [];
@@ -237,24 +239,24 @@ function otherThanPinned(pinned: Uint8Array, seen: Uint8Array): string {
 /** TLS at a master. */
 export type MasterTls = Readonly<
   KeyPair & {
-    /** PEM: slaves must show a certificate that one of these signed. */
+    /** PEM: slaves must show a certificate signed by one of these CAs. */
     ca?: string | undefined;
   }
 >;
 
-/** The connection speaks TLS; `fault`, if any, is what is wrong with the client's certificate. */
+/** TLS is established; `fault`, if any, is what is wrong with the client's certificate. */
 type OnPassed = (socket: TLSSocket, fault: string | undefined) => void;
 
 /**
- * Takes connections from TCP to TLS 1.3. It listens nowhere itself: who may come in, and how long that may take, is
- * the handshake queue's.
+ * Takes connections from TCP to TLS 1.3. It does not listen; the handshake queue decides who may connect and how long
+ * that may take.
  */
 export class TlsGate {
   /** SHA-256 of the master's certificate. */
   readonly certificateHash: Uint8Array;
   readonly #server: Server;
   readonly #asksCertificate: boolean;
-  /** By both addresses: the server tells the secured connection alone. */
+  /** Callbacks by both addresses of a connection: the server passes on only the secured socket. */
   readonly #passing = new Map<string, OnPassed>();
 
   /** @throws {ConnectError} if certificate, key or CA cannot be used. */
@@ -267,14 +269,17 @@ export class TlsGate {
       key,
       minVersion: "TLSv1.3",
       ...(ca === undefined ? {} : { ca, requestCert: true }),
-      // The gate judges by itself, in `#faultOf`: to a client that is rejected here, TLS 1.3 shows a reset.
+      // `#faultOf` judges instead: with TLS 1.3 a client rejected here sees only a reset.
       rejectUnauthorized: false,
     }, (socket) => this.#passed(socket));
-    // Its socket stays open otherwise.
+    // Otherwise its socket stays open.
     this.#server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
 
-  /** `onPassed` is called once TLS is established; if it never is, the socket closes, or is its owner's to destroy. */
+  /**
+   * Starts TLS and calls `onPassed` once it is established. If it never is, the socket closes or its owner must destroy
+   * it.
+   */
   pass(socket: Socket, onPassed: OnPassed): void {
     const ends = endsOf(socket);
     this.#passing.set(ends, onPassed);
