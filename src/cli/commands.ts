@@ -1,4 +1,4 @@
-import { commands as controlCommands, verbs } from "../control/commands.ts";
+import { controlCommands, verbs } from "../control/commands.ts";
 import { jsonEvents } from "../observe/ndjson.ts";
 import type { Commands } from "./command.ts";
 import type { CommandName } from "./options.ts";

@@ -13,12 +13,17 @@ export interface Steered {
 /** What becomes of a setting that was changed; `saveError`: it counts, but is not durable, for this reason. */
 export type Changed = Readonly<{ saveError: string | null }>;
 
+/** What is told to the person who gave a command. `fault`: it counts, but not all of it could be done. */
+export type Said = Readonly<{ line: string; fault?: string }>;
+
+/** A command that changes something, or a question (`isQuestion`), of which no one needs to know who asked. */
 type Command<R> = Readonly<{
   help: string;
-  /** Whether it changes nothing: then nobody needs to know who asked. */
-  isQuestion: boolean;
-  /** What the run looks like to whoever asked. @throws {Error} with a sentence, if it had no effect. */
+  isQuestion?: true;
+  /** @throws {Error} with a sentence, if the command had no effect. */
   apply: (master: Steered) => R | Promise<R>;
+  /** The answer for a person; a question's answer is shown by whoever asked. */
+  says: (result: R) => Said;
 }>;
 
 function command<R>(row: Command<R>): Command<R> {
@@ -26,43 +31,45 @@ function command<R>(row: Command<R>): Command<R> {
 }
 
 /**
- * All that others may ask of a running master, or tell it: once, for `ctl`, and for whatever else has buttons or keys. A
+ * All that others may ask of a running master, or tell it: one row for `ctl` and for whatever else has buttons or keys. A
  * change of a setting is an event to the core, which keeps it in the state.
  */
-export const commands = {
+export const controlCommands = {
   status: command({
     help: "how the run does",
     isQuestion: true,
     apply: (master) => master.snapshot(),
+    says: ({ key }) => ({ line: `The master of "${key}" answers.` }),
   }),
   pause: command({
     help: "hand out nothing more until `resume`, also over restarts of the master; jobs that run go on",
-    isQuestion: false,
     apply: (master) => change(master, () => master.pause(true)),
+    says: (changed) => sayChanged("Paused: nothing more is handed out; jobs that run go on.", changed),
   }),
   resume: command({
     help: "hand out jobs again",
-    isQuestion: false,
     apply: (master) => change(master, () => master.pause(false)),
+    says: (changed) => sayChanged("Resumed: jobs are handed out again.", changed),
   }),
   checkpoint: command({
     help: "save the state now, and say when it is durable",
-    isQuestion: false,
     apply: (master) => master.checkpoint(),
+    says: ({ tookMs }) => ({ line: `The state is saved (${Math.round(tookMs)} ms).` }),
   }),
 };
 
-export type CommandName = keyof typeof commands;
-export type ResultOf<N extends CommandName> = Awaited<ReturnType<(typeof commands)[N]["apply"]>>;
+export type ControlCommandName = keyof typeof controlCommands;
 
-/** All but `status`, which is a command of the program. */
-export const verbs = (Object.keys(commands) as CommandName[]).filter((name) => name !== "status");
+/** All commands but `status`, which is a command of the program. */
+export const verbs = (Object.keys(controlCommands) as ControlCommandName[]).filter((name) =>
+  name !== "status"
+);
 
-export function isCommand(name: string): name is CommandName {
-  return Object.hasOwn(commands, name);
+export function isControlCommand(name: string): name is ControlCommandName {
+  return Object.hasOwn(controlCommands, name);
 }
 
-/** What a setting is worth that a crash undoes: whoever changed it waits for the state, and is told if that fails. */
+/** Whoever changes a setting waits until the state is saved: before that, a crash would undo the change. */
 async function change(master: Steered, apply: () => void): Promise<Changed> {
   apply();
   return await master.checkpoint().then(
@@ -71,9 +78,19 @@ async function change(master: Steered, apply: () => void): Promise<Changed> {
   );
 }
 
+function sayChanged(line: string, { saveError }: Changed): Said {
+  if (saveError === null) return { line };
+  return { line, fault: `This counts, but the state could not be saved yet: ${saveError}` };
+}
+
+/** The answer to a command, for a person. The master proved the token, so its answer is taken to be of the row's type. */
+export function sayAnswer(name: ControlCommandName, result: unknown): Said {
+  const { says } = controlCommands[name] as Command<unknown>;
+  return says(result);
+}
+
 /**
- * What a master answered to `status`: it proved the token, so its figures are believed, but another version may say other
- * things. Fields that are not known here are kept.
+ * What a master answered to `status`. Another version may say other things: fields that are not known here are kept.
  *
  * @throws {ConnectError} if what every version says is not there.
  */

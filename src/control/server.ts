@@ -6,7 +6,7 @@ import { isLoopback } from "../lib/units.ts";
 import type { ControlServerLink } from "../link/link.ts";
 import type { Hub } from "../observe/hub.ts";
 import type { ControlRequest, Introduction } from "../protocol/messages.ts";
-import { commands, isCommand, type Steered, verbs } from "./commands.ts";
+import { controlCommands, isControlCommand, type Steered, verbs } from "./commands.ts";
 
 /** Most control connections at once: a few people and their scripts. */
 const connectionsMax = 32;
@@ -106,14 +106,15 @@ export class ControlServer {
     if (isInsecure && !isLocal(link.peer)) {
       throw new Error("This master runs with --insecure, and takes commands from its own machine only.");
     }
-    if (!isCommand(name)) {
+    if (!isControlCommand(name)) {
       throw new Error(
         `This master knows no command "${name.slice(0, 60)}", but status, ${verbs.join(", ")}.`,
       );
     }
     if (value !== null) throw new Error(`The command ${name} takes no value.`);
-    const { apply, isQuestion } = commands[name];
-    if (!isQuestion) hub.emit({ kind: "control", command: name, value, by });
+    const { apply, isQuestion }: { apply: (master: Steered) => unknown; isQuestion?: true } =
+      controlCommands[name];
+    if (isQuestion !== true) hub.emit({ kind: "control", command: name, value, by });
     return await apply(master);
   }
 }

@@ -15,7 +15,7 @@ import { sourceOf } from "../plugin/kinds.ts";
 import { SourceReader } from "../plugin/source.ts";
 import type { MasterStatus, Resumed, RunReason, Snapshot } from "../observe/events.ts";
 import { Hub } from "../observe/hub.ts";
-import { noticeInWords } from "../observe/phrases.ts";
+import { noticeInWords, sourceSilence } from "../observe/phrases.ts";
 import { encode } from "../protocol/cbor.ts";
 import { headerBytes, macBytes } from "../protocol/handshake.ts";
 import type { StateStore } from "../state/store.ts";
@@ -277,9 +277,9 @@ class RunningMaster implements Master {
       return { code: "source_silent", source: this.#source.name, forMs };
     }
     const missing = reason.code === "waiting_for_slaves" ? this.#expected.longest(nowMs) : null;
-    if (missing !== null) return { code: "slaves_wait", what: since(missing.what, 0, missing.forMs) };
+    if (missing !== null) return { code: "waiting_for_slaves", what: since(missing.what, 0, missing.forMs) };
     const notice = inFlight === 0 && slaves > 0 ? this.#sessions.notice : null;
-    return notice === null ? reason : { code: "slaves_wait", what: notice };
+    return notice === null ? reason : { code: "waiting_for_slaves", what: notice };
   }
 
   /** Looks once a second whether the source answers. */
@@ -288,7 +288,7 @@ class RunningMaster implements Master {
     const owesSinceMs = this.#sourceOwesSinceMs ?? nowMs;
     if (this.#hasToldOfSource || nowMs - owesSinceMs < silentWaitMs) return;
     this.#hasToldOfSource = true;
-    this.#hub.warn(since(`${this.#source.name} gives nothing`, owesSinceMs, nowMs));
+    this.#hub.warn(sourceSilence(this.#source.name, nowMs - owesSinceMs));
   }
 
   standing(): Standing {

@@ -75,8 +75,8 @@ export type RunReason =
     | { code: "waiting_for_user"; what: string; forMs: number }
     /** The source, by its name such as `getJobs`, owes a job and gives none. */
     | { code: "source_silent"; source: string; forMs: number }
-    /** Slaves are there, or are to come, and wait for something of their own. */
-    | { code: "slaves_wait"; what: string }
+    /** What slaves wait for themselves, or why one that is to join soon has not joined. */
+    | { code: "waiting_for_slaves"; what: string }
     /** The run is over. */
     | { code: "ended"; outcome: Outcome["kind"] }
   >;

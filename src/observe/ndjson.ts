@@ -2,7 +2,7 @@ import type { DeadLetter, Outcome } from "../core/types.ts";
 import { isoTime } from "../lib/clock.ts";
 import { safeJson } from "../lib/text.ts";
 import { formatAddress } from "../lib/units.ts";
-import type { MasterEvent, MasterStatus } from "./events.ts";
+import type { MasterEvent, MasterStatus, RunReason } from "./events.ts";
 import { reasonInWords, sourceFaultInWords } from "./phrases.ts";
 
 /** Every event of `--json`, each with a remark for the help of its command. */
@@ -112,9 +112,14 @@ function deadLine({ seq, history, row }: DeadLetter): ProgramEvent {
   };
 }
 
-/** The line of a run's numbers. `reason` is in words, `reasonCode` for programs. */
-export function statusLine({ reason, ...numbers }: MasterStatus): ProgramEvent {
-  return { event: "status", ...numbers, reason: reasonInWords(reason), reasonCode: reason.code };
+/** The line of a run's numbers. */
+export function statusLine(status: MasterStatus): ProgramEvent {
+  return { event: "status", ...status, ...reasonForJson(status.reason) };
+}
+
+/** `reason` is in words for people, `reasonCode` for programs. */
+export function reasonForJson(reason: RunReason): { reason: string; reasonCode: string } {
+  return { reason: reasonInWords(reason), reasonCode: reason.code };
 }
 
 /** An outcome as it is written: what the source threw in words. */

@@ -23,9 +23,9 @@ export function reasonInWords(reason: RunReason): string {
     case "waiting_for_user":
       return since(reason.what, 0, reason.forMs);
     case "source_silent":
-      return `source slow: ${since(`${reason.source} gives nothing`, 0, reason.forMs)}`;
-    case "slaves_wait":
-      return `waiting for slaves: ${reason.what}`;
+      return `source slow: ${sourceSilence(reason.source, reason.forMs)}`;
+    case "waiting_for_slaves":
+      return "what" in reason ? `waiting for slaves: ${reason.what}` : "waiting for slaves";
     case "ended":
       return endings[reason.outcome];
     default:
@@ -33,7 +33,7 @@ export function reasonInWords(reason: RunReason): string {
   }
 }
 
-function coreReasonInWords(reason: Reason): string {
+function coreReasonInWords(reason: Exclude<Reason, { code: "waiting_for_slaves" }>): string {
   switch (reason.code) {
     case "draining":
       return "draining";
@@ -41,8 +41,6 @@ function coreReasonInWords(reason: Reason): string {
       return "paused";
     case "failing":
       return `failing: ${reason.message}`;
-    case "waiting_for_slaves":
-      return "waiting for slaves";
     case "recovering":
       return `throttled: load comes back slowly after: ${reason.message}`;
     case "paced":
@@ -64,6 +62,11 @@ function coreReasonInWords(reason: Reason): string {
     default:
       return reason satisfies never;
   }
+}
+
+/** `getJobs gives nothing since 12 s`. */
+export function sourceSilence(source: string, forMs: number): string {
+  return since(`${source} gives nothing`, 0, forMs);
 }
 
 function paceInWords(perSecond: number): string {

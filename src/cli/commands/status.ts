@@ -4,13 +4,14 @@ import { setTimeout } from "../../lib/clock.ts";
 import { ConnectError } from "../../lib/errors.ts";
 import { reported, safeJson } from "../../lib/text.ts";
 import type { Snapshot } from "../../observe/events.ts";
+import { reasonForJson } from "../../observe/ndjson.ts";
 import { reasonInWords } from "../../observe/phrases.ts";
 import { masterStatusLine } from "../../terminal/status_line.ts";
 import { snapshotLines } from "../../terminal/status_report.ts";
 import type { Invocation } from "../command.ts";
+import { connectToRun } from "../reach_run.ts";
 import { settle } from "../settings.ts";
 import { onSignals, stopSignals } from "../signals.ts";
-import { connectToRun } from "./ctl.ts";
 
 /** Between two looks of `--watch`. */
 const watchMs = 1_000;
@@ -42,15 +43,7 @@ function show(snapshot: Snapshot, form: Form): void {
   switch (form) {
     case "json":
       return void process.stdout.write(
-        `${
-          safeJson(
-            JSON.stringify({
-              ...snapshot,
-              reason: reasonInWords(snapshot.reason),
-              reasonCode: snapshot.reason.code,
-            }),
-          )
-        }\n`,
+        `${safeJson(JSON.stringify({ ...snapshot, ...reasonForJson(snapshot.reason) }))}\n`,
       );
     case "line":
       return void process.stdout.write(
