@@ -22,7 +22,7 @@ export const settings: RunSettings = {
   digest: (bytes) => createHash("sha256").update(bytes).digest(),
 };
 
-/** Jobs of four bytes each: their number, from `first` on. Padded to `bytes` if given. */
+/** Jobs of four bytes each, or of `bytes`: their numbers, from `first` on. */
 export function blockOf(first: number, count: number, bytes = 4): Block {
   const all = new Uint8Array(count * bytes);
   const view = new DataView(all.buffer);
@@ -30,7 +30,7 @@ export function blockOf(first: number, count: number, bytes = 4): Block {
   return { bytes: all, ends: Uint32Array.from({ length: count }, (_, i) => (i + 1) * bytes), cursors: null };
 }
 
-/** What every event says of the time. */
+/** The wall-clock time in every event. */
 export const wallClock = "2026-01-01T00:00:00Z";
 
 export function numberOf(job: Uint8Array): number {
@@ -39,7 +39,7 @@ export function numberOf(job: Uint8Array): number {
 
 type LeaseEffect = Extract<Effect, { kind: "lease" }>;
 
-/** A run with a clock of its own, and short words for what its shell says. */
+/** A `Run` with a clock of its own, and short methods for a shell's events. */
 export class TestRun {
   readonly run: Run;
   nowMs = 0;
@@ -107,7 +107,7 @@ export class TestRun {
     return this.say({ kind: "left", session, how, at: wallClock });
   }
 
-  /** Lets time pass, as a shell that is never late; all slaves beat meanwhile. */
+  /** Advances the clock, as a shell that is never late; all slaves send heartbeats meanwhile. */
   pass(ms: number): this {
     for (const endMs = this.nowMs + ms; this.nowMs < endMs;) {
       this.passSilently(Math.min(1_000, endMs - this.nowMs));
@@ -116,7 +116,7 @@ export class TestRun {
     return this;
   }
 
-  /** The same, and nobody says a word. */
+  /** The same without heartbeats. */
   passSilently(ms: number): this {
     const endMs = this.nowMs + ms;
     let wakeMs = this.run.tick(this.nowMs);
@@ -133,12 +133,12 @@ export class TestRun {
     );
   }
 
-  /** The leases made by now. */
+  /** Takes the leases among the effects so far. */
   leases(): LeaseEffect[] {
     return this.take("lease");
   }
 
-  /** What a person should know, in words. */
+  /** The notices so far, in words. */
   warnings(): string[] {
     return this.take("notice").map(({ notice }) => noticeInWords(notice));
   }
@@ -161,7 +161,7 @@ export function seqsOf({ parts }: LeaseEffect): Ranges {
   return [parts[0]!.seq, parts.at(-1)!.end];
 }
 
-/** What is said of jobs in few words: `1:0-3 no` is "session 1 got the jobs 0 to 2 beside others". */
+/** Formats leases: `1:0-3 no` means that session 1 got the jobs 0 to 2, beside others. */
 export function brief(leases: readonly LeaseEffect[]): string[] {
   return leases.map((lease) => `${lease.session}:${seqsOf(lease).join("-")} ${lease.alone}`);
 }

@@ -7,32 +7,32 @@ import type { Answer, Failure } from "../../src/protocol/messages.ts";
 import { blockOf, numberOf, settings } from "./fixture.ts";
 import { noticeInWords, reasonInWords } from "../../src/observe/phrases.ts";
 
-/** How one attempt goes: it takes so long, and then succeeds, fails, or ends its worker. */
+/** One attempt: it takes `ms`, and then succeeds, fails, or crashes its worker. */
 export type Attempt = Readonly<{ ms: number; ok: boolean; crashes?: boolean; message?: string }>;
 
-/** A fleet with made-up times. `attempt` is asked as an attempt begins. */
+/** A fleet with simulated time. `attempt` is called when an attempt begins. */
 export type FleetPlan = Readonly<{
   jobs: number;
-  /** Before this one comes a row that cannot be sent. @default none */
+  /** The job after an unsendable row. @default none */
   rowBefore?: number;
-  /** Attempts at once, of each slave. */
+  /** Concurrent attempts of each slave. */
   slots: readonly number[];
-  /** Jobs that each slave holds besides. @default as many as its slots */
+  /** Jobs that each slave holds besides its running ones. @default as many as its slots */
   ahead?: number;
-  /** How long a slave gathers what it has to say of one lease. @default 0 */
+  /** How long a slave collects results of one lease before it answers. @default 0 */
   answerMs?: number;
   /** When each slave joins, in ms. @default at once */
   joinMs?: readonly number[];
   attempt: (nowMs: number, slave: number, job: number) => Attempt;
   settings?: Partial<RunSettings>;
   seed?: number;
-  /** The end of patience, in seconds. @default 3,000 */
+  /** The simulation stops after this time, in seconds. @default 3,000 */
   limitS?: number;
-  /** Sees the status after each step. */
+  /** Called with the status after each step. */
   look?: (status: Readonly<{ reason: string }>) => void;
 }>;
 
-/** What became of it. */
+/** The outcome of a simulated run. */
 export type FleetResult = Readonly<{
   seconds: number;
   done: number;
@@ -44,7 +44,7 @@ export type FleetResult = Readonly<{
   /** When jobs were done, in seconds, ascending. */
   doneAt: readonly number[];
   reason: string;
-  /** How often the master had a look at what there is to do. */
+  /** How many turns of the event loop the master took. */
   turns: number;
 }>;
 
@@ -56,17 +56,19 @@ type Slave = {
   running: number;
   queue: Job[];
   answers: number;
-  /** By lease. */
+  /** Results not yet answered, by lease number. */
   toSay: Map<number, Mutable<Answer>>;
 };
 type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly Failure[] ? Failure[] : T[K] };
 type Event = { atMs: number; number: number; run: () => void };
 
 const row = { cursor: new Uint8Array([0]), path: "job", reason: "odd", dataFault: "odd" };
-/** A way of a message. */
+/** One-way latency of a message. */
 const latencyMs = 0.2;
 
-/** Plays a whole run of the real core against slaves, without waiting for anything. The same plan always goes the same way. */
+/**
+ * Simulates a whole run of the real core against slaves. Deterministic: the same plan always gives the same result.
+ */
 export function play(plan: FleetPlan): FleetResult {
   return new Fleet(plan).play();
 }
@@ -240,7 +242,7 @@ class Fleet {
     }
   }
 
-  /** Adds to what the slave will say of this lease next. */
+  /** Adds a result to the slave's next answer for this lease. */
   #answer(slave: Slave, { lease, seq }: Job, { ok, ms, crashes, ...says }: Attempt): void {
     let answer = slave.toSay.get(lease.lease.number);
     if (answer === undefined) {
@@ -269,7 +271,7 @@ class Fleet {
   }
 }
 
-/** Numbers in [0, 1), from a seed. */
+/** Returns a generator of numbers in [0, 1) from a seed. */
 export function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -278,7 +280,7 @@ export function random(seed: number): () => number {
   };
 }
 
-/** A service that admits so many calls a second, and has saved up at most `burst` of them; the rest it refuses after 2 ms. */
+/** A service that admits `perSecond` calls a second and bursts of up to `burst`; it refuses all others after 2 ms. */
 export function service(perSecond: number, burst: number, tookMs = 50): (nowMs: number) => Attempt {
   let tokens = burst;
   let atMs = 0;

@@ -7,44 +7,44 @@ import { countOf, type Ranges } from "../../src/lib/ranges.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { idOfCursor, idOfJob } from "./wire.ts";
 
-/** An invariant does not hold. */
+/** An invariant does not hold: one of I1 to I14 below, or fault C8 of docs/reliability.md. */
 export class Violation extends Error {}
 
 function check(condition: boolean, invariant: string, message: () => string): asserts condition {
   if (!condition) throw new Violation(`${invariant}: ${message()}`);
 }
 
-/** Who may run a job. */
+/** The session and lease under which a job is leased. */
 type Right = { session: SessionId; lease: string; alone: Alone };
 
-/** Of one job, seen from outside: what its handlers did. */
+/** What the handlers of one job did, as the simulation saw it. */
 type Record = { begun: number; threw: number; deaths: number; isHandled: boolean; isFatal: boolean };
 
-/** Watches from outside and holds the run to its promises. Ids of jobs are their seqs. */
+/** Checks the invariants of a run from outside. A job's id equals its seq. */
 export class Checks {
-  /** Whether the job of this number cannot be sent. */
+  /** Whether the row with this id cannot be sent. */
   readonly #isRow: (id: number) => boolean;
-  /** Whether its handler never fails by itself. */
+  /** Whether the job's handler never fails by itself. */
   readonly #isGood: (id: number) => boolean;
-  /** Most good jobs that may become dead letters for what the world did. */
+  /** Most good jobs that may become dead letters because of the environment. */
   readonly #burnedMax: number;
   #burned = 0;
-  /** Of the master that lives now: jobs that succeeded, or failed for the first time. They fill its window of attempts. */
+  /** Jobs that succeeded or failed for the first time under the current master. They fill its window of attempts. */
   #told = 0;
   readonly #failed = new Set<number>();
-  /** All of these, below the second. */
+  /** Ids of all unsendable rows below `#rowsTo`. */
   readonly #rows: number[] = [];
   #rowsTo = 0;
   readonly #records: Record[] = [];
-  /** What the dead-letter file holds. */
+  /** The content of the dead-letter file. */
   readonly dead = new Map<number, DeadLetter>();
-  /** Which session each leased job is at, as the master's effects say. */
+  /** Session and lease of each leased job, according to the master's effects. */
   readonly #leasedTo = new Map<number, Right>();
   #durable: RunState | null = null;
   readonly #turns = { atMs: 0, count: 0 };
-  /** Every job that was ever leased, in the life of any master. */
+  /** Every job that was ever leased, by any master. */
   readonly #everLeased = new Set<number>();
-  /** How many second runs the faults so far may have caused. */
+  /** How many repeated runs the faults so far may have caused. */
   #repeatsAllowed = 0;
 
   constructor(
@@ -75,7 +75,7 @@ export class Checks {
     );
     this.#leasedTo.set(seq, { session, lease: leaseKey(name), alone });
     this.#everLeased.add(seq);
-    // No row before it is passed over before it is on record.
+    // Every unsendable row before it must be on record.
     this.#allBefore(seq, `job ${seq} is leased`);
   }
 
@@ -87,18 +87,18 @@ export class Checks {
     }
   }
 
-  /** A slave never runs a job beside itself. */
+  /** I4: a slave never runs a job twice at the same time. */
   runsOnce(id: number, isRunning: boolean): void {
     check(!isRunning, "I4", () => `job ${id} is begun at a slave where it still runs`);
   }
 
-  /** An answer of this session names the job. */
+  /** An answer of this session names the job, so it is no longer leased there. */
   unleased(session: SessionId, name: LeaseName, seq: number): void {
     const right = this.#leasedTo.get(seq);
     if (right?.session === session && right.lease === leaseKey(name)) this.#leasedTo.delete(seq);
   }
 
-  /** The master hears how attempts ended. */
+  /** The master received these results of attempts. */
   told(succeeded: readonly Ranges[], failed: Iterable<number>): void {
     for (const ranges of succeeded) this.#told += countOf(ranges);
     for (const seq of failed) {
@@ -114,18 +114,18 @@ export class Checks {
     return false;
   }
 
-  /** The session is over. Returns how many jobs it had. */
+  /** The session is over. Returns how many jobs were leased to it. */
   sessionEnded(session: SessionId, isClosed: boolean): number {
     const rights = [...this.#leasedTo].filter(([, right]) => right.session === session);
     for (const [seq, { alone }] of rights) {
       this.#leasedTo.delete(seq);
-      // Alone in its slave: a closed connection is the death of its process.
+      // A closed connection counts as a crash of a job that ran alone in its slave.
       if (isClosed && alone === "in slave") this.record(seq).deaths++;
     }
     return rights.length;
   }
 
-  /** I12: at one instant a master does what there is to do, and does not turn. */
+  /** I12: the master does what is to be done at one instant, and is not woken again and again without progress. */
   turned(nowMs: number): void {
     const turns = this.#turns;
     turns.count = turns.atMs === nowMs ? turns.count + 1 : 0;
@@ -133,14 +133,14 @@ export class Checks {
     check(turns.count < 1_000, "I12", () => `the master turns for ever at ${nowMs} ms`);
   }
 
-  /** C8: nobody is given up whose bytes were waiting in the master's socket. */
+  /** C8: no session is ended as silent while its bytes wait in the master's socket. */
   silent(session: SessionId, forMs: number): void {
     const limitMs = silentHeartbeatsMax * heartbeatMs;
-    // sums of fractions of a millisecond are not exact
+    // sums of fractional milliseconds are not exact
     check(forMs + 1e-6 >= limitMs, "C8", () => `session ${session} is given up after ${forMs} ms of silence`);
   }
 
-  /** The master is over: whatever it did since its last durable state may be done again. */
+  /** The master is gone: whatever it did since its last durable state may be repeated. */
   masterEnded(handedOut: number, settled: number): void {
     const before = this.#durable ?? { handedOut: 0, done: 0, skipped: 0, dead: 0 };
     this.allowRepeats(this.#leasedTo.size + handedOut - before.handedOut + settled - settledOf(before));
@@ -149,7 +149,7 @@ export class Checks {
     this.#failed.clear();
   }
 
-  /** I8 */
+  /** I8: the window is limited. */
   bounded(yielded: number, jobsMax: number): void {
     check(
       yielded <= jobsMax,
@@ -158,7 +158,7 @@ export class Checks {
     );
   }
 
-  /** A state became durable: I5, I6, I9, I11. */
+  /** A state became durable: I1, I4, I5, I6, I9, I11. */
   saved(state: RunState): void {
     const stranded = new Set<number>();
     for (const { span, history } of state.stranded) {
@@ -197,7 +197,7 @@ export class Checks {
     check(settledOf(state) >= settledOf(before), "I9", () => "settled went back");
   }
 
-  /** I11: charged only for attempts that began and failed. */
+  /** I11: a job is charged only for attempts that began and failed. */
   #charged(id: number, history: History): void {
     const { threw, deaths } = this.record(id);
     check(
@@ -210,8 +210,8 @@ export class Checks {
   }
 
   /**
-   * I14: the master has found a job to be bad. Whatever the world does, no good one is among them: once a whole window of
-   * attempts can tell, before which each job fails as often as it may.
+   * I14: the master made this job a dead letter after failures. No good job may be among them, whatever the environment
+   * does, except before a whole window of attempts has ended.
    */
   spent({ seq, job, history }: DeadLetter): void {
     if (job === null || !this.#isGood(seq) || history.crashes > 0 || this.#told < failureWindow) return;
@@ -236,7 +236,7 @@ export class Checks {
     this.dead.set(seq, letter);
   }
 
-  /** I13: a row that cannot be sent is buried in its turn, and once in all that is durable. */
+  /** I13: an unsendable row is buried in source order, and only once over all durable states. */
   #buriedRow(letter: DeadLetter & { job: null }): void {
     const { seq, row } = letter;
     check(idOfCursor(row.cursor) === seq, "I1", () => `row ${idOfCursor(row.cursor)} is buried as ${seq}`);
@@ -250,7 +250,7 @@ export class Checks {
     this.dead.set(seq, letter);
   }
 
-  /** I1: what is on its way to the dead letters is not settled, and a full disk may keep it from getting there. */
+  /** I1: a run is complete only when everything is settled. A full disk may keep a dead letter from being written. */
   ended(outcome: Outcome, stranded: number): void {
     const isHonest = outcome.kind !== "complete" || stranded === 0;
     check(isHonest, "I1", () => `complete, but ${stranded} jobs are not settled yet`);
@@ -271,7 +271,7 @@ export class Checks {
       () => `complete, but ${state.handedOut} of ${jobs} jobs were handed out`,
     );
     check(state.stranded.length === 0, "I1", () => "complete, but jobs are stranded");
-    // A letter can be on record of a job that a later master, whose state did not know of its end, got done.
+    // A later master may have completed a job with a dead letter on record that its state did not know of.
     const unhandled = [...this.dead.keys()].filter((id) => !this.record(id).isHandled).length;
     const isHonest = unhandled <= state.dead && state.dead <= this.dead.size;
     check(
@@ -287,12 +287,12 @@ export class Checks {
     );
   }
 
-  /** I3: what a stale answer must not change. */
+  /** I3: a stale answer must change nothing. */
   unchanged(before: string, after: string): void {
     check(before === after, "I3", () => `a stale answer changed\n  ${before}\nto\n  ${after}`);
   }
 
-  /** I12 */
+  /** I12: the run must be complete in time. */
   late(nowMs: number, status: string): never {
     throw new Violation(`I12: not complete at ${nowMs} ms, long after the last fault: ${status}`);
   }

@@ -5,8 +5,8 @@ import type { Process } from "./world.ts";
 import { copyState } from "./wire.ts";
 
 /**
- * The folder with the state and the dead letters. Each write takes two steps, and the master that asked for it can
- * die before, between and after them: the write is durable at the first, and the master hears of it at the second.
+ * The folder with the state and the dead letters. Each write has two steps: it becomes durable, and then the master is
+ * told. The master that requested it can die before, between and after them.
  */
 export class Disk {
   state: RunState | null = null;

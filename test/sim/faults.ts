@@ -6,7 +6,7 @@ import type { Simulation } from "./simulation.ts";
 
 type Fault = keyof Plan["faults"];
 
-/** For each fault, by chance: let it happen. */
+/** Lets each fault happen with its probability. */
 export function injectFault(simulation: Simulation): void {
   const { plan, world } = simulation;
   for (const [fault, rate] of Object.entries(plan.faults) as [Fault, number][]) {
@@ -47,13 +47,13 @@ function happen(simulation: Simulation, fault: Fault): void {
     case "redials":
       return slave?.redial();
     case "sourceThrows":
-      return; // the source draws by itself
+      return; // the source draws this fault itself
     default:
       return fault satisfies never;
   }
 }
 
-/** An answer said twice, or made up for a lease of another session or of none: nothing may change. */
+/** Sends an answer again, or a made-up answer for a lease of another session or of none: nothing may change. */
 function sayStale(simulation: Simulation, master: SimMaster): void {
   const { random } = simulation.world;
   const { sessions } = master;
@@ -67,7 +67,7 @@ function sayStale(simulation: Simulation, master: SimMaster): void {
   simulation.checks.unchanged(before, summary(master));
 }
 
-/** All jobs are done, says a session that does not hold them. */
+/** Makes an answer that acks all jobs, from a session that does not hold them. */
 function forged({ world: { random } }: Simulation, master: SimMaster, session: SessionId): Answer {
   const foreign = master.run.capture().state.stranded.filter(({ lease }) => {
     return lease !== null && !master.sessionHolds(session, lease.name);
@@ -80,7 +80,7 @@ function forged({ world: { random } }: Simulation, master: SimMaster, session: S
   return { lease, ...nothing, [random.pick(["done", "skipped", "released"])]: everything };
 }
 
-/** Without `final`: any event that finds the grace over ends the run. */
+/** The parts of the status that may not change. Without `final`, because any event after the grace ends the run. */
 function summary(master: SimMaster): string {
   const { stranded, final: _, ...counters } = master.run.capture().state;
   return JSON.stringify([

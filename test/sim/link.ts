@@ -1,6 +1,6 @@
 import type { Process, World } from "./world.ts";
 
-/** Who stands at one end of a link. */
+/** One end of a link: a slave or a master. */
 export interface End<In> {
   readonly process: Process;
   receive(message: In): void;
@@ -10,8 +10,8 @@ export interface End<In> {
 type Direction = { clearAtMs: number; heldUntilMs: number; handshakes: (() => void)[] };
 
 /**
- * One connection between a slave and its master: messages arrive in order, after a latency, unless it is held
- * (later), or dead (never; neither end is told).
+ * One connection between a slave and its master. Messages arrive in order after a latency, unless the link is held
+ * (they arrive later) or dead (they never do, and neither end is told).
  */
 export class Link<ToSlave, ToMaster> {
   readonly #world: World;
@@ -19,7 +19,7 @@ export class Link<ToSlave, ToMaster> {
   readonly #ends: { slave: End<ToSlave>; master: End<ToMaster> };
   readonly #toSlave: Direction = { clearAtMs: 0, heldUntilMs: 0, handshakes: [] };
   readonly #toMaster: Direction = { clearAtMs: 0, heldUntilMs: 0, handshakes: [] };
-  /** When bytes reached the master's socket last, read or not. */
+  /** When bytes last reached the master's socket, read or not. */
   reachedMasterMs: number;
   #isDead = false;
   #isClosed = { slave: false, master: false };
@@ -43,7 +43,7 @@ export class Link<ToSlave, ToMaster> {
     }
   }
 
-  /** One end closes: the other is told, behind what was sent before. */
+  /** One end closes the link: the other is told after all messages sent before. */
   close(by: "slave" | "master"): void {
     if (this.#isClosed[by]) return;
     this.#isClosed[by] = true;
@@ -60,7 +60,7 @@ export class Link<ToSlave, ToMaster> {
     if (direction !== "toSlave") this.#toMaster.heldUntilMs = Math.max(this.#toMaster.heldUntilMs, untilMs);
   }
 
-  /** Nothing arrives any more, and nobody is told. */
+  /** The link dies: nothing arrives any more, and neither end is told. */
   die(): void {
     this.#isDead = true;
   }
@@ -79,7 +79,7 @@ export class Link<ToSlave, ToMaster> {
     this.#world.at(atMs, () => this.#deliver(direction));
   }
 
-  /** Delivers the oldest message, once the direction is not held: one call a message. */
+  /** Delivers the oldest message once the direction is not held. One call per message. */
   #deliver(direction: Direction): void {
     if (this.#isDead) return;
     if (this.#world.nowMs >= direction.heldUntilMs) return direction.handshakes.shift()!();

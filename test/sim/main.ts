@@ -33,13 +33,13 @@ const sum = `${seeds} seeds from ${from} hold: ${events} events, ${
 } seeds a second`;
 if (!values.hashes) console.log(sum);
 
-/** Runs it again, and prints what happened. */
+/** Replays a seed and prints what happened. */
 function explain(seed: number): void {
   const simulation = new Simulation(seed, true);
   try {
     simulation.run();
   } catch {
-    // it was thrown before
+    // the same violation as before
   }
   console.error(simulation.plan);
   console.error(simulation.world.trace.lines.slice(-400).join("\n"));

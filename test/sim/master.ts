@@ -13,12 +13,12 @@ import { Process, type World } from "./world.ts";
 
 type Session = { id: SessionId; slaveId: string; link: SlaveLink; hasJoined: boolean; isLeaving: boolean };
 
-/** A master process: the real `Run`, with a model of the shell around it that carries out its effects. */
+/** A master process: the real `Run`, with a model of the shell that carries out its effects. */
 export class SimMaster {
   readonly id: string;
   readonly process: Process;
   readonly run: Run;
-  /** Every answer that was applied, to be sent again as a fault. */
+  /** Every applied answer, to be sent again as a fault. */
   readonly heard: { session: SessionId; number: number; answer: Answer }[] = [];
   readonly #plan: Plan;
   readonly #world: World;
@@ -78,12 +78,12 @@ export class SimMaster {
     return [...this.#sessions.values()].filter(({ hasJoined }) => hasJoined).map(({ id }) => id);
   }
 
-  /** Whether a session has, as far as it was told, jobs of this lease. */
+  /** Whether a session was given jobs of this lease and has not answered them yet. */
   sessionHolds(session: SessionId, lease: LeaseName): boolean {
     return this.#checks.isLeasedTo(session, lease);
   }
 
-  /** The slave at this link is welcome. */
+  /** Accepts the slave at this link. */
   accept(slaveId: string, link: SlaveLink): { receive(message: ToMaster): void; closed(): void } {
     const session = { id: ++this.#sessionsMade, slaveId, link, hasJoined: false, isLeaving: false };
     this.#sessions.set(session.id, session);
@@ -163,7 +163,7 @@ export class SimMaster {
     });
   }
 
-  /** The last save, once nothing else is being written. */
+  /** Makes the last save once no other save is in flight. */
   #finish(): void {
     if (this.#outcome === null || this.#isSaving || this.#burying > 0) return;
     this.#isSaving = true;
@@ -181,7 +181,7 @@ export class SimMaster {
       case "credit":
         return this.apply({ kind: "credit", session: id, credit: message.credit });
       case "answer":
-        // A master would end the session.
+        // a real master would end the session
         if (namesTwice(message)) {
           throw new Error(`answer ${message.number} of session ${id} names a job twice`);
         }
@@ -295,7 +295,7 @@ export class SimMaster {
     this.#checks.allowRepeats(this.#checks.sessionEnded(id, false));
   }
 
-  /** What a run tells of the faults that are played is as it should be; no source of these starts over. */
+  /** Checks that the notices fit the plan's faults. No source here starts over. */
   #notice(notice: Notice): void {
     if (notice.code === "source started over") throw new Error("the source is said to have started over");
     if (notice.code === "source failed" && !notice.fault.message.startsWith(brokenSource)) {

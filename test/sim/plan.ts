@@ -1,12 +1,12 @@
 import { Random } from "./random.ts";
 
-/** What one seed is about. Times in milliseconds, rates a thousand. */
+/** The parameters of one seed. Times are in milliseconds, probabilities per thousand. */
 export type Plan = ReturnType<typeof planOf>;
 
 export const heartbeatMs = 1_000;
 export const failuresMax = 3;
 
-/** How a job behaves wherever it runs. */
+/** How a job behaves, wherever it runs. */
 export type Behaviour =
   | "unsendable"
   | "good"
@@ -20,16 +20,16 @@ export type Behaviour =
 
 export function planOf(seed: number) {
   const random = new Random(seed ^ 0x5eed);
-  const isQuiet = random.perMille(60); // no fault at all: then nothing runs twice
+  const isQuiet = random.perMille(60); // no faults at all: then nothing may run twice
   const hasOutage = !isQuiet && random.perMille(80);
   const often = (most: number) => (isQuiet || random.perMille(400) ? 0 : random.int(1, most));
-  // Of a generator of its own: what older seeds play stays the same.
+  // a generator of its own, so that older seeds keep their traces
   const rows = new Random(seed ^ 0xbad);
   const world = isQuiet ? well : worldOf(new Random(seed ^ 0xace));
   const plan = {
     isQuiet,
     jobs: hasOutage || random.perMille(120) ? random.int(120, 300) : random.int(0, 90),
-    /** Whether the source reads `last` as inclusive. */
+    /** Whether the source treats `last` as inclusive. */
     isInclusive: random.perMille(500),
     hasCursors: random.perMille(500),
     /** Most jobs in one block of the source, and its longest pause. */
@@ -48,7 +48,7 @@ export function planOf(seed: number) {
     backoffMs: hasOutage ? random.pick([1, 20]) : random.pick([1, 100, 1_000]),
     graceMs: random.pick([100, 3_000]),
     orphans: random.perMille(800),
-    /** Which jobs misbehave. */
+    /** Jobs per thousand that misbehave, by kind. */
     behaviours: {
       flaky: often(200),
       bad: often(60),
@@ -59,7 +59,7 @@ export function planOf(seed: number) {
       killer: often(12),
       unsendable: rows.perMille(400) ? rows.int(1, 150) : 0,
     },
-    /** How likely each fault is, every `faultEveryMs`. */
+    /** Probability of each fault, drawn every `faultEveryMs`. */
     faultEveryMs: random.pick([100, 500, 2_000]),
     faultsEndMs: random.int(1_000, 20_000),
     faults: {
@@ -77,23 +77,25 @@ export function planOf(seed: number) {
       sourceThrows: often(40),
       redials: often(60),
     },
-    /** For so long of each ten seconds all handlers throw. */
+    /** All handlers throw for this part of each ten seconds. */
     outageMs: hasOutage ? random.int(500, 8_000) : 0,
   };
   return { ...plan, ...world };
 }
 
-/** Whose fault failures are, beside outages: nearly always nobody's. */
+/** Causes of failures besides outages; usually none. */
 const well = {
-  /** Until the faults end, all handlers of this slave throw at once; 0 for none. */
+  /** All handlers of this slave throw at once until faults end; 0 for none. */
   sickSlave: 0,
-  /** Until the faults end, a service admits so many calls a second, whoever makes them; 0 for any number. */
+  /**
+   * The called service admits this many calls a second, from all slaves together, until faults end; 0 for no limit.
+   */
   admitsPerSecond: 0,
-  /** All of these, below the second, are bad. */
+  /** All jobs with `first <= id < second` are bad. */
   hole: [0, 0] as readonly [number, number],
 };
 
-/** What only a whole window of attempts can tell needs more jobs than that, and as many at once. */
+/** Larger plans: a cause that only a full window of attempts can show needs more jobs, and more at once. */
 function worldOf(random: Random) {
   if (!random.perMille(200)) return well;
   const world = { ...well, jobs: random.int(200, 400), jobsMax: 100, bytesMax: 1_000_000 };
@@ -103,28 +105,28 @@ function worldOf(random: Random) {
     {
       ...world,
       admitsPerSecond: random.pick([20, 50]),
-      // all at once are far too many for it, and one at a time is not
+      // all slots at once are far too many for the service, one job at a time is not
       slaves: random.int(2, 4),
       workers: 3,
       concurrency: 3,
       jobMs: 20,
       latencyMs: 20,
-      // what is tried again at once is spent before a hundred attempts can have ended
+      // retries without a delay would spend a job before a hundred attempts have ended
       backoffMs: 1_000,
     },
     { ...world, hole: [from, from + random.int(5, 90)] as const },
   ]);
 }
 
-/** Most good jobs that may die of what the world does. */
+/** Most good jobs that may become dead letters because of the environment. */
 export function burnedMaxOf({ jobsMax, bytesMax, admitsPerSecond }: Plan): number {
-  // there is never a window of attempts
+  // the window of attempts never fills
   if (jobsMax < 40 || bytesMax < 100_000) return Infinity;
-  // where less than a quarter fails there is no test, and chance may have the same job thrice
+  // with less than a quarter failing there is no test, and one job may fail three times by chance
   return admitsPerSecond > 0 ? 4 : 0;
 }
 
-/** Jobs whose handlers always succeed, unless the world is against it. */
+/** Jobs whose handlers always succeed unless the environment prevents it. */
 export const neverFails: ReadonlySet<Behaviour> = new Set(["good", "slow", "skips"]);
 
 export function behaviourOf(plan: Plan, seed: number, id: number): Behaviour {

@@ -1,4 +1,4 @@
-/** A seeded generator on whole numbers only, so that every runtime draws the same. (sfc32) */
+/** A seeded generator (sfc32) that uses whole numbers only, so that every runtime draws the same. */
 export class Random {
   #a: number;
   #b: number;
@@ -12,12 +12,12 @@ export class Random {
     for (let i = 0; i < 12; i++) this.#next();
   }
 
-  /** A whole number from `least` up to and including `most`. */
+  /** A whole number with `least <= n <= most`. */
   int(least: number, most: number): number {
     return least + this.#next() % (most - least + 1);
   }
 
-  /** True so many times in a thousand. */
+  /** True with a probability of `times` in a thousand. */
   perMille(times: number): boolean {
     return this.#next() % 1000 < times;
   }
@@ -26,7 +26,7 @@ export class Random {
     return items[this.#next() % items.length]!;
   }
 
-  /** In [0, 1). Exact in every runtime: a whole number over a power of two. */
+  /** A number in [0, 1), exact in every runtime: a whole number divided by a power of two. */
   fraction(): number {
     return this.#next() / 4294967296;
   }

@@ -12,7 +12,7 @@ import { World } from "./world.ts";
 /** After the last fault a run must be complete within this time. */
 const tailMs = 1_800_000;
 
-/** One run from its first start to its completion, over the lives of several masters and slaves. */
+/** One run from its first start to completion, over several masters and slaves. */
 export class Simulation implements Surroundings {
   readonly world: World;
   readonly plan: Plan;
@@ -22,7 +22,7 @@ export class Simulation implements Surroundings {
   master: SimMaster | null = null;
   slaves: SimSlave[] = [];
   links: SlaveLink[] = [];
-  /** Of the service: how many calls it would admit at once, as of then. */
+  /** The rate limit of the simulated service: calls it would admit at once at time `atMs`. */
   readonly #calls = { left: 0, atMs: 0 };
   #masters = 0;
   #slavesMade = 0;
@@ -41,7 +41,7 @@ export class Simulation implements Surroundings {
     this.disk = new Disk(this.plan, this.checks);
   }
 
-  /** Returns the hash of the trace. @throws Violation if an invariant does not hold. */
+  /** Runs the simulation and returns the hash of its trace. @throws Violation if an invariant does not hold. */
   run(): { hash: string; events: number } {
     this.startMaster();
     for (let i = 0; i < this.plan.slaves; i++) this.#startSlave();
@@ -64,7 +64,7 @@ export class Simulation implements Surroundings {
     return nowMs % 10_000 < outageMs || this.isSick(slave) || !this.#admits(nowMs);
   }
 
-  /** Takes one of the calls that the service admits. */
+  /** Whether the service admits a call now; counts it. */
   #admits(nowMs: number): boolean {
     const { admitsPerSecond } = this.plan;
     if (admitsPerSecond === 0) return true;

@@ -14,21 +14,21 @@ export interface Surroundings {
   readonly plan: Plan;
   readonly checks: Checks;
   behaviourOf(id: number): Behaviour;
-  /** Whether this attempt throws; chance decides for flaky jobs. */
+  /** Whether this attempt throws; drawn at random for flaky jobs. */
   fails(id: number): boolean;
-  /** Whether all attempts at this slave throw, and at once. */
+  /** Whether all attempts at this slave throw at once. */
   isSick(slave: number): boolean;
-  /** Whether the world makes an attempt at this slave throw, whatever its job. */
+  /** Whether the environment makes this attempt throw, whatever its job. */
   refuses(slave: number): boolean;
-  /** Connects to the master that lives now; null if there is none. */
+  /** Connects to the current master; null if there is none. */
   connect(slave: SimSlave, end: (link: () => SlaveLink) => End<ToSlave>): SlaveLink | null;
   /** The slave's process is gone. */
   slaveDied(slave: SimSlave): void;
 }
 
 /**
- * A slave process: the real `Holdings`, with a model of the supervisor around it and of its workers. It dials until
- * it is welcomed, says what it holds, runs what it is leased, beats, and dials anew when its master is silent.
+ * A slave process: the real `LeaseLedger`, with a model of the supervisor and its workers. It dials until it is
+ * welcomed, names what it holds, runs what it is leased, sends heartbeats, and dials again when its master is silent.
  */
 export class SimSlave {
   readonly id: string;
@@ -62,7 +62,7 @@ export class SimSlave {
     return workers * concurrency + extraCredit;
   }
 
-  /** The process dies; with `isSilent` its host too, so that nobody closes the connection. */
+  /** The process dies; with `isSilent` its host too, so that the connection is not closed. */
   die(isSilent: boolean): void {
     if (!this.process.isAlive) return;
     for (const worker of this.#workers) worker.die();
@@ -75,12 +75,12 @@ export class SimSlave {
     return this.#workers.some((worker) => worker.isRunning(id));
   }
 
-  /** Kills one worker, for a reason that is none of the jobs'. */
+  /** Kills one worker, for a reason unrelated to its jobs. */
   killWorker(): void {
     if (this.#workers.length > 0) this.crashed(this.around.world.random.pick(this.#workers), "killed");
   }
 
-  /** A worker's process died: all that ran in it is suspect. */
+  /** A worker's process crashed: all jobs that ran in it are suspects. */
   crashed(worker: SimWorker, reason: string): void {
     const suspects = worker.die();
     this.#workers = this.#workers.filter((other) => other !== worker);
@@ -96,12 +96,12 @@ export class SimSlave {
     this.process.pause(this.around.world.nowMs + forMs, () => {});
   }
 
-  /** Dials anew, though its connection is well, as if it had heard nothing. */
+  /** Dials again over a working connection, as if the master were silent. */
   redial(): void {
     this.process.do(() => this.#dial());
   }
 
-  /** Something ended, or came: feed the workers, and answer soon. */
+  /** Something ended or arrived: gives workers slices, and schedules an answer. */
   work(): void {
     this.#feed();
     if (this.#isFlushing || !this.ledger.hasPending) return;
@@ -198,7 +198,7 @@ export class SimSlave {
     this.work();
   }
 
-  /** A new session: the old connection, if there is one, has had its day. */
+  /** A new session begins: closes the old connection, if there is one. */
   #welcomed(link: SlaveLink, { runId, masterId }: Extract<ToSlave, { kind: "welcome" }>): void {
     this.#masterId = masterId;
     this.link?.close("slave");

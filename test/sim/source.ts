@@ -7,22 +7,22 @@ export interface SourceHooks {
   demand(): { jobs: number; bytes: number };
   onBlock(block: Block, moreAtHand: boolean): void;
   onRow(row: Unsendable): void;
-  /** Whether the row of this id cannot be sent. */
+  /** Whether the row with this id cannot be sent. */
   isUnsendable(id: number): boolean;
   onEnd(): void;
   onError(message: string): void;
 }
 
-/** What it throws. */
+/** The message of what it throws. */
 export const brokenSource = "the source broke";
 
-/** `getJobs` of the simulation: yields the ids from 0 on, in small blocks, now and then late, now and then not. */
+/** `getJobs` of the simulation: yields the ids from 0 on in small blocks, sometimes late, and sometimes throws. */
 export class SimSource {
   readonly #plan: Plan;
   readonly #process: Process;
   readonly #hooks: SourceHooks;
   #next = 0;
-  /** Counts openings: what an earlier one still does is of no account. */
+  /** Counts openings: results of an earlier opening are ignored. */
   #opening = 0;
   #isOpen = false;
   #isPulled = false;
@@ -44,7 +44,7 @@ export class SimSource {
     this.#isOpen = false;
   }
 
-  /** Demand may have grown. */
+  /** Call when demand may have grown. */
   pull(): void {
     if (!this.#isOpen || this.#isPulled) return;
     const { jobs, bytes } = this.#hooks.demand();
@@ -80,7 +80,7 @@ export class SimSource {
     this.#give(ids, this.#next < this.#plan.jobs);
   }
 
-  /** In order: what is behind a row that cannot be sent is a block of its own. */
+  /** Yields in order; jobs after an unsendable row form a new block. */
   #give(ids: readonly number[], moreAtHand: boolean): void {
     const at = this.#plan.hasCursors ? ids.findIndex((id) => this.#hooks.isUnsendable(id)) : -1;
     const jobs = at < 0 ? ids : ids.slice(0, at);

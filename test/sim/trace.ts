@@ -1,4 +1,4 @@
-/** What happened, as a hash of all of it, and as lines for a person if wanted. */
+/** The trace of a run: a hash of all events, and optionally lines for people. */
 export class Trace {
   readonly lines: string[] = [];
   readonly #clock: { readonly nowMs: number };

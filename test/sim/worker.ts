@@ -8,7 +8,7 @@ type Job = { seq: number; id: number; slice: number; isAborted: boolean };
 
 const nothing = { done: [], skipped: [], failed: [], released: [] };
 
-/** A worker's process: begins jobs in order, so many at once, and says how each ended. */
+/** A worker process: begins jobs in order, up to its concurrency, and reports how each ended. */
 export class SimWorker {
   readonly number: number;
   readonly #slave: SimSlave;
@@ -26,7 +26,7 @@ export class SimWorker {
     return this.#slave.around.world.random.int(1, 5);
   }
 
-  /** Whether it takes a slice that is to run so; a job that runs alone wants a worker with nothing else. */
+  /** Whether it can take a slice with this isolation. A job that runs alone needs an idle worker. */
   hasRoom(alone: Alone | null): boolean {
     const count = this.#queue.length + this.#running.size;
     if (alone === null || (this.#isAlone && count > 0)) return false;
@@ -47,7 +47,7 @@ export class SimWorker {
     return [...this.#running].some((job) => job.id === id);
   }
 
-  /** Dies; returns what was running. */
+  /** Dies; returns the running jobs. */
   die(): Ranges {
     this.#isAlive = false;
     const { checks } = this.#slave.around;
@@ -57,7 +57,9 @@ export class SimWorker {
     return rangesOf([...this.#running].map(({ seq }) => seq));
   }
 
-  /** The signal of these jobs fires: what has not begun never will, what runs ends soon or goes on. */
+  /**
+   * Fires the abort signal of these jobs: those that have not begun never will, and running ones may end soon or go on.
+   */
   abort(slice: number, jobs: Ranges): void {
     const isHit = (job: Job) => job.slice === slice && includes(jobs, job.seq);
     const queued = this.#queue.filter(isHit);
@@ -68,7 +70,7 @@ export class SimWorker {
     }
   }
 
-  /** Hands back what has not begun. */
+  /** Hands back the jobs that have not begun. */
   withdraw(): void {
     const queued = this.#queue;
     this.#queue = [];

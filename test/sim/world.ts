@@ -4,7 +4,7 @@ import { Trace } from "./trace.ts";
 
 type Due = Readonly<{ atMs: number; number: number; act: () => void }>;
 
-/** Time, chance and the trace: one heap ordered by (time, number), one generator. */
+/** Time, randomness and the trace: one heap of events ordered by (time, number), and one generator. */
 export class World {
   nowMs = 0;
   readonly random: Random;
@@ -26,7 +26,7 @@ export class World {
     this.#heap.push({ atMs: Math.max(atMs, this.nowMs), number: this.#number++, act });
   }
 
-  /** Runs until `end` is called, nothing is left, or `untilMs`; `onEvent` is called after each event. */
+  /** Runs until `end` is called, no event is left, or `untilMs`. `onEvent` is called after each event. */
   run(untilMs: number, onEvent: () => void): void {
     while (!this.#isOver) {
       const due = this.#heap.first;
@@ -47,7 +47,7 @@ export class World {
   }
 }
 
-/** Something that can be paused (SIGSTOP): what happens to it meanwhile happens afterwards, in order. */
+/** A process that can be paused (SIGSTOP): what happens to it meanwhile is handled afterwards, in order. */
 export class Process {
   readonly world: World;
   isAlive = true;
@@ -62,7 +62,7 @@ export class Process {
     return this.world.nowMs < this.#pausedUntilMs || this.#waiting.length > 0;
   }
 
-  /** `first` is what it does first of all after the pause. */
+  /** `first` runs before everything else after the pause. */
   pause(untilMs: number, first: () => void): void {
     if (untilMs <= this.#pausedUntilMs) return;
     this.#pausedUntilMs = untilMs;
@@ -73,7 +73,7 @@ export class Process {
     this.world.after(delayMs, () => this.do(act));
   }
 
-  /** Acts now; once the pause is over; or never, if it is dead. */
+  /** Calls `act` now, or when the pause is over; never if the process is dead. */
   do(act: () => void): void {
     if (!this.isAlive) return;
     if (this.isPaused) this.#waiting.push(act);
