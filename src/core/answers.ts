@@ -11,9 +11,9 @@ import type { Attempt, DeadLetter, FailedAttempt, History, Probe, ProbeKind, Run
 import type { Answer, Failure } from "../protocol/messages.ts";
 
 /** Most multi-suspect crashes remembered, so that one job can be charged for each. Far fewer are ever open at once. */
-const deathsMax = 256;
+const sharedCrashesMax = 256;
 
-type DeathInCompany = { suspects: Ranges; isCharged: boolean };
+type SharedCrash = { suspects: Ranges; isCharged: boolean };
 
 /**
  * Worker crashes with several suspect jobs. Each crash is charged to one job: the first suspect that later crashes
@@ -23,37 +23,37 @@ type DeathInCompany = { suspects: Ranges; isCharged: boolean };
  * Only the latest crashes are kept, and none from an earlier master. Forgetting one is safe: the bad job is found at
  * its next crash. Charging a job that never ran could not be undone.
  */
-class Deaths {
-  #deaths: DeathInCompany[] = [];
+class SharedCrashes {
+  #crashes: SharedCrash[] = [];
 
   /**
    * Call once for each lease that has suspects, with all suspects of that worker. A crash whose suspects are already on
    * record is ignored.
    */
   add(suspects: Ranges): void {
-    if (this.#deaths.some((death) => !death.isCharged && subtract(suspects, death.suspects).length === 0)) {
+    if (this.#crashes.some((death) => !death.isCharged && subtract(suspects, death.suspects).length === 0)) {
       return;
     }
-    this.#deaths.push({ suspects, isCharged: false });
-    if (this.#deaths.length > deathsMax) this.#deaths.shift();
+    this.#crashes.push({ suspects, isCharged: false });
+    if (this.#crashes.length > sharedCrashesMax) this.#crashes.shift();
   }
 
   /** Job `seq` crashed alone. Returns how many earlier multi-suspect crashes are charged to it now. */
   charge(seq: number): number {
     let charged = 0;
-    for (const death of this.#deaths) {
+    for (const death of this.#crashes) {
       if (!includes(death.suspects, seq)) continue;
       if (!death.isCharged) charged += 1;
       death.isCharged = true;
       death.suspects = subtract(death.suspects, [seq, seq + 1]);
     }
-    this.#deaths = this.#deaths.filter(({ suspects }) => suspects.length > 0);
+    this.#crashes = this.#crashes.filter(({ suspects }) => suspects.length > 0);
     return charged;
   }
 }
 
 /** When an answer came, and from which slave. `at` is wall-clock time in ISO 8601, for display only. */
-type Witness = Readonly<{
+type Sender = Readonly<{
   slaveId: string;
   slaveName: string;
   nowMs: number;
@@ -72,7 +72,7 @@ export class Settlement {
   readonly #jobs: Jobs;
   readonly #failures: Failures;
   readonly #health: Health;
-  readonly #deaths = new Deaths();
+  readonly #sharedCrashes = new SharedCrashes();
   readonly #bury: (letter: DeadLetter) => void;
 
   constructor(settings: RunSettings, { jobs, failures, health, bury }: Parts) {
@@ -88,7 +88,7 @@ export class Settlement {
    * the order in which the slave was given the jobs: the number of failures in a row must not depend on how many
    * results one answer carries.
    */
-  apply(lease: Lease, answer: Answer, by: Witness): void {
+  apply(lease: Lease, answer: Answer, by: Sender): void {
     const recovered: Piece[] = [];
     const settled = this.#jobs.settle(lease, answer.done, "done", recovered) +
       this.#jobs.settle(lease, answer.skipped, "skipped", recovered);
@@ -104,7 +104,7 @@ export class Settlement {
     recovered: Piece[],
     lease: Lease,
     { done, skipped, failed }: Answer,
-    by: Witness,
+    by: Sender,
   ): void {
     const succeeded = unite(done, skipped);
     let left = settled;
@@ -127,7 +127,7 @@ export class Settlement {
    * The job ran alone in its slave when the connection closed, and the slave did not come back: its process is taken to
    * have died.
    */
-  crashWithSlave(piece: Piece, by: Witness): void {
+  crashWithSlave(piece: Piece, by: Sender): void {
     if (this.#failures.isOutage) return this.#jobs.giveUpWaiting([piece]);
     this.#chargeCrash(piece, null, "the slave's connection closed while the job ran there alone", by);
   }
@@ -136,7 +136,7 @@ export class Settlement {
     count: number,
     recovered: readonly Piece[],
     lease: Lease,
-    { slaveId, nowMs }: Witness,
+    { slaveId, nowMs }: Sender,
   ): void {
     if (count === 0) return;
     const { probe, leasedMs } = lease;
@@ -153,7 +153,7 @@ export class Settlement {
     this.#failures.succeeded(count, recovered.length - refuting, { kind, isRefuting }, leasedMs, nowMs);
   }
 
-  #fail(lease: Lease, failure: Failure, by: Witness): void {
+  #fail(lease: Lease, failure: Failure, by: Sender): void {
     const { seq, how, message, stack, durationMs } = failure;
     for (const piece of this.#jobs.leases.take(lease, [seq, seq + 1])) {
       if (by.tally !== null) by.tally.failures++;
@@ -161,9 +161,9 @@ export class Settlement {
       const history = failed(piece.history, tried);
       // The handler itself gave this job up: that is no sign of an outage.
       if (how === "fatal") {
-        this.#tell(piece, history, tried, { isCharged: true, isBuried: true, retryInMs: null });
-        this.#convict(piece, history);
-      } else this.#blame(piece, lease, tried, by, () => history);
+        this.#report(piece, history, tried, { isCharged: true, isBuried: true, retryInMs: null });
+        this.#buryFailed(piece, history);
+      } else this.#attemptFailed(piece, lease, tried, by, () => history);
     }
   }
 
@@ -171,37 +171,43 @@ export class Settlement {
    * `suspects` are all jobs that may have been running in the worker that died, over all its leases. A single suspect
    * is charged.
    */
-  #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Witness): void {
+  #crash(lease: Lease, { suspects, reason }: NonNullable<Answer["crash"]>, by: Sender): void {
     const isSole = countOf(suspects) === 1;
     // Ignore suspects that this slave does not hold: they cannot have run there.
     const possible = isSole ? suspects : intersect(suspects, this.#jobs.leases.seqsOf(lease.session));
     const pieces = this.#jobs.leases.take(lease, suspects);
     const isOutage = this.#failures.isOutage;
-    if (!isSole && pieces.length > 0 && !isOutage) this.#deaths.add(possible);
+    if (!isSole && pieces.length > 0 && !isOutage) this.#sharedCrashes.add(possible);
     for (const piece of pieces) {
       const { history } = piece;
-      if (!isSole) this.#jobs.suspect(piece, isOutage ? history : crashedInCompany(history));
+      if (!isSole) this.#jobs.retrySuspects(piece, isOutage ? history : crashedInCompany(history));
       else this.#chargeCrash(piece, lease, reason, by);
     }
   }
 
-  #chargeCrash(piece: Piece, lease: Lease | null, reason: string, by: Witness): void {
+  #chargeCrash(piece: Piece, lease: Lease | null, reason: string, by: Sender): void {
     if (by.tally !== null) by.tally.failures++;
     const tried = attempt("crashed", reason, by);
-    this.#blame(piece, lease, tried, by, () => {
-      const inCompany = this.#deaths.charge(piece.span.seq);
+    this.#attemptFailed(piece, lease, tried, by, () => {
+      const inCompany = this.#sharedCrashes.charge(piece.span.seq);
       return crashedAlone(piece.history, tried, inCompany);
     });
   }
 
   /** Handles one failed attempt. The job is retried, and charged unless the slave or an outage may be the cause. */
-  #blame(piece: Piece, lease: Lease | null, tried: Attempt, by: Witness, charged: () => History): void {
+  #attemptFailed(
+    piece: Piece,
+    lease: Lease | null,
+    tried: Attempt,
+    by: Sender,
+    charged: () => History,
+  ): void {
     const { slaveId, nowMs } = by;
     const { seq } = piece.span;
     const [probe, leasedMs] = [lease?.probe ?? null, lease?.leasedMs ?? -Infinity];
     this.#health.failed(slaveId, seq, tried.message, leasedMs, nowMs);
     if (this.#health.isQuarantined(slaveId)) {
-      this.#tell(piece, piece.history, tried, { isCharged: false, isBuried: false, retryInMs: null });
+      this.#report(piece, piece.history, tried, { isCharged: false, isBuried: false, retryInMs: null });
       return this.#jobs.passOn(piece, { slaveId, untilMs: nowMs + elsewhereMs });
     }
     const isSuspect = probe !== null && this.#health.isSuspect(slaveId);
@@ -216,35 +222,35 @@ export class Settlement {
     const history = isCharged || isRetested ? charged() : piece.history;
     const isSure = this.#failures.isEndgame || lease === null ||
       (isCrash && isCharged && !this.#failures.isNormal);
-    this.#comeBack(piece, history, tried, { isCharged, isSure }, by);
+    this.#retryOrBury(piece, history, tried, { isCharged, isSure }, by);
   }
 
   /**
    * Retries the job. If its attempts are spent, holds it in `SpentJobs` instead, or buries it when nothing can change
    * the verdict.
    */
-  #comeBack(
+  #retryOrBury(
     piece: Piece,
     history: History,
     tried: Attempt,
     { isCharged, isSure }: { isCharged: boolean; isSure: boolean },
-    { slaveId, nowMs }: Witness,
+    { slaveId, nowMs }: Sender,
   ): void {
     const { backoffMs, failuresMax, random } = this.#settings;
     const isSpentNow = isSpent(history, failuresMax) && history !== piece.history;
     const isBuried = isSpentNow && isSure;
     const attempts = Math.max(1, history.failures + history.crashes);
     const retryInMs = this.#failures.mode === "testing" ? 0 : retryDelayMs(backoffMs, attempts, random());
-    this.#tell(piece, history, tried, { isCharged, isBuried, retryInMs: isSpentNow ? null : retryInMs });
-    if (isBuried) return this.#convict(piece, history);
+    this.#report(piece, history, tried, { isCharged, isBuried, retryInMs: isSpentNow ? null : retryInMs });
+    if (isBuried) return this.#buryFailed(piece, history);
     const avoid = { slaveId, untilMs: nowMs + retryInMs + elsewhereMs };
     if (isSpentNow) {
       const { mark } = this.#failures.opening;
-      this.#jobs.condemn(piece, { charged: history, slaveId, atMs: nowMs, mark }, avoid);
+      this.#jobs.holdSpent(piece, { charged: history, slaveId, atMs: nowMs, mark }, avoid);
     } else this.#jobs.delay(piece, isCharged ? history : piece.history, avoid, nowMs + retryInMs);
   }
 
-  #tell(
+  #report(
     { span }: Piece,
     history: History,
     attempt: Attempt,
@@ -256,9 +262,9 @@ export class Settlement {
     this.#settings.onFailed?.({ seq: span.seq, attempt, count, countMax, ...next });
   }
 
-  #convict(piece: Piece, history: History): void {
+  #buryFailed(piece: Piece, history: History): void {
     this.#failures.forget(piece.span.seq);
-    this.#bury(this.#jobs.convict(piece, history));
+    this.#bury(this.#jobs.buryFailed(piece, history));
   }
 }
 
@@ -266,6 +272,6 @@ function testKind(probe: Probe | null): ProbeKind | null {
   return probe === "quarantine" ? null : probe;
 }
 
-function attempt(how: Attempt["how"], message: string, { slaveName, at }: Witness): Attempt {
+function attempt(how: Attempt["how"], message: string, { slaveName, at }: Sender): Attempt {
   return { how, message, stack: "", slave: slaveName, durationMs: 0, at };
 }

@@ -35,7 +35,7 @@ export class DeadLetterQueue {
       for (let seq = seqs[i]!; seq < seqs[i + 1]!; seq++) {
         const history = this.#jobs.buried(seq);
         if (history !== null) this.#count(history.attempts.at(-1)?.message ?? "");
-        else this.#countRow(this.#jobs.sunk(seq));
+        else this.#countRow(this.#jobs.rowBuried(seq));
       }
     }
   }

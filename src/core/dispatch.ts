@@ -19,7 +19,7 @@ type Parts = Readonly<{
   sessions: SlaveSessions;
   failures: Failures;
   health: Health;
-  around: FleetView;
+  fleet: FleetView;
   /** Returns a number in [0, 1). */
   random: () => number;
   emit: (effect: Effect) => void;
@@ -139,7 +139,7 @@ export class Dispatch {
 
   /** False while the last untried jobs must be kept for a test, because many jobs fail and others remain to be run. */
   get #mayLeaseUntried(): boolean {
-    if (!this.#parts.around.isReserveKept) return true;
+    if (!this.#parts.fleet.isReserveKept) return true;
     const { leases, retries, spent, returnedFailed, fresh } = this.#jobs;
     // Jobs queued behind an unsendable row become ready later, so these are not the last ones.
     if (fresh.total > fresh.count) return true;
@@ -245,7 +245,7 @@ export class Dispatch {
     const { reserved } = this.#sessions;
     const wanted = Math.min(reservedMax, inSlave.length);
     while (reserved.size < wanted) {
-      const session = emptiest(this.#sessions);
+      const session = leastLoaded(this.#sessions);
       if (session === undefined) break;
       this.#sessions.change(session, { mode: "reserved" });
     }
@@ -269,7 +269,7 @@ export class Dispatch {
   /** Leases one probe of a test; false if none is due or none is possible. */
   #probe(): boolean {
     if (this.#sessions.hungryCount === 0) return false;
-    const kind = this.#failures.nextProbe(this.#parts.around, this.#parts.random, this.#nowMs);
+    const kind = this.#failures.nextProbe(this.#parts.fleet, this.#parts.random, this.#nowMs);
     if (kind === null) return false;
     const piece = kind === "failed" ? this.#takeFailed() : this.#takeUntried();
     if (piece === undefined) return false;
@@ -326,7 +326,7 @@ export class Dispatch {
 }
 
 /** The open session with credit that holds the fewest jobs. */
-function emptiest(sessions: Iterable<SlaveSession>): SlaveSession | undefined {
+function leastLoaded(sessions: Iterable<SlaveSession>): SlaveSession | undefined {
   let best: SlaveSession | undefined;
   for (const session of sessions) {
     if (session.mode !== "open" || session.credit === 0) continue;

@@ -42,17 +42,17 @@ const tailProbesAtOnce = 5;
  * A failure streak that bad jobs would cause with less than this probability is taken for an outage; so is any streak
  * of `rowMax`.
  */
-const rowChance = 0.001;
-const rowMax = 80;
+const streakChance = 0.001;
+const streakMax = 80;
 /**
  * The same for the streak at the very end, which no success can break. A streak shorter than the minimum says nothing.
  */
-const lastRowChance = 0.005;
-const lastRowMin = 5;
+const lastStreakChance = 0.005;
+const lastStreakMin = 5;
 /** A job that fails through a streak this many times longer than any outage that passed is taken to be bad. */
-const longRowsMax = 3;
+const longStreakFactor = 3;
 /** How many of the latest jobs the share of bad jobs is estimated from. */
-const amidMemory = 1_000;
+const recentJobsMax = 1_000;
 /** After this long without any attempt ending, spent jobs are buried even if the source may go on. */
 const quietMs = 60_000;
 /**
@@ -87,21 +87,20 @@ export interface FleetView {
 }
 
 /**
- * `world`: the environment is at fault; charges are taken back and load ramps up slowly. `rows`: the jobs are at fault;
+ * `environment`: the environment is at fault; charges are taken back and load ramps up slowly. `jobs`: the jobs are at fault;
  * charges stand and jobs that failed are known to be bad. `none`: nothing is left to test.
  */
-type Verdict = "world" | "rows" | "none";
+type Verdict = "environment" | "jobs" | "none";
 
 /**
- * Decides whether failures are the jobs' fault ("rows") or the environment's ("world": an outage, an overload). Failure
- * counts alone cannot tell; a test at low load can. Slaves that fail everything are judged first and excluded
- * (`Health`).
+ * Decides whether failures are the jobs' fault or the environment's (an outage, an overload). Failure counts alone
+ * cannot tell; a test at low load can. Slaves that fail everything are judged first and excluded (`Health`).
  *
  *             a quarter of the last 100 attempts failed
  *   NORMAL ---------------------------------------------> TESTING <---- nothing succeeds any more ----.
  *     ^  ^                                                 |  |                                        |
- *     |  '--- rows: of the failed ones none succeeds ------'  '-- world: one that failed succeeds --> OPENING
- *     |            but of the untried ones many                                                       |
+ *     |  '--- jobs: no job that failed before succeeds, ---'  '- environment: failed job succeeds --> OPENING
+ *     |            but many untried ones do                                                           |
  *     '------------------------ slaves have all they can take ---------------------------------------'
  *
  * - NORMAL: every failure is charged.
@@ -137,7 +136,7 @@ export class Failures {
   #gap = retestGap;
   #shareAtTest = 1;
   /** True from a verdict that blamed the jobs until one that blames the environment. */
-  #areRowsBad = false;
+  #areJobsBad = false;
   /** Jobs that failed and then succeeded at a retry, since the last verdict. */
   #recovered = 0;
   /** Share of recent retries that succeeded, as a moving average. */
@@ -149,14 +148,14 @@ export class Failures {
   /** Only failed jobs are left and nothing succeeded for `maxOutageAtEndMs`: they are taken to be bad, and charged. */
   isEndgame = false;
   /** Jobs of the current failure streak: those that failed since the last success. */
-  #row: number[] = [];
+  #streak: number[] = [];
   /**
    * Time of each job's first failure, by seq; -Infinity once that failure is known to lie amid successes of other jobs.
    */
   readonly #firstFailedMs = new Map<number, number>();
-  #rowFromMs = 0;
+  #streakFromMs = 0;
   /** Longest failure streak that ended with a success, in attempts and in time: outages that passed. */
-  readonly #passed = { count: 0, ms: 0 };
+  readonly #longestOutage = { count: 0, ms: 0 };
   /** Of the latest jobs, how many first failed amid successes of others, and how many succeeded. */
   readonly #amid = { ok: 0, bad: 0 };
   /** Time of the last success. */
@@ -194,7 +193,7 @@ export class Failures {
     nowMs: number,
   ): void {
     this.#activeMs = nowMs;
-    if (this.#row.length > 0) this.#endRow(nowMs);
+    if (this.#streak.length > 0) this.#endStreak(nowMs);
     this.#countAmid(count);
     this.#lastGoodMs = nowMs;
     this.#window.succeeded(count);
@@ -224,10 +223,10 @@ export class Failures {
     const isKnown = this.knownBad.has(seq);
     if (isRetry) this.#recovery *= 1 - recoveryWeight;
     if (!this.#firstFailedMs.has(seq)) this.#firstFailedMs.set(seq, nowMs);
-    if (!isKnown && this.#row.push(seq) === 1) this.#rowFromMs = nowMs;
+    if (!isKnown && this.#streak.push(seq) === 1) this.#streakFromMs = nowMs;
     // A job that failed before others succeeded is probably bad: its next failure is no sign of an outage.
     const tells = this.#lastGoodMs <= this.#firstFailedMs.get(seq)! ||
-      (this.#recovery >= recoveryMin && !this.#areRowsBad);
+      (this.#recovery >= recoveryMin && !this.#areJobsBad);
     if (!isKnown && tells) this.#window.failed(seq);
     if (this.mode === "opening") return this.opening.failed(seq, isRetry, isKnown, leasedMs, nowMs);
     if (this.mode === "normal") return true;
@@ -236,33 +235,33 @@ export class Failures {
   }
 
   /** Ends the failure streak. A short one was caused by scattered bad jobs, a long one by an outage that passed. */
-  #endRow(nowMs: number): void {
-    if (this.#row.length < this.#longestRow(rowChance, tailAttempts)) {
-      for (const seq of this.#row) {
+  #endStreak(nowMs: number): void {
+    if (this.#streak.length < this.#longestStreak(streakChance, tailAttempts)) {
+      for (const seq of this.#streak) {
         if (!this.#firstFailedMs.has(seq)) continue;
         this.#firstFailedMs.set(seq, -Infinity);
         this.#amid.bad++;
       }
     } else {
-      this.#passed.count = Math.max(this.#passed.count, this.#row.length);
-      this.#passed.ms = Math.max(this.#passed.ms, nowMs - this.#rowFromMs);
+      this.#longestOutage.count = Math.max(this.#longestOutage.count, this.#streak.length);
+      this.#longestOutage.ms = Math.max(this.#longestOutage.ms, nowMs - this.#streakFromMs);
     }
-    this.#row = [];
+    this.#streak = [];
   }
 
   #countAmid(succeeded: number): void {
     const amid = this.#amid;
     amid.ok += succeeded;
-    if (amid.ok + amid.bad <= amidMemory) return;
-    const share = amidMemory / 2 / (amid.ok + amid.bad);
+    if (amid.ok + amid.bad <= recentJobsMax) return;
+    const share = recentJobsMax / 2 / (amid.ok + amid.bad);
     amid.ok *= share;
     amid.bad *= share;
   }
 
   /** The streak length that bad jobs alone exceed with less than probability `chance`; at least `least`. */
-  #longestRow(chance: number, least: number): number {
+  #longestStreak(chance: number, least: number): number {
     const { ok, bad } = this.#amid;
-    return Math.max(least, Math.min(rowMax, Math.log(chance) / Math.log(bad / (ok + bad))));
+    return Math.max(least, Math.min(streakMax, Math.log(chance) / Math.log(bad / (ok + bad))));
   }
 
   /**
@@ -272,8 +271,8 @@ export class Failures {
   isExplained(seq: number, nowMs: number): boolean {
     const firstMs = this.#firstFailedMs.get(seq);
     if (firstMs === undefined || firstMs >= this.#lastGoodMs) return false;
-    return firstMs === -Infinity || this.#row.length >= longRowsMax * this.#passed.count ||
-      nowMs - this.#rowFromMs >= longRowsMax * this.#passed.ms;
+    return firstMs === -Infinity || this.#streak.length >= longStreakFactor * this.#longestOutage.count ||
+      nowMs - this.#streakFromMs >= longStreakFactor * this.#longestOutage.ms;
   }
 
   /** Whether probing with this job would tell nothing. */
@@ -301,41 +300,41 @@ export class Failures {
   }
 
   /** During an outage: limits the pause between probes to `pauseMs`. */
-  hurry(pauseMs: number): void {
+  limitProbePause(pauseMs: number): void {
     this.#test.pauseMsMax = Math.min(outagePauseMsMax, pauseMs);
   }
 
   /** Call after each event. `adjustedMs` is the time of the lag-adjusted clock. Returns a verdict if there is one. */
-  judge(around: FleetView, nowMs: number, adjustedMs: number): Verdict | null {
+  judge(fleet: FleetView, nowMs: number, adjustedMs: number): Verdict | null {
     switch (this.mode) {
       case "normal":
-        if (this.#mustTest(around)) this.#beginTest(around, nowMs, adjustedMs);
+        if (this.#mustTest(fleet)) this.#beginTest(fleet, nowMs, adjustedMs);
         return null;
       case "opening":
         if (
-          this.opening.isCollapsed || this.#row.length >= failureWindow || this.#mustTestLast(around)
+          this.opening.isCollapsed || this.#streak.length >= failureWindow || this.#mustTestLast(fleet)
         ) {
-          this.#beginTest(around, nowMs, adjustedMs);
-        } else if (this.opening.isOver(nowMs)) this.#goOn(0);
+          this.#beginTest(fleet, nowMs, adjustedMs);
+        } else if (this.opening.isOver(nowMs)) this.#returnToNormal(0);
         return null;
       case "testing":
-        return this.#judgeTest(around, nowMs, adjustedMs);
+        return this.#judgeTest(fleet, nowMs, adjustedMs);
       default:
         return this.mode satisfies never;
     }
   }
 
   /** Whether nothing that could tell more about spent jobs will come soon. */
-  isLastWord({ isIdle, isSourceDry, untried }: FleetView, nowMs: number): boolean {
+  isVerdictFinal({ isIdle, isSourceDry, untried }: FleetView, nowMs: number): boolean {
     if (!isIdle || untried > 0) return false;
     if (this.mode === "normal") return isSourceDry || nowMs >= this.#activeMs + quietMs;
-    return this.mode === "opening" && isSourceDry && this.#row.length < tailAttempts;
+    return this.mode === "opening" && isSourceDry && this.#streak.length < tailAttempts;
   }
 
   /** Which kind of job to probe with now; null if none. */
-  nextProbe(around: FleetView, random: () => number, nowMs: number): ProbeKind | null {
-    if (this.mode !== "testing" || !this.#test.mayBegin(around, nowMs)) return null;
-    return this.#test.next(around, random, this.isEndgame);
+  nextProbe(fleet: FleetView, random: () => number, nowMs: number): ProbeKind | null {
+    if (this.mode !== "testing" || !this.#test.mayBegin(fleet, nowMs)) return null;
+    return this.#test.next(fleet, random, this.isEndgame);
   }
 
   probed(kind: ProbeKind, nowMs: number): void {
@@ -343,7 +342,7 @@ export class Failures {
   }
 
   /** Leasing was paused by the operator for this long: an outage does not get longer by it. */
-  waited(forMs: number): void {
+  excludePause(forMs: number): void {
     this.failingSinceMs += forMs;
   }
 
@@ -354,11 +353,11 @@ export class Failures {
     return spent > 0 ? after(this.#activeMs + quietMs, nowMs) : Infinity;
   }
 
-  #mustTest(around: FleetView): boolean {
+  #mustTest(fleet: FleetView): boolean {
     const { share, total } = this.#window;
     if (share < failureWindowShare || this.#window.isOfOneJob) return false;
-    if (this.#mustTestLast(around)) return true;
-    if (around.isReserveKept && this.#areRowsBad) return false;
+    if (this.#mustTestLast(fleet)) return true;
+    if (fleet.isReserveKept && this.#areJobsBad) return false;
     return total >= this.#gateAt || this.#isWorse(share) || this.#recovered >= 5;
   }
 
@@ -381,23 +380,23 @@ export class Failures {
   get isCalm(): boolean {
     const share = this.#window.share;
     return this.mode === "normal" &&
-      (share < failureWindowShare || (this.#areRowsBad && !this.#isWorse(share)));
+      (share < failureWindowShare || (this.#areJobsBad && !this.#isWorse(share)));
   }
 
-  #beginTest(around: FleetView, nowMs: number, adjustedMs: number): void {
+  #beginTest(fleet: FleetView, nowMs: number, adjustedMs: number): void {
     this.#shareAtTest = this.#window.share;
-    this.#test = new Test(nowMs, around.isReserveKept);
+    this.#test = new Test(nowMs, fleet.isReserveKept);
     this.#testedFrom = this.mode === "opening" ? "opening" : "normal";
     this.mode = "testing";
     this.failingSinceMs = adjustedMs;
   }
 
-  #judgeTest(around: FleetView, nowMs: number, adjustedMs: number): Verdict | null {
+  #judgeTest(fleet: FleetView, nowMs: number, adjustedMs: number): Verdict | null {
     if (this.failingSinceMs === Infinity) this.failingSinceMs = adjustedMs;
     const wasOutage = this.#test.hasBeenFruitless;
-    const verdict = this.#test.verdict(around, this.#longestRow(lastRowChance, lastRowMin));
-    if (verdict !== null) this.#row = [];
-    if (verdict === "world") {
+    const verdict = this.#test.verdict(fleet, this.#longestStreak(lastStreakChance, lastStreakMin));
+    if (verdict !== null) this.#streak = [];
+    if (verdict === "environment") {
       this.mode = "opening";
       this.messageBefore = this.message;
       this.opening.begin(nowMs);
@@ -406,26 +405,26 @@ export class Failures {
       if (!wasOutage) { for (const seq of this.#firstFailedMs.keys()) this.#firstFailedMs.set(seq, nowMs); }
       this.#gap = retestGap;
       this.#shareAtTest = 1;
-      this.#areRowsBad = false;
+      this.#areJobsBad = false;
       this.#recovered = 0;
       this.#window.clear();
       this.isEndgame = false;
     } else if (verdict !== null) {
-      if (verdict === "rows") this.#areRowsBad = true;
+      if (verdict === "jobs") this.#areJobsBad = true;
       if (this.#testedFrom === "opening" && verdict !== "none") {
-        this.#goOn(0);
+        this.#returnToNormal(0);
         this.mode = "opening";
         this.opening.goOn(nowMs);
         return verdict;
       }
       const gap = this.#gap;
-      if (verdict === "rows") this.#gap = Math.min(retestGapMax, 2 * gap);
-      this.#goOn(gap);
+      if (verdict === "jobs") this.#gap = Math.min(retestGapMax, 2 * gap);
+      this.#returnToNormal(gap);
     }
     return verdict;
   }
 
-  #goOn(gap: number): void {
+  #returnToNormal(gap: number): void {
     this.mode = "normal";
     this.isEndgame = false;
     this.failingSinceMs = Infinity;
@@ -435,8 +434,8 @@ export class Failures {
   }
 
   /** A slave was the cause: discards what was counted. */
-  slaveWasIt(nowMs: number): void {
-    if (this.mode === "testing") return this.#goOn(0);
+  blameSlave(nowMs: number): void {
+    if (this.mode === "testing") return this.#returnToNormal(0);
     this.#window.clear();
     if (this.mode === "opening") this.opening.relax(nowMs);
   }
@@ -494,7 +493,7 @@ class Test {
   /** Untried jobs that are being probed now. */
   #untriedOut = 0;
   /** Failed probes since the last success. */
-  #inRow = 0;
+  #failedInRow = 0;
   #beganMs = -Infinity;
   /** How many more failed jobs than untried jobs were probed. */
   #lead = 0;
@@ -515,7 +514,7 @@ class Test {
 
   /** True while the last `outageProbes` probes all failed. */
   get isFruitless(): boolean {
-    return this.#inRow >= outageProbes;
+    return this.#failedInRow >= outageProbes;
   }
 
   /**
@@ -542,9 +541,9 @@ class Test {
     if (kind === "untried") this.#untriedOut++;
     if (isEndgame) this.#nextMs = nowMs + endgamePauseMs;
     else if (this.isFruitless) {
-      const pauseMs = outagePauseMsMin * outagePauseGrowth ** (this.#inRow - outageProbes);
+      const pauseMs = outagePauseMsMin * outagePauseGrowth ** (this.#failedInRow - outageProbes);
       this.#nextMs = nowMs + Math.min(pauseMs, this.pauseMsMax);
-    } else if (this.#isTail && this.#inRow >= tailProbesAtOnce) this.#nextMs = nowMs + tailPauseMs;
+    } else if (this.#isTail && this.#failedInRow >= tailProbesAtOnce) this.#nextMs = nowMs + tailPauseMs;
   }
 
   /**
@@ -558,7 +557,7 @@ class Test {
     if (isOk && this.isFruitless) this.#failed.bad = this.#untried.bad = 0;
     if (counts) of[isOk ? "ok" : "bad"]++;
     if (kind === "untried") this.#untriedOut--;
-    this.#inRow = isOk ? 0 : this.#inRow + 1;
+    this.#failedInRow = isOk ? 0 : this.#failedInRow + 1;
     this.hasBeenFruitless ||= this.isFruitless;
     if (isOk) this.#nextMs = nowMs;
   }
@@ -567,21 +566,21 @@ class Test {
    * `unexplainedMax`: how many failed jobs without an explanation still allow blaming the jobs when nothing else is
    * left.
    */
-  verdict(around: FleetView, unexplainedMax: number): Verdict | null {
-    const { untried, suspects, probing } = around;
-    if (this.#failed.ok > 0) return "world";
+  verdict(fleet: FleetView, unexplainedMax: number): Verdict | null {
+    const { untried, suspects, probing } = fleet;
+    if (this.#failed.ok > 0) return "environment";
     const { ok, bad } = this.#untried;
     // Spent jobs are half of those probed and likelier bad: count only the other half.
-    const tested = around.spent > 0 ? this.#failed.bad >> 1 : this.#failed.bad;
+    const tested = fleet.spent > 0 ? this.#failed.bad >> 1 : this.#failed.bad;
     const chance = ok === 0 ? 1 : chanceOf(tested, ok + bad, ok);
     // All reserved jobs must be probed first: bad ones among them could not be told from an outage later.
     const isOpen = this.#isLast && (untried > 0 || (probing > 0 && this.#untriedOut > 0));
-    if (tested >= 3 && chance <= verdictChance && !isOpen) return "rows";
+    if (tested >= 3 && chance <= verdictChance && !isOpen) return "jobs";
     if (untried > 0 || probing > 0) return suspects > 0 || ok < 3 ? null : "none";
     if (suspects === 0) return "none";
     // No untried jobs are left to compare with: use what succeeded around the jobs' first failures.
-    if (this.isFruitless && around.unexplained <= unexplainedMax) return "rows";
-    return chance <= lastVerdictChance ? "rows" : null;
+    if (this.isFruitless && fleet.unexplained <= unexplainedMax) return "jobs";
+    return chance <= lastVerdictChance ? "jobs" : null;
   }
 
   wakeMs(probing: number, nowMs: number): number {

@@ -27,7 +27,7 @@ export function chanceOf(tested: number, others: number, ok: number): number {
 export type Charges = ReadonlyMap<number, Readonly<{ failures: number; crashes: number }>>;
 
 /** What is known of one member, since it joined unless said otherwise. */
-type Record = {
+type Member = {
   name: string;
   /** Attempts that failed since the last success, repeats of the same job included. */
   streak: number;
@@ -50,8 +50,8 @@ type Record = {
   isQuarantined: boolean;
   quarantinedMs: number;
   /** Notices name this member as sick: it failed more than chance allows, or failed a probe in quarantine. */
-  isNamed: boolean;
-  isToTell: boolean;
+  isReported: boolean;
+  isUnreported: boolean;
   nextProbeMs: number;
 };
 
@@ -76,9 +76,9 @@ const goneMax = 100;
  *   notices name it only after a probe has failed.
  */
 export class Health {
-  #members = new Map<string, Record>();
+  #members = new Map<string, Member>();
   /** Members with a streak long enough to be sick; nearly always empty. */
-  readonly #suspects = new Map<string, Record>();
+  readonly #suspects = new Map<string, Member>();
   /** Members that left while quarantined, oldest first. */
   readonly #gone = new Set<string>();
   /** Attempts leased before this are ignored: much failed everywhere until then. */
@@ -145,7 +145,7 @@ export class Health {
     if (member.streak >= healthAttempts && !member.isQuarantined) this.#suspects.set(id, member);
     member.message = message;
     note(member, -1 - Math.max(0, leasedMs));
-    if (member.isQuarantined && leasedMs >= member.quarantinedMs) this.#name(member);
+    if (member.isQuarantined && leasedMs >= member.quarantinedMs) this.#report(member);
   }
 
   /** Remembers a charge for an attempt at this member: it is taken back if the member turns out to be sick. */
@@ -213,8 +213,8 @@ export class Health {
    */
   quarantine(id: string, nowMs: number): { charges: Charges; name: string; message: string } {
     const member = this.#members.get(id)!;
-    member.isNamed = false;
-    if (this.#isAlone(member)) this.#name(member);
+    member.isReported = false;
+    if (this.#isAlone(member)) this.#report(member);
     member.isQuarantined = true;
     this.#suspects.delete(id);
     member.quarantinedMs = member.nextProbeMs = nowMs;
@@ -224,22 +224,22 @@ export class Health {
   }
 
   /** The next member to report as sick, once each; null if there is none. */
-  nextNamed(): { name: string; message: string } | null {
+  nextUnreported(): { name: string; message: string } | null {
     for (const member of this.#members.values()) {
-      if (!member.isToTell) continue;
-      member.isToTell = false;
+      if (!member.isUnreported) continue;
+      member.isUnreported = false;
       return { name: member.name, message: member.message };
     }
     return null;
   }
 
   /** Whether its last quarantine was reported. */
-  wasNamed(id: string): boolean {
-    return this.#members.get(id)?.isNamed ?? false;
+  wasReported(id: string): boolean {
+    return this.#members.get(id)?.isReported ?? false;
   }
 
-  #name(member: Record): void {
-    if (!member.isNamed) member.isNamed = member.isToTell = true;
+  #report(member: Member): void {
+    if (!member.isReported) member.isReported = member.isUnreported = true;
   }
 
   nextProbeMs(id: string): number {
@@ -253,8 +253,8 @@ export class Health {
 
   /** Quarantined members that were reported, with the last failure of each. */
   *sick(): IterableIterator<{ name: string; message: string }> {
-    for (const { isQuarantined, isNamed, name, message } of this.#members.values()) {
-      if (isQuarantined && isNamed) yield { name, message };
+    for (const { isQuarantined, isReported, name, message } of this.#members.values()) {
+      if (isQuarantined && isReported) yield { name, message };
     }
   }
 
@@ -262,7 +262,7 @@ export class Health {
    * Whether it alone fails: of attempts leased since its streak began it failed all, while the members that have
    * successes failed so few that this is no chance.
    */
-  #isAlone(member: Record): boolean {
+  #isAlone(member: Member): boolean {
     const fromMs = Math.max(member.streakFromMs, this.#sinceMs);
     const { bad } = countSince(member.recent, fromMs);
     const others = { ok: 0, bad: 0 };
@@ -276,7 +276,7 @@ export class Health {
   }
 }
 
-function newRecord(name: string): Record {
+function newRecord(name: string): Member {
   return {
     name,
     streak: 0,
@@ -291,13 +291,13 @@ function newRecord(name: string): Record {
     message: "",
     isQuarantined: false,
     quarantinedMs: Infinity,
-    isNamed: false,
-    isToTell: false,
+    isReported: false,
+    isUnreported: false,
     nextProbeMs: Infinity,
   };
 }
 
-function note(member: Record, mark: number): void {
+function note(member: Member, mark: number): void {
   member.recent[member.next] = mark;
   member.next = (member.next + 1) % healthMemory;
 }

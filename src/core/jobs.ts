@@ -48,11 +48,11 @@ class SpentJobs {
   readonly #bySlave = new Map<string, Map<number, SpentJob>>();
   count = 0;
 
-  add(sentence: SpentJob): void {
-    const { slaveId, piece } = sentence;
-    let sentences = this.#bySlave.get(slaveId);
-    if (sentences === undefined) this.#bySlave.set(slaveId, sentences = new Map());
-    sentences.set(piece.span.seq, sentence);
+  add(spentJob: SpentJob): void {
+    const { slaveId, piece } = spentJob;
+    let spentJobs = this.#bySlave.get(slaveId);
+    if (spentJobs === undefined) this.#bySlave.set(slaveId, spentJobs = new Map());
+    spentJobs.set(piece.span.seq, spentJob);
     this.count++;
   }
 
@@ -64,44 +64,44 @@ class SpentJobs {
   /**
    * Takes out the jobs that failed last at this slave: the oldest ones, up to the first for which `isMeant` is false.
    */
-  takeOf(slaveId: string, isMeant: (sentence: SpentJob) => boolean = () => true): SpentJob[] {
+  takeOf(slaveId: string, isMeant: (spentJob: SpentJob) => boolean = () => true): SpentJob[] {
     const taken: SpentJob[] = [];
-    for (const sentence of this.#bySlave.get(slaveId)?.values() ?? []) {
-      if (!isMeant(sentence)) break;
-      taken.push(sentence);
+    for (const spentJob of this.#bySlave.get(slaveId)?.values() ?? []) {
+      if (!isMeant(spentJob)) break;
+      taken.push(spentJob);
     }
-    for (const sentence of taken) this.#delete(sentence);
+    for (const spentJob of taken) this.#delete(spentJob);
     return taken;
   }
 
   /** Takes out the jobs for which `isMeant` is true. */
-  take(isMeant: (sentence: SpentJob) => boolean = () => true): SpentJob[] {
+  take(isMeant: (spentJob: SpentJob) => boolean = () => true): SpentJob[] {
     if (this.count === 0) return [];
-    const taken = [...this.#sentences()].filter(isMeant);
-    for (const sentence of taken) this.#delete(sentence);
+    const taken = [...this.#spentJobs()].filter(isMeant);
+    for (const spentJob of taken) this.#delete(spentJob);
     return taken;
   }
 
   rewrite(change: (piece: Piece) => Piece): void {
-    for (const sentences of this.#bySlave.values()) {
-      for (const [seq, sentence] of sentences) {
-        sentences.set(seq, { ...sentence, piece: change(sentence.piece) });
+    for (const spentJobs of this.#bySlave.values()) {
+      for (const [seq, spentJob] of spentJobs) {
+        spentJobs.set(seq, { ...spentJob, piece: change(spentJob.piece) });
       }
     }
   }
 
   *[Symbol.iterator](): IterableIterator<Piece> {
-    for (const { piece } of this.#sentences()) yield piece;
+    for (const { piece } of this.#spentJobs()) yield piece;
   }
 
-  *#sentences(): IterableIterator<SpentJob> {
-    for (const sentences of this.#bySlave.values()) yield* sentences.values();
+  *#spentJobs(): IterableIterator<SpentJob> {
+    for (const spentJobs of this.#bySlave.values()) yield* spentJobs.values();
   }
 
   #delete({ slaveId, piece }: SpentJob): void {
-    const sentences = this.#bySlave.get(slaveId)!;
-    sentences.delete(piece.span.seq);
-    if (sentences.size === 0) this.#bySlave.delete(slaveId);
+    const spentJobs = this.#bySlave.get(slaveId)!;
+    spentJobs.delete(piece.span.seq);
+    if (spentJobs.size === 0) this.#bySlave.delete(slaveId);
     this.count--;
   }
 }
@@ -110,13 +110,13 @@ class SpentJobs {
  * Every job yielded and not settled, and the counts of the settled ones. A job's life:
  *
  *   yielded          lease             done, skipped
- * ---------> FRESH ------> LEASED -----------------------> SETTLED
+ *  ---------> FRESH ------> LEASED -----------------------> SETTLED
  *                           ^ |  |                             ^
  *                     lease | |  | failed, crashed alone       | buried
  *                           | |  '-------+--------------.      '--- BURYING
  *        lost, released,    | |          |              | no attempts  ^
  *        crashed in company | v          v              v left         | its own fault
- *                         READY <---- DELAYED       CONDEMNED ---------'
+ *                         READY <---- DELAYED       SPENT   -----------'
  *                           ^ ^  due                    |
  *                           | '---- not its own fault --'
  *                           |  not named in time
@@ -124,7 +124,7 @@ class SpentJobs {
  *     died, nobody heard: HELD ---> LEASED (its slave came back and named it)
  *
  *   a row that cannot be sent
- * ---------------------------> FRESH -- its dead letter is durable --> SETTLED
+ *  ---------------------------> FRESH -- its dead letter is durable --> SETTLED
  *
  * - FRESH: yielded, never handed out. Forgotten when the master ends: the source yields it again.
  * - LEASED: one session has the right to run it, under one lease. A slave that reconnects and names the lease under
@@ -133,7 +133,7 @@ class SpentJobs {
  * - DELAYED: it failed; its retry is not due yet.
  * - HELD: it was leased when an earlier master died, or when this master lost contact with all slaves; its slave may
  *   come back within the reclaim time.
- * - CONDEMNED: its attempts are spent, but the last failure may have been the fault of an outage or of its slave
+ * - SPENT: its attempts are spent, but the last failure may have been the fault of an outage or of its slave
  *   (`SpentJobs`).
  * - BURYING: no attempts are left. Its dead letter is not durable yet, so every saved state still contains the job.
  * - SETTLED: done, skipped or dead; only a count remains.
@@ -180,7 +180,7 @@ export class Jobs {
   }
 
   get burying(): number {
-    return this.#burying.size + this.fresh.sinking;
+    return this.#burying.size + this.fresh.rowsBurying;
   }
 
   /** Encoded bytes of all unsettled jobs and of their error text. */
@@ -219,11 +219,11 @@ export class Jobs {
 
   /**
    * Takes the unsendable rows before which every job is handed out, and returns their dead letters. The rows stay FRESH
-   * until `sunk`.
+   * until `rowBuried`.
    */
-  sink(): DeadLetter[] {
+  buryRows(): DeadLetter[] {
     const { handedOut } = this.counts;
-    const rows = this.fresh.sink();
+    const rows = this.fresh.takeRows();
     return rows.length === 0
       ? none
       : rows.map((row, at) => ({ seq: handedOut + at, job: null, history: untried, row }));
@@ -234,9 +234,9 @@ export class Jobs {
    * no state counts the row as handed out, so another start yields it again. Returns null if `seq` is not the next of
    * those rows.
    */
-  sunk(seq: number): Unsendable | null {
-    if (this.fresh.sinking === 0 || seq !== this.counts.handedOut) return null;
-    const row = this.fresh.sunk();
+  rowBuried(seq: number): Unsendable | null {
+    if (this.fresh.rowsBurying === 0 || seq !== this.counts.handedOut) return null;
+    const row = this.fresh.rowBuried();
     this.#memory.jobBytes -= bytesOf(row);
     this.#countAgain(1);
     this.counts.handedOut++;
@@ -338,8 +338,8 @@ export class Jobs {
   }
 
   /**
-   * CONDEMNED, READY or DELAYED -> taken, to be leased: draws a failed job for which `isLeftOut` is false. Half of the
-   * draws are condemned jobs, while there are any: the verdict decides about them, but they are likelier bad than the
+   * SPENT, READY or DELAYED -> taken, to be leased: draws a failed job for which `isLeftOut` is false. Half of the
+   * draws are spent jobs, while there are any: the verdict decides about them, but they are likelier bad than the
    * others. `random` is in [0, 1).
    */
   takeFailed(random: number, isLeftOut: (seq: number) => boolean): Piece | undefined {
@@ -405,7 +405,7 @@ export class Jobs {
   }
 
   /** LEASED -> READY: suspects of a worker crash, which run again. */
-  suspect(piece: Piece, history: History): void {
+  retrySuspects(piece: Piece, history: History): void {
     this.countRepeated(piece.span.count);
     this.handBack([this.#changed(piece, history)]);
   }
@@ -440,23 +440,23 @@ export class Jobs {
     this.retries.add({ ...this.#changed(piece, history), holder: null, avoid }, dueMs);
   }
 
-  /** LEASED -> CONDEMNED: one job failed, and has no attempt left if that failure is charged. */
-  condemn(piece: Piece, sentence: Omit<SpentJob, "piece">, avoid: Piece["avoid"]): void {
-    this.spent.add({ ...sentence, piece: { ...piece, holder: null, avoid } });
+  /** LEASED -> SPENT: one job failed, and has no attempt left if that failure is charged. */
+  holdSpent(piece: Piece, spentJob: Omit<SpentJob, "piece">, avoid: Piece["avoid"]): void {
+    this.spent.add({ ...spentJob, piece: { ...piece, holder: null, avoid } });
   }
 
-  /** CONDEMNED -> READY: the last failure was not the job's fault. */
-  acquit(piece: Piece): void {
+  /** SPENT -> READY: the last failure was not the job's fault. */
+  retrySpent(piece: Piece): void {
     this.returned.add(piece, true);
   }
 
-  /** CONDEMNED or LEASED -> BURYING: the failure was the job's fault, or its handler gave it up. */
-  convict(piece: Piece, history: History): DeadLetter {
+  /** SPENT or LEASED -> BURYING: the failure was the job's fault, or its handler gave it up. */
+  buryFailed(piece: Piece, history: History): DeadLetter {
     return this.bury({ ...this.#changed(piece, history), holder: null });
   }
 
   /** Takes charges back, whatever state the jobs are in: all charges, or those given. */
-  takeBack(charges: Charges | "all"): void {
+  takeBackCharges(charges: Charges | "all"): void {
     const change = (piece: Piece): Piece => {
       const { span, history, holder } = piece;
       const back = charges === "all" ? everything : charges.get(span.seq);
@@ -475,7 +475,7 @@ export class Jobs {
    * DELAYED, or READY after a failure -> READY: jobs with no charge left that failed last at this slave become untried
    * again. Returns their seqs.
    */
-  exonerate(slaveId: string): number[] {
+  clearFailedAt(slaveId: string): number[] {
     const isMeant = ({ avoid, history }: Piece) => avoid?.slaveId === slaveId && history.failures === 0;
     const pieces = [...this.returned.take(this.returned.due, isMeant), ...this.retries.take(isMeant)];
     for (const piece of pieces.sort(bySeq)) this.returned.add(piece, false);

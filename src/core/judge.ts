@@ -26,31 +26,31 @@ type Parts = Readonly<{
 export class Judge {
   readonly #parts: Parts;
   readonly #limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">;
-  readonly around: FleetAround;
-  #hasToldOutage = false;
+  readonly fleet: LiveFleetView;
+  #hasReportedOutage = false;
 
   constructor(parts: Parts, limits: Pick<RunSettings, "maxOutageMs" | "maxOutageAtEndMs">) {
     this.#parts = parts;
     this.#limits = limits;
-    this.around = new FleetAround(parts);
+    this.fleet = new LiveFleetView(parts);
   }
 
   /** Call after each event. `adjustedMs` is the time of the lag-adjusted clock. */
   judge(nowMs: number, adjustedMs: number): void {
-    this.around.nowMs = nowMs;
+    this.fleet.nowMs = nowMs;
     this.#judgeSlaves(nowMs);
     const { failures, jobs, health } = this.#parts;
-    switch (failures.judge(this.around, nowMs, adjustedMs)) {
-      case "world":
-        jobs.takeBack("all");
+    switch (failures.judge(this.fleet, nowMs, adjustedMs)) {
+      case "environment":
+        jobs.takeBackCharges("all");
         health.startAnew(nowMs);
-        this.#acquit(jobs.spent.take());
+        this.#retrySpent(jobs.spent.take());
         break;
-      case "rows":
+      case "jobs":
         for (const line of [jobs.retries, jobs.returned.due, jobs.spent]) {
           for (const { span } of line) failures.knownBad.add(span.seq);
         }
-        this.#convict(jobs.spent.take());
+        this.#burySpent(jobs.spent.take());
         break;
     }
     this.#noteOutage(nowMs);
@@ -65,27 +65,29 @@ export class Judge {
     const { failures, jobs } = this.#parts;
     if (!failures.isOutage || failures.isEndgame) return false;
     const forMs = adjustedMs - failures.failingSinceMs;
-    const { hasSourceEnded, untried } = this.around;
-    if (hasSourceEnded) this.#tryTheLast(untried, forMs);
+    const { hasSourceEnded, untried } = this.fleet;
+    if (hasSourceEnded) this.#hastenLastProbes(untried, forMs);
     if (adjustedMs < this.outageEndsMs) return false;
     if (!hasSourceEnded || untried > 0) return true;
     failures.isEndgame = true;
-    this.#convict(jobs.spent.take());
+    this.#burySpent(jobs.spent.take());
     return false;
   }
 
   /** Speeds up the probes so that every untried job left is tried before the outage gets too long. */
-  #tryTheLast(untried: number, forMs: number): void {
+  #hastenLastProbes(untried: number, forMs: number): void {
     const { maxOutageMs, maxOutageAtEndMs } = this.#limits;
     const pauseMs = (maxOutageAtEndMs - forMs) / (2 + 2 * untried);
-    this.#parts.failures.hurry(pauseMs >= (maxOutageMs === Infinity ? 200 : 20) ? pauseMs : Infinity);
+    this.#parts.failures.limitProbePause(
+      pauseMs >= (maxOutageMs === Infinity ? 200 : 20) ? pauseMs : Infinity,
+    );
   }
 
   /** Time of the lag-adjusted clock when the current outage becomes too long; Infinity if there is none. */
   get outageEndsMs(): number {
     const { failures } = this.#parts;
     if (!failures.isOutage || failures.isEndgame) return Infinity;
-    const { hasSourceEnded, untried } = this.around;
+    const { hasSourceEnded, untried } = this.fleet;
     const { maxOutageMs, maxOutageAtEndMs } = this.#limits;
     return failures.failingSinceMs + (hasSourceEnded && untried === 0 ? maxOutageAtEndMs : maxOutageMs);
   }
@@ -99,12 +101,12 @@ export class Judge {
     if (failures.mode === "opening") failures.opening.relax(nowMs);
     const isMeant = ({ span, avoid }: { span: { seq: number }; avoid: { slaveId: string } | null }) =>
       avoid?.slaveId === slaveId && includes(seqs, span.seq);
-    this.#acquit(jobs.spent.take(({ piece }) => isMeant(piece)));
+    this.#retrySpent(jobs.spent.take(({ piece }) => isMeant(piece)));
     const charges = new Map<number, { failures: number; crashes: number }>();
     for (const line of [jobs.retries, jobs.returned.due]) {
       for (const piece of line) if (isMeant(piece)) charges.set(piece.span.seq, { failures: 1, crashes: 0 });
     }
-    jobs.takeBack(charges);
+    jobs.takeBackCharges(charges);
   }
 
   #judgeSlaves(nowMs: number): void {
@@ -112,7 +114,7 @@ export class Judge {
     for (const session of sessions.quarantined.size > 0 ? [...sessions.quarantined] : []) {
       if (health.isQuarantined(session.slaveId)) continue;
       sessions.change(session, { mode: "open" });
-      if (health.wasNamed(session.slaveId)) {
+      if (health.wasReported(session.slaveId)) {
         emit({ kind: "notice", notice: { code: "slave well", slave: session.slaveName } });
       }
     }
@@ -123,12 +125,12 @@ export class Judge {
           sessions.change(session, { mode: "quarantined" });
         }
       }
-      this.#acquit(jobs.spent.takeOf(id));
-      jobs.takeBack(charges);
-      for (const seq of jobs.exonerate(id)) failures.forget(seq);
-      failures.slaveWasIt(nowMs);
+      this.#retrySpent(jobs.spent.takeOf(id));
+      jobs.takeBackCharges(charges);
+      for (const seq of jobs.clearFailedAt(id)) failures.forget(seq);
+      failures.blameSlave(nowMs);
     }
-    for (let named = health.nextNamed(); named !== null; named = health.nextNamed()) {
+    for (let named = health.nextUnreported(); named !== null; named = health.nextUnreported()) {
       const { name, message } = named;
       emit({ kind: "notice", notice: { code: "slave sick", slave: name, message: headline(message) } });
     }
@@ -136,39 +138,39 @@ export class Judge {
 
   #judgeSpent(nowMs: number): void {
     const { failures, health, jobs: { spent } } = this.#parts;
-    if (failures.isLastWord(this.around, nowMs)) {
-      this.#acquit(spent.take((sentence) => this.#isForAnother(sentence)), nowMs + elsewhereMs);
-      return this.#convict(spent.take());
+    if (failures.isVerdictFinal(this.fleet, nowMs)) {
+      this.#retrySpent(spent.take((spentJob) => this.#needsOtherSlave(spentJob)), nowMs + elsewhereMs);
+      return this.#burySpent(spent.take());
     }
     for (const id of spent.slaves) {
       // its slave is gone: whether it was healthy cannot be found out any more
-      if (!health.has(id)) this.#acquit(spent.takeOf(id));
+      if (!health.has(id)) this.#retrySpent(spent.takeOf(id));
       else if (failures.isCalm) {
         const goodMs = health.lastGoodLeaseMs(id);
-        this.#convict(spent.takeOf(id, ({ atMs }) => atMs <= goodMs));
+        this.#burySpent(spent.takeOf(id, ({ atMs }) => atMs <= goodMs));
       }
     }
     if (failures.mode !== "opening") return;
-    this.#convict(
+    this.#burySpent(
       spent.take(({ mark, piece }) =>
         failures.knownBad.has(piece.span.seq) || failures.opening.isConfirmed(mark) === true
       ),
     );
-    this.#acquit(spent.take(({ mark }) => failures.opening.isConfirmed(mark) === false));
+    this.#retrySpent(spent.take(({ mark }) => failures.opening.isConfirmed(mark) === false));
   }
 
-  #convict(sentences: readonly SpentJob[]): void {
+  #burySpent(spentJobs: readonly SpentJob[]): void {
     const { jobs, failures, bury } = this.#parts;
-    for (const { piece, charged } of sentences) {
+    for (const { piece, charged } of spentJobs) {
       failures.forget(piece.span.seq);
-      bury(jobs.convict(piece, charged));
+      bury(jobs.buryFailed(piece, charged));
     }
   }
 
   /** Retries spent jobs. `untilMs`: until when they wait for another slave; null to keep what they have. */
-  #acquit(sentences: readonly SpentJob[], untilMs: number | null = null): void {
-    for (const { piece, slaveId } of sentences) {
-      this.#parts.jobs.acquit(untilMs === null ? piece : { ...piece, avoid: { slaveId, untilMs } });
+  #retrySpent(spentJobs: readonly SpentJob[], untilMs: number | null = null): void {
+    for (const { piece, slaveId } of spentJobs) {
+      this.#parts.jobs.retrySpent(untilMs === null ? piece : { ...piece, avoid: { slaveId, untilMs } });
     }
   }
 
@@ -176,7 +178,7 @@ export class Judge {
    * Whether a spent job gets one more attempt at another slave. It does if it failed only at a slave where nothing
    * succeeds, in a run too short to judge that slave, and another slave is connected. At most once per job.
    */
-  #isForAnother({ piece, charged, slaveId }: SpentJob): boolean {
+  #needsOtherSlave({ piece, charged, slaveId }: SpentJob): boolean {
     const { failures, health, sessions } = this.#parts;
     const { seq } = piece.span;
     const { attempts } = charged;
@@ -191,8 +193,8 @@ export class Judge {
   #noteOutage(nowMs: number): void {
     const { failures, health, emit } = this.#parts;
     const { outage } = failures;
-    if ((outage !== null) === this.#hasToldOutage) return;
-    this.#hasToldOutage = outage !== null;
+    if ((outage !== null) === this.#hasReportedOutage) return;
+    this.#hasReportedOutage = outage !== null;
     if (outage === null) {
       health.startAnew(nowMs);
       return emit({ kind: "notice", notice: { code: "outage ended" } });
@@ -202,7 +204,7 @@ export class Judge {
 }
 
 /** A live view of the run for `Failures`. */
-class FleetAround implements FleetView {
+class LiveFleetView implements FleetView {
   readonly #parts: Parts;
   nowMs = 0;
 

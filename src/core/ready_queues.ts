@@ -14,37 +14,37 @@ const retryDelayMsMax = 60_000;
  * Jobs that were yielded and never handed out, in source order. If a row is unsendable, the jobs behind it wait until
  * the row's dead letter is durable:
  *
- *     ready jobs | sinking rows | behind: a row, jobs, a row, jobs ...
+ *     ready jobs | rows being buried | behind: a row, jobs, a row, jobs ...
  *
- * There are ready jobs or sinking rows, never both.
+ * There are ready jobs or rows being buried, never both.
  */
 export class FreshJobs {
   #ready = new Queue<JobSpan>();
   /** Jobs that can be handed out now. */
   count = 0;
   /** Rows whose dead letters are being written. */
-  readonly #sinking = new Queue<Unsendable>();
+  readonly #burying = new Queue<Unsendable>();
   #behind = new Queue<JobSpan | Unsendable>();
   #behindCount = 0;
 
   /** All jobs and rows, those behind a row included. */
   get total(): number {
-    return this.count + this.#sinking.length + this.#behindCount;
+    return this.count + this.#burying.length + this.#behindCount;
   }
 
-  get sinking(): number {
-    return this.#sinking.length;
+  get rowsBurying(): number {
+    return this.#burying.length;
   }
 
   /** The last yielded job, as a span of one, or the last row; undefined if all were handed out. */
   get last(): JobSpan | Unsendable | undefined {
-    const last = this.#behind.last ?? this.#sinking.last ?? this.#ready.last;
+    const last = this.#behind.last ?? this.#burying.last ?? this.#ready.last;
     return last instanceof JobSpan ? last.cut(last.end - 1, last.end) : last;
   }
 
   push(block: Block, from: number, seq: number): JobSpan {
     const span = new JobSpan(block, from, block.ends.length - from, seq);
-    if (this.#sinking.length + this.#behind.length === 0) this.#pushReady(span);
+    if (this.#burying.length + this.#behind.length === 0) this.#pushReady(span);
     else {
       this.#behind.push(span);
       this.#behindCount += span.count;
@@ -63,27 +63,27 @@ export class FreshJobs {
   }
 
   /**
-   * Takes the rows before which no job is left, which become sinking. Returns none while others are sinking: so dead
+   * Takes the rows before which no job is left, to be buried. Returns none while others are being buried: so dead
    * letters become durable in order, however the shell writes them.
    */
-  sink(): Unsendable[] {
-    if (this.count + this.#sinking.length > 0 || this.#behind.length === 0) return none;
+  takeRows(): Unsendable[] {
+    if (this.count + this.#burying.length > 0 || this.#behind.length === 0) return none;
     const rows: Unsendable[] = [];
     for (let row = this.#behind.first; row !== undefined; row = this.#behind.first) {
       if (row instanceof JobSpan) break;
       this.#behind.shift();
       this.#behindCount--;
-      this.#sinking.push(row);
+      this.#burying.push(row);
       rows.push(row);
     }
     return rows;
   }
 
-  /** The dead letter of the first sinking row is durable. After the last one, the jobs behind it become ready. */
-  sunk(): Unsendable {
-    const row = this.#sinking.shift();
+  /** The dead letter of the first of those rows is durable. After the last one, the jobs behind it become ready. */
+  rowBuried(): Unsendable {
+    const row = this.#burying.shift();
     invariant(row !== undefined, "Cannot count a row as dead: none is on its way to the dead letters");
-    while (this.#sinking.length === 0 && this.#behind.first instanceof JobSpan) {
+    while (this.#burying.length === 0 && this.#behind.first instanceof JobSpan) {
       const span = this.#behind.first;
       this.#behind.shift();
       this.#behindCount -= span.count;
@@ -112,7 +112,7 @@ export class FreshJobs {
     return parts;
   }
 
-  /** Takes out all but the sinking rows. */
+  /** Takes out all but the rows being buried. */
   takeAll(): (JobSpan | Unsendable)[] {
     const all = [...this.#ready, ...this.#behind];
     this.#ready = new Queue();

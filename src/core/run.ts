@@ -179,9 +179,9 @@ export class Run {
     const isSourceDry = () => isOver() || this.#fullBy !== null;
     const sources = { hasSourceEnded, isSourceDry };
     this.#judge = new Judge({ jobs, sessions, failures, health, ...sources, bury, emit }, settings);
-    const { around } = this.#judge;
+    const { fleet } = this.#judge;
     const { masterId, random } = settings;
-    this.#dispatch = new Dispatch({ masterId, jobs, sessions, failures, health, around, random, emit });
+    this.#dispatch = new Dispatch({ masterId, jobs, sessions, failures, health, fleet, random, emit });
     const spent = jobs.restoreAll(state?.stranded ?? [], settings.failuresMax, settings.reclaimMs > 0);
     for (const letter of spent) this.#letters.add(letter);
     this.#letters.send();
@@ -192,8 +192,8 @@ export class Run {
     this.#lagGuard.note(nowMs);
     this.#noteBound(nowMs);
     if (this.#mode === "ended" && event.kind !== "buried" && event.kind !== "saved") return;
-    this.#take(event, nowMs);
-    this.#settleDown(nowMs);
+    this.#applyEvent(event, nowMs);
+    this.#afterEvent(nowMs);
   }
 
   /** Does everything overdue. Returns when to call it again at the latest; Infinity if only an event can matter. */
@@ -206,7 +206,7 @@ export class Run {
     this.#slaves.endOrphans(nowMs);
     this.#jobs.makeDue(nowMs);
     this.#source.tick(nowMs);
-    this.#settleDown(nowMs);
+    this.#afterEvent(nowMs);
     const wakeMs = this.#nextWakeMs(nowMs);
     this.#lagGuard.expect(wakeMs);
     return wakeMs;
@@ -221,7 +221,7 @@ export class Run {
       this.#mode === "running" && !this.#isPaused && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())
     ) {
       this.#versions.version++;
-      this.#sink();
+      this.#buryRows();
       this.#letters.send();
     }
     const effects = this.#effects;
@@ -289,7 +289,7 @@ export class Run {
     }
   }
 
-  #take(event: RunEvent, nowMs: number): void {
+  #applyEvent(event: RunEvent, nowMs: number): void {
     switch (event.kind) {
       case "yielded":
         return this.#source.yielded(event.block, event.moreAtHand);
@@ -317,12 +317,12 @@ export class Run {
       case "stop":
         return this.#stop(nowMs);
       default:
-        return this.#takeOfSession(event, nowMs);
+        return this.#applySessionEvent(event, nowMs);
     }
   }
 
   /** Ignores events of a session that has ended. */
-  #takeOfSession(event: SessionEvent, nowMs: number): void {
+  #applySessionEvent(event: SessionEvent, nowMs: number): void {
     const session = this.#sessions.get(event.session);
     if (session === undefined) return;
     switch (event.kind) {
@@ -350,21 +350,21 @@ export class Run {
   }
 
   /** After each event: judges failures, sends dead letters, and ends the run if it is over. */
-  #settleDown(nowMs: number): void {
+  #afterEvent(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#noteProgress(nowMs);
     this.#jobs.compact();
     this.#judge.judge(nowMs, this.#lagGuard.time(nowMs));
-    this.#sink();
+    this.#buryRows();
     this.#letters.send();
     const outcome = this.#mode === "ended" ? null : this.#outcomeNow(nowMs);
     if (outcome !== null) this.#end(outcome);
   }
 
   /** Sends the dead letters of unsendable rows before which no job is left to hand out. */
-  #sink(): void {
+  #buryRows(): void {
     if (this.#mode === "ended") return;
-    for (const letter of this.#jobs.sink()) this.#letters.add(letter);
+    for (const letter of this.#jobs.buryRows()) this.#letters.add(letter);
   }
 
   #noteProgress(nowMs: number): void {
@@ -392,7 +392,7 @@ export class Run {
     if (this.#isPaused === wasPaused) return;
     const adjustedMs = this.#lagGuard.time(nowMs);
     if (this.#isPaused) this.#pausedAtMs = adjustedMs;
-    else this.#failures.waited(adjustedMs - this.#pausedAtMs);
+    else this.#failures.excludePause(adjustedMs - this.#pausedAtMs);
   }
 
   /** Paused by an operator: nothing is leased. A pause does not prolong an outage, because nothing could succeed. */
@@ -443,7 +443,7 @@ export class Run {
   /** When jobs may become leasable, or an outage too long, even if no event comes. */
   #nextLeaseMs(nowMs: number): number {
     return Math.min(
-      this.#failures.wakeMs(this.#judge.around, nowMs),
+      this.#failures.wakeMs(this.#judge.fleet, nowMs),
       this.#dispatch.nextRunMs(nowMs),
       this.#mode === "running" ? this.#lagGuard.realMs(this.#judge.outageEndsMs) : Infinity,
     );

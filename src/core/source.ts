@@ -73,13 +73,13 @@ export class CursorTracker {
   }
 
   #markOf(item: JobSpan | Unsendable): CursorMark {
-    if (!(item instanceof JobSpan)) return { cursor: item.cursor, jobHash: this.#digest(inPlaceOf(item)) };
+    if (!(item instanceof JobSpan)) return { cursor: item.cursor, jobHash: this.#digest(standInFor(item)) };
     return { cursor: item.cursor(item.seq).slice(), jobHash: this.#digest(item.job(item.seq)) };
   }
 }
 
 /** Stands in for the encoding of a row, which has none. No CBOR item begins with ff. */
-function inPlaceOf({ cursor }: Unsendable): Uint8Array {
+function standInFor({ cursor }: Unsendable): Uint8Array {
   const bytes = new Uint8Array(1 + cursor.length);
   bytes[0] = 0xff;
   bytes.set(cursor, 1);

@@ -31,7 +31,7 @@ import {
   parseMasterMessage,
 } from "../protocol/parse.ts";
 import { type ControlLink, type SlaveLink, SocketLink } from "./link.ts";
-import { askStranger, OtherProtocolError } from "./protocol_sniffer.ts";
+import { OtherProtocolError, probeServer } from "./protocol_sniffer.ts";
 import { RefusedError, SlaveHandshake } from "./slave_handshake.ts";
 import { hopelessTlsFault, type TlsClient } from "./tls.ts";
 export { RefusedError } from "./slave_handshake.ts";
@@ -291,7 +291,7 @@ class Dialing {
   async #ask(): Promise<string | null> {
     const { host, port, tls } = this.#options;
     const openTls = tls && this.#handshake ? () => openTrusted(tls, host, port) : undefined;
-    this.#asked ??= askStranger({ host, port, speaksTls: tls !== undefined, openTls });
+    this.#asked ??= probeServer({ host, port, speaksTls: tls !== undefined, openTls });
     const what = await this.#asked;
     if (what !== null) {
       this.#fail(

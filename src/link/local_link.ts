@@ -69,9 +69,9 @@ export function makeWorkerSecret(): Uint8Array {
 }
 
 /** One connection of one worker, and what both MACs cover. */
-type Meeting = Readonly<{ secret: Uint8Array; call: Uint8Array; nonce: Uint8Array }>;
+type WorkerProof = Readonly<{ secret: Uint8Array; call: Uint8Array; nonce: Uint8Array }>;
 
-function macOf(side: "supervisor" | "worker", { secret, call, nonce }: Meeting): Uint8Array {
+function macOf(side: "supervisor" | "worker", { secret, call, nonce }: WorkerProof): Uint8Array {
   const mac = createHmac("sha256", secret).update(`taskmaster local/1 ${side}\0`).update(call).update(nonce);
   return new Uint8Array(mac.digest());
 }
@@ -128,7 +128,7 @@ class Reader {
   }
 }
 
-type WorkerDoorman = Readonly<{
+type GreetWorkerOptions = Readonly<{
   /** The secret of an expected worker; undefined for any other number. */
   secretOf: (worker: number) => Uint8Array | undefined;
   /** This worker connected; called at most once per worker. */
@@ -142,8 +142,8 @@ type WorkerDoorman = Readonly<{
  *     CONNECTED -- number of one awaited --> ANSWERED -- its proof --> a worker
  *         '--------------------------------------'---- anything else, 10 s: cut off
  */
-export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: WorkerDoorman): void {
-  let meeting: Meeting | null = null;
+export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: GreetWorkerOptions): void {
+  let meeting: WorkerProof | null = null;
   let worker = 0;
   const reader: Reader = new Reader(socket, (bytes) => {
     if (meeting !== null) return prove(bytes, meeting);
@@ -158,7 +158,7 @@ export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: Worke
     return callBytes;
   }, () => {});
 
-  function prove(bytes: Uint8Array, known: Meeting): number {
+  function prove(bytes: Uint8Array, known: WorkerProof): number {
     if (bytes.length < macBytes) return 0;
     const holds = timingSafeEqual(bytes.subarray(0, macBytes), macOf("worker", known));
     // Another connection may have been admitted as this worker meanwhile.
@@ -173,7 +173,7 @@ export function greetWorker(socket: Socket, { secretOf, onWorker, nowMs }: Worke
   }
 }
 
-export type WorkerCaller = Readonly<{
+export type CallSupervisorOptions = Readonly<{
   worker: number;
   secret: Uint8Array;
   /** Whether the path still belongs to the supervisor's socket, so that nobody can relay the exchange from there. */
@@ -193,7 +193,7 @@ export const notProved = "what answered there did not prove that it is this work
  *     CALLING -- proof of the supervisor --> a link
  *         '---- anything else, 10 s, the end: onEnd
  */
-export function callSupervisor(socket: Socket, caller: WorkerCaller): void {
+export function callSupervisor(socket: Socket, caller: CallSupervisorOptions): void {
   const { worker, secret, isInPlace, onLink, onEnd, options } = caller;
   const call = new Uint8Array(callBytes);
   new DataView(call.buffer).setUint32(0, worker);

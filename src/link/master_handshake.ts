@@ -18,7 +18,7 @@ import {
 import type { Introduction, Welcome } from "../protocol/messages.ts";
 import { parseIntroduction } from "../protocol/parse.ts";
 import { peerOf } from "./link.ts";
-import { type Entered, ProtocolSniffer, strangerOf } from "./protocol_sniffer.ts";
+import { otherProtocolOf, ProtocolSniffer, type SniffOutcome } from "./protocol_sniffer.ts";
 import type { TlsGate } from "./tls.ts";
 
 /**
@@ -108,7 +108,7 @@ export class MasterHandshake {
     this.socket.write(encodeWelcome(this.#proof!, encode(told), this.#greeted.secret));
   }
 
-  #entered(entered: Entered): void {
+  #entered(entered: SniffOutcome): void {
     if (this.#isSettled) return void this.socket.destroy();
     if (entered.kind === "stranger") return this.refuse("malformed", entered.why, entered.about);
     this.#sniffer = null;
@@ -185,7 +185,7 @@ export class MasterHandshake {
         `it speaks version ${error.version} of the protocol, this master version ${protocolVersion}`;
       return this.refuse("version", `Refused a slave: ${both}; use one release on both machines`);
     }
-    const stranger = strangerOf(bytes);
+    const stranger = otherProtocolOf(bytes);
     if (!stranger) return this.refuse("malformed");
     this.refuse("malformed", mistakes[stranger], stranger);
   }

@@ -6,7 +6,7 @@ import { printable } from "../lib/text.ts";
 import type { TlsGate } from "./tls.ts";
 
 /** What became of a connection. Without `why` there is nothing to log. */
-export type Entered =
+export type SniffOutcome =
   | Readonly<{ kind: "secured"; socket: TLSSocket; fault: string | undefined }>
   | Readonly<{ kind: "stranger"; about: string; why?: string }>;
 
@@ -35,12 +35,12 @@ const alert = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 80);
 export class ProtocolSniffer {
   readonly #socket: Socket;
   readonly #gate: TlsGate;
-  readonly #onEntered: (entered: Entered) => void;
+  readonly #onEntered: (entered: SniffOutcome) => void;
   #state: "silent" | "warned" | "securing" | "over" = "silent";
   #bytes = Buffer.alloc(0);
   readonly #onData = (chunk: Uint8Array): void => this.#receive(chunk);
 
-  constructor(socket: Socket, gate: TlsGate, onEntered: (entered: Entered) => void) {
+  constructor(socket: Socket, gate: TlsGate, onEntered: (entered: SniffOutcome) => void) {
     this.#socket = socket;
     this.#gate = gate;
     this.#onEntered = onEntered;
@@ -70,7 +70,7 @@ export class ProtocolSniffer {
   #receive(chunk: Uint8Array): void {
     this.#bytes = Buffer.concat([this.#bytes, chunk]);
     if (isTlsRecord(this.#bytes) && this.#state === "silent") return this.#secure();
-    const stranger = strangerOf(this.#bytes);
+    const stranger = otherProtocolOf(this.#bytes);
     if (stranger === "HTTP") this.#leave("HTTPS", httpMistake);
     else if (isGreeting(this.#bytes)) this.#leave("plain", plainMistake);
     else if (stranger || this.#bytes.length >= clearBytes) this.#leave("malformed");
@@ -103,7 +103,7 @@ const plainMistake =
 const httpVerb = /^(GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|CONNECT|TRACE|PRI) |^HTTP\//;
 
 /** Which other protocol the bytes belong to: "HTTP" or "TLS"; undefined if unknown. */
-export function strangerOf(bytes: Uint8Array): "HTTP" | "TLS" | undefined {
+export function otherProtocolOf(bytes: Uint8Array): "HTTP" | "TLS" | undefined {
   if (bytes[1] === 3 && (isTlsRecord(bytes) || bytes[0] === 0x15)) return "TLS";
   const begin = String.fromCharCode(...bytes.subarray(0, 8));
   return httpVerb.test(begin) ? "HTTP" : undefined;
@@ -147,12 +147,12 @@ type Whom = Readonly<{
  * or it is only a slow master. Opens its own connections and sends one probe on each, of bytes that a master drops
  * without an answer.
  */
-export async function askStranger({ host, port, speaksTls, openTls }: Whom): Promise<string | null> {
+export async function probeServer({ host, port, speaksTls, openTls }: Whom): Promise<string | null> {
   const open = () => connect({ host, port, noDelay: true });
   const asked = [sslRequest, lines].map(async (question) => {
     const answer = await ask(open(), "connect", question);
     // If TLS is spoken, this answer says nothing new, not even of a master.
-    return speaksTls && typeof answer !== "string" && strangerOf(answer) === "TLS" ? "over" : answer;
+    return speaksTls && typeof answer !== "string" && otherProtocolOf(answer) === "TLS" ? "over" : answer;
   });
   if (openTls) asked.push(ask(openTls(), "secureConnect", lines));
   const said = await firstBytes(asked);

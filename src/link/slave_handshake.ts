@@ -18,7 +18,7 @@ import {
 } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { parseWelcome } from "../protocol/parse.ts";
-import { isGreeting, OtherProtocolError, serverOf, strangerOf } from "./protocol_sniffer.ts";
+import { isGreeting, OtherProtocolError, otherProtocolOf, serverOf } from "./protocol_sniffer.ts";
 
 /**
  * The master rejected this slave, or did not prove the token, and would do so again. Usually it has proved nothing by
@@ -120,7 +120,7 @@ export class SlaveHandshake {
       if (isGreeting(bytes) || this.#proof) {
         throw this.#failed("its greeting is not what the protocol allows", error);
       }
-      if (strangerOf(bytes) === "TLS" && !this.#attempt.certificateHash) {
+      if (otherProtocolOf(bytes) === "TLS" && !this.#attempt.certificateHash) {
         throw this.#refused(
           "it speaks TLS; start this slave with the line that the master printed, or with --tls-pin or --tls",
           error,

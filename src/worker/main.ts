@@ -9,9 +9,9 @@ import { makeWatch, startWatchdog } from "../lib/watchdog.ts";
 import { recordOffset, takeStart, type WorkerStart } from "../lib/worker_start.ts";
 import {
   callSupervisor,
+  type CallSupervisorOptions,
   notProved,
   proofMs,
-  type WorkerCaller,
   type WorkerLink,
 } from "../link/local_link.ts";
 import { WorkerSession } from "./session.ts";
@@ -109,7 +109,7 @@ export function runWorker(options: WorkerProcessOptions): void {
 /** `onEnd`: nobody is to be called any more. */
 type Call =
   & Pick<WorkerLink, "onMessage">
-  & Pick<WorkerCaller, "onLink" | "onEnd">
+  & Pick<CallSupervisorOptions, "onLink" | "onEnd">
   & Readonly<{ onSocket: (socket: Socket) => void }>;
 
 /**

@@ -53,7 +53,7 @@ export const failureMutants: readonly Mutant[] = [
     name: "charges of an outage are not taken back",
     patches: [{
       file: "src/core/judge.ts",
-      find: '        jobs.takeBack("all");\n',
+      find: '        jobs.takeBackCharges("all");\n',
       replace: "",
     }],
     checks: [quickTest(
@@ -137,8 +137,8 @@ export const failureMutants: readonly Mutant[] = [
     name: "what a slave in quarantine was charged for is not taken back",
     patches: [{
       file: "src/core/judge.ts",
-      find: "      jobs.takeBack(charges);\n      for (const seq of jobs.exonerate",
-      replace: "      void charges;\n      for (const seq of jobs.exonerate",
+      find: "      jobs.takeBackCharges(charges);\n      for (const seq of jobs.clearFailedAt",
+      replace: "      void charges;\n      for (const seq of jobs.clearFailedAt",
     }],
     checks: [quickTest(
       "core/failures",
@@ -254,11 +254,11 @@ export const failureMutants: readonly Mutant[] = [
     name: "an outage that passed explains nothing, however short it was",
     patches: [{
       file: "src/core/failures.ts",
-      find: "this.#row.length >= longRowsMax * this.#passed.count ||",
+      find: "this.#streak.length >= longStreakFactor * this.#longestOutage.count ||",
       replace: "",
     }, {
       file: "src/core/failures.ts",
-      find: "      nowMs - this.#rowFromMs >= longRowsMax * this.#passed.ms",
+      find: "      nowMs - this.#streakFromMs >= longStreakFactor * this.#longestOutage.ms",
       replace: "      false",
     }],
     checks: [failuresTest("a hole of bad rows where all jobs are handed out before any fails")],

@@ -119,7 +119,7 @@ export const sourceMutants: readonly Mutant[] = [
     "ready_queues",
     "jobs pass a row that is on its way to the dead letters",
     {
-      find: "if (this.#sinking.length + this.#behind.length === 0) this.#pushReady(span);",
+      find: "if (this.#burying.length + this.#behind.length === 0) this.#pushReady(span);",
       replace: "if (this.#behind.length === 0) this.#pushReady(span);",
     },
     throwing(
@@ -131,8 +131,8 @@ export const sourceMutants: readonly Mutant[] = [
     "ready_queues",
     "a row is buried before the jobs in front of it are handed out",
     {
-      find: "if (this.count + this.#sinking.length > 0 ||",
-      replace: "if (this.#sinking.length > 0 ||",
+      find: "if (this.count + this.#burying.length > 0 ||",
+      replace: "if (this.#burying.length > 0 ||",
     },
     inTurn,
     simulation,
@@ -141,7 +141,7 @@ export const sourceMutants: readonly Mutant[] = [
     "ready_queues",
     "rows are buried in whatever order the disk takes them",
     {
-      find: "if (this.count + this.#sinking.length > 0 ||",
+      find: "if (this.count + this.#burying.length > 0 ||",
       replace: "if (this.count > 0 ||",
     },
     test("core/run_rows", "rows side by side are one write; those that come meanwhile are the next one"),
@@ -155,8 +155,8 @@ export const sourceMutants: readonly Mutant[] = [
     "jobs",
     "a letter of no row counts as a row's",
     {
-      find: "if (this.fresh.sinking === 0 || seq !== this.counts.handedOut) return null;",
-      replace: "if (this.fresh.sinking === 0 || seq < 0) return null;",
+      find: "if (this.fresh.rowsBurying === 0 || seq !== this.counts.handedOut) return null;",
+      replace: "if (this.fresh.rowsBurying === 0 || seq < 0) return null;",
     },
     test(
       "core/run_rows",
@@ -168,7 +168,7 @@ export const sourceMutants: readonly Mutant[] = [
     replace: "",
   }, inTurn),
   inCore("run", "what is handed out last brings no row behind it to its turn", {
-    find: "      this.#versions.version++;\n      this.#sink();\n",
+    find: "      this.#versions.version++;\n      this.#buryRows();\n",
     replace: "      this.#versions.version++;\n",
   }, inTurn),
   {
