@@ -1,7 +1,7 @@
 import hyperid from "hyperid";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import type { RunSettings, RunState } from "../core/types.ts";
+import { countsOf, type RunSettings, type RunState, settledOf } from "../core/types.ts";
 import { sha256 } from "../lib/bytes.ts";
 import { monotonicMs, random } from "../lib/clock.ts";
 import { ConnectError } from "../lib/errors.ts";
@@ -145,8 +145,8 @@ export function toSettings(options: MasterOptions, masterId: string): RunSetting
 
 export function toResumed(state: RunState | null): Resumed | null {
   if (state === null) return null;
-  const { handedOut, done, skipped, dead, complete } = state;
-  return { handedOut, done, skipped, dead, complete, stranded: handedOut - done - skipped - dead };
+  const { handedOut, complete } = state;
+  return { ...countsOf(state), complete, stranded: handedOut - settledOf(state) };
 }
 
 function isPortTaken(error: unknown): boolean {

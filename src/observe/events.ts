@@ -3,6 +3,7 @@ import type {
   FailedAttempt,
   Outcome,
   Reason,
+  RunCounts,
   RunStatus,
   SessionId,
   SessionStatus,
@@ -11,16 +12,14 @@ import type { LogLevel } from "../lib/log.ts";
 import type { Address } from "../lib/units.ts";
 import type { LateError } from "../protocol/messages.ts";
 
-/** The counters an earlier start saved. */
-export type Resumed = Readonly<{
-  handedOut: number;
-  done: number;
-  skipped: number;
-  dead: number;
-  stranded: number;
-  /** The run had finished: only jobs that appeared since are handed out. */
-  complete: boolean;
-}>;
+/** What an earlier start saved. */
+export type Resumed =
+  & RunCounts
+  & Readonly<{
+    stranded: number;
+    /** The run had finished: only jobs that appeared since are handed out. */
+    complete: boolean;
+  }>;
 
 /**
  * What happens at a master, as it happens: the one stream that the log, `--json` and every other view are made from. A

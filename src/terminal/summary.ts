@@ -1,46 +1,31 @@
-import type { Outcome } from "../core/types.ts";
+import type { Outcome, RunCounts } from "../core/types.ts";
 import type { EarlyEnd } from "../lib/exit_guard.ts";
 import { printable, setIn } from "../lib/text.ts";
 import { formatDuration, formatElapsed } from "../lib/units.ts";
+import type { MasterStatus } from "../observe/events.ts";
 import { sourceFaultInWords } from "../observe/phrases.ts";
 import { formatRate } from "./status_line.ts";
 
 /** How a run ended, for the summary. Counts are over all starts of the key unless said. */
-export type Ending = Readonly<{
-  outcome: Outcome;
-  /** Set if the last state could not be saved. */
-  saveError: string | undefined;
-  /** Set if the program itself was at fault: nothing was saved since, on purpose. */
-  fault: string | undefined;
-  /** Why `onFinish` did not do what it had to; null if it did, or there is none. */
-  finishFault: Readonly<{ kind: "cut off" }> | Readonly<{ kind: "threw"; message: string }> | null;
-  /** What stopped the run, unless it was a signal; a clause. */
-  stoppedBy?: string | undefined;
-  handedOut: number;
-  done: number;
-  skipped: number;
-  dead: number;
-  stranded: number;
-  repeated: number;
-  /** More than `repeated` may have run again. */
-  repeatedAtLeast: boolean;
-  /** Of `handedOut`: jobs that a source which started over yielded once more. */
-  handedOutAgain: number;
-  /** Settled by this start. */
-  settledNow: number;
-  elapsedMs: number;
-  /** What failed, where nothing succeeded any more when it was stopped; null otherwise. */
-  outage: string | null;
-  /** Slaves that failed everything, and what they failed with. */
-  sick: readonly Readonly<{ name: string; message: string }>[];
-  /** Dead letters of this start, by message. */
-  failures: readonly Readonly<{ message: string; count: number }>[];
-  /** Errors of this start that came after the end of their jobs; the first of them. */
-  late: Readonly<{ count: number; errors: readonly Readonly<{ seq: number | null; message: string }>[] }>;
-  deadPath: string;
-  /** The command that goes on where this ended. */
-  resumeCommand: string;
-}>;
+export type Ending =
+  & RunCounts
+  & Pick<MasterStatus, "stranded" | "settledNow" | "elapsedMs" | "outage" | "sick" | "failures">
+  & Readonly<{
+    outcome: Outcome;
+    /** Set if the last state could not be saved. */
+    saveError: string | undefined;
+    /** Set if the program itself was at fault: nothing was saved since, on purpose. */
+    fault: string | undefined;
+    /** Why `onFinish` did not do what it had to; null if it did, or there is none. */
+    finishFault: Readonly<{ kind: "cut off" }> | Readonly<{ kind: "threw"; message: string }> | null;
+    /** What stopped the run, unless it was a signal; a clause. */
+    stoppedBy?: string | undefined;
+    /** Errors of this start that came after the end of their jobs; the first of them. */
+    late: Readonly<{ count: number; errors: readonly Readonly<{ seq: number | null; message: string }>[] }>;
+    deadPath: string;
+    /** The command that goes on where this ended. */
+    resumeCommand: string;
+  }>;
 
 /** How it stood with a run whose process ends before it. */
 type SavedStanding = Readonly<{
@@ -192,18 +177,13 @@ function counts(ending: Ending): string[] {
   ];
 }
 
-type Counted = Pick<
-  Ending,
-  "handedOut" | "handedOutAgain" | "done" | "skipped" | "dead" | "repeated" | "repeatedAtLeast"
->;
-
 const killed = "a master was killed, or an older state was taken: what was done since its save is not known";
 
 /**
  * What became of the jobs, over all starts: two lines. `handedOut` counts a job again that a source yielded again. `unknown`:
  * why more may have run again.
  */
-export function countLines(counted: Counted, stranded: number, unknown = killed): string[] {
+export function countLines(counted: RunCounts, stranded: number, unknown = killed): string[] {
   const { handedOut, handedOutAgain, done, skipped, dead, repeated, repeatedAtLeast } = counted;
   const jobs = handedOutAgain === 0
     ? ""

@@ -1,4 +1,5 @@
 import t from "tap";
+import { noCounts } from "../../src/core/types.ts";
 import { greetingLines, resumeLine, slaveGreetingLines } from "../../src/terminal/greeting.ts";
 
 const greeting = {
@@ -47,12 +48,12 @@ t.test("greetingLines() put IPv6 in brackets, and --insecure into the line to co
 
 t.test("resumeLine() says what an earlier start left", async (t) => {
   t.equal(resumeLine(null, "/d/posts.state"), undefined);
-  const resumed = { handedOut: 10, done: 5, skipped: 1, dead: 1, stranded: 3, complete: false };
+  const resumed = { ...noCounts, handedOut: 10, done: 5, skipped: 1, dead: 1, stranded: 3, complete: false };
   t.equal(
     resumeLine(resumed, "/d/p.state"),
     "Resuming: 7 jobs settled (5 done, 1 skipped, 1 dead), 3 handed out and unfinished run first. State: /d/p.state",
   );
-  const nothing = { handedOut: 0, done: 0, skipped: 0, dead: 0, stranded: 0, complete: false };
+  const nothing = { ...noCounts, handedOut: 0, done: 0, skipped: 0, dead: 0, stranded: 0, complete: false };
   t.equal(resumeLine(nothing, "/d/p.state"), undefined, "it was stopped before its first job");
   t.match(resumeLine({ ...nothing, complete: true }, "/d/p.state"), /^This run was finished: 0 jobs/);
   t.match(resumeLine({ ...resumed, complete: true }, "/d/p.state"), /^This run was finished: 7 .*--reset/);

@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import { Writable } from "node:stream";
+import { countsOf } from "../../core/types.ts";
 import { monotonicMs, wallMs } from "../../lib/clock.ts";
 import { TaskmasterError } from "../../lib/errors.ts";
 import { changeLastWord, type EarlyEnd, holdStandardFiles, writeNow } from "../../lib/exit_guard.ts";
@@ -107,23 +108,15 @@ function endedLine(
   { outcome, status, late, elapsedMs, savedFinally, error, finishFault, statePath, deadPath }: MasterResult,
   exitCode: number,
 ): ProgramEvent {
-  const { failures, handedOut, handedOutAgain, done, skipped, dead, stranded } = status;
-  const { repeated, repeatedAtLeast } = status;
   return {
     event: "ended",
     outcome: outcomeForJson(outcome),
     exitCode,
-    handedOut,
-    handedOutAgain,
-    done,
-    skipped,
-    dead,
-    stranded,
-    repeated,
-    repeatedAtLeast,
+    ...countsOf(status),
+    stranded: status.stranded,
     elapsedMs,
     savedFinally,
-    failures,
+    failures: status.failures,
     lateErrors: late.count,
     late: late.errors,
     statePath,
