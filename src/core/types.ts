@@ -289,8 +289,8 @@ export type FailedAttempt = Readonly<{
   retryInMs: number | null;
 }>;
 
-export type RunSettings = Readonly<{
-  masterId: string;
+/** What options of the command line set at the core; a master passes them on as they are. */
+export type RunOptions = Readonly<{
   /** Most jobs yielded but not settled. */
   jobsMax: number;
   /** Most encoded bytes of those jobs, error text included. */
@@ -301,21 +301,27 @@ export type RunSettings = Readonly<{
   backoffMs: number;
   heartbeatMs: number;
   graceMs: number;
-  /** Longest duration of one attempt; 0 for no limit. */
-  timeoutMs: number;
-  /** How long everything may fail before the run ends; Infinity: for ever. */
-  maxOutageMs: number;
-  /** The same when only failed jobs are left: after it they are taken to be bad. */
-  maxOutageAtEndMs: number;
-  /** How long stranded leases wait for the slaves that held them; 0 under `run`. */
-  reclaimMs: number;
-  /** Returns a number in [0, 1); for jitter. */
-  random: () => number;
-  /** SHA-256. */
-  digest: (bytes: Uint8Array) => Uint8Array;
-  /** Called for each failed attempt, except crashes with several suspects. Must have no effect on the run. */
-  onFailed?: ((failed: FailedAttempt) => void) | undefined;
 }>;
+
+export type RunSettings =
+  & RunOptions
+  & Readonly<{
+    masterId: string;
+    /** Longest duration of one attempt; 0 for no limit. */
+    timeoutMs: number;
+    /** How long everything may fail before the run ends; Infinity: for ever. */
+    maxOutageMs: number;
+    /** The same when only failed jobs are left: after it they are taken to be bad. */
+    maxOutageAtEndMs: number;
+    /** How long stranded leases wait for the slaves that held them; 0 under `run`. */
+    reclaimMs: number;
+    /** Returns a number in [0, 1); for jitter. */
+    random: () => number;
+    /** SHA-256. */
+    digest: (bytes: Uint8Array) => Uint8Array;
+    /** Called for each failed attempt, except crashes with several suspects. Must have no effect on the run. */
+    onFailed?: ((failed: FailedAttempt) => void) | undefined;
+  }>;
 
 /** One connected slave, as the run sees it. */
 export type SessionStatus = Readonly<{

@@ -135,12 +135,10 @@ export function toWelcome(
 }
 
 export function toSettings(options: MasterOptions, masterId: string): RunSettings {
-  const { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs = 0 } =
+  const { timeoutMs = 0, maxOutageMs = Infinity, maxOutageMs: maxOutageAtEndMs = maxOutageAtEndMsDefault } =
     options;
-  const settings = { jobsMax, bytesMax, failuresMax, backoffMs, heartbeatMs, graceMs, reclaimMs, timeoutMs };
-  const maxOutageMs = options.maxOutageMs ?? Infinity;
-  const maxOutageAtEndMs = options.maxOutageMs ?? maxOutageAtEndMsDefault;
-  return { masterId, ...settings, maxOutageMs, maxOutageAtEndMs, random, digest: sha256 };
+  // what a person sets is passed on under its own name
+  return { ...options, masterId, timeoutMs, maxOutageMs, maxOutageAtEndMs, random, digest: sha256 };
 }
 
 export function toResumed(state: RunState | null): Resumed | null {

@@ -1,4 +1,4 @@
-import type { Outcome } from "../core/types.ts";
+import type { Outcome, RunOptions } from "../core/types.ts";
 import type { Log } from "../lib/log.ts";
 import type { Address } from "../lib/units.ts";
 import type { MasterTls } from "../link/tls.ts";
@@ -6,24 +6,20 @@ import type { LoadedPlugin } from "../plugin/load_plugin.ts";
 import type { LateErrorCounts, MasterEvent, MasterStatus, Resumed, Snapshot } from "../observe/events.ts";
 
 /** What the options of the command line set at a master, each by its row. Times in milliseconds, sizes in bytes. */
-export type MasterSettings = Readonly<{
-  reset: boolean;
-  force: boolean;
-  jobsMax: number;
-  bytesMax: number;
-  failuresMax: number;
-  backoffMs: number;
-  /** @default 0: none */
-  timeoutMs?: number | undefined;
-  /** How long everything may fail. @default for ever, and 5 minutes where nothing but failed jobs is left. */
-  maxOutageMs?: number | undefined;
-  /** Most bytes of dead letters on the disk; the run ends before there are more. @default 1 GiB */
-  maxDeadBytes?: number | undefined;
-  heartbeatMs: number;
-  /** `auto`: as often as it costs little. */
-  checkpointMs: number | "auto";
-  graceMs: number;
-}>;
+export type MasterSettings =
+  & RunOptions
+  & Readonly<{
+    reset: boolean;
+    force: boolean;
+    /** @default 0: none */
+    timeoutMs?: number | undefined;
+    /** How long everything may fail. @default for ever, and 5 minutes where nothing but failed jobs is left. */
+    maxOutageMs?: number | undefined;
+    /** Most bytes of dead letters on the disk; the run ends before there are more. @default 1 GiB */
+    maxDeadBytes?: number | undefined;
+    /** `auto`: as often as it costs little. */
+    checkpointMs: number | "auto";
+  }>;
 
 /** All that a master is told at its start. */
 export type MasterOptions =

@@ -5,8 +5,10 @@ import { type Identity, sortedArgs } from "./identity.ts";
 // The fields of a state, each with how it is written, and how it is checked as it is read. A field without its row does
 // not compile. docs/state-file.md says how the format is changed.
 
-/** The version of the body that this program writes. */
-export const stateVersion = 2;
+/** The versions of the body. This program reads all of them, and writes the last. */
+const versions = [1, 2] as const;
+type Version = (typeof versions)[number];
+export const stateVersion: number = versions.at(-1)!;
 
 /** Most settings of an operator, and the longest text of one: a few words each, not data. */
 const settingsMax = 256;
@@ -32,7 +34,7 @@ type Field<T> = Codec<T> & Readonly<{ added?: Readonly<{ version: number; before
 /** A row for each field, in the order in which they are written. */
 export type Fields<T> = { readonly [Name in keyof T]-?: Field<T[Name]> };
 
-function since<T>(version: number, codec: Codec<T>, before: T): Field<T> {
+function since<T>(version: Version, codec: Codec<T>, before: T): Field<T> {
   return { ...codec, added: { version, before } };
 }
 
