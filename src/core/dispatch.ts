@@ -46,7 +46,7 @@ export class Dispatch {
   /**
    * How many sessions had credit when this run began, and how many jobs each would hold if all were shared out evenly.
    */
-  #lineLength = 1;
+  #sessionsWithCredit = 1;
   #fairShare = 1;
 
   constructor(parts: Parts) {
@@ -91,7 +91,7 @@ export class Dispatch {
       const probeMs = this.#parts.health.nextProbeMs(slaveId);
       if (held === 0 && credit > 0) nextMs = Math.min(nextMs, Math.max(probeMs, nowMs + 1));
     }
-    if (returned.due.length > 0 && this.#failures.mode !== "testing" && this.#sessions.hungryCount > 0) {
+    if (returned.due.length > 0 && this.#failures.mode !== "testing" && this.#sessions.withCreditCount > 0) {
       // jobs that wait for another slave; whatever else delays a job ends with an event or has its own wake-up
       for (const { avoid } of returned.due) {
         if (avoid !== null && avoid.untilMs > nowMs) nextMs = Math.min(nextMs, avoid.untilMs);
@@ -103,23 +103,25 @@ export class Dispatch {
   #leaseAll(comingJobs: number): void {
     const { returned } = this.#jobs;
     if (returned.inSlave.length > 0) this.#leaseInSlave(Math.max(1, this.#sessions.count >> 1));
-    this.#lineLength = this.#sessions.hungryCount;
+    this.#sessionsWithCredit = this.#sessions.withCreditCount;
     const ready = returned.count + this.#jobs.fresh.count;
-    if (ready === 0 || this.#lineLength === 0) return;
-    this.#fairShare = Math.ceil((this.#sessions.hungryHeld() + ready + comingJobs) / this.#lineLength);
-    while (this.#sessions.hungryCount > 0 && this.#budget > 0 && this.#leaseNext());
+    if (ready === 0 || this.#sessionsWithCredit === 0) return;
+    this.#fairShare = Math.ceil(
+      (this.#sessions.heldWithCredit() + ready + comingJobs) / this.#sessionsWithCredit,
+    );
+    while (this.#sessions.withCreditCount > 0 && this.#budget > 0 && this.#leaseNext());
   }
 
   /** While load ramps up: leases few jobs, and only every third of them one that failed before. */
   #open(): void {
     const { returned, fresh } = this.#jobs;
     const { opening } = this.#failures;
-    if (this.#sessions.hungryCount === 0) opening.filled();
-    if (this.#sessions.hungryCount === 0 || returned.count + fresh.count === 0) return;
+    if (this.#sessions.withCreditCount === 0) opening.noteSlavesFull();
+    if (this.#sessions.withCreditCount === 0 || returned.count + fresh.count === 0) return;
     this.#budget = opening.budget(this.#jobs.leases.count - this.#sessions.quarantinedHeld, this.#nowMs);
-    this.#lineLength = this.#sessions.hungryCount;
-    this.#fairShare = Math.ceil((returned.count + fresh.count) / this.#lineLength);
-    while (this.#sessions.hungryCount > 0 && this.#budget > 0) {
+    this.#sessionsWithCredit = this.#sessions.withCreditCount;
+    this.#fairShare = Math.ceil((returned.count + fresh.count) / this.#sessionsWithCredit);
+    while (this.#sessions.withCreditCount > 0 && this.#budget > 0) {
       const before = this.#leases;
       const isTurnOfFailed = this.#starts % 3 === 2;
       if (!(isTurnOfFailed && this.#leaseDue()) && !this.#leaseUntried()) {
@@ -127,7 +129,7 @@ export class Dispatch {
       }
       if (this.#leases > before) this.#starts++;
     }
-    if (this.#sessions.hungryCount === 0) opening.filled();
+    if (this.#sessions.withCreditCount === 0) opening.noteSlavesFull();
   }
 
   /** Makes one lease; false if no job is ready for it. */
@@ -153,9 +155,9 @@ export class Dispatch {
   }
 
   #leaseFresh(): boolean {
-    const session = this.#sessions.nextHungry()!;
+    const session = this.#sessions.nextWithCredit()!;
     const terms = this.#terms("no", null);
-    const room = this.#roomOf(session);
+    const room = this.#batchSizeOf(session);
     return this.#leased(
       session,
       this.#jobs.leaseFresh(this.#nextName(), session, terms, room, leaseBytesMax),
@@ -163,8 +165,8 @@ export class Dispatch {
   }
 
   #leaseTogether(): boolean {
-    const session = this.#sessions.nextHungry()!;
-    const pieces = this.#jobs.returned.cut(this.#roomOf(session), leaseBytesMax);
+    const session = this.#sessions.nextWithCredit()!;
+    const pieces = this.#jobs.returned.cut(this.#batchSizeOf(session), leaseBytesMax);
     return this.#leaseReturned(session, this.#terms("no", null), pieces);
   }
 
@@ -182,7 +184,7 @@ export class Dispatch {
   }
 
   #sessionFor({ avoid }: Piece): SlaveSession | undefined {
-    const session = this.#sessions.nextHungry(avoid?.slaveId);
+    const session = this.#sessions.nextWithCredit(avoid?.slaveId);
     if (avoid === null || session?.slaveId !== avoid.slaveId) return session;
     return this.#nowMs < avoid.untilMs && this.#sessions.hasOther(avoid.slaveId) ? undefined : session;
   }
@@ -191,7 +193,7 @@ export class Dispatch {
     const { returned } = this.#jobs;
     if (returned.inWorker.length === 0) return false;
     const piece = returned.takeOne(returned.inWorker);
-    const session = this.#sessions.nextHungry(piece.avoid?.slaveId)!;
+    const session = this.#sessions.nextWithCredit(piece.avoid?.slaveId)!;
     return this.#leaseReturned(session, this.#terms("in worker", null), [piece]);
   }
 
@@ -201,10 +203,12 @@ export class Dispatch {
    * event loop and the others in later turns. Credit is about 160 ms of work, so a sixteenth of it lasts 10 ms. Serving
    * a session costs about 50 us: with many sessions, a batch should last until the session's next turn.
    */
-  #roomOf({ credit, held }: SlaveSession): number {
-    const part = Math.max(1 / 16, this.#lineLength / 1_000);
+  #batchSizeOf({ credit, held }: SlaveSession): number {
+    const part = Math.max(1 / 16, this.#sessionsWithCredit / 1_000);
     const room = Math.min(credit - held, Math.max(1, this.#fairShare - held, Math.floor(credit * part)));
-    return this.#budget === Infinity ? room : Math.min(room, Math.ceil(this.#budget / this.#lineLength));
+    return this.#budget === Infinity
+      ? room
+      : Math.min(room, Math.ceil(this.#budget / this.#sessionsWithCredit));
   }
 
   #terms(alone: Alone, probe: Probe | null): Terms {
@@ -268,12 +272,12 @@ export class Dispatch {
 
   /** Leases one probe of a test; false if none is due or none is possible. */
   #probe(): boolean {
-    if (this.#sessions.hungryCount === 0) return false;
+    if (this.#sessions.withCreditCount === 0) return false;
     const kind = this.#failures.nextProbe(this.#parts.fleet, this.#parts.random, this.#nowMs);
     if (kind === null) return false;
     const piece = kind === "failed" ? this.#takeFailed() : this.#takeUntried();
     if (piece === undefined) return false;
-    const session = this.#sessions.nextHungry(piece.avoid?.slaveId)!;
+    const session = this.#sessions.nextWithCredit(piece.avoid?.slaveId)!;
     this.#leaseReturned(session, this.#terms(aloneOf(piece.history), kind), [piece]);
     this.#failures.probed(kind, this.#nowMs);
     return true;

@@ -292,7 +292,7 @@ export class Failures {
    * How many untried jobs to keep for a final test: enough that some of them succeed unless there is an outage. 0 while
    * few jobs fail.
    */
-  get reserve(): number {
+  get untriedReserve(): number {
     if (this.mode === "testing") return 0;
     const share = this.mode === "opening" ? this.opening.baseline : this.#window.share;
     if (this.mode === "normal" && (share < failureWindowShare || this.#window.isOfOneJob)) return 0;

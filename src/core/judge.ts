@@ -244,13 +244,13 @@ class LiveFleetView implements FleetView {
     // jobs may be queued behind a row whose dead letter is being written
     if (fresh.total > fresh.count) return false;
     if (leases.count + retries.count + orphans.count + jobs.returnedFailed > 0) return false;
-    return untried === 0 || untried <= failures.reserve;
+    return untried === 0 || untried <= failures.untriedReserve;
   }
 
   get isReserveKept(): boolean {
     const { jobs, failures } = this.#parts;
-    const { reserve } = failures;
-    return reserve > 0 && jobs.untried <= reserve && this.isSourceDry;
+    const { untriedReserve } = failures;
+    return untriedReserve > 0 && jobs.untried <= untriedReserve && this.isSourceDry;
   }
 
   get isSourceDry(): boolean {

@@ -52,7 +52,7 @@ export class Opening {
   #isBinding = false;
   #unboundSteps = 0;
   /** Whether all slaves had no credit left at some moment since the last step. */
-  #isFilled = false;
+  #wereSlavesFull = false;
   /** Starts a second; Infinity until the first cut. */
   pace = Infinity;
   #tokens = 1;
@@ -74,7 +74,7 @@ export class Opening {
   /** Share of recent retries that succeeded, as a moving average. */
   #recovery = 1;
   /** The current sample is the first since the start or a cut, so its load is harmless. */
-  #isCalm = true;
+  #isSampleHarmless = true;
   /** No start before this time, because the latest attempts all failed. */
   #holdUntilMs = 0;
   #badInRow = 0;
@@ -100,13 +100,13 @@ export class Opening {
     this.#tokens = 1;
     this.#isBinding = false;
     this.#unboundSteps = 0;
-    this.#isFilled = false;
+    this.#wereSlavesFull = false;
     this.#succeededInStep = 0;
     this.#sample = { ok: 0, bad: 0 };
     this.#recovery = 1;
     this.#baseline = null;
     this.#firstShare = null;
-    this.#isCalm = true;
+    this.#isSampleHarmless = true;
     this.#share = 0;
     this.#holdUntilMs = 0;
     this.isCollapsed = false;
@@ -145,8 +145,8 @@ export class Opening {
     return budget;
   }
 
-  filled(): void {
-    this.#isFilled = true;
+  noteSlavesFull(): void {
+    this.#wereSlavesFull = true;
   }
 
   leased(count: number): void {
@@ -180,7 +180,7 @@ export class Opening {
     // where retries never succeed, those jobs are bad, and say nothing about the load
     if (!isRetry || this.#recovery >= recoveryMin) {
       this.#sample.bad++;
-      this.#hold(nowMs);
+      this.#holdBack(nowMs);
       this.#weighSample(nowMs);
     }
     if (before === undefined) return false;
@@ -209,7 +209,7 @@ export class Opening {
   /** Whether load is back: slaves have all they can take, and neither limit nor pace holds back a lease. */
   isOver(nowMs: number): boolean {
     this.#step(nowMs);
-    return this.#unboundSteps >= (this.#isFilled ? Number.isFinite(this.pace) ? 3 : 1 : emptyStepsMax);
+    return this.#unboundSteps >= (this.#wereSlavesFull ? Number.isFinite(this.pace) ? 3 : 1 : emptyStepsMax);
   }
 
   /** When there may be room for another job, or the limit grows. */
@@ -222,7 +222,7 @@ export class Opening {
   }
 
   /** Slows down starts when nothing succeeds: the service may be down again, or admit less than one job at a time. */
-  #hold(nowMs: number): void {
+  #holdBack(nowMs: number): void {
     this.#badInRow++;
     if (this.#badInRow >= collapseAttempts) this.isCollapsed = true;
     else if (this.#badInRow >= holdAfterBad) {
@@ -236,7 +236,7 @@ export class Opening {
     this.#stepAtMs = nowMs;
     this.#unboundSteps = this.#isBinding ? 0 : this.#unboundSteps + 1;
     this.#isBinding = false;
-    if (this.#unboundSteps === 0) this.#isFilled = false;
+    if (this.#unboundSteps === 0) this.#wereSlavesFull = false;
     this.#bestRate = Math.max(this.#bestRate, this.#successes.perSecond(nowMs));
     // the baseline must be known before load grows
     const isKnown = this.#baseline !== null || this.#sample.bad === 0;
@@ -296,12 +296,12 @@ export class Opening {
       // as much fails at a lower pace, so load is not the cause
       if (first !== null && share > slowerShare) this.pace = Infinity;
       this.#baseline = share;
-    } else if (this.#isCalm) {
+    } else if (this.#isSampleHarmless) {
       // the pace may still be too high after a cut, so a higher share counts little
       const weight = share < this.#baseline ? 0.5 : 0.03;
       this.#baseline += weight * (share - this.#baseline);
     }
-    this.#isCalm = isCut;
+    this.#isSampleHarmless = isCut;
     if (isCut) this.#cut(nowMs);
   }
 

@@ -89,7 +89,7 @@ export function boundOf(
 ): Bound | null {
   const { fresh, returned, leases, retries, orphans } = jobs;
   if (sessions.count === 0) return null;
-  if (sessions.hungryCount === 0 || fresh.count + returned.count > 0) return "slaves";
+  if (sessions.withCreditCount === 0 || fresh.count + returned.count > 0) return "slaves";
   if (source.mode !== "open") return null;
   if (fullBy !== null && leases.count === 0 && retries.count + orphans.count > 0) return null;
   return fullBy ?? "source";

@@ -43,7 +43,7 @@ export type SessionTally = { settled: number; failures: number };
 export class SlaveSessions {
   #all = new Map<SessionId, SlaveSession>();
   /** Open sessions with credit left, in the order in which they are served. */
-  #hungry = new Set<SlaveSession>();
+  #withCredit = new Set<SlaveSession>();
   /** Sessions whose mode is `reserved`; likewise `quarantined`. */
   readonly reserved: Set<SlaveSession> = new Set();
   readonly quarantined: Set<SlaveSession> = new Set();
@@ -53,8 +53,8 @@ export class SlaveSessions {
   }
 
   /** How many sessions have credit left. */
-  get hungryCount(): number {
-    return this.#hungry.size;
+  get withCreditCount(): number {
+    return this.#withCredit.size;
   }
 
   get(id: SessionId): SlaveSession | undefined {
@@ -82,15 +82,15 @@ export class SlaveSessions {
 
   remove(session: SlaveSession): void {
     this.#all.delete(session.id);
-    this.#hungry.delete(session);
+    this.#withCredit.delete(session);
     this.reserved.delete(session);
     this.quarantined.delete(session);
   }
 
   /** The next session to serve: one of a slave other than `avoid` if there is one with credit left. */
-  nextHungry(avoid = ""): SlaveSession | undefined {
+  nextWithCredit(avoid = ""): SlaveSession | undefined {
     let second: SlaveSession | undefined;
-    for (const session of this.#hungry) {
+    for (const session of this.#withCredit) {
       if (avoid === "" || session.slaveId !== avoid) return session;
       second ??= session;
     }
@@ -113,15 +113,15 @@ export class SlaveSessions {
   }
 
   /** Jobs held by sessions that have credit left. */
-  hungryHeld(): number {
+  heldWithCredit(): number {
     let held = 0;
-    for (const session of this.#hungry) held += session.held;
+    for (const session of this.#withCredit) held += session.held;
     return held;
   }
 
   /** The session got `jobs` jobs: moves it to the end of the queue if it has credit left. */
   served(session: SlaveSession, jobs: number): void {
-    this.#hungry.delete(session);
+    this.#withCredit.delete(session);
     this.change(session, { held: session.held + jobs });
   }
 
@@ -131,8 +131,8 @@ export class SlaveSessions {
    */
   change(session: SlaveSession, change: Partial<Pick<SlaveSession, "credit" | "held" | "mode">>): void {
     Object.assign(session, change);
-    if (session.mode === "open" && session.credit > session.held) this.#hungry.add(session);
-    else this.#hungry.delete(session);
+    if (session.mode === "open" && session.credit > session.held) this.#withCredit.add(session);
+    else this.#withCredit.delete(session);
     if (session.mode === "reserved") this.reserved.add(session);
     else this.reserved.delete(session);
     if (session.mode === "quarantined") this.quarantined.add(session);

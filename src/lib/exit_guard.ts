@@ -14,7 +14,7 @@ export type EarlyEnd = Readonly<{
 }>;
 
 /** Reports why the process ends and returns its exit code. Must be synchronous: nothing else runs afterwards. */
-type LastWord = (end: EarlyEnd) => number;
+type ReportEarlyEnd = (end: EarlyEnd) => number;
 
 /**
  * `signals`: `sent` if the process may send itself deadly signals. A worker may: that costs its job, like any crash.
@@ -42,8 +42,8 @@ const harmless: ReadonlySet<string> = new Set(
 
 const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
-let lastWord: LastWord | null = null;
-let goesOn: () => boolean = () => false;
+let reportEarlyEnd: ReportEarlyEnd | null = null;
+let tryToGoOn: () => boolean = () => false;
 let releaseNextTick = () => {};
 /** Exit code of the program, once it has ended. */
 let endCode: number | null = null;
@@ -56,7 +56,7 @@ let runtimes: [event: string, listener: Listener][] = [];
 
 /**
  * Guards the exit of the process: from now on it exits with 0 only after `endProcess` or `programEnded`. Anything else
- * that ends it, such as `process.exit()` in a plugin or an empty event loop, first calls `word`. Call this before any
+ * that ends it, such as `process.exit()` in a plugin or an empty event loop, first calls `report`. Call this before any
  * code of a plugin is loaded.
  *
  *     OFF -- guardExits --> GUARDING -- programEnded(code) --> ENDED: any exit is with this code
@@ -64,9 +64,9 @@ let runtimes: [event: string, listener: Listener][] = [];
  *
  * Not covered: SIGKILL from outside, a crash of the runtime, and native code of a plugin.
  */
-export function guardExits(word: LastWord, options: GuardOptions = { signals: "seen" }): void {
-  const isFirst = lastWord === null;
-  lastWord = word;
+export function guardExits(report: ReportEarlyEnd, options: GuardOptions = { signals: "seen" }): void {
+  const isFirst = reportEarlyEnd === null;
+  reportEarlyEnd = report;
   if (!isFirst) return;
   process.exitCode = 1;
   replaceExits();
@@ -79,8 +79,8 @@ export function guardExits(word: LastWord, options: GuardOptions = { signals: "s
 }
 
 /** Replaces the function that reports an early end, once more is known. */
-export function changeLastWord(word: LastWord): void {
-  if (lastWord !== null) lastWord = word;
+export function replaceEarlyEndReport(report: ReportEarlyEnd): void {
+  if (reportEarlyEnd !== null) reportEarlyEnd = report;
 }
 
 /** The program has ended with this exit code: nothing that happens later in this process can change it. */
@@ -96,8 +96,8 @@ export function endProcess(code: number): never {
 
 /** Removes the guard, for a host program that goes on after ours has ended. */
 export function releaseExits(): void {
-  if (lastWord === null) return;
-  lastWord = null;
+  if (reportEarlyEnd === null) return;
+  reportEarlyEnd = null;
   process.exitCode = undefined;
   Object.assign(process, real);
   if (deno !== undefined) Object.assign(deno, realDeno);
@@ -110,7 +110,7 @@ export function releaseExits(): void {
 /** Adds a listener to `process` that is restored if a plugin removes all listeners. */
 export function keepListener(event: string, listener: Listener): void {
   process.prependListener(event as "exit", listener);
-  if (lastWord !== null) kept.push([event, listener]);
+  if (reportEarlyEnd !== null) kept.push([event, listener]);
 }
 
 /**
@@ -260,11 +260,11 @@ function onExit(code: unknown): void {
  * goes on.
  */
 export function askWhenEmpty(ask: () => boolean): void {
-  goesOn = ask;
+  tryToGoOn = ask;
 }
 
 function onEmpty(): void {
-  if (goesOn()) return;
+  if (tryToGoOn()) return;
   early({ how: "an empty event loop", from: onEmpty, code: undefined });
 }
 
@@ -278,12 +278,12 @@ type Exiting = Readonly<{
 }>;
 
 function early({ how, from, code, last }: Exiting): never {
-  if (endCode === null && leaveCode === null && lastWord !== null) {
-    const word = lastWord;
+  if (endCode === null && leaveCode === null && reportEarlyEnd !== null) {
+    const report = reportEarlyEnd;
     // If the report itself fails, the exit code must not be 0.
     leaveCode = 1;
     try {
-      leaveCode = word({ how, where: callerOf(from), code: typeof code === "number" ? code : undefined });
+      leaveCode = report({ how, where: callerOf(from), code: typeof code === "number" ? code : undefined });
     } catch (error) {
       writeNow(2, reported(`${how} ended the process (${String(error)})`));
     }

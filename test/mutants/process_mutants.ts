@@ -561,9 +561,9 @@ export const processMutants: readonly Mutant[] = [
     name: "an exit that is not the program's own is its success",
     patches: [{
       file: "src/lib/exit_guard.ts",
-      find: "  if (endCode === null && leaveCode === null && lastWord !== null) {",
+      find: "  if (endCode === null && leaveCode === null && reportEarlyEnd !== null) {",
       replace:
-        "  if (typeof code === 'number') endCode = code;\n  else if (endCode === null && leaveCode === null && lastWord !== null) {",
+        "  if (typeof code === 'number') endCode = code;\n  else if (endCode === null && leaveCode === null && reportEarlyEnd !== null) {",
     }],
     checks: [
       test(

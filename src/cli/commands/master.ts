@@ -3,7 +3,7 @@ import { Writable } from "node:stream";
 import { countsOf } from "../../core/types.ts";
 import { monotonicMs, wallMs } from "../../lib/clock.ts";
 import { TaskmasterError } from "../../lib/errors.ts";
-import { changeLastWord, type EarlyEnd, holdStandardFiles, writeNow } from "../../lib/exit_guard.ts";
+import { type EarlyEnd, holdStandardFiles, replaceEarlyEndReport, writeNow } from "../../lib/exit_guard.ts";
 import { HeldLog, type Log, Waits } from "../../lib/log.ts";
 import { version } from "../../lib/runtime.ts";
 import { formatDuration } from "../../lib/units.ts";
@@ -171,7 +171,7 @@ export class MasterProgram {
     this.#greet = greet;
     this.#progress = this.#startProgress();
     parts.invocation.faults.handleBy((error) => this.#astray(error));
-    changeLastWord((end) => this.#endedEarly(end));
+    replaceEarlyEndReport((end) => this.#endedEarly(end));
     this.#over = onSignals({
       stop: (signal, count) => this.#stop(signal, count),
       show: () => this.#progress.show(),
@@ -424,7 +424,7 @@ async function prepare(
   });
   const tls = await masterTls(early, env);
   redirectConsole((text) => terminal.relay(text));
-  changeLastWord((end) => (terminal.lastWords(atLoad(end)), 1));
+  replaceEarlyEndReport((end) => (terminal.lastWords(atLoad(end)), 1));
   const waits = new Waits((sentence) => terminal.log("warn", sentence));
   const isTerminal = process.stderr.isTTY === true;
   const loop = new LoopWatch({ isJson: early["log-format"] === "json", isTerminal, graceMs: early.grace });
