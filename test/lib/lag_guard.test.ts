@@ -36,7 +36,7 @@ t.test("nobody is judged for no longer than the lag was", async (t) => {
   t.equal(guard.judgeFromMs, 10_000);
 });
 
-t.test("what is measured on the patient clock is later in real time by all lags", async (t) => {
+t.test("what is measured on the lag-adjusted clock is later in real time by all lags", async (t) => {
   const guard = new LagGuard(100, 1_000);
   guard.expect(1_000);
   t.equal(guard.note(61_000), 59_900);
@@ -49,7 +49,7 @@ t.test("what is measured on the patient clock is later in real time by all lags"
   t.equal(guard.realMs(Infinity), Infinity);
 });
 
-t.test("a patient clock goes on while it is looked at, and stands still while nobody can", async (t) => {
+t.test("a lag-adjusted clock goes on while it is looked at, and stands still while nobody can", async (t) => {
   const clock = new LagGuard(awakeLateMs);
   t.equal(clock.time(1_000), 1_000, "nobody has looked yet");
   for (let ms = 1_000; ms <= 2_000; ms += 100) t.equal(clock.look(ms), ms);
@@ -62,7 +62,7 @@ t.test("a patient clock goes on while it is looked at, and stands still while no
   t.equal(clock.look(70_000), 2_100 + 2 * awakeLateMs, "each time");
 });
 
-t.test("once the time has come that was asked for, the patient clock shows it, however sums are rounded", async (t) => {
+t.test("once the time has come that was asked for, the lag-adjusted clock shows it, however sums are rounded", async (t) => {
   const guard = new LagGuard(100, 1_000);
   let nowMs = 0.1;
   let early = 0;

@@ -229,7 +229,7 @@ export const failureMutants: readonly Mutant[] = [
     checks: [failuresTest("one that admits 5 a second")],
   },
   {
-    name: "a master is woken a hair before its time",
+    name: "a master is woken a fraction before its time",
     patches: [{
       file: "src/lib/lag_guard.ts",
       find: "realMs - this.#lagMs < time ? realMs + 1 : realMs",
@@ -237,7 +237,7 @@ export const failureMutants: readonly Mutant[] = [
     }],
     checks: [quickTest(
       "lib/lag_guard",
-      "once the time has come that was asked for, the patient clock shows it, however sums are rounded",
+      "once the time has come that was asked for, the lag-adjusted clock shows it, however sums are rounded",
     )],
   },
   {

@@ -422,7 +422,7 @@ export const processMutants: readonly Mutant[] = [
     checks: [
       quickTest(
         "lib/lag_guard",
-        "a patient clock goes on while it is looked at, and stands still while nobody can",
+        "a lag-adjusted clock goes on while it is looked at, and stands still while nobody can",
       ),
     ],
   },
