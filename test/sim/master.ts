@@ -257,6 +257,8 @@ export class SimMaster {
         this.#checks.ended(effect.outcome, this.run.status(this.#world.nowMs).stranded);
         this.#outcome = effect.outcome;
         return this.#finish();
+      default:
+        return effect satisfies never;
     }
   }
 
