@@ -7,13 +7,13 @@ import type { PluginLog } from "./types.ts";
 /** Most lines of one error's stack. */
 const errorStackLinesMax = 50;
 
-/** Most lines of a stack that are looked at. */
+/** Most lines of a stack that are read; the rest is ignored. */
 const stackLinesReadMax = 1_000;
-/** Longest line of a stack that is kept, in characters: minified code has lines of megabytes. */
+/** Lines of a stack are cut at this many characters: minified code has lines of megabytes. */
 const stackLineCharsMax = 500;
 
 const here = (import.meta.dirname ?? "").replaceAll("\\", "/");
-/** The folder of this program's sources; not where a bundle of it happens to be. */
+/** The folder of this program's sources. Empty in a bundle, whose folder may also hold code of others. */
 const ownSources: readonly string[] = here.endsWith("/src/plugin") ? [`${dirname(here)}/`] : [];
 /** Where this program's own code is: in the file system of a compiled binary, or in its sources. */
 const ownPaths: readonly string[] = ["/$bunfs/", "/~BUN/", ...ownSources];
@@ -22,8 +22,8 @@ const ownPaths: readonly string[] = ["/$bunfs/", "/~BUN/", ...ownSources];
 type ErrorText = Readonly<{
   message: string;
   /**
-   * Starts with the error's name and message, as V8 prints it; empty if there is none. Of the frames, those of the
-   * plugin: how this program came to call it helps nobody to mend it.
+   * Starts with the error's name and message, as V8 prints it; empty if there is none. Only the
+   * plugin's frames are kept: how this program called the plugin does not help its author.
    */
   stack: string;
 }>;
@@ -74,7 +74,7 @@ function stackOf(error: unknown): string {
   return `${text}\nCaused by: ${why.slice(0, stackLineCharsMax)}`;
 }
 
-/** A message of many lines would leave no room for the frames behind it. */
+/** Keeps only the first line of the message in a stack, which leaves room for the frames after it. */
 function shortened(stack: string, message: unknown): string {
   if (typeof message !== "string" || !message.includes("\n")) return stack;
   return stack.replace(message, () => message.slice(0, message.indexOf("\n")));
@@ -100,12 +100,12 @@ function isFrame(line: string): boolean {
   return /^\s*at /.test(line);
 }
 
-/** Whether it is a call in the runtime's code. */
+/** Whether a line of a stack is a call in the runtime's code. */
 function isRuntimeFrame(line: string): boolean {
   return /^\s*at .*(?:\b(?:node|ext|bun|internal):|\(?native\b|\(unknown\)|<anonymous>\)?$)/.test(line);
 }
 
-/** Whether code of the plugin had a part in it. */
+/** Whether a stack has a frame of the plugin's code. */
 export function hasPluginFrames(stack: string): boolean {
   return stack.split("\n", stackLinesReadMax).some(isPluginFrame);
 }
@@ -131,7 +131,7 @@ export function withoutOwnFrames(stack: string): string {
     if (isOwnFrame(line)) dropRuntime();
     else kept.push(line);
   }
-  // What the runtime did before it came to the plugin.
+  // Drops the runtime's frames that led to the plugin.
   if (kept.length < all.length || kept.some(isPluginFrame)) dropRuntime();
   const first = all.find(isFrame);
   const isOurs = !kept.some(isFrame) && first !== undefined && isOwnFrame(first);
@@ -154,7 +154,7 @@ function cutStack(stack: string): string {
   return wellFormed(lines.join("\n"));
 }
 
-/** With lone surrogates, which no encoding carries, replaced. */
+/** Replaces lone surrogates, which UTF-8 cannot encode. */
 function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }
@@ -166,14 +166,14 @@ export function pluginLog(log: Log): PluginLog {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** An error is shown with its stack. */
+/** The text of a logged value; an error is shown with its stack. */
 function textOf(message: unknown): string {
   if (!(message instanceof Error)) return withoutOwnFrames(String(message));
   const { message: text, stack } = describeError(message);
   return stack === "" ? text : stack;
 }
 
-/** Stacks stand in fields, too. */
+/** Removes this program's frames from fields whose values are stacks. */
 function withoutOwn(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   if (!Object.values(fields).some((value) => typeof value === "string" && value.includes("\n"))) {
     return fields;

@@ -17,7 +17,7 @@ type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled
  * False under Deno and Node, which do not tell before the next microtask. @see https://bun.com/docs/api/utils#bun-peek
  */
 function isFulfilled(value: object): boolean {
-  // `peek` takes any other value for fulfilled. A subclass may begin its work only when `await` calls its `then`.
+  // `peek` reports any value that is no promise as fulfilled. A subclass may begin its work only when `await` calls its `then`.
   return peek !== undefined && types.isPromise(value) && value.constructor === Promise &&
     peek.status(value) === "fulfilled";
 }
@@ -112,7 +112,7 @@ function pending(returned: PromiseLike<unknown>, context: HandlerContext): Pendi
   return { kind: "pending", ended: settle(returned, context, signal), signal, startedMs: undefined };
 }
 
-/** By `await`, which never calls the `then` of a native promise: a plugin may have replaced it. */
+/** Uses `await`, which never calls the `then` of a native promise: a plugin may have replaced that method. */
 async function settle(
   returned: PromiseLike<unknown>,
   context: HandlerContext,

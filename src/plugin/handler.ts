@@ -4,9 +4,9 @@ import type { Plugin, PluginLog } from "./types.ts";
 
 /** Consecutive jobs that a worker was given together, as a handler sees them. */
 export type JobSlice = Readonly<{
-  /** Of the first job. */
+  /** The seq of the first job. */
   seq: number;
-  /** Which attempt at each of them this is, from 1. */
+  /** The number of this attempt, from 1; the same for each job of the slice. */
   attempt: number;
   jobs: readonly unknown[];
 }>;
@@ -41,9 +41,9 @@ export type Pending = {
   readonly kind: "pending";
   /** Never rejects. */
   readonly ended: Promise<CallResult>;
-  /** Aborts it. */
+  /** Aborts the call. */
   readonly signal: JobSignal;
-  /** When it began, set by whoever measures it; undefined otherwise. */
+  /** When the call began, in milliseconds; set by the caller that measures it, otherwise undefined. */
   startedMs: number | undefined;
 };
 
@@ -100,7 +100,7 @@ export type ContextParts = Readonly<{
 /** A plugin in a worker process: `setup` once, then its handler for many jobs, then `teardown` once. */
 export class PluginHost {
   readonly #plugin: Plugin;
-  /** Of `setup` and `teardown`: nothing aborts it. */
+  /** The `ctx.signal` of `setup` and `teardown`; never aborted. */
   readonly #signal = new AbortController().signal;
   #parts: ContextParts;
 

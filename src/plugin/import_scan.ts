@@ -24,7 +24,7 @@ export function scanImports(text: string): string[] {
   return [...found];
 }
 
-/** What a module calls `require`: also its names for what `createRequire` gave it. */
+/** The names by which a module calls `require`, including variables that hold a result of `createRequire`. */
 function requiresIn(text: string): ReadonlySet<string> {
   const names = new Set(["require"]);
   if (!text.includes("createRequire")) return names;
@@ -48,7 +48,7 @@ type Token = Readonly<{ kind: "word" | "mark" | "string" | "template" | "regex";
 const start: Token = { kind: "mark", text: ";" };
 
 type Next = () => Token | null;
-/** Reads on behind a word, and gives the specifiers found there. */
+/** Reads the tokens after a keyword and returns the specifiers found there. */
 type Reader = (next: Next) => readonly string[];
 
 const none: readonly string[] = [];
@@ -60,7 +60,7 @@ const readers: ReadonlyMap<string, Reader> = new Map([
   ["Worker", required],
 ]);
 
-/** Behind `import`. */
+/** Specifiers after `import`. */
 function importedBy(next: Next): readonly string[] {
   const first = next();
   if (first === null) return none;
@@ -83,18 +83,18 @@ function phased(next: Next): readonly string[] {
   return phase === "source" || phase === "defer" ? required(next) : none;
 }
 
-/** Behind `export`. */
+/** Specifiers after `export`. */
 function exportedFrom(next: Next): readonly string[] {
   const first = next();
   return first?.text === "*" || first?.text === "{" ? behindFrom(first, next) : none;
 }
 
-/** Behind a function that takes a specifier. */
+/** Specifiers in the arguments of a function that takes one, such as `require`. */
 function required(next: Next): readonly string[] {
   return next()?.text === "(" ? literals(next) : none;
 }
 
-/** Behind `createRequire`: what is required at once, as by `createRequire(import.meta.url)("x")`. */
+/** After `createRequire`: the specifier of an immediate call, as in `createRequire(import.meta.url)("x")`. */
 function requiredBy(next: Next): readonly string[] {
   if (next()?.text !== "(") return none;
   for (let depth = 1; depth > 0;) {
@@ -108,7 +108,7 @@ function requiredBy(next: Next): readonly string[] {
 /** What a literal stands behind, and in front of, that is an argument as it is, or one of several that may be. */
 const marksBeforeLiteral = new Set(["(", "?", ":", "|", "&"]);
 const textsBehindLiteral = new Set([")", ",", ":", "as", "satisfies"]);
-/** More of an argument is not read: it is a function that is written there. */
+/** An argument is read up to this many tokens: a longer one is a function, not a specifier. */
 const argumentTokensMax = 200;
 
 /** Behind an opening bracket: the literals that the first argument may be, or is made from by a function. */

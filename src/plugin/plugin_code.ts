@@ -146,7 +146,7 @@ function isCode(path: string): boolean {
 
 const nothing: Imported = { files: [], packages: [], texts: [] };
 
-/** Both. A text stands only for what is found neither here nor there. */
+/** Joins two results. A text is kept only if neither result found a file or package. */
 function joined(one: Imported, other: Imported): Imported {
   const files = [...one.files, ...other.files], packages = [...one.packages, ...other.packages];
   return { files, packages, texts: files.length + packages.length > 0 ? [] : [...one.texts, ...other.texts] };
@@ -163,7 +163,7 @@ function pathImport(specifier: string, importer: ModuleFile): Imported {
   return nothing;
 }
 
-/** As it stands; then as a URL, which may have a query and escapes. */
+/** The paths that a specifier may mean: as written, without its query or fragment, and with URL escapes decoded. */
 function spellings(specifier: string): string[] {
   const path = specifier.replace(/[?#].*$/s, "");
   return [...new Set([specifier, path, decoded(path)])];
@@ -186,9 +186,9 @@ function absoluteImport(url: string): Imported {
   }
 }
 
-/** Tried behind a path that is no file. */
+/** Extensions that are appended when the path is no file. */
 const extensions = [".tsx", ".ts", ".mts", ".cts", ".jsx", ".js", ".mjs", ".cjs", ".json", ".node"];
-/** Tried instead of an extension, by Bun and by Deno's sloppy imports. */
+/** Source extensions that Bun and Deno's sloppy imports try in place of the written one. */
 const sources: readonly (readonly [extension: RegExp, instead: readonly string[]])[] = [
   [/\.js$/, [".ts", ".tsx"]],
   [/\.jsx$/, [".tsx"]],
@@ -403,7 +403,7 @@ function isFolder(path: string): boolean {
   return isKind(path, "isDirectory");
 }
 
-/** What may not be looked at is not there, as for the runtime that is to import it. */
+/** A path without permission counts as missing: the runtime cannot import it either. */
 function isKind(path: string, kind: "isFile" | "isDirectory"): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.[kind]() ?? false;
@@ -412,7 +412,7 @@ function isKind(path: string, kind: "isFile" | "isDirectory"): boolean {
   }
 }
 
-/** Written out: each runtime has another list. */
+/** Names of built-in modules. Listed here because each runtime reports a different list. */
 const builtins = new Set(
   ("assert async_hooks buffer bun child_process cluster console constants crypto dgram diagnostics_channel dns domain " +
     "events fs http http2 https inspector module net os path perf_hooks process punycode querystring readline repl " +
@@ -501,10 +501,10 @@ class CodeReader {
     const real = realpathSync(path);
     const known = this.#read.get(real);
     if (known !== undefined) return void this.lines.add(`${known.hex}  ${name}`);
-    // Looked at before it is read: a change in between is seen later.
+    // Take the mark before reading, so that a change during the read is noticed later.
     const mark = markOf(real);
     const found = statSync(real);
-    // To read a folder fails; to read a pipe or a device may never end.
+    // Reading a pipe or a device may never end, so both are refused here. Reading a folder fails below.
     if (!found.isFile() && !found.isDirectory()) {
       throw new PluginError(
         `Cannot load the plugin ${this.#plugin}: ${real} is a pipe, a socket or a device. Put the code into a file.`,

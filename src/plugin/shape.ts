@@ -33,7 +33,7 @@ const functionNames = [
 
 const knownNames: readonly string[] = [...functionNames, "options"];
 
-/** Further than this from a known name is another word, not a typo. */
+/** A name with a larger edit distance to every known name is another word, not a typo. */
 const typoDistanceMax = 2;
 
 type Members = Readonly<Record<string, unknown>>;
@@ -185,7 +185,7 @@ function listOf(members: Members): string {
   return names.length > 0 ? `Found: ${names.join(", ")}.` : "It exports nothing.";
 }
 
-/** Which only `new` may call. */
+/** Whether a function is a class, which only `new` may call. */
 // deno-lint-ignore ban-types
 function isClass(value: Function): boolean {
   return /^class\b/.test(Function.prototype.toString.call(value));

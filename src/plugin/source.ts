@@ -3,7 +3,7 @@ import { clearTimeout, setTimeout } from "../lib/clock.ts";
 import { invariant } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 
-/** What a source says, in the words of the core: a block of jobs, a row that cannot be sent, its end, its failure. */
+/** The core's events that a source sends: a block of jobs, a row that cannot be sent, the end, a failure. */
 export type SourceEvent = Extract<
   RunEvent,
   { kind: "yielded" | "unsendable" | "source ended" | "source failed" }
@@ -17,23 +17,23 @@ export type SourceNeeds = Readonly<{
   /** The `name=value` words of the command line. */
   args: Readonly<Record<string, string>>;
   log: Log;
-  /** What may be yielded now; 0 jobs or 0 bytes pause the source until `pull`. To be asked again after each block. */
+  /** What may be yielded now; 0 jobs or 0 bytes pause the source until `pull`. Ask again after each block. */
   demand(): Readonly<{ jobs: number; bytes: number }>;
   /** The seq that the next job will get, for messages. */
   nextSeq(): number;
-  /** Jobs and rows in their order; at last the end or a failure, after which nothing is said. */
+  /** Reports jobs and rows in order, then the end or a failure; nothing may follow that. */
   tell(event: SourceEvent): void;
 }>;
 
 /** One reading of a source, from its cursor to its end. */
 export interface Reading {
-  /** It ended, failed or was closed: it says nothing any more. */
+  /** True once the reading ended, failed or was closed; it sends no more events. */
   readonly isOver: boolean;
   /** Counts how often somebody else (the plugin, a database) was asked for jobs; null while no answer is due. */
   readonly unanswered: number | null;
   /** The demand may have grown. Called often: must be cheap. */
   pull(): void;
-  /** Aborts it. Nothing is said from now on. Resolves when nothing of it runs any more, however long that takes. */
+  /** Aborts the reading; no event follows. Resolves when nothing of it runs any more, however long that takes. */
   close(): Promise<void>;
 }
 
@@ -45,7 +45,7 @@ export interface JobSource {
   /** What messages call it, at the beginning of a sentence. */
   readonly name: string;
   /**
-   * Begins to read. Says nothing before the next microtask.
+   * Begins to read. Sends no event before the next microtask.
    *
    * @param last The cursor to go on from, encoded; undefined on a fresh start.
    */
