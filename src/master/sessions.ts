@@ -23,7 +23,7 @@ const goodbyeMs = 17_000;
 type AnswerMessage = Extract<SlaveMessage, { kind: "answer" }>;
 export type LeaseEffect = Extract<Effect, { kind: "lease" }>;
 
-/** What a session needs of its link. */
+/** The functions of its link that a session uses. */
 export interface Wire {
   send(message: MasterMessage, jobs?: readonly Uint8Array[]): void;
   close(reason: string, told?: string): Promise<void>;
@@ -51,18 +51,18 @@ export class Session {
   readonly #wire: Wire;
   readonly #tell: (event: RunEvent) => void;
   #at: "welcomed" | "ready" | "leaving" | "closed" = "welcomed";
-  /** It broke a rule, and was closed for that. */
+  /** Whether the session was closed because the slave broke a rule of the protocol. */
   hasOffended = false;
-  /** What the slave waits for, in its words; empty if for nothing. */
+  /** What the slave says that it waits for; empty if it waits for nothing. */
   notice = "";
-  /** When that was a warning last. */
+  /** When `notice` was last logged as a warning, in monotonic milliseconds. */
   noticeSaidAtMs = -Infinity;
   /** What the slave said last, and what the core was told of it. */
   #credit = 0;
   #creditTold = 0;
   /** The number of the latest answer. */
   #answers = 0;
-  /** What it says beside answers. */
+  /** Bounds the rate of the slave's messages other than answers. */
   readonly #chatter: RateBound;
 
   constructor(
@@ -126,7 +126,7 @@ export class Session {
     }
   }
 
-  /** Bytes came. */
+  /** Tells the core that bytes came, which proves that the slave is alive. */
   hear(): void {
     if (this.hasJoined) this.#tell({ kind: "heard", session: this.id });
   }
@@ -227,7 +227,7 @@ export class Session {
   }
 }
 
-/** As how many words a message counts: one that names much costs as much. */
+/** How much a message counts against the rate bound: a message with many entries counts more. */
 function wordsOf(message: SlaveMessage): number {
   if (message.kind === "late") return 1 + message.errors.length / lateErrorsPerWord;
   return message.kind === "excused" ? 1 + message.jobs.length / excusedPerWord : 1;
@@ -251,7 +251,7 @@ export function namesTwice(
 
 const none: Ranges = [];
 
-/** In place of the jobs, which are sent as the parts they are. */
+/** Stands for the jobs in a lease message, since their bytes are sent as separate parts. */
 const inParts = new Uint8Array(0);
 
 function toLeaseMessage({ lease, parts, attempt, alone, probe }: LeaseEffect): MasterMessage {
@@ -268,7 +268,7 @@ function toLeaseMessage({ lease, parts, attempt, alone, probe }: LeaseEffect): M
   };
 }
 
-/** What a slave waits for is a warning so often at most. */
+/** Shortest time between two warnings about what one slave waits for, in milliseconds. */
 const noticeSaidMs = 10_000;
 
 type SessionsOptions = Readonly<{
@@ -287,7 +287,7 @@ export class Sessions {
   readonly #sessions = new Map<SessionId, Session>();
   readonly #links = new Map<SessionId, MasterLink>();
   readonly #lagGuard = new LagGuard();
-  /** Dismissed, and not gone: what to call when they are. */
+  /** Sessions that were dismissed and are still connected, with the function to call when they are gone. */
   readonly #leaving = new Map<SessionId, () => void>();
   #count = 0;
   #isOpen = true;
@@ -304,7 +304,7 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
-  /** What a slave waits for, in its words; null if none said so. */
+  /** What some slave says that it waits for; null if none waits. */
   get notice(): string | null {
     for (const { notice } of this.#sessions.values()) if (notice !== "") return notice;
     return null;
@@ -443,7 +443,7 @@ export class Sessions {
   }
 }
 
-/** What the slave did. */
+/** Why the core ended a session, as a statement about the slave. */
 const endReasons: Readonly<Record<SessionEnd, string>> = {
   stuck: "beats, but says nothing of its oldest jobs, though none may take so long (--timeout)",
   stale: "answers for jobs that it does not have, again and again",

@@ -11,7 +11,7 @@ import type { LateError, WorkerMessage } from "../protocol/messages.ts";
 export class JobTags {
   readonly #storage = new AsyncLocalStorage<number | undefined>();
 
-  /** What begins from now on belongs to this job. */
+  /** Tags what begins from now on with this job. */
   enter(seq: number): void {
     this.#storage.enterWith(seq);
   }
@@ -21,7 +21,7 @@ export class JobTags {
     this.#storage.enterWith(undefined);
   }
 
-  /** Null if it is not known. */
+  /** The seq of the job that the running code belongs to; null if unknown. */
   get current(): number | null {
     return this.#storage.getStore() ?? null;
   }
@@ -44,13 +44,13 @@ export class LateErrors {
     }
   }
 
-  /** Says what is not said yet, at once. */
+  /** Sends the errors that were not sent yet, at once. */
   flush(): void {
     const late = this.take();
     if (late !== null) this.#send(late);
   }
 
-  /** What is not said yet; null if there is none. */
+  /** Takes the errors that were not sent yet, as a message; null if there are none. */
   take(): WorkerMessage | null {
     if (this.#count === 0) return null;
     const late = { kind: "late", errors: this.#errors, count: this.#count } as const;

@@ -27,7 +27,7 @@ export function openNoteFile(file: OwnFile): NoteFile {
   return new MappedFile(bytes);
 }
 
-/** Memory that is the file: a note is some stores, the last of which makes it count. */
+/** A memory-mapped file with two places for notes. The last store of a note switches to its place, so no note is half written. */
 class MappedFile implements NoteFile {
   readonly #which: Int32Array;
   readonly #notes: readonly Float64Array[];
@@ -41,12 +41,12 @@ class MappedFile implements NoteFile {
   write(note: Float64Array): void {
     const next = 1 - this.#which[0]!;
     this.#notes[next]!.set(note);
-    // Not a plain store: no compiler may put it before the others.
+    // Atomic, since a compiler may move a plain store before those of the note.
     Atomics.store(this.#which, 0, next);
   }
 }
 
-/** A write for each note, always the first one of the file. */
+/** A file that is written once for each note, always at the first of its two places. */
 class WrittenFile implements NoteFile {
   readonly #fd: number;
 
@@ -93,7 +93,7 @@ export class StartNotes implements Notes {
   #aheadFrom = 0;
   #aheadTo = 0;
   #notedAtMs = 0;
-  /** When there was nothing to run; before the latest note, if there was something ever since. */
+  /** When the worker last ran out of jobs, in milliseconds; earlier than `#notedAtMs` if it has had jobs since the latest note. */
   #restedAtMs = -Infinity;
   #isExact = true;
 
@@ -103,7 +103,7 @@ export class StartNotes implements Notes {
     this.#watch = watch;
   }
 
-  /** Whether the latest note names just what runs. */
+  /** Whether the latest note names exactly the running jobs, and none ahead. */
   get isExact(): boolean {
     return this.#isExact;
   }
@@ -131,7 +131,7 @@ export class StartNotes implements Notes {
     if (this.#restedAtMs <= this.#notedAtMs) this.#restedAtMs = nowMs;
   }
 
-  /** Names just what runs: nothing begins before the next note. */
+  /** Notes exactly the running jobs. No job may begin before the next note. */
   settle(running: Ranges, nowMs: number): void {
     this.#write(running, this.#aheadTo, this.#aheadTo, nowMs);
   }
