@@ -17,7 +17,10 @@ export type CommandName =
   | "help"
   | "version";
 
-/** Who takes options under names of its own: each field of its settings has a row here, and each row that names it a field. */
+/**
+ * Who takes options under names of its own: each field of its settings has a row here, and each row that names it a
+ * field.
+ */
 export type Readers = Readonly<{
   /** A master, of what was settled. */
   master: MasterSettings;

@@ -11,12 +11,18 @@ import { readSecretFile, whyNotSought } from "./secret_file.ts";
 const bitsMin = 128;
 /** Longest beginning of a token that is judged. */
 const judgedMax = 1_024;
-/** Fewest characters that say something new, of a hexadecimal token and of any other: half of the shortest, or a little more. */
+/**
+ * Fewest characters that say something new, of a hexadecimal token and of any other: half of the shortest, or a little
+ * more.
+ */
 const freshMin = { hex: 16, other: 14 } as const;
 /** Where there are fewer kinds of characters, each carries less than it could; and fewest bits of all of them then. */
 const kindsMin = 8;
 const freshBitsMin = 64;
-/** A text of many kinds of characters whose steps from one to the next, or the next but one, are no more different is in order. */
+/**
+ * A text of many kinds of characters whose steps from one to the next, or the next but one, are no more different is in
+ * order.
+ */
 const stepsMin = 6;
 /** Shortest stretch that counts as repeated, or as in order: random tokens have hardly any. */
 const stretchMin = 4;
@@ -57,7 +63,9 @@ export function tokenFault(text: string): string | undefined {
 const orderFault =
   `repeats itself or runs in order, as "aaaa" and "1234" do, so it can be guessed: it needs ${bitsMin} random bits`;
 
-/** The length of the word that this text repeats, at least twice (`word-word`, too); that of the text if there is none. */
+/**
+ * The length of the word that this text repeats, at least twice (`word-word`, too); that of the text if there is none.
+ */
 function periodOf(text: string): number {
   for (let period = 1; period * 2 <= text.length + 1; period++) {
     if (text.startsWith(text.slice(period))) return period;
@@ -65,7 +73,9 @@ function periodOf(text: string): number {
   return text.length;
 }
 
-/** How many different steps there are from one character to another so far apart: few in `000102030405` and `a1b2c3d4`. */
+/**
+ * How many different steps there are from one character to another so far apart: few in `000102030405` and `a1b2c3d4`.
+ */
 function stepsOf(text: string, isHex: boolean, apart: number): number {
   const values = Array.from(text, (char) => isHex ? Number.parseInt(char, 16) : char.charCodeAt(0));
   return new Set(values.slice(apart).map((value, at) => value - values[at]!)).size;

@@ -233,7 +233,10 @@ function wordsOf(message: SlaveMessage): number {
   return message.kind === "excused" ? 1 + message.jobs.length / excusedPerWord : 1;
 }
 
-/** What is late comes in a few messages a second, of a hundred errors each; what is excused is said seldom, and may be much. */
+/**
+ * Late errors come in a few messages a second, of up to a hundred errors each; `excused` comes seldom, and may name
+ * many jobs.
+ */
 const lateErrorsPerWord = 10, excusedPerWord = 200;
 
 /** Whether a job stands in two fields of an answer, or fails twice: then the slave contradicts itself. */
@@ -347,7 +350,9 @@ export class Sessions {
     await Promise.all([...ended, ...leaving.map((session) => this.#end(session, reason))]);
   }
 
-  /** Returns whether the slave ends the connection by itself: what goes wrong in its workers until then is still heard. */
+  /**
+   * Returns whether the slave ends the connection by itself; until then late errors of its workers are still received.
+   */
   #dismiss(session: Session): boolean {
     session.send({ kind: "dismiss" });
     return session.hasJoined && session.intro.features.includes("goodbye");

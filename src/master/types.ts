@@ -86,9 +86,14 @@ export type MasterResult = Readonly<{
   status: MasterStatus;
   late: LateErrorCounts;
   elapsedMs: number;
-  /** Whether the last state of all is durable. If not, `error` says why and the run is to be resumed from an older one. */
+  /**
+   * Whether the last state of all is durable. If not, `error` says why and the run is to be resumed from an older one.
+   */
   savedFinally: boolean;
-  /** What ended the run, unless it is `outcome`: a fault of the program, a state that could not be saved or was taken over. */
+  /**
+   * What ended the run, unless it is `outcome`: a fault of the program, a state that could not be saved or was taken
+   * over.
+   */
   error?: Error;
   /** Why `onFinish` did not do what it had to once the run had ended; null if it did, or there is none. */
   finishFault: FinishFault | null;

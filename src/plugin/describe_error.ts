@@ -80,7 +80,7 @@ function shortened(stack: string, message: unknown): string {
   return stack.replace(message, () => message.slice(0, message.indexOf("\n")));
 }
 
-/** `setup failed: no such host`, with the lines of the stack below, of which the first is left out where it says the same. */
+/** `setup failed: no such host`, and the stack below it, without its first line if that repeats the message. */
 export function describeThrown(what: string, error: unknown): string {
   const { message, stack } = describeError(error);
   const head = message.split("\n", 1)[0]!.replace(/…$/, "");
@@ -159,7 +159,10 @@ function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, "\ufffd");
 }
 
-/** The `ctx.log` of a plugin: one function a level, over the program's log. Of a stack only the plugin's own frames are shown. */
+/**
+ * The `ctx.log` of a plugin: one function for each level, writing to the program's log. Stacks show only the plugin's
+ * frames.
+ */
 export function pluginLog(log: Log): PluginLog {
   const at = (level: LogLevel): PluginLog["info"] => (message: unknown, fields) =>
     log(level, textOf(message), fields && withoutOwn(fields));

@@ -108,7 +108,9 @@ class IterableReading implements Reading {
   readonly #running: Promise<void>;
   /** Undefined once a pair of neighbours with equal cursors was warned about. */
   #neighbours: Neighbours | undefined = new Neighbours();
-  /** Rows that cannot be sent, as long as all rows of the run were such. Null after the first good one, and on a resume. */
+  /**
+   * Rows that cannot be sent, as long as all rows of the run were such. Null after the first good one, and on a resume.
+   */
   #badRows: Unsendable[] | null;
   /** Whether anything was handed over. */
   #isAny = false;
@@ -157,7 +159,9 @@ class IterableReading implements Reading {
     this.#wake = undefined;
   }
 
-  /** Aborts the signal of `jobs`, and calls `return()` of its iterator once. What either throws from now on is ignored. */
+  /**
+   * Aborts the signal of `jobs`, and calls `return()` of its iterator once. What either throws from now on is ignored.
+   */
   async close(): Promise<void> {
     this.#isOver = true;
     clearImmediate(this.#flushing);
@@ -436,7 +440,9 @@ class IterableReading implements Reading {
     this.#bytesLeft = Math.min(bytes, blockBytesMax);
   }
 
-  /** Warns once. The jobs of a block that was not taken have no numbers; if only its first was dropped, the others have. */
+  /**
+   * Warns once. The jobs of a block that was not taken have no numbers; if only its first was dropped, the others have.
+   */
   #warnOfEqualNeighbours(block: Block, wasTaken: boolean): void {
     const index = this.#neighbours?.findEqual(block) ?? -1;
     if (index < 0 || !wasTaken) return;

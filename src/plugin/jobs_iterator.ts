@@ -63,7 +63,9 @@ const wanted = "it must return an array, an iterable, an async iterable, or a pr
 const broken = "The iterator of getJobs breaks the iteration protocol";
 const resultWanted = "It must answer `{ value: job, done: false }`, and `{ done: true }` at the end";
 
-/** Whether `for await` takes it without awaiting it first. A query may be that, and a promise of all its rows besides. */
+/**
+ * Whether `for await` takes it without awaiting it first. A query may be that, and a promise of all its rows besides.
+ */
 export function isAsyncIterable(jobs: unknown): boolean {
   return isObject(jobs) && typeof (jobs as Members)[Symbol.asyncIterator] === "function";
 }

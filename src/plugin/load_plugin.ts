@@ -25,7 +25,10 @@ function describeImportError(error: unknown): string {
   return `${text.replace(/\.$/, "")}${where}${more}.${adviceFor(text)}`;
 }
 
-/** The calls in the plugin that led to what its code threw while it was loaded, a line each; none if the sentence says as much. */
+/**
+ * The calls in the plugin that led to what its code threw while it was loaded, a line each; none if the sentence says
+ * as much.
+ */
 function importFrames(error: unknown): readonly string[] {
   const { message, stack } = describeError(errorsOf(error)[0]);
   if (adviceFor(message) !== "") return [];

@@ -30,7 +30,10 @@ export interface SourceContext extends Context {
   fatal(reason: string): never;
 }
 
-/** What a handler is told besides. A copy made with `{ ...ctx }` lacks `signal`, `skip` and `fatal`: pass `ctx` itself on. */
+/**
+ * What a handler is told besides. A copy made with `{ ...ctx }` lacks `signal`, `skip` and `fatal`: pass `ctx` itself
+ * on.
+ */
 export interface JobContext<Shared = unknown> extends Context {
   /** Which attempt this is, from 1. */
   readonly attempt: number;

@@ -346,7 +346,10 @@ async function* linesOf(file: FileHandle, from: number): AsyncGenerator<Lines> {
   if (tail !== "") yield linesIn(`${tail}\n`, []);
 }
 
-/** The lines that end in a text. `begun` are the parts of the first of them that came before, and then those of the next. */
+/**
+ * The lines that end in a text. `begun` are the parts of the first of them that came before, and then those of the
+ * next.
+ */
 function linesIn(text: string, begun: string[]): Lines {
   const read: (DeadLetterRecord | Handled)[] = [];
   let damaged = 0, from = 0;

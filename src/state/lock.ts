@@ -24,7 +24,10 @@ import {
 const lockAnswerMs = 1_000;
 /** After a proof that did not hold: a master that took the lock just now may not have written its nonce yet. */
 const lockPauseMs = 50;
-/** Most connections to the lock of a master at once, and the longest that one may take to ask: whoever starts asks at once. */
+/**
+ * Most connections to the lock of a master at once, and the longest that one may take to ask: whoever starts asks at
+ * once.
+ */
 const lockConnectionsMax = 8, lockAskMs = 500;
 /** A master looks so often whether its file is there, when it is asked. */
 const lockNoteLookMs = 250;
@@ -35,7 +38,10 @@ const triesMax = 20;
 type FileLockOptions =
   & ElsewhereOptions
   & Readonly<{
-    /** The kernel's lock is held too, so that who takes the file now has not, and can be no master that sees this kernel. */
+    /**
+     * The kernel's lock is held too, so that who takes the file now has not, and can be no master that sees this
+     * kernel.
+     */
     isAlone: boolean;
     /** Nonces of the locks that this process holds. */
     heldHere: ReadonlySet<string>;

@@ -31,7 +31,10 @@ import type { LockOwner } from "./lock_owner.ts";
 import { DamageError } from "./state_fields.ts";
 import { StateWriter } from "./state_writer.ts";
 
-/** Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked at. */
+/**
+ * Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked
+ * at.
+ */
 const maxDeadBytesDefault = 1 << 30;
 /** How long it must stay unchanged: three heartbeats of the default length. */
 const foreignWatchMs = 15_000;

@@ -91,7 +91,10 @@ export function makeLog({ level, format, isQuiet, colours, write }: LoggerOption
   };
 }
 
-/** Fields stand behind the message, as pino-pretty does not print those that it knows (`pid`, `name`); stacks stand below. */
+/**
+ * Fields stand behind the message, as pino-pretty does not print those that it knows (`pid`, `name`); stacks stand
+ * below.
+ */
 function forPeople(
   [first, ...stack]: readonly string[],
   fields: Readonly<Record<string, unknown>>,

@@ -42,7 +42,10 @@ export class Screen {
     this.isTerminal = output.isTTY === true && term !== "dumb";
   }
 
-  /** Whether a status is redrawn in place now. It changes when the user sends the process to the background, or fetches it back. */
+  /**
+   * Whether a status is redrawn in place now. It changes when the user sends the process to the background, or fetches
+   * it back.
+   */
   get isLive(): boolean {
     const isLive = this.isTerminal && this.#isForeground();
     // The shell has written its prompt since: that line is not ours to erase.
@@ -72,7 +75,10 @@ export class Screen {
     this.#status = null;
   }
 
-  /** One line of the terminal: a wrapped one could not be erased. The last column stays free, for some wrap once it is full. */
+  /**
+   * One line of the terminal: a wrapped one could not be erased. The last column stays free, for some wrap once it is
+   * full.
+   */
   #fit(status: StatusLine): string {
     return status((this.#output.columns || columnsDefault) - 1);
   }

@@ -27,7 +27,10 @@ export function openNoteFile(file: OwnFile): NoteFile {
   return new MappedFile(bytes);
 }
 
-/** A memory-mapped file with two places for notes. The last store of a note switches to its place, so no note is half written. */
+/**
+ * A memory-mapped file with two places for notes. The last store of a note switches to its place, so no note is half
+ * written.
+ */
 class MappedFile implements NoteFile {
   readonly #which: Int32Array;
   readonly #notes: readonly Float64Array[];
@@ -93,7 +96,9 @@ export class StartNotes implements Notes {
   #aheadFrom = 0;
   #aheadTo = 0;
   #notedAtMs = 0;
-  /** When the worker last ran out of jobs, in milliseconds; earlier than `#notedAtMs` if it has had jobs since the latest note. */
+  /**
+   * When the worker first ran out of jobs after the latest note, in milliseconds; before `#notedAtMs` if it did not.
+   */
   #restedAtMs = -Infinity;
   #isExact = true;
 

@@ -64,7 +64,10 @@ export function commandHelp(commands: Commands, command: CommandName, columns: n
   ].join("\n");
 }
 
-/** Commands with what they do behind them, or above where a line is too narrow for both. A long command goes on behind a backslash. */
+/**
+ * Commands with what they do behind them, or above where a line is too narrow for both. A long command goes on behind a
+ * backslash.
+ */
 function examples(rows: readonly (readonly [string, string])[], columns: number): string[] {
   const prompt = "  $ taskmaster ";
   const room = ([words, what]: readonly [string, string]) => columns - `${prompt}${words}   # ${what}`.length;
