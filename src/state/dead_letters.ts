@@ -276,10 +276,10 @@ export type DeadLetterRecord = Readonly<{
   time: string;
   /** Attempts that threw or timed out. */
   failures: number;
-  /** Deaths of its process. */
+  /** Attempts whose worker process died. */
   crashes: number;
   attempts: readonly DeadAttempt[];
-  /** For people, see `jobJson`. */
+  /** The job as JSON for people, see `jobJson`. */
   job: unknown;
   /** The job's exact encoding; null for a row that could not be sent. */
   cbor: Uint8Array | null;
@@ -288,7 +288,7 @@ export type DeadLetterRecord = Readonly<{
 }>;
 
 export type DeadLetters = Readonly<{
-  /** By seq; the last line of each counts, and those taken back are left out. */
+  /** Ordered by seq. The last line of each seq counts; letters that were taken back are left out. */
   letters: readonly DeadLetterRecord[];
   /** Lines that are no dead letters: cut off by a crash, or not ours. */
   damagedLines: number;

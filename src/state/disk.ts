@@ -124,7 +124,7 @@ export async function isRegular(file: promises.FileHandle): Promise<boolean> {
   }
 }
 
-/** Removes a file; one that is not there is as good. */
+/** Removes a file; succeeds too if there is none. */
 export async function removeFile(disk: Disk, path: string): Promise<void> {
   try {
     await disk.unlink(path);

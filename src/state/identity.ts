@@ -9,7 +9,7 @@ export type Identity = Readonly<{
   exportName: string;
   /** The `name=value` words. */
   args: Readonly<Record<string, string>>;
-  /** Of the plugin's code; a change is only warned about. Empty if it is not known. */
+  /** Hash of the plugin's code; a change only causes a warning. Empty if unknown. */
   pluginHash: Uint8Array;
 }>;
 
@@ -57,7 +57,7 @@ function describe(purpose: Purpose): string {
   return args.length === 0 ? `plugin ${plugin} without arguments` : `plugin ${plugin} with ${args.join(" ")}`;
 }
 
-/** By code units, so that all runtimes and locales agree. */
+/** Sorts by code units, so that all runtimes and locales agree. */
 export function sortedArgs(args: Readonly<Record<string, string>>): [string, string][] {
   return Object.entries(args).sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0);
 }

@@ -29,7 +29,7 @@ export class LateLetters {
     }
   }
 
-  /** The letters of these jobs are taken back, or were buried once more. */
+  /** Forgets these jobs: their letters were taken back, or they were buried once more. */
   forget(seqs: readonly number[]): void {
     for (const seq of seqs) this.#jobs.delete(seq);
   }

@@ -29,7 +29,7 @@ const lockPauseMs = 50;
  * once.
  */
 const lockConnectionsMax = 8, lockAskMs = 500;
-/** A master looks so often whether its file is there, when it is asked. */
+/** Shortest time between two checks that the lock file is still there, in milliseconds. */
 const lockNoteLookMs = 250;
 
 /** Takeovers of a dead master's file that may go to someone quicker, before that is strange. */
@@ -70,7 +70,7 @@ async function takeFile(
   throw lockedError(files, await readOwner(disk, files.lock));
 }
 
-/** Makes the file anew if it was removed meanwhile, and leaves any other alone. */
+/** Creates the lock file again if it was removed; leaves a file of another owner alone. */
 async function restoreFile(disk: Disk, files: StateFiles, here: LockOwner): Promise<void> {
   try {
     await disk.lstat(files.lock);

@@ -13,7 +13,7 @@ import { type Disk, errorCode, errorText, removeFile, type StateFiles } from "./
 import { openOwn, readExactly, readHeader } from "./read_state.ts";
 import { encodeHeader } from "./state_format.ts";
 
-/** How often the state of a master that may run elsewhere is looked at. */
+/** Pause between two looks at the state of a master that may run elsewhere, in milliseconds. */
 const foreignLookMs = 250;
 
 /**
@@ -94,7 +94,7 @@ function namespace(kind: string): string {
   }
 }
 
-/** Null if the text is no owner. */
+/** Parses the text of a lock file; null if it names no owner. */
 export function parseOwner(text: string): LockOwner | null {
   try {
     const { host, bootId, space, pid, pidStart, address, fingerprint = null, nonce = "" } = JSON.parse(text);
@@ -124,7 +124,7 @@ export async function isRunning({ pid, pidStart }: LockOwner): Promise<boolean> 
 }
 
 export type ElsewhereOptions = Readonly<{
-  /** How long the state must stay as it is: three heartbeats. */
+  /** How long the state must stay unchanged, in milliseconds: three heartbeats. */
   watchMs: number;
   /** Asks over the network whether a master of this run answers at an address. */
   isAlive?: ((address: string) => Promise<boolean>) | undefined;
@@ -201,7 +201,7 @@ export async function readOwner(disk: Disk, path: string): Promise<LockOwner | n
   }
 }
 
-/** Whole or not at all: through a temporary name. */
+/** Writes the owner atomically: to a temporary name, then renamed. */
 export async function writeOwner(disk: Disk, path: string, owner: LockOwner): Promise<void> {
   const temporary = await writeTemporary(disk, path, owner);
   try {
@@ -224,7 +224,7 @@ export async function writeTemporary(disk: Disk, path: string, owner: LockOwner)
   return temporary;
 }
 
-/** Unless it is another's by now. */
+/** Removes the lock file, unless it belongs to another owner by now. */
 export async function removeOwner(disk: Disk, path: string, owner: LockOwner): Promise<void> {
   const there = await readOwner(disk, path);
   if (there !== null && isSamePlace(there, owner) && there.pid === owner.pid) await removeFile(disk, path);

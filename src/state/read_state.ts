@@ -23,7 +23,7 @@ import {
 
 export type ReadState = StateContents & Readonly<{ header: StateHeader; savedAtMs: number }>;
 
-/** No links followed, and a pipe in its place cannot hold us. */
+/** Follows no links, and does not block if the path is a pipe. */
 const readFlags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
 /**
@@ -292,7 +292,7 @@ type DamagedState = Readonly<{
 /** The counters stand at the beginning: what is damaged may be of any length. */
 const damagedBytesMax = 16 << 20;
 
-/** Null if there is no file. */
+/** Reads what a damaged state still says; null if there is no file. */
 async function readDamaged(disk: Disk, path: string): Promise<DamagedState | null> {
   const file = await openOwn(disk, path);
   if (file === null) return null;

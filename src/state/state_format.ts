@@ -80,7 +80,7 @@ export function encodeHeader(header: StateHeader): Uint8Array {
   return bytes;
 }
 
-/** Null if these are not the bytes of a header, or a bit of them changed. */
+/** Decodes a header; null if the bytes are none or are damaged. */
 export function decodeHeader(bytes: Uint8Array): StateHeader | null {
   if (bytes.length < headerBytes || !isSameBytes(bytes.subarray(0, magic.length), magic)) return null;
   if (!isSameBytes(sha256(bytes.subarray(0, hashedBytes)), bytes.subarray(hashedBytes, headerBytes))) {
@@ -206,7 +206,7 @@ function parseSpan(fields: unknown, jobs: Uint8Array, ends: Uint32Array, from: n
   return { span: new JobSpan(block, 0, to - from, seq), history, lease };
 }
 
-/** No job stands in two spans. */
+/** Checks that no job is in two spans. */
 function checkApart(stranded: readonly Stranded[]): void {
   const spans = stranded.map(({ span }) => span).sort((a, b) => a.seq - b.seq);
   for (let index = 1; index < spans.length; index++) {

@@ -145,7 +145,7 @@ export class StateWriter {
     );
   }
 
-  /** Through a temporary name, so that `.prev` is never absent either. */
+  /** Replaces `.prev` through a temporary name, so that it is never absent. */
   async #keepPrevious(): Promise<void> {
     const { disk, files } = this.#options;
     const temporary = `${files.prev}.tmp.${randomBytes(4).toString("hex")}`;
@@ -159,7 +159,7 @@ export class StateWriter {
   }
 }
 
-/** Null if there is no file, or what there is is no file or no state. */
+/** The header of the state file; null if there is none, or the path holds something else. */
 async function headerThere(disk: Disk, path: string): Promise<StateHeader | null> {
   try {
     return (await disk.lstat(path)).isFile() ? await readHeader(disk, path) : null;
@@ -185,7 +185,7 @@ async function linkOrCopy(disk: Disk, from: string, to: string): Promise<void> {
   }
 }
 
-/** Writes all of it, however little a write takes. */
+/** Writes all bytes, also when single writes are short. */
 async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let at = 0; at < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);

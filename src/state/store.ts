@@ -85,9 +85,9 @@ export interface StateStore {
   readonly epoch: number;
   /** What was saved last; null on a fresh start. */
   readonly loaded: RunState | null;
-  /** Of the state file. */
+  /** Path of the state file. */
   readonly path: string;
-  /** Of the dead letters. */
+  /** Path of the dead-letter file. */
   readonly deadPath: string;
   /**
    * Resolves when the state is durable, with how long this thread was held for it, in ms. One save runs at a time, in
