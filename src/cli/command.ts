@@ -60,7 +60,7 @@ export type RunsPlugin = Readonly<{
 export type TakesWords = Readonly<{
   words: Readonly<{
     most: number;
-    /** What the first one is, if there must be one. */
+    /** Name of the first word, if one is required. */
     needs?: string;
     /** What to write instead of a word too many, as a clause. */
     instead?: string;

@@ -146,7 +146,7 @@ const forked =
   " Was this started by fork() in a plugin? In the compiled binary, process.execPath is taskmaster and no " +
   "JavaScript runtime: give that child BUN_BE_BUN=1 in its environment, and it is Bun.";
 
-/** Another program of JavaScript started this one with a channel to talk by. */
+/** Whether another JavaScript program started this one with an IPC channel. */
 function isForked(): boolean {
   return isBinary() && process.send !== undefined;
 }

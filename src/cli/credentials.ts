@@ -98,7 +98,7 @@ export function tlsGreeting({ cert, ca }: MasterTls): TlsGreeting {
   return { fingerprint: formatFingerprint(hash), about, asksSlaves: ca !== undefined };
 }
 
-/** By what the slave knows its master, for a person. */
+/** Describes for a person how the slave authenticates its master: the trust anchor. */
 export function trustInWords({ trust }: SlaveTls, settings: Settings): string {
   if (trust.kind === "pin") return "its pinned certificate";
   return trust.kind === "ca"

@@ -93,7 +93,7 @@ function readHosts(text: string): readonly string[] | undefined {
   return hosts.every(isHost) ? hosts : undefined;
 }
 
-/** A host of digits is an address in a form that nobody means. */
+/** Whether a host is only a number: an IPv4 address in a form that nobody means. */
 function isNumber(text: string): boolean {
   return /^\d+$/.test(text);
 }

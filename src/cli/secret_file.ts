@@ -23,7 +23,7 @@ type SecretFile =
     credentialsFolder: string | undefined;
   }>;
 
-/** A pipe in its place cannot hold us, and a terminal does not become ours. */
+/** Does not block if the path is a pipe, and does not make a terminal the controlling one. */
 const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
 /** A file that is open already, in the hands of who started this program: `--token-file <(pass show tm)`. */
@@ -110,7 +110,7 @@ async function fill(file: FileHandle, buffer: Uint8Array): Promise<number> {
   return length;
 }
 
-/** Null: of a pipe, nothing has come yet. */
+/** Reads bytes into `into`; null if a pipe has none yet. */
 async function readSome(file: FileHandle, into: Uint8Array): Promise<number | null> {
   try {
     return (await file.read(into, 0, into.length, null)).bytesRead;

@@ -51,7 +51,7 @@ export function fieldsOf<R extends keyof Readers, S extends Partial<Settings>>(
   return Object.fromEntries(fields) as FieldsOf<R, S>;
 }
 
-/** What a flag or the environment says, and no default. @throws {UsageError} */
+/** Settings given by a flag or the environment, without defaults. @throws {UsageError} */
 export function given(line: CommandLine, env: Environment): Partial<Settings> {
   const settings: Partial<Record<OptionName, Value>> = {};
   for (const [name, option] of optionsOf(line.command)) {
@@ -142,7 +142,7 @@ function refuseUnknownInPlugin(plugin: PluginOptions): void {
 }
 
 const prefix = "TASKMASTER_";
-/** What processes of this program tell each other: neither settings nor mistyped. */
+/** Variables that processes of this program pass to each other: neither settings nor typos. */
 const internal: readonly string[] = ["GENERATION", "PARENT", "TUNED"].map((name) => prefix + name);
 
 /** The variable that sets an option for a command. */

@@ -46,7 +46,7 @@ function flushed(stream: NodeJS.WriteStream): Promise<void> {
 export const stopSignals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 143 } as const;
 export type StopSignal = keyof typeof stopSignals;
 
-/** What a master exits with; `signal` is the first that came. */
+/** The exit code of a master; `signal` is the first that came. */
 export function exitCodeOf(result: MasterResult, signal: StopSignal | undefined): number {
   if (result.error !== undefined) return result.error instanceof TaskmasterError ? result.error.exitCode : 1;
   if (!result.savedFinally) return 6;

@@ -189,7 +189,7 @@ export type TokenSources = Readonly<{
   binary: string | undefined;
   /** Make the user's own if there is none. */
   mayCreate: boolean;
-  /** Told, as a sentence, of a token that is there and is not taken. */
+  /** Called with a sentence about a token that was found and is not used. */
   warn: (sentence: string) => void;
   /** Where a master of this user may be about to make it: how long to wait for that. @default 0 */
   waitMs?: number;

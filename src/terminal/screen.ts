@@ -16,7 +16,7 @@ type ScreenOptions = Readonly<{
 
 /** Back to the beginning of the line, and erase it. */
 const eraseLine = "\r\x1b[K";
-/** What a terminal is taken for that does not say how wide it is, or says 0. */
+/** Columns assumed for a terminal that reports no width, or 0. */
 const columnsDefault = 80;
 
 /**

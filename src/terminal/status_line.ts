@@ -10,7 +10,7 @@ type MasterNumbers = Readonly<{
   settled: number;
   /** Settled a second, lately, by this start. */
   ratePerSecond: number;
-  /** Of this start. */
+  /** Time since this start, in milliseconds; earlier starts are not counted. */
   elapsedMs: number;
   buffered: number;
   /** The cap, `--size`. */
@@ -98,7 +98,7 @@ function fitted(fields: Fields): StatusLine {
   };
 }
 
-/** All that stands before the reason, from the widest layout to the narrowest. */
+/** Layouts of the part before the reason, from the widest to the narrowest. */
 function* layoutsOf({ count, ratePerSecond, elapsedMs, middle, failed }: Fields) {
   const [elapsed, rate] = [formatElapsed(elapsedMs), formatRate(ratePerSecond)];
   const job = `${count.label}: ${count.value}`;

@@ -61,7 +61,7 @@ export class Terminal {
     else this.#screen.line(printable(line, Infinity));
   }
 
-  /** A finished line of another process of ours, or of the plugin's: as it is. */
+  /** Shows a finished line of another process of this program, or of the plugin, unchanged. */
   relay(line: string): void {
     this.#screen.line(line);
   }

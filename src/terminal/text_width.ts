@@ -1,6 +1,6 @@
 import { escapeUnsafe, isUnsafe } from "../lib/text.ts";
 
-/** A command line for a POSIX shell: what these words are when it reads them. */
+/** Quotes words into a command line, which a POSIX shell reads as these words. */
 export function shellQuote(words: readonly string[]): string {
   return words.map((word) => /^[\w@%+=:,./-]+$/.test(word) ? word : quoteWord(word)).join(" ");
 }

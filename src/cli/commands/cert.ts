@@ -44,7 +44,7 @@ export async function makeCertificate({ certPath, keyPath, hosts }: CertificateF
   }
 }
 
-/** What makes a P-256 key and its certificate. */
+/** The arguments with which `openssl` makes a P-256 key and its certificate. */
 function opensslWords(certPath: string, keyPath: string, hosts: readonly string[]): string[] {
   const names = hosts.map((host) => isIP(host) === 0 ? `DNS:${host}` : `IP:${host}`).join(",");
   return [

@@ -11,7 +11,7 @@ const columnsMax = 100;
 const columnsDefault = 80;
 /** The widest left column of a table; a longer entry has a line of its own. */
 const leftMax = 34;
-/** A right column narrower than this goes below the left one. */
+/** A right column of fewer columns than this is placed below the left one. */
 const rightMin = 30;
 
 /** How wide help may be on this stream. */
