@@ -41,23 +41,8 @@ t.test("a paused run that has nothing left ends; a stop is a stop", async (t) =>
   t.match(stopped.say({ kind: "stop" }).take("end"), [{ outcome: { kind: "stopped" } }]);
 });
 
-t.test("a paused run does not turn: it wakes for heartbeats alone", async (t) => {
-  const run = new TestRun().yield(50).join(1, 10);
-  for (const lease of run.leases()) {
-    for (let seq = lease.parts[0]!.seq; seq < lease.parts[0]!.end; seq++) run.throw(lease, "no", seq);
-  }
-  run.say({ kind: "set", name: "paused", value: true });
-  let wakeMs = run.run.tick(run.nowMs);
-  let turns = 0;
-  for (const endMs = run.nowMs + 60_000; wakeMs < endMs; turns++) {
-    run.nowMs = Math.max(run.nowMs, wakeMs);
-    run.say({ kind: "heard", session: 1 });
-    wakeMs = run.run.tick(run.nowMs);
-  }
-  t.ok(turns < 60, `${turns} turns in a minute`);
-});
-
-t.test("an outage lasts no longer for a pause", async (t) => {
+/** A run in which nothing succeeds: a few jobs are tried now and then. */
+function failing(): TestRun {
   const run = new TestRun(null, { maxOutageMs: 60_000 }).yield(400).join(1, 10);
   for (let round = 0; round < 60; round++) {
     for (const lease of run.leases()) {
@@ -67,7 +52,25 @@ t.test("an outage lasts no longer for a pause", async (t) => {
     }
     run.pass(500);
   }
+  return run;
+}
+
+t.test("a paused run does not turn, though a probe is due: it wakes for heartbeats alone", async (t) => {
+  const run = failing();
   t.match(run.reason, /^failing/);
+  run.say({ kind: "set", name: "paused", value: true });
+  let wakeMs = run.run.tick(run.nowMs);
+  let turns = 0;
+  for (const endMs = run.nowMs + 60_000; wakeMs < endMs && turns < 1_000; turns++) {
+    run.nowMs = Math.max(run.nowMs, wakeMs);
+    run.say({ kind: "heard", session: 1 });
+    wakeMs = run.run.tick(run.nowMs);
+  }
+  t.ok(turns < 60, `${turns} turns in a minute`);
+});
+
+t.test("an outage lasts no longer for a pause", async (t) => {
+  const run = failing();
   run.say({ kind: "set", name: "paused", value: true }).pass(600_000);
   t.same(run.take("end"), [], "ten minutes of a pause are no outage");
   run.say({ kind: "set", name: "paused", value: false }).pass(10_000);

@@ -1,3 +1,4 @@
+import { controlMutants } from "./control_mutants.ts";
 import { coreMutants } from "./core_mutants.ts";
 import { failureMutants } from "./failure_mutants.ts";
 import { fileMutants } from "./file_mutants.ts";
@@ -19,4 +20,5 @@ export const mutants: readonly Mutant[] = [
   ...tlsMutants,
   ...strangerMutants,
   ...processMutants,
+  ...controlMutants,
 ];

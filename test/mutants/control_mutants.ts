@@ -1,0 +1,93 @@
+import { type Mutant, quickTest } from "./mutant.ts";
+
+/** What operators see and steer. */
+export const controlMutants: readonly Mutant[] = [
+  {
+    name: "a paused run hands out jobs",
+    patches: [{
+      file: "src/core/run.ts",
+      find: 'this.#mode === "running" && !this.#isPaused && this.#dispatch.run(',
+      replace: 'this.#mode === "running" && this.#dispatch.run(',
+    }],
+    checks: [
+      quickTest(
+        "core/run_pause",
+        "while it is paused nothing is leased, answers count, and the source fills the window",
+      ),
+    ],
+  },
+  {
+    name: "a pause counts as a part of an outage",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "    else this.#failures.excludePause(adjustedMs - this.#pausedAtMs);\n",
+      replace: "",
+    }],
+    checks: [quickTest("core/run_pause", "an outage lasts no longer for a pause")],
+  },
+  {
+    name: "a paused run turns without end",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "this.#isPaused ? Infinity : this.#nextLeaseMs(nowMs),",
+      replace: "this.#nextLeaseMs(nowMs),",
+    }],
+    checks: [
+      quickTest(
+        "core/run_pause",
+        "a paused run does not turn, though a probe is due: it wakes for heartbeats alone",
+      ),
+    ],
+  },
+  {
+    name: "a pause changes a state that is being written",
+    patches: [{
+      file: "src/core/run.ts",
+      find: "const settings = new Map(this.#operatorSettings);",
+      replace: "const settings = this.#operatorSettings as Map<string, boolean>;",
+    }],
+    checks: [
+      quickTest(
+        "core/run_pause",
+        "a pause is kept in the state, and beside it what this version does not know",
+      ),
+    ],
+  },
+  {
+    name: "a warning of a part reaches the log only",
+    patches: [{
+      file: "src/observe/hub.ts",
+      find: 'const isWarning = level === "warn" || level === "error";',
+      replace: 'const isWarning = level === "error";',
+    }],
+    checks: [
+      quickTest(
+        "observe/hub",
+        "a warning of any part reaches the log and all who listen; the log's other lines only the log",
+      ),
+    ],
+  },
+  {
+    name: "a change is answered before it is durable",
+    patches: [{
+      file: "src/control/commands.ts",
+      find: "return await master.checkpoint().then(",
+      replace: "return await Promise.resolve().then(",
+    }],
+    checks: [
+      quickTest(
+        "master/master",
+        "a setting that cannot be saved counts all the same, and its answer says so",
+      ),
+    ],
+  },
+  {
+    name: "one client may ask without end",
+    patches: [{
+      file: "src/control/server.ts",
+      find: "if (asks.isTooMuch(monotonicMs()) || client.pending >= pendingMax) {",
+      replace: "if (asks.isTooMuch(monotonicMs()) && client.pending > 1e9) {",
+    }],
+    checks: [quickTest("master/master", "a client that asks without end is ended, and no other")],
+  },
+];
