@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { parseFingerprint } from "../lib/bytes.ts";
-import { type Address, parseAddress, parseDuration, parseSize } from "../lib/units.ts";
+import { type Address, parseAddress, parseDuration, parseRate, parseSize } from "../lib/units.ts";
 import { checkKey } from "../state/disk.ts";
 
 /** What an option allows of its kind. */
@@ -24,6 +24,9 @@ export type KindRow = Readonly<{
   /** What was meant by a text that is not of this form, as a sentence. */
   hint?: (text: string) => string | undefined;
 }>;
+
+/** The smallest and the largest rate, a second. */
+const rateMin = 1 / 3_600, rateMax = 1_000_000;
 
 const count = {
   read: (text, allowed) => within(allowed, countMax, /^\d{1,15}$/.test(text) ? Number(text) : undefined),
@@ -78,6 +81,13 @@ export const kinds = {
     form: (allowed) => `auto, or ${duration.form(allowed)}`,
   },
   size,
+  rate: {
+    read: (text) => {
+      const perSecond = parseRate(text);
+      return perSecond !== undefined && perSecond >= rateMin && perSecond <= rateMax ? perSecond : undefined;
+    },
+    form: () => `a rate from 1/h to ${rateMax}/s, with its unit (/s, /m, /h)`,
+  },
 } as const satisfies Readonly<Record<string, KindRow>>;
 
 export type Kind = keyof typeof kinds;

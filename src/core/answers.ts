@@ -1,6 +1,7 @@
 import { crashesMax, elsewhereMs } from "../lib/limits.ts";
 import { countOf, includes, intersect, type Ranges, subtract, unite } from "../lib/ranges.ts";
 import type { Failures } from "./failures.ts";
+import type { Gate } from "./gate.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Lease } from "./leases.ts";
@@ -63,7 +64,7 @@ type Sender = Readonly<{
 }>;
 
 type Parts = Readonly<
-  { jobs: Jobs; failures: Failures; health: Health; bury: (letter: DeadLetter) => void }
+  { jobs: Jobs; failures: Failures; health: Health; gate: Gate; bury: (letter: DeadLetter) => void }
 >;
 
 /** Applies answers to jobs: settles them, and decides which are charged with a failure or crash. */
@@ -72,14 +73,16 @@ export class Settlement {
   readonly #jobs: Jobs;
   readonly #failures: Failures;
   readonly #health: Health;
+  readonly #gate: Gate;
   readonly #sharedCrashes = new SharedCrashes();
   readonly #bury: (letter: DeadLetter) => void;
 
-  constructor(settings: RunSettings, { jobs, failures, health, bury }: Parts) {
+  constructor(settings: RunSettings, { jobs, failures, health, gate, bury }: Parts) {
     this.#settings = settings;
     this.#jobs = jobs;
     this.#failures = failures;
     this.#health = health;
+    this.#gate = gate;
     this.#bury = bury;
   }
 
@@ -96,7 +99,9 @@ export class Settlement {
     if (answer.failed.length === 0) this.#succeed(settled, recovered, lease, by);
     else this.#applyInOrder(settled, recovered, lease, answer, by);
     if (answer.crash !== null) this.#crash(lease, answer.crash, by);
-    this.#jobs.handBack(this.#jobs.leases.take(lease, answer.released));
+    const released = this.#jobs.leases.take(lease, answer.released);
+    for (const { span } of released) this.#gate.released(span.count);
+    this.#jobs.handBack(released);
   }
 
   #applyInOrder(

@@ -1,4 +1,5 @@
 import type { Failures, FleetView } from "./failures.ts";
+import type { Gate, GateLimit } from "./gate.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Lease, Terms } from "./leases.ts";
@@ -13,6 +14,9 @@ import type { LeaseName } from "../protocol/messages.ts";
  */
 const leaseBytesMax = 1 << 20;
 
+/** While jobs in flight are as many as may be, an event opens the gate; what is overdue is looked at again so late. */
+const lookAgainMs = 1_000;
+
 type Parts = Readonly<{
   masterId: string;
   jobs: Jobs;
@@ -20,13 +24,14 @@ type Parts = Readonly<{
   failures: Failures;
   health: Health;
   fleet: FleetView;
+  gate: Gate;
   /** Returns a number in [0, 1). */
   random: () => number;
   emit: (effect: Effect) => void;
 }>;
 
 /**
- * Leases ready jobs to sessions with credit until jobs or credit run out, or `Failures` allows no more. In this order:
+ * Leases ready jobs to sessions with credit until jobs or credit run out, or `Gate` or `Failures` allows no more. In this order:
  * lost or released jobs; retries, one job a lease; suspects, each alone in a worker; fresh jobs. A job that must run
  * alone in a slave gets a session reserved; at most half of the sessions are reserved at a time.
  */
@@ -48,6 +53,8 @@ export class Dispatch {
    */
   #sessionsWithCredit = 1;
   #fairShare = 1;
+  /** Which of the operator's limits kept slaves with credit from more jobs, when jobs were leased last. */
+  limitedBy: GateLimit | null = null;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -63,8 +70,14 @@ export class Dispatch {
   run(nowMs: number, comingJobs: number): boolean {
     const leasesBefore = this.#leases;
     this.#nowMs = nowMs;
-    this.#budget = Infinity;
     this.#openReserved();
+    this.#budget = this.#parts.gate.budget(this.#inFlight, nowMs);
+    if (this.#budget >= 1) this.#lease(comingJobs);
+    this.limitedBy = this.#sessions.withCreditCount > 0 ? this.#gateLimit(nowMs) : null;
+    return this.#leases > leasesBefore;
+  }
+
+  #lease(comingJobs: number): void {
     if (this.#probed.size > 0 && this.#failures.mode !== "testing") this.#probed.clear();
     switch (this.#failures.mode) {
       case "normal":
@@ -79,7 +92,6 @@ export class Dispatch {
     }
     // Last, so that a slow and failing slave does not get the run's last jobs.
     if (this.#sessions.quarantined.size > 0) this.#probeQuarantined();
-    return this.#leases > leasesBefore;
   }
 
   /** When to run again even if no event comes; Infinity if only an event can make a job leasable. */
@@ -97,7 +109,31 @@ export class Dispatch {
         if (avoid !== null && avoid.untilMs > nowMs) nextMs = Math.min(nextMs, avoid.untilMs);
       }
     }
-    return nextMs;
+    const openMs = this.#parts.gate.openMs(nowMs);
+    const waitsForGate = openMs > nowMs && this.#sessions.withCreditCount > 0;
+    return waitsForGate ? Math.min(nextMs, openMs) : nextMs;
+  }
+
+  /** Jobs that slaves hold, or held under an earlier master and may still run. */
+  get #inFlight(): number {
+    return this.#jobs.leases.count + this.#jobs.orphans.count;
+  }
+
+  /** Which of the operator's limits allows no job now; null if none does. */
+  #gateLimit(nowMs: number): GateLimit | null {
+    return this.#parts.gate.closedBy(this.#inFlight, nowMs);
+  }
+
+  /** When to look again for what is overdue: now, or once the operator's limits may allow a job again. */
+  afterGateMs(nowMs: number): number {
+    switch (this.#gateLimit(nowMs)) {
+      case null:
+        return nowMs;
+      case "rate":
+        return this.#parts.gate.openMs(nowMs);
+      case "in_flight":
+        return nowMs + lookAgainMs;
+    }
   }
 
   #leaseAll(comingJobs: number): void {
@@ -118,7 +154,8 @@ export class Dispatch {
     const { opening } = this.#failures;
     if (this.#sessions.withCreditCount === 0) opening.noteSlavesFull();
     if (this.#sessions.withCreditCount === 0 || returned.count + fresh.count === 0) return;
-    this.#budget = opening.budget(this.#jobs.leases.count - this.#sessions.quarantinedHeld, this.#nowMs);
+    const inFlight = this.#jobs.leases.count - this.#sessions.quarantinedHeld;
+    this.#budget = Math.min(this.#budget, opening.budget(inFlight, this.#nowMs));
     this.#sessionsWithCredit = this.#sessions.withCreditCount;
     this.#fairShare = Math.ceil((returned.count + fresh.count) / this.#sessionsWithCredit);
     while (this.#sessions.withCreditCount > 0 && this.#budget > 0) {
@@ -223,6 +260,7 @@ export class Dispatch {
     this.#sessions.served(session, lease.count);
     if (this.#failures.mode === "opening") this.#failures.opening.leased(lease.count);
     this.#budget -= lease.count;
+    this.#parts.gate.leased(lease.count);
     const history = lease.pieces[0]?.history ?? untried;
     this.#parts.emit({
       kind: "lease",
@@ -254,7 +292,7 @@ export class Dispatch {
       this.#sessions.change(session, { mode: "reserved" });
     }
     for (const session of [...reserved]) {
-      if (session.held > 0 || inSlave.length === 0) continue;
+      if (session.held > 0 || inSlave.length === 0 || this.#budget < 1) continue;
       this.#leaseReturned(session, this.#terms("in slave", null), [this.#jobs.returned.takeOne(inSlave)]);
     }
   }
@@ -272,7 +310,7 @@ export class Dispatch {
 
   /** Leases one probe of a test; false if none is due or none is possible. */
   #probe(): boolean {
-    if (this.#sessions.withCreditCount === 0) return false;
+    if (this.#sessions.withCreditCount === 0 || this.#budget < 1) return false;
     const kind = this.#failures.nextProbe(this.#parts.fleet, this.#parts.random, this.#nowMs);
     if (kind === null) return false;
     const piece = kind === "failed" ? this.#takeFailed() : this.#takeUntried();
@@ -316,6 +354,7 @@ export class Dispatch {
     const { returned } = this.#jobs;
     for (const session of [...this.#sessions.quarantined]) {
       const { slaveId, held, credit } = session;
+      if (this.#budget < 1) return;
       if (held > 0 || credit === 0 || this.#nowMs < health.nextProbeMs(slaveId)) continue;
       health.probed(slaveId, this.#nowMs);
       // Healthy slaves finish the few remaining jobs sooner than this one would fail them.

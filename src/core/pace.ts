@@ -1,16 +1,17 @@
 import type { Failures } from "./failures.ts";
+import type { GateLimit } from "./gate.ts";
 import type { Health } from "./health.ts";
 import type { Jobs } from "./jobs.ts";
 import { headline } from "./piece.ts";
 import type { SlaveSessions } from "./sessions.ts";
 import type { SourceState } from "./source.ts";
-import type { Reason, WindowLimit } from "./types.ts";
+import type { Reason, RunSettings, WindowLimit } from "./types.ts";
 
 /** If nothing is settled for this long although jobs are in flight, the status shows a stall. */
 const stalledMs = 30_000;
 
-/** What limits the speed of a healthy run: the slaves, the source, or a limit of the window. */
-export type Bound = "slaves" | "source" | WindowLimit;
+/** What limits the speed of a healthy run: the slaves, the source, a limit of the window, or one of the operator. */
+export type Bound = "slaves" | "source" | WindowLimit | GateLimit;
 
 /** Time constant of the average: a sample's weight falls to 1/e in this time. */
 const memoryMs = 1_000;
@@ -21,7 +22,14 @@ const memoryMs = 1_000;
  * source was not asked to fill yet.
  */
 export class Bounds {
-  readonly #shares: Record<Bound, number> = { slaves: 0, source: 0, jobs: 0, bytes: 0 };
+  readonly #shares: Record<Bound, number> = {
+    slaves: 0,
+    source: 0,
+    jobs: 0,
+    bytes: 0,
+    rate: 0,
+    in_flight: 0,
+  };
   #atMs: number;
 
   constructor(nowMs: number) {
@@ -43,7 +51,10 @@ export class Bounds {
   }
 }
 
-const all = ["slaves", "source", "jobs", "bytes"] as const;
+const all = ["slaves", "source", "jobs", "bytes", "rate", "in_flight"] as const;
+
+/** The operator's limits, as the reason names them. */
+type Limits = Pick<RunSettings, "ratePerSecond" | "inFlightMax">;
 
 /** What the reason for the speed is derived from. */
 type Pace = Readonly<{
@@ -82,14 +93,16 @@ type Parts = Readonly<
   }
 >;
 
-/** What limits the speed at this instant. `fullBy` is the window limit that is reached, or null. */
+/** What limits the speed at this instant. `fullBy` and `gateLimit` are the limits that are reached, or null. */
 export function boundOf(
   { jobs, sessions, source }: Pick<Parts, "jobs" | "sessions" | "source">,
   fullBy: WindowLimit | null,
+  gateLimit: GateLimit | null,
 ): Bound | null {
   const { fresh, returned, leases, retries, orphans } = jobs;
   if (sessions.count === 0) return null;
-  if (sessions.withCreditCount === 0 || fresh.count + returned.count > 0) return "slaves";
+  if (sessions.withCreditCount === 0) return "slaves";
+  if (fresh.count + returned.count > 0) return gateLimit ?? "slaves";
   if (source.mode !== "open") return null;
   if (fullBy !== null && leases.count === 0 && retries.count + orphans.count > 0) return null;
   return fullBy ?? "source";
@@ -138,7 +151,7 @@ function oldestOf({ leases }: Jobs, sessions: SlaveSessions): Pace["oldest"] {
 }
 
 /** Why the run is not faster: the first condition that holds. */
-export function reasonOf(pace: Pace): Reason {
+export function reasonOf(pace: Pace, limits: Limits): Reason {
   const { failing, recovering, pacePerSecond, sick, oldest, idleMs, bound } = pace;
   if (pace.isStopping) return { code: "draining" };
   if (pace.isPaused) return { code: "paused" };
@@ -153,13 +166,26 @@ export function reasonOf(pace: Pace): Reason {
   if (oldest !== null && idleMs >= stalledMs) {
     return { code: "stalled", forMs: idleMs, seq: oldest.seq, slave: oldest.slaveName };
   }
-  if (bound !== null) return reasonOfBound(bound);
+  if (bound !== null) return reasonOfBound(bound, limits);
   if (pace.inFlight > 0) return { code: "slaves_busy" };
   if (pace.reclaimable > 0) return { code: "waiting_for_slaves" };
   return { code: pace.delayed > 0 ? "waiting_for_retries" : "source_slow" };
 }
 
-function reasonOfBound(bound: Bound): Reason {
-  if (bound === "jobs" || bound === "bytes") return { code: "window_full", limit: bound };
-  return { code: bound === "slaves" ? "slaves_busy" : "source_slow" };
+function reasonOfBound(bound: Bound, { ratePerSecond = Infinity, inFlightMax = Infinity }: Limits): Reason {
+  switch (bound) {
+    case "slaves":
+      return { code: "slaves_busy" };
+    case "source":
+      return { code: "source_slow" };
+    case "jobs":
+    case "bytes":
+      return { code: "window_full", limit: bound };
+    case "rate":
+      return { code: "rate_limited", perSecond: ratePerSecond };
+    case "in_flight":
+      return { code: "in_flight_limited", jobs: inFlightMax };
+    default:
+      return bound satisfies never;
+  }
 }

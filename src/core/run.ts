@@ -4,6 +4,7 @@ import { Settlement } from "./answers.ts";
 import { DeadLetterQueue } from "./dead_letter_queue.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
+import { Gate } from "./gate.ts";
 import { Health } from "./health.ts";
 import { Jobs } from "./jobs.ts";
 import { Judge } from "./judge.ts";
@@ -160,7 +161,8 @@ export class Run {
     const bury = (letter: DeadLetter) => this.#letters.add(letter);
     const health = this.#health;
     const failures = this.#failures = new Failures(nowMs);
-    const answers = new Settlement(settings, { jobs, failures, health, bury });
+    const gate = new Gate(settings, nowMs);
+    const answers = new Settlement(settings, { jobs, failures, health, gate, bury });
     const { handedOut } = jobs.counts;
     this.#settings = settings;
     this.#operatorSettings = state?.settings ?? new Map();
@@ -181,7 +183,7 @@ export class Run {
     this.#judge = new Judge({ jobs, sessions, failures, health, ...sources, bury, emit }, settings);
     const { fleet } = this.#judge;
     const { masterId, random } = settings;
-    this.#dispatch = new Dispatch({ masterId, jobs, sessions, failures, health, fleet, random, emit });
+    this.#dispatch = new Dispatch({ masterId, jobs, sessions, failures, health, fleet, gate, random, emit });
     const spent = jobs.restoreAll(state?.stranded ?? [], settings.failuresMax, settings.reclaimMs > 0);
     for (const letter of spent) this.#letters.add(letter);
     this.#letters.send();
@@ -269,7 +271,7 @@ export class Run {
     const bound = this.#noteBound(nowMs);
     const [isStopping, isPaused] = [this.#mode === "stopping", this.#isPaused];
     const idleMs = nowMs - this.#progress.atMs;
-    const reason = reasonOf(paceOf(this.#paceParts, { bound, isStopping, isPaused, idleMs }));
+    const reason = reasonOf(paceOf(this.#paceParts, { bound, isStopping, isPaused, idleMs }), this.#settings);
     const settledNow = this.#settled - this.#atStart.settled;
     return statusOf(this.#jobs, {
       slaves: this.#sessions.count,
@@ -440,13 +442,17 @@ export class Run {
     );
   }
 
-  /** When jobs may become leasable, or an outage too long, even if no event comes. */
+  /**
+   * When jobs may become leasable, or an outage too long, even if no event comes. What is overdue and cannot be leased,
+   * because the operator's limits allow no job, is looked at again once they do: not at once and for ever.
+   */
   #nextLeaseMs(nowMs: number): number {
-    return Math.min(
+    const wakeMs = Math.min(
       this.#failures.wakeMs(this.#judge.fleet, nowMs),
       this.#dispatch.nextRunMs(nowMs),
       this.#mode === "running" ? this.#lagGuard.realMs(this.#judge.outageEndsMs) : Infinity,
     );
+    return wakeMs > nowMs ? wakeMs : this.#dispatch.afterGateMs(nowMs);
   }
 
   /** Most jobs that the source may yield at once, estimated from their average size; 0 if it has no more at hand. */
@@ -468,7 +474,7 @@ export class Run {
 
   /** Call before anything changes. Returns what limits the speed at this instant. */
   #noteBound(nowMs: number): Bound | null {
-    const bound = boundOf(this.#paceParts, this.#fullBy);
+    const bound = boundOf(this.#paceParts, this.#fullBy, this.#dispatch.limitedBy);
     this.#bounds.note(bound, nowMs);
     return bound;
   }

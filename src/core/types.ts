@@ -249,6 +249,9 @@ export type Reason = Readonly<
   /** The window is all jobs yielded and not settled. */
   | { code: "window_full"; limit: WindowLimit }
   | { code: "waiting_for_retries" }
+  /** A limit of the operator: attempts begun a second, or jobs in flight. */
+  | { code: "rate_limited"; perSecond: number }
+  | { code: "in_flight_limited"; jobs: number }
 >;
 
 /** What limits the window: the number of its jobs, or their bytes. */
@@ -301,6 +304,10 @@ export type RunOptions = Readonly<{
   backoffMs: number;
   heartbeatMs: number;
   graceMs: number;
+  /** Most attempts begun a second in the whole fleet, retries included. @default no limit */
+  ratePerSecond?: number | undefined;
+  /** Most jobs in flight in the whole fleet. @default no limit */
+  inFlightMax?: number | undefined;
 }>;
 
 export type RunSettings =

@@ -39,6 +39,22 @@ function two(number: number): string {
   return String(number).padStart(2, "0");
 }
 
+/** Parses a rate such as `500/s`, `0.5/s`, `100/m` or `10/h` to a number a second; undefined if the text is not one. */
+export function parseRate(text: string): number | undefined {
+  const match = /^(\d{1,12}(?:\.\d{1,6})?)\/(s|m|h)$/.exec(text);
+  return match === null ? undefined : Number(match[1]) * 1_000 / unitMs[match[2]!]!;
+}
+
+/** Formats a rate in the unit in which it is at least one: `500/s`, `100/m`, `10/h`. */
+export function formatRate(perSecond: number): string {
+  const [number, unit] = perSecond >= 1
+    ? [perSecond, "s"]
+    : perSecond * 60 >= 1
+    ? [perSecond * 60, "m"]
+    : [perSecond * 3_600, "h"];
+  return `${Number(number.toPrecision(6))}/${unit}`;
+}
+
 const binary = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
 const unitBytes: Readonly<Record<string, number>> = {
   b: 1,

@@ -3,6 +3,7 @@ import type { Notice, Outcome, Reason, SourceFault, SourceRetry, WindowLimit } f
 import { errorMessageCharsMax } from "../lib/limits.ts";
 import { since } from "../lib/log.ts";
 import { asClause, printable } from "../lib/text.ts";
+import { formatRate } from "../lib/units.ts";
 import type { RunReason } from "./events.ts";
 
 /** The options that set the limits of the window. */
@@ -59,6 +60,10 @@ function coreReasonInWords(reason: Exclude<Reason, { code: "waiting_for_slaves" 
       return `window full (${windowOptions[reason.limit]})`;
     case "waiting_for_retries":
       return "waiting for retries";
+    case "rate_limited":
+      return `throttled: --rate ${formatRate(reason.perSecond)}`;
+    case "in_flight_limited":
+      return `throttled: --max-in-flight ${reason.jobs}`;
     default:
       return reason satisfies never;
   }

@@ -90,4 +90,35 @@ export const controlMutants: readonly Mutant[] = [
     }],
     checks: [quickTest("master/master", "a client that asks without end is ended, and no other")],
   },
+  {
+    name: "a rate is one of fresh jobs, not of attempts",
+    patches: [{
+      file: "src/core/dispatch.ts",
+      find: "    this.#parts.gate.leased(lease.count);\n",
+      replace:
+        "    if (lease.pieces.every((piece) => piece.history === untried)) this.#parts.gate.leased(lease.count);\n",
+    }],
+    checks: [quickTest("core/gate", "retries count: a rate is one of attempts, not of jobs")],
+  },
+  {
+    name: "the bucket of a rate starts full",
+    patches: [{ file: "src/core/gate.ts", find: "  #tokens = 0;\n", replace: "  #tokens = 1_000;\n" }],
+    checks: [
+      quickTest(
+        "core/gate",
+        "the bucket starts empty, holds 100 ms' worth, and takes back what was released",
+      ),
+    ],
+  },
+  {
+    name: "a limit on jobs in flight forgets those of an earlier master",
+    patches: [{
+      file: "src/core/dispatch.ts",
+      find: "return this.#jobs.leases.count + this.#jobs.orphans.count;",
+      replace: "return this.#jobs.leases.count;",
+    }],
+    checks: [
+      quickTest("core/gate", "jobs that a slave may still run under an earlier master are in flight, too"),
+    ],
+  },
 ];

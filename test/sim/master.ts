@@ -1,4 +1,4 @@
-import { rangesOf } from "../../src/lib/ranges.ts";
+import { countOf, rangesOf } from "../../src/lib/ranges.ts";
 import { Run } from "../../src/core/run.ts";
 import { namesTwice } from "../../src/master/sessions.ts";
 import type { Effect, Notice, Outcome, RunEvent, RunState, SessionId } from "../../src/core/types.ts";
@@ -31,6 +31,10 @@ export class SimMaster {
   #wakeMs = -Infinity;
   #isSaving = false;
   #burying = 0;
+  readonly #beganMs: number;
+  /** Jobs leased by this master, and those that slaves handed back untried. */
+  #leased = 0;
+  #released = 0;
   #outcome: Outcome | null = null;
 
   constructor(
@@ -45,7 +49,8 @@ export class SimMaster {
     this.#disk = parts.disk;
     this.#onEnd = onEnd;
     this.process = new Process(this.#world);
-    const { jobsMax, bytesMax, backoffMs, graceMs, orphans } = this.#plan;
+    this.#beganMs = this.#world.nowMs;
+    const { jobsMax, bytesMax, backoffMs, graceMs, orphans, ratePerSecond, inFlightMax } = this.#plan;
     const settings = {
       masterId: this.id,
       jobsMax,
@@ -58,6 +63,8 @@ export class SimMaster {
       timeoutMs: 0,
       maxOutageMs: 120_000,
       maxOutageAtEndMs: 40_000,
+      ratePerSecond,
+      inFlightMax,
       random: () => this.#world.random.fraction(),
       digest,
     };
@@ -214,12 +221,22 @@ export class SimMaster {
     this.#world.trace.note("answer", id, lease.number, ...done);
     const failures = rangesOf(failed.map(({ seq }) => seq));
     this.#checks.told([done, skipped], failed.map(({ seq }) => seq));
+    this.#released += countOf(released);
     for (const ranges of [done, skipped, released, failures, crash?.suspects ?? []]) {
       for (let i = 0; i < ranges.length; i += 2) {
         for (let seq = ranges[i]!; seq < ranges[i + 1]!; seq++) this.#checks.unleased(id, lease, seq);
       }
     }
     this.apply({ kind: "answered", session: id, number, answer, at: "" });
+  }
+
+  /** The bucket of a rate starts empty: what was leased and not handed back never exceeds what the time allowed. */
+  #checkLimits(): void {
+    const { ratePerSecond, inFlightMax } = this.#plan;
+    const nowMs = this.#world.nowMs;
+    const begunMax = ratePerSecond === Infinity ? Infinity : (nowMs - this.#beganMs) * ratePerSecond / 1_000;
+    const allowed = begunMax + this.#released;
+    this.#checks.limited(this.#leased, allowed, this.run.status(nowMs).inFlight, inFlightMax);
   }
 
   #lost(session: Session): void {
@@ -266,6 +283,8 @@ export class SimMaster {
     const seq = parts[0]!.seq;
     const end = parts.at(-1)!.end;
     for (let each = seq; each < end; each++) this.#checks.leased(session, lease, each, alone);
+    this.#leased += end - seq;
+    this.#checkLimits();
     const jobs = Uint8Array.from(parts.flatMap((part) => [...part.bytes]));
     const message = {
       kind: "lease",

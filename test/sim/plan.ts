@@ -25,6 +25,7 @@ export function planOf(seed: number) {
   const often = (most: number) => (isQuiet || random.perMille(400) ? 0 : random.int(1, most));
   // a generator of its own, so that older seeds keep their traces
   const rows = new Random(seed ^ 0xbad);
+  const limits = limitsOf(new Random(seed ^ 0x9a7e), isQuiet || hasOutage);
   const world = isQuiet ? well : worldOf(new Random(seed ^ 0xace));
   const plan = {
     isQuiet,
@@ -80,7 +81,16 @@ export function planOf(seed: number) {
     /** All handlers throw for this part of each ten seconds. */
     outageMs: hasOutage ? random.int(500, 8_000) : 0,
   };
-  return { ...plan, ...world };
+  return { ...plan, ...world, ...limits };
+}
+
+/** What the operator allows; usually all. An outage must end in time, so there is no rate then. */
+function limitsOf(random: Random, isUnlimited: boolean): { ratePerSecond: number; inFlightMax: number } {
+  const none = { ratePerSecond: Infinity, inFlightMax: Infinity };
+  if (isUnlimited || !random.perMille(250)) return none;
+  return random.perMille(500)
+    ? { ...none, ratePerSecond: random.pick([20, 50, 200, 5_000]) }
+    : { ...none, inFlightMax: random.pick([1, 2, 5, 20]) };
 }
 
 /** Causes of failures besides outages; usually none. */
