@@ -141,3 +141,17 @@ export function rangesOf(values: Iterable<number>): Ranges {
   }
   return ranges;
 }
+
+/** Numbers with `from <= n < to`. */
+export type Span = Readonly<{ from: number; to: number }>;
+
+/** The set of the numbers of these spans, which may come in any order. */
+export function rangesOfSpans(spans: Iterable<Span>): Ranges {
+  const ranges: number[] = [];
+  for (const { from, to } of [...spans].sort((a, b) => a.from - b.from)) {
+    const last = ranges.length - 1;
+    if (last < 0 || from > ranges[last]!) ranges.push(from, to);
+    else if (to > ranges[last]!) ranges[last] = to;
+  }
+  return ranges;
+}

@@ -1,7 +1,7 @@
 import { readSync } from "node:fs";
 import type { LogSettings } from "./log.ts";
 import type { OwnFile } from "./own_file.ts";
-import type { Ranges } from "./ranges.ts";
+import { type Ranges, rangesOfSpans, type Span } from "./ranges.ts";
 
 /**
  * What a supervisor tells a worker at its start, over standard input. Not through the environment: that is visible in
@@ -95,14 +95,18 @@ function readSome(bytes: Uint8Array): number | null {
 
 /**
  * A worker's note of the jobs that may be running: written before any of them begins, read by the supervisor after the
- * worker died. Its numbers (float64, native byte order):
+ * worker died. The file, in native byte order:
  *
- *     number, aheadFrom, aheadTo, n, from 1, to 1, ... from n, to n
+ * | where | what |
+ * | --- | --- |
+ * | 0 | int32: which of the two heads is valid. So a head is never half written, if the file is mapped into memory |
+ * | `headOffset(0)`, `headOffset(1)` | a head: the float64 numbers of `headSlots` |
+ * | `placesOffset` | a table of `placesMax` places, each for one call that waits for a promise |
+ * | `recordOffset` | float64 `number, seq`, by the watchdog thread: in note `number` the call of job `seq` hung |
  *
- * The ranges are running for certain; jobs from `aheadFrom` up to `aheadTo` may begin without another note. The file
- * holds two notes, and begins with the index of the valid one (int32, 0 or 1): if the worker dies while it writes a
- * note in mapped memory, the previous one stays valid. At `recordOffset` the watchdog thread writes `number, seq`:
- * during note `number`, the call of job `seq` hung. A record with another number is outdated.
+ * A place is a float64, the seq of the call's first job, and an int32, the number of its jobs: 0 if the place is free.
+ * It is taken once the call has returned, while the head still covers its jobs, and freed as the call ends. So whatever
+ * waits costs nothing at the next note, and nobody is named who has ended.
  */
 export type StartNote = Readonly<{
   /** Counts up from one note to the next. */
@@ -114,57 +118,78 @@ export type StartNote = Readonly<{
   onStack: number | null;
 }>;
 
-const headNumbers = 4;
-/** Most ranges in a note; more are merged, which only adds suspects. */
-const rangesMax = 4_000;
-const noteNumbers = headNumbers + 2 * rangesMax;
+/** Numbers of a head. */
+export const headSlots = {
+  /** Counts up from one note to the next. */
+  number: 0,
+  /** Jobs from `aheadFrom` up to `aheadTo` may begin without another note. */
+  aheadFrom: 1,
+  aheadTo: 2,
+  /** Of calls that found no free place, any of these jobs may run. */
+  crowdFrom: 3,
+  crowdTo: 4,
+  /** Only these places count. */
+  placesFrom: 5,
+  placesTo: 6,
+} as const;
+
+const headNumbers = Object.keys(headSlots).length;
+/** Most calls that are named one by one; of more than these the whole range is named, which only adds suspects. */
+export const placesMax = 16_384;
+/** Bytes of a place: a float64, an int32, and four bytes that align the next. */
+export const placeBytes = 16;
+export const placesOffset = headOffset(2);
 /** Byte offset of the watchdog's record. */
-export const recordOffset = noteOffset(2);
+export const recordOffset = placesOffset + placesMax * placeBytes;
 /** Length of the whole file in bytes. */
 export const noteFileBytes = recordOffset + 16;
 
-/** Byte offset of note `which` (0 or 1). */
-export function noteOffset(which: number): number {
-  return (1 + which * noteNumbers) * 8;
+/** Byte offset of a head (0 or 1). */
+export function headOffset(which: number): number {
+  return (1 + which * headNumbers) * 8;
 }
 
-/** Encodes a note as numbers. */
-export function layNote(number: number, running: Ranges, ahead: readonly [number, number]): Float64Array {
-  const ranges = running.length > 2 * rangesMax ? [running[0]!, running[running.length - 1]!] : running;
-  const numbers = new Float64Array(headNumbers + ranges.length);
-  numbers[0] = number;
-  numbers[1] = ahead[0];
-  numbers[2] = ahead[1];
-  numbers[3] = ranges.length / 2;
-  numbers.set(ranges, headNumbers);
-  return numbers;
-}
-
-/** Reads a note file; null if nothing was noted yet, or if the content is invalid, since handlers can write to it. */
-export function readNote(file: Uint8Array): StartNote | null {
-  if (file.byteLength < noteFileBytes) return null;
-  const { buffer } = file.slice();
+/**
+ * Reads a note file, by a function that reads some bytes of it; null if nothing was noted yet, or if the content is
+ * invalid, since handlers can write to it.
+ */
+export function readNote(read: (offset: number, length: number) => Uint8Array): StartNote | null {
+  const { buffer } = read(0, placesOffset);
   const [which = 0] = new Int32Array(buffer, 0, 1);
   if (which !== 0 && which !== 1) return null;
-  const note = new Float64Array(buffer, noteOffset(which), noteNumbers);
-  const [number = 0, aheadFrom = 0, aheadTo = 0, count = 0] = note;
-  if (number === 0 || !isWhole(count) || count > rangesMax) return null;
-  const running = [...note.subarray(headNumbers, headNumbers + 2 * count)];
-  if (!isAscending([aheadFrom, aheadTo], 0) || !isAscending(running, 1)) return null;
-  const [recorded, onStack = 0] = new Float64Array(buffer, recordOffset, 2);
+  const head = new Float64Array(buffer, headOffset(which), headNumbers);
+  const [number = 0, aheadFrom = 0, aheadTo = 0, crowdFrom = 0, crowdTo = 0, from = 0, to = 0] = head;
+  const isValid = number > 0 && head.every(isSeq) && aheadFrom <= aheadTo && crowdFrom <= crowdTo &&
+    from <= to &&
+    to <= placesMax;
+  if (!isValid) return null;
+  const calls = readPlaces(read(placesOffset + from * placeBytes, (to - from) * placeBytes));
+  if (calls === null) return null;
+  if (crowdFrom < crowdTo) calls.push({ from: crowdFrom, to: crowdTo });
+  const record = read(recordOffset, 16);
+  const [recorded, onStack = 0] = new Float64Array(record.buffer, 0, 2);
   return {
     number,
-    running,
+    running: rangesOfSpans(calls),
     ahead: [aheadFrom, aheadTo],
-    onStack: recorded === number && isWhole(onStack) ? onStack : null,
+    onStack: recorded === number && isSeq(onStack) ? onStack : null,
   };
 }
 
-/** Whether these are seqs, each at least `step` larger than the previous one. */
-function isAscending(numbers: readonly number[], step: number): boolean {
-  return numbers.every((number, at) => isWhole(number) && (at === 0 || number >= numbers[at - 1]! + step));
+/** The jobs of the calls in these places; null if what is there cannot be. */
+function readPlaces({ buffer, byteLength }: Uint8Array): Span[] | null {
+  const seqs = new Float64Array(buffer);
+  const counts = new Int32Array(buffer);
+  const calls: Span[] = [];
+  for (let place = 0; place < byteLength / placeBytes; place++) {
+    const from = seqs[place * 2]!;
+    const count = counts[place * 4 + 2]!;
+    if (count < 0 || !isSeq(from)) return null;
+    if (count > 0) calls.push({ from, to: from + count });
+  }
+  return calls;
 }
 
-function isWhole(number: number): boolean {
+function isSeq(number: number): boolean {
   return Number.isSafeInteger(number) && number >= 0;
 }

@@ -400,9 +400,11 @@ export class WorkerProcess {
   /** What may be running in it; of a process that lives on, a glance. */
   readNote(): StartNote | null {
     if (this.#noteFd < 0) return null;
-    const file = new Uint8Array(noteFileBytes);
-    readSync(this.#noteFd, file, 0, file.byteLength, 0);
-    return readNote(file);
+    return readNote((offset, length) => {
+      const bytes = new Uint8Array(length);
+      readSync(this.#noteFd, bytes, 0, length, offset);
+      return bytes;
+    });
   }
 
   #exited(reason: string): void {

@@ -1,12 +1,12 @@
 import { clearTimeout, queueMicrotask, setImmediate, setTimeout } from "../lib/clock.ts";
 import { messageJobs } from "../lib/limits.ts";
-import type { Ranges } from "../lib/ranges.ts";
+import { type Ranges, rangesOfSpans } from "../lib/ranges.ts";
 import { awakeMs, watchSlots } from "../lib/watchdog.ts";
 import type { CallResult, JobHandler, Pending, Result } from "../plugin/handler.ts";
 import type { WorkerMessage } from "../protocol/messages.ts";
 import type { JobTags } from "./late_errors.ts";
 import type { Notes } from "./notes.ts";
-import { jobsOf, type RunningCall, RunningCalls, withTimeout } from "./running_calls.ts";
+import { RunningCall, RunningCalls, withTimeout } from "./running_calls.ts";
 import { type SliceMessage, SliceRun } from "./slice_run.ts";
 
 /** A timer that is set often and rarely fires: it is set anew only if it would fire too late. */
@@ -171,7 +171,8 @@ export class Runner {
 
   /** The jobs of those of these calls that still go on. */
   stillRunning(calls: readonly RunningCall[]): Ranges {
-    return jobsOf(calls.filter((call) => this.#calls.has(call)));
+    const running = new Set(this.running);
+    return rangesOfSpans(calls.filter((call) => running.has(call)));
   }
 
   /**
@@ -182,7 +183,9 @@ export class Runner {
     const { watch, notes, nowMs } = this.#options;
     const from = watch[watchSlots.onStack]!;
     const onStack = [from, from + watch[watchSlots.onStackJobs]!];
-    notes.settle(culprits ?? (this.isOnStack ? onStack : this.#calls.ranges), nowMs());
+    const named = culprits ?? (this.isOnStack ? onStack : null);
+    if (named === null) notes.settle(nowMs());
+    else notes.nameOnly(named);
     return [...this.#said, ...this.#slices.flatMap((slice) => slice.takeAnswers(0))];
   }
 
@@ -209,9 +212,7 @@ export class Runner {
       slice.refuseNext(startMs);
     } else {
       const callEnd = Math.min(slice.next + this.#handler.jobsPerCall, end);
-      if (notes.coveredTo(slice.next) < callEnd) {
-        notes.cover(this.#calls.ranges, slice.next, callEnd, end, startMs);
-      }
+      if (notes.coveredTo(slice.next) < callEnd) notes.cover(slice.next, callEnd, end, startMs);
       this.#runTagged(slice, this.#wholeCalls(slice.next, notes.coveredTo(slice.next), end), startMs);
     }
     const endMs = this.#options.nowMs();
@@ -288,7 +289,8 @@ export class Runner {
     to: number,
     nowMs: number,
   ): void {
-    const call = { from, to, slice, signal, startedMs: startedMs ?? this.#awake(nowMs) };
+    const beganMs = startedMs ?? this.#awake(nowMs);
+    const call = new RunningCall(from, to, slice, signal, beganMs, this.#options.notes.hold(from, to));
     slice.running++;
     this.#calls.add(call);
     if (this.#calls.timeoutMs > 0) {
@@ -302,9 +304,10 @@ export class Runner {
     try {
       const nowMs = this.#options.nowMs();
       slice.running--;
-      const wasOverdue = this.#calls.remove(call);
+      this.#calls.remove(call);
+      this.#options.notes.free(call.place);
       this.#record(slice, from, to, result, this.#awake(nowMs) - startedMs, nowMs);
-      if (wasOverdue) this.#say({ kind: "overdue", jobs: this.#calls.overdue });
+      if (call.isOverdue) this.#say({ kind: "overdue", jobs: this.#calls.overdue });
       this.#pump(nowMs);
     } catch (error) {
       this.#options.onFault(error);
@@ -423,7 +426,7 @@ export class Runner {
   }
 
   #settle(): void {
-    this.#options.notes.settle(this.#calls.ranges, this.#options.nowMs());
+    this.#options.notes.settle(this.#options.nowMs());
   }
 
   #say(message: WorkerMessage): void {

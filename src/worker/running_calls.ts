@@ -1,4 +1,4 @@
-import { intersect, type Ranges } from "../lib/ranges.ts";
+import { intersect, type Ranges, rangesOfSpans } from "../lib/ranges.ts";
 import type { CallResult, JobHandler, JobSignal, Result } from "../plugin/handler.ts";
 import type { SliceRun } from "./slice_run.ts";
 
@@ -6,60 +6,86 @@ import type { SliceRun } from "./slice_run.ts";
  * A call of the handler whose promise is pending, for the jobs of seq `from` up to, not including, `to`. `startedMs` is
  * by the awake clock.
  */
-export type RunningCall = Readonly<{
-  from: number;
-  to: number;
-  slice: SliceRun;
-  signal: JobSignal;
-  startedMs: number;
-}>;
+export class RunningCall {
+  readonly from: number;
+  readonly to: number;
+  readonly slice: SliceRun;
+  readonly signal: JobSignal;
+  readonly startedMs: number;
+  /** Where the notes hold it. */
+  readonly place: number;
+  /** Its signal fired at the timeout. */
+  isOverdue = false;
+  /** The calls that began before and after it, of those that go on. */
+  previous: RunningCall | null = null;
+  next: RunningCall | null = null;
 
-/** The running calls in the order they began, and which of them passed the timeout. */
+  constructor(
+    from: number,
+    to: number,
+    slice: SliceRun,
+    signal: JobSignal,
+    startedMs: number,
+    place: number,
+  ) {
+    this.from = from;
+    this.to = to;
+    this.slice = slice;
+    this.signal = signal;
+    this.startedMs = startedMs;
+    this.place = place;
+  }
+}
+
+/**
+ * The running calls in the order they began, and which of them passed the timeout. A linked list: thousands may go on,
+ * each begins at the end, and any may end.
+ */
 export class RunningCalls {
   /** 0 if there is none. */
   timeoutMs = 0;
-  readonly #calls = new Set<RunningCall>();
-  readonly #overdue = new Set<RunningCall>();
-
-  get size(): number {
-    return this.#calls.size;
-  }
-
-  /** The jobs of all calls. */
-  get ranges(): Ranges {
-    return this.#calls.size === 0 ? [] : jobsOf(this.#calls);
-  }
+  size = 0;
+  #first: RunningCall | null = null;
+  #last: RunningCall | null = null;
+  #overdue = 0;
 
   get calls(): readonly RunningCall[] {
-    return [...this.#calls];
-  }
-
-  has(call: RunningCall): boolean {
-    return this.#calls.has(call);
+    const calls: RunningCall[] = [];
+    for (let call = this.#first; call !== null; call = call.next) calls.push(call);
+    return calls;
   }
 
   /** Jobs whose signal fired at the timeout and that still run. */
   get overdue(): Ranges {
-    return jobsOf(this.#overdue);
+    return rangesOfSpans(this.calls.filter(({ isOverdue }) => isOverdue));
   }
 
   get hasOverdue(): boolean {
-    return this.#overdue.size > 0;
+    return this.#overdue > 0;
   }
 
   add(call: RunningCall): void {
-    this.#calls.add(call);
+    call.previous = this.#last;
+    if (this.#last === null) this.#first = call;
+    else this.#last.next = call;
+    this.#last = call;
+    this.size++;
   }
 
-  /** Returns whether the call was overdue. */
-  remove(call: RunningCall): boolean {
-    this.#calls.delete(call);
-    return this.#overdue.delete(call);
+  /** It goes on no more. */
+  remove(call: RunningCall): void {
+    const { previous, next } = call;
+    if (previous === null) this.#first = next;
+    else previous.next = next;
+    if (next === null) this.#last = previous;
+    else next.previous = previous;
+    this.size--;
+    if (call.isOverdue) this.#overdue--;
   }
 
   /** Fires the signal of each call that has one of these jobs. */
   abort(jobs: Ranges, why: "lost" | "stop"): void {
-    for (const { from, to, signal } of this.#calls) {
+    for (const { from, to, signal } of this.calls) {
       if (intersect(jobs, [from, to]).length > 0) signal.abort(why);
     }
   }
@@ -68,10 +94,11 @@ export class RunningCalls {
   expire(nowMs: number): boolean {
     if (this.timeoutMs === 0) return false;
     let isAny = false;
-    for (const call of this.#calls) {
+    for (const call of this.calls) {
       if (nowMs < call.startedMs + this.timeoutMs) break;
-      if (this.#overdue.has(call)) continue;
-      this.#overdue.add(call);
+      if (call.isOverdue) continue;
+      call.isOverdue = true;
+      this.#overdue++;
       call.signal.abort("timed out");
       isAny = true;
     }
@@ -81,21 +108,10 @@ export class RunningCalls {
   /** When `expire` is due; Infinity if it is not. */
   get nextExpiryMs(): number {
     if (this.timeoutMs === 0) return Infinity;
-    for (const call of this.#calls) {
-      if (!this.#overdue.has(call)) return call.startedMs + this.timeoutMs;
-    }
-    return Infinity;
+    let call = this.#first;
+    while (call !== null && call.isOverdue) call = call.next;
+    return call === null ? Infinity : call.startedMs + this.timeoutMs;
   }
-}
-
-/** The jobs of these calls, no two of which have one in common. */
-export function jobsOf(calls: Iterable<RunningCall>): Ranges {
-  const ranges: number[] = [];
-  for (const { from, to } of [...calls].sort((a, b) => a.from - b.from)) {
-    if (ranges.length > 0 && ranges[ranges.length - 1] === from) ranges[ranges.length - 1] = to;
-    else ranges.push(from, to);
-  }
-  return ranges;
 }
 
 /**

@@ -1,5 +1,14 @@
 import t from "tap";
-import { countOf, includes, intersect, RangeSet, rangesOf, subtract, unite } from "../../src/lib/ranges.ts";
+import {
+  countOf,
+  includes,
+  intersect,
+  RangeSet,
+  rangesOf,
+  rangesOfSpans,
+  subtract,
+  unite,
+} from "../../src/lib/ranges.ts";
 import { Random } from "../sim/random.ts";
 
 /** A set of numbers below 24, as a list. */
@@ -38,6 +47,8 @@ t.test("ranges neither touch nor are empty, whatever the order", async (t) => {
   t.same(set.ranges, [1, 9]);
   t.equal(set.count, 8);
   t.same(rangesOf([3, 1, 2, 9, 3]), [1, 4, 9, 10]);
+  const spans = [{ from: 7, to: 9 }, { from: 1, to: 3 }, { from: 3, to: 4 }, { from: 8, to: 9 }];
+  t.same(rangesOfSpans(spans), [1, 4, 7, 9]);
 });
 
 t.test("the lowest range is taken first", async (t) => {

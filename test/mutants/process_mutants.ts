@@ -442,7 +442,7 @@ export const processMutants: readonly Mutant[] = [
     patches: [{
       file: "src/worker/runner.ts",
       find:
-        "      if (notes.coveredTo(slice.next) < callEnd) {\n        notes.cover(this.#calls.ranges, slice.next, callEnd, end, startMs);\n      }\n",
+        "      if (notes.coveredTo(slice.next) < callEnd) notes.cover(slice.next, callEnd, end, startMs);\n",
       replace: "      void callEnd;\n",
     }],
     checks: [hanging(test("worker/runner", "no job begins that is not noted, whether it waits or not"))],
@@ -451,9 +451,9 @@ export const processMutants: readonly Mutant[] = [
     name: "of the jobs of one call only those are noted that a note announces",
     patches: [{
       file: "src/worker/runner.ts",
-      find: "      if (notes.coveredTo(slice.next) < callEnd) {",
+      find: "if (notes.coveredTo(slice.next) < callEnd) notes.cover",
       replace:
-        "      if (notes.coveredTo(slice.next) < callEnd && notes.coveredTo(slice.next) === slice.next) {",
+        "if (notes.coveredTo(slice.next) < callEnd && notes.coveredTo(slice.next) === slice.next) notes.cover",
     }],
     checks: [
       hanging(test(
@@ -461,6 +461,69 @@ export const processMutants: readonly Mutant[] = [
         "calls have as many jobs as they may, however few a note announces, and no job begins unnoted",
       )),
     ],
+  },
+  {
+    name: "a call that goes on is named only as long as the note does that it began under",
+    patches: [{
+      file: "src/worker/notes.ts",
+      find: "Atomics.store(this.#counts, place * 4 + 2, to - from);",
+      replace: "Atomics.store(this.#counts, place * 4 + 2, 0 * (to - from));",
+    }],
+    checks: [
+      quickTest(
+        "worker/notes",
+        "where nothing can be mapped a note is written, and whoever runs is named all the same",
+      ),
+      test(
+        "worker/notes",
+        "in mapped memory exactly those are named that run, whenever the worker is killed",
+      ),
+    ],
+  },
+  {
+    name: "a call that ended stays a suspect of the deaths to come",
+    patches: [{
+      file: "src/worker/notes.ts",
+      find: "if (place >= 0) return this.#places.free(place);",
+      replace: "if (place >= 0) return;",
+    }],
+    checks: [
+      test(
+        "worker/notes",
+        "in mapped memory exactly those are named that run, whenever the worker is killed",
+      ),
+    ],
+  },
+  {
+    name: "a runner does not say that a call has ended",
+    patches: [{
+      file: "src/worker/runner.ts",
+      find: "      this.#options.notes.free(call.place);\n",
+      replace: "",
+    }],
+    checks: [
+      quickTest("worker/several_jobs", "as many calls go on at once as jobs would, one by one"),
+    ],
+  },
+  {
+    name: "of more calls than there are places those without one are nobody",
+    patches: [{
+      file: "src/worker/notes.ts",
+      find: "head[headSlots.crowdTo] = this.#crowdTo;",
+      replace: "head[headSlots.crowdTo] = Math.min(this.#crowdFrom, this.#crowdTo);",
+    }],
+    checks: [
+      quickTest("worker/notes", "of more calls than there are places each is named, and others may be"),
+    ],
+  },
+  {
+    name: "who is to blame for the end of a worker is named among all that ran",
+    patches: [{
+      file: "src/worker/notes.ts",
+      find: "const placesFrom = this.#places.used;",
+      replace: "const placesFrom = 0 * this.#places.used;",
+    }],
+    checks: [quickTest("worker/notes", "as a worker ends, who is to blame is named and nobody else")],
   },
   {
     name: "of a call of several jobs only the first is suspect",
@@ -515,8 +578,8 @@ export const processMutants: readonly Mutant[] = [
     name: "the time of a job begins with that of the one before it",
     patches: [{
       file: "src/worker/runner.ts",
-      find: "startedMs: startedMs ?? this.#awake(nowMs) };",
-      replace: "startedMs: this.#awake(nowMs) };",
+      find: "startedMs ?? this.#awake(nowMs);",
+      replace: "this.#awake(nowMs + 0 * (startedMs ?? 0));",
     }],
     checks: [
       test("worker/runner", "the time of a job begins when it does, whatever those before it blocked"),

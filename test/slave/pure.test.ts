@@ -1,5 +1,12 @@
 import t from "tap";
-import { layNote, noteFileBytes, noteOffset, readNote, recordOffset } from "../../src/lib/worker_start.ts";
+import {
+  headOffset,
+  noteFileBytes,
+  placesOffset,
+  readNote,
+  recordOffset,
+  type StartNote,
+} from "../../src/lib/worker_start.ts";
 import type { SlaveMessage } from "../../src/protocol/messages.ts";
 import { LeaseLedger } from "../../src/slave/ledger.ts";
 import { ResultReporter } from "../../src/slave/result_reporter.ts";
@@ -138,18 +145,38 @@ t.test("who had ended in a worker that died: what it had begun before what its n
   t.same(ended(note([], [30, 31], null), 1, [[40, 50]]), [], "all that it names was answered");
 });
 
+function noteIn(file: Uint8Array): StartNote | null {
+  return readNote((offset, length) => {
+    const bytes = new Uint8Array(length);
+    bytes.set(file.subarray(offset, offset + length));
+    return bytes;
+  });
+}
+
+function writeNumbers(file: Uint8Array, offset: number, numbers: readonly number[]): void {
+  file.set(new Uint8Array(new Float64Array(numbers).buffer), offset);
+}
+
 t.test("notes are read as they were written; a record of another note is old", async (t) => {
   const file = new Uint8Array(noteFileBytes);
-  t.equal(readNote(file), null, "an empty file");
-  const write = (numbers: Float64Array, at: number) => file.set(new Uint8Array(numbers.buffer), at);
-  write(layNote(7, [1, 2, 5, 9], [20, 30]), noteOffset(0));
-  t.same(readNote(file), { number: 7, running: [1, 2, 5, 9], ahead: [20, 30], onStack: null });
-  write(new Float64Array([7, 21]), recordOffset);
-  t.equal(readNote(file)!.onStack, 21);
-  write(layNote(8, [], [20, 30]), noteOffset(1));
-  t.equal(readNote(file)!.number, 7, "not the one that counts");
+  t.equal(noteIn(file), null, "an empty file");
+  writeNumbers(file, headOffset(0), [7, 20, 30, 0, 0, 0, 3]);
+  writeNumbers(file, placesOffset, [5]);
+  writeNumbers(file, placesOffset + 16, [8]);
+  writeNumbers(file, placesOffset + 32, [1]);
+  const counts = new Int32Array(file.buffer, placesOffset);
+  [counts[2], counts[10]] = [4, 1];
+  t.same(
+    noteIn(file),
+    { number: 7, running: [1, 2, 5, 9], ahead: [20, 30], onStack: null },
+    "the second is free",
+  );
+  writeNumbers(file, recordOffset, [7, 21]);
+  t.equal(noteIn(file)!.onStack, 21);
+  writeNumbers(file, headOffset(1), [8, 20, 30, 12, 14, 1, 3]);
+  t.equal(noteIn(file)!.number, 7, "not the one that counts");
   new Int32Array(file.buffer)[0] = 1;
-  t.same(readNote(file), { number: 8, running: [], ahead: [20, 30], onStack: null });
+  t.same(noteIn(file), { number: 8, running: [1, 2, 12, 14], ahead: [20, 30], onStack: null });
 });
 
 t.test("a death is told in words", async (t) => {
@@ -321,20 +348,24 @@ t.test("credit is said without an answer where it matters: a worker has nothing 
 });
 
 t.test("a note file that a handler wrote into is no note", async (t) => {
-  const file = (numbers: readonly number[], which = 0) => {
+  const read = (numbers: readonly number[], which = 0, count = 2) => {
     const bytes = new Uint8Array(noteFileBytes);
     new Int32Array(bytes.buffer, 0, 1)[0] = which;
-    bytes.set(new Uint8Array(new Float64Array(numbers).buffer), noteOffset(0));
-    return bytes;
+    writeNumbers(bytes, headOffset(0), numbers);
+    writeNumbers(bytes, placesOffset, [2]);
+    new Int32Array(bytes.buffer, placesOffset)[2] = count;
+    return noteIn(bytes);
   };
-  t.same(readNote(file([1, 5, 7, 1, 2, 4])), { number: 1, running: [2, 4], ahead: [5, 7], onStack: null });
-  t.equal(readNote(file([1, 5, 7, 1, 2, 4], 0x78787878)), null, "which of the two counts");
-  t.equal(readNote(file([1, 5, 7, 1.5, 2, 4])), null, "how many ranges");
-  t.equal(readNote(file([1, 5, 7, -1, 2, 4])), null);
-  t.equal(readNote(file([1, 5, 7, 1, 4, 2])), null, "a range that ends before it begins");
-  t.equal(readNote(file([1, NaN, 7, 0])), null);
-  t.equal(readNote(new Uint8Array(noteFileBytes).fill(0x78)), null);
-  t.equal(readNote(new Uint8Array(3)), null, "cut off");
+  t.same(read([1, 5, 7, 0, 0, 0, 1]), { number: 1, running: [2, 4], ahead: [5, 7], onStack: null });
+  t.equal(read([1, 5, 7, 0, 0, 0, 1], 0x78787878), null, "which of the two counts");
+  t.equal(read([1, 5, 7, 0, 0, 0, 1.5]), null, "how many places");
+  t.equal(read([1, 5, 7, 0, 0, 0, 1e9]), null, "more than there are");
+  t.equal(read([1, 5, 7, 0, 0, 2, 1]), null);
+  t.equal(read([1, 5, 7, 4, 2, 0, 1]), null, "a range that ends before it begins");
+  t.equal(read([1, NaN, 7, 0, 0, 0, 0]), null);
+  t.equal(read([1, 5, 7, 0, 0, 0, 1], 0, -2), null, "fewer than no jobs");
+  t.equal(noteIn(new Uint8Array(noteFileBytes).fill(0x78)), null);
+  t.equal(noteIn(new Uint8Array(3)), null, "cut off");
 });
 
 t.test("deaths that nobody is suspected of are explained by who was there twice", async (t) => {

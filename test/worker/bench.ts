@@ -1,4 +1,4 @@
-import { countOf, includes, type Ranges } from "../../src/lib/ranges.ts";
+import { countOf, includes, type Ranges, rangesOfSpans, type Span } from "../../src/lib/ranges.ts";
 import { makeWatch } from "../../src/lib/watchdog.ts";
 import { type JobHandler, JobSignal, type Pending, type Result } from "../../src/plugin/handler.ts";
 import { encode } from "../../src/protocol/cbor.ts";
@@ -12,14 +12,20 @@ export const done: Result = { kind: "done" };
 
 /** Notes that remember what may run, `ahead` jobs at a time. */
 class MemoryNotes implements Notes {
-  running: Ranges = [];
   from = 0;
   to = 0;
   written = 0;
   readonly ahead: number;
+  readonly #held = new Map<number, Span>();
+  #places = 0;
+  #only: Ranges | null = null;
 
   constructor(ahead: number) {
     this.ahead = ahead;
+  }
+
+  get running(): Ranges {
+    return this.#only ?? rangesOfSpans(this.#held.values());
   }
 
   get isExact(): boolean {
@@ -30,17 +36,31 @@ class MemoryNotes implements Notes {
     return next >= this.from && next < this.to ? this.to : next;
   }
 
-  cover(running: Ranges, next: number, callEnd: number, end: number): void {
+  cover(next: number, callEnd: number, end: number): void {
     const to = Math.max(callEnd, Math.min(next + this.ahead, end));
-    [this.running, this.from, this.to] = [running, next, to];
+    [this.from, this.to] = [next, to];
     this.written++;
+  }
+
+  hold(from: number, to: number): number {
+    this.#held.set(this.#places, { from, to });
+    return this.#places++;
+  }
+
+  free(place: number): void {
+    this.#held.delete(place);
   }
 
   rest(): void {}
 
-  settle(running: Ranges): void {
-    [this.running, this.from] = [running, this.to];
+  settle(): void {
+    this.from = this.to;
     this.written++;
+  }
+
+  nameOnly(jobs: Ranges): void {
+    this.#only = jobs;
+    this.settle();
   }
 
   names(seq: number): boolean {
