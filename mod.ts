@@ -14,6 +14,7 @@ export type {
   PluginLog,
   SourceContext,
   Summary,
+  Throttled,
 } from "./src/plugin/types.ts";
 export { type LoadedPlugin, loadPlugin } from "./src/plugin/load_plugin.ts";
 export type { KeyPair } from "./src/link/tls.ts";

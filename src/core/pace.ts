@@ -60,6 +60,8 @@ type Limits = Pick<RunSettings, "ratePerSecond" | "inFlightMax">;
 type Pace = Readonly<{
   isStopping: boolean;
   isPaused: boolean;
+  /** Why the plugin holds the fleet; null if it does not. */
+  throttled: string | null;
   /** What fails, if everything does; null otherwise. */
   failing: string | null;
   /** What failed before, while load ramps up; null otherwise. */
@@ -114,7 +116,10 @@ export function boundOf(
  */
 export function paceOf(
   { jobs, failures, health, source, sessions, bounds }: Parts,
-  { bound, isStopping, isPaused, idleMs }: Pick<Pace, "bound" | "isStopping" | "isPaused" | "idleMs">,
+  { bound, isStopping, isPaused, throttled, idleMs }: Pick<
+    Pace,
+    "bound" | "isStopping" | "isPaused" | "throttled" | "idleMs"
+  >,
 ): Pace {
   const isSourceFailing = source.mode === "waiting" || source.mode === "given up";
   const message = failures.mode === "testing"
@@ -127,6 +132,7 @@ export function paceOf(
   return {
     isStopping,
     isPaused,
+    throttled,
     failing: message === null ? null : headline(message),
     recovering: isOpening
       ? headline(Number.isFinite(pacePerSecond) ? failures.message : failures.messageBefore)
@@ -155,6 +161,7 @@ export function reasonOf(pace: Pace, limits: Limits): Reason {
   const { failing, recovering, pacePerSecond, sick, oldest, idleMs, bound } = pace;
   if (pace.isStopping) return { code: "draining" };
   if (pace.isPaused) return { code: "paused" };
+  if (pace.throttled !== null) return { code: "throttled", message: pace.throttled };
   if (failing !== null) return { code: "failing", message: failing };
   if (pace.slaves === 0) return { code: "waiting_for_slaves" };
   if (recovering !== null) {

@@ -145,8 +145,10 @@ export class Run {
   /** Counts as of the beginning of this start. */
   readonly #atStart: Readonly<{ settled: number; handedOut: number; isComplete: boolean }>;
   #graceEndsMs = Infinity;
-  /** Time of the lag-adjusted clock when the run was paused. */
-  #pausedAtMs = 0;
+  /** Since when it is held, on the lag-adjusted clock. */
+  #heldAtMs = 0;
+  /** Why the plugin holds the fleet; null if it does not. */
+  #throttledFor: string | null = null;
   /** Time of the latest event or tick. */
   #nowMs: number;
   /** When a job was settled last, or leased while none was in flight; and how many were settled then. */
@@ -166,7 +168,7 @@ export class Run {
     const { handedOut } = jobs.counts;
     this.#settings = settings;
     this.#operatorSettings = state?.settings ?? new Map();
-    this.#nowMs = this.#pausedAtMs = nowMs;
+    this.#nowMs = this.#heldAtMs = nowMs;
     this.#bounds = new Bounds(nowMs);
     this.#atStart = { settled: this.#settled, handedOut, isComplete: state?.complete ?? false };
     this.#progress = { atMs: nowMs, settled: this.#settled };
@@ -220,7 +222,7 @@ export class Run {
    */
   takeEffects(): Effect[] {
     if (
-      this.#mode === "running" && !this.#isPaused && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())
+      this.#mode === "running" && !this.#isHeld && this.#dispatch.run(this.#nowMs, this.#takeComingJobs())
     ) {
       this.#versions.version++;
       this.#buryRows();
@@ -271,7 +273,8 @@ export class Run {
     const bound = this.#noteBound(nowMs);
     const [isStopping, isPaused] = [this.#mode === "stopping", this.#isPaused];
     const idleMs = nowMs - this.#progress.atMs;
-    const reason = reasonOf(paceOf(this.#paceParts, { bound, isStopping, isPaused, idleMs }), this.#settings);
+    const now = { bound, isStopping, isPaused, throttled: this.#throttledFor, idleMs };
+    const reason = reasonOf(paceOf(this.#paceParts, now), this.#settings);
     const settledNow = this.#settled - this.#atStart.settled;
     return statusOf(this.#jobs, {
       slaves: this.#sessions.count,
@@ -316,6 +319,8 @@ export class Run {
         return this.#saved(event.version);
       case "set":
         return this.#set(event.name, event.value, nowMs);
+      case "throttled":
+        return this.#change(nowMs, () => this.#throttledFor = event.reason);
       case "stop":
         return this.#stop(nowMs);
       default:
@@ -385,19 +390,28 @@ export class Run {
 
   /** A setting that is off is removed from the map. */
   #set(name: SettingName, value: boolean, nowMs: number): void {
-    const wasPaused = this.#isPaused;
     const settings = new Map(this.#operatorSettings);
     if (value) settings.set(name, value);
     else settings.delete(name);
-    this.#operatorSettings = settings;
     this.#versions.version++;
-    if (this.#isPaused === wasPaused) return;
-    const adjustedMs = this.#lagGuard.time(nowMs);
-    if (this.#isPaused) this.#pausedAtMs = adjustedMs;
-    else this.#failures.excludePause(adjustedMs - this.#pausedAtMs);
+    this.#change(nowMs, () => this.#operatorSettings = settings);
   }
 
-  /** Paused by an operator: nothing is leased. A pause does not prolong an outage, because nothing could succeed. */
+  /** Changes what holds the run. The time for which it was held does not prolong an outage: nothing could succeed. */
+  #change(nowMs: number, change: () => void): void {
+    const wasHeld = this.#isHeld;
+    change();
+    if (this.#isHeld === wasHeld) return;
+    const adjustedMs = this.#lagGuard.time(nowMs);
+    if (this.#isHeld) this.#heldAtMs = adjustedMs;
+    else this.#failures.excludePause(adjustedMs - this.#heldAtMs);
+  }
+
+  /** Whether nothing is leased because somebody says so: an operator, or the plugin. */
+  get #isHeld(): boolean {
+    return this.#isPaused || this.#throttledFor !== null;
+  }
+
   get #isPaused(): boolean {
     return this.#operatorSettings.get("paused") === true;
   }
@@ -415,7 +429,7 @@ export class Run {
       const isQuiet = this.#jobs.leases.count === 0 && this.#jobs.burying === 0;
       return isQuiet || nowMs >= this.#graceEndsMs ? { kind: "stopped" } : null;
     }
-    if (!this.#isPaused && this.#judge.isOutageTooLong(this.#lagGuard.time(nowMs))) {
+    if (!this.#isHeld && this.#judge.isOutageTooLong(this.#lagGuard.time(nowMs))) {
       return { kind: "outage", message: this.#failures.message };
     }
     if (this.#jobs.unsettled > 0) return null;
@@ -438,7 +452,7 @@ export class Run {
       this.#jobs.retries.nextMs,
       this.#source.retryAtMs,
       this.#graceEndsMs,
-      this.#isPaused ? Infinity : this.#nextLeaseMs(nowMs),
+      this.#isHeld ? Infinity : this.#nextLeaseMs(nowMs),
     );
   }
 

@@ -168,6 +168,8 @@ export type RunEvent =
   | Readonly<{ kind: "saved"; version: number }>
   /** An operator changes a setting of the state. */
   | Readonly<{ kind: "set"; name: SettingName; value: boolean }>
+  /** The plugin holds the fleet for this reason; null: it does not. */
+  | Readonly<{ kind: "throttled"; reason: string | null }>
   /** Stop handing out, wait for running jobs (at most `graceMs`), end. A second `stop` ends at once. */
   | Readonly<{ kind: "stop" }>;
 
@@ -234,6 +236,8 @@ export type Reason = Readonly<
   | { code: "draining" }
   /** Paused by an operator. */
   | { code: "paused" }
+  /** The plugin's `throttle` holds the fleet, for this reason. */
+  | { code: "throttled"; message: string }
   /** Nothing succeeds, or the source fails. */
   | { code: "failing"; message: string }
   | { code: "waiting_for_slaves" }

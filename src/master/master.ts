@@ -11,6 +11,7 @@ import { type Address, formatAddress } from "../lib/units.ts";
 import type { Listener } from "../link/listen.ts";
 import { readCertificate } from "../link/tls.ts";
 import { ControlServer } from "../control/server.ts";
+import { pluginLog } from "../plugin/describe_error.ts";
 import { sourceOf } from "../plugin/kinds.ts";
 import { SourceReader } from "../plugin/source.ts";
 import type { MasterStatus, Resumed, RunReason, Snapshot } from "../observe/events.ts";
@@ -23,6 +24,7 @@ import { carryOut, Driver, type EffectHandlers, Timer } from "./driver.ts";
 import { aborted, callOnFinish, toSummary } from "./finish.ts";
 import { Persistence } from "./persistence.ts";
 import { Sessions } from "./sessions.ts";
+import { Throttle } from "./throttle.ts";
 import {
   listenSomewhere,
   newId,
@@ -108,6 +110,8 @@ class RunningMaster implements Master {
   readonly #timer: Timer;
   readonly #sessions: Sessions;
   readonly #control: ControlServer;
+  /** Null if the plugin has none. */
+  #throttle: Throttle | null = null;
   readonly #saving: Persistence;
   readonly #source: SourceReader;
   readonly #handlers: EffectHandlers;
@@ -191,6 +195,7 @@ class RunningMaster implements Master {
     this.#watch();
     await this.#saving.saveFirst();
     this.#opened();
+    this.#throttle = this.#makeThrottle();
     this.#timer.wakeBy(-Infinity);
     this.#driver.start();
   }
@@ -226,6 +231,7 @@ class RunningMaster implements Master {
     if (this.#isStopping) this.#hurry.abort();
     else {
       this.#graceEndsMs = monotonicMs() + this.#options.graceMs;
+      this.#throttle?.close();
       this.#hub.emit({ kind: "stopping" });
     }
     this.#isStopping = true;
@@ -304,6 +310,7 @@ class RunningMaster implements Master {
     if (this.#outcome !== null) return;
     this.#outcome = outcome;
     this.#endedMs = monotonicMs();
+    this.#throttle?.close();
     this.#saving.stopCheckpoints();
     this.#wayOut(outcome, fault).then(this.#finish, (error) => {
       this.#timer.stop();
@@ -439,6 +446,21 @@ class RunningMaster implements Master {
     });
   }
 
+  #makeThrottle(): Throttle | null {
+    const { plugin: { plugin }, args } = this.#options;
+    if (plugin.throttle === undefined) return null;
+    return new Throttle({
+      throttle: (context) => plugin.throttle!(context),
+      context: { args, log: pluginLog(this.#hub.pluginLog) },
+      tell: (reason) => {
+        this.#hub.log("debug", reason === null ? "throttle() lets the fleet go on" : `Held: ${reason}`);
+        this.#driver.apply({ kind: "throttled", reason });
+      },
+      wakeBy: (atMs) => this.#timer.wakeBy(atMs),
+      nowMs: monotonicMs,
+    });
+  }
+
   #makeSource(): SourceReader {
     const { plugin, args } = this.#options;
     const deadBuffers = new DeadBuffers();
@@ -472,6 +494,7 @@ class RunningMaster implements Master {
       this.#listener?.tick(nowMs) ?? Infinity,
       this.#sessions.tick(nowMs),
       this.#control.tick(nowMs),
+      this.#throttle?.tick(nowMs) ?? Infinity,
       this.#saving.tick(nowMs),
       this.#hub.tick(nowMs),
     );

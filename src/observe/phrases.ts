@@ -40,6 +40,8 @@ function coreReasonInWords(reason: Exclude<Reason, { code: "waiting_for_slaves" 
       return "draining";
     case "paused":
       return "paused";
+    case "throttled":
+      return `throttled: ${reason.message}`;
     case "failing":
       return `failing: ${reason.message}`;
     case "recovering":

@@ -24,6 +24,7 @@ const others: Readonly<
   setup: true,
   teardown: true,
   onFinish: true,
+  throttle: true,
 };
 
 const functionNames = [

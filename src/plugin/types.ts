@@ -47,6 +47,9 @@ export interface JobContext<Shared = unknown> extends Context {
   skip(reason: string): never;
 }
 
+/** What `throttle` may answer; `pauseMs`: for so long, at most a day. */
+export type Throttled = boolean | void | Readonly<{ pauseMs: number; reason?: string }>;
+
 export type Jobs<Job> = Iterable<Job> | AsyncIterable<Job>;
 
 /** How a run ended, for `onFinish`: its counts over all starts, and what they come to. */
@@ -70,6 +73,12 @@ export interface Plugin<Job = unknown, Cursor = Job, Shared = unknown> {
   setup?(ctx: Context): Shared | Promise<Shared>;
   /** Once per worker process, after its last job. */
   teardown?(ctx: Context & { readonly shared: Shared }): unknown;
+  /**
+   * At the master, about once a second: whether the whole fleet is to wait. `true`, or `{ pauseMs, reason }`, holds it;
+   * `undefined` or `false` lets it go on. Nothing is handed out before the first answer, nor while this throws, answers
+   * anything else, or does not answer for 15 s.
+   */
+  throttle?(ctx: Context): Throttled | Promise<Throttled>;
   /** Once, at the master, when a run ends. */
   onFinish?(summary: Summary, ctx: Context): unknown;
   /** Defaults for flags, by their long names: `{ concurrency: 100, "size-bytes": "16MiB" }`. */

@@ -78,3 +78,15 @@ t.test("an outage lasts no longer for a pause", async (t) => {
   run.pass(60_000);
   t.match(run.take("end"), [{ outcome: { kind: "outage" } }], "what was left of it counts on");
 });
+
+t.test("the plugin holds the fleet as an operator does, but nothing of it is kept in the state", async (t) => {
+  const run = new TestRun().yield(4).join(1, 2).say({ kind: "throttled", reason: "replica lag" });
+  t.same(run.leases(), []);
+  t.equal(run.reason, "throttled: replica lag");
+  t.equal(run.state.settings.size, 0);
+  run.say({ kind: "set", name: "paused", value: true }).say({ kind: "throttled", reason: null });
+  t.same(run.leases(), [], "the operator still says so");
+  t.equal(run.reason, "paused");
+  run.say({ kind: "set", name: "paused", value: false });
+  t.same(brief(run.leases()), ["1:0-2 no"]);
+});

@@ -6,7 +6,7 @@ export const controlMutants: readonly Mutant[] = [
     name: "a paused run hands out jobs",
     patches: [{
       file: "src/core/run.ts",
-      find: 'this.#mode === "running" && !this.#isPaused && this.#dispatch.run(',
+      find: 'this.#mode === "running" && !this.#isHeld && this.#dispatch.run(',
       replace: 'this.#mode === "running" && this.#dispatch.run(',
     }],
     checks: [
@@ -20,7 +20,7 @@ export const controlMutants: readonly Mutant[] = [
     name: "a pause counts as a part of an outage",
     patches: [{
       file: "src/core/run.ts",
-      find: "    else this.#failures.excludePause(adjustedMs - this.#pausedAtMs);\n",
+      find: "    else this.#failures.excludePause(adjustedMs - this.#heldAtMs);\n",
       replace: "",
     }],
     checks: [quickTest("core/run_pause", "an outage lasts no longer for a pause")],
@@ -29,7 +29,7 @@ export const controlMutants: readonly Mutant[] = [
     name: "a paused run turns without end",
     patches: [{
       file: "src/core/run.ts",
-      find: "this.#isPaused ? Infinity : this.#nextLeaseMs(nowMs),",
+      find: "this.#isHeld ? Infinity : this.#nextLeaseMs(nowMs),",
       replace: "this.#nextLeaseMs(nowMs),",
     }],
     checks: [
@@ -119,6 +119,31 @@ export const controlMutants: readonly Mutant[] = [
     }],
     checks: [
       quickTest("core/gate", "jobs that a slave may still run under an earlier master are in flight, too"),
+    ],
+  },
+  {
+    name: "a throttle that throws lets the fleet go on",
+    patches: [{
+      file: "src/master/throttle.ts",
+      find: "        (error) => held(`throttle() threw: ",
+      replace: "        (error) => error instanceof Error ? readAnswer(false) : held(`throttle() threw: ",
+    }],
+    checks: [
+      quickTest("master/throttle", "it fails closed: a throw holds the fleet, until it says otherwise"),
+    ],
+  },
+  {
+    name: "jobs are handed out before a throttle has answered",
+    patches: [{
+      file: "src/master/throttle.ts",
+      find: '    this.#hold("throttle() has not answered yet");\n',
+      replace: "",
+    }],
+    checks: [
+      quickTest(
+        "master/throttle",
+        "nothing is handed out before the first answer; it is asked about once a second",
+      ),
     ],
   },
 ];
