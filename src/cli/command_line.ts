@@ -5,7 +5,7 @@ import { isBinary } from "../lib/runtime.ts";
 import { printable } from "../lib/text.ts";
 import { parseAddress } from "../lib/units.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
-import type { CommandLine, PluginWords, RunsPlugin, TakesWords } from "./command.ts";
+import type { CommandLine, CommandRow, PluginWords, RunsPlugin, TakesWords } from "./command.ts";
 import { commandNames, isCommand } from "./commands.ts";
 import {
   type CommandName,
@@ -36,11 +36,11 @@ export function readPluginWords(
 /** @throws {UsageError} if words are missing, or too many. */
 export function checkWords(
   { command, words }: CommandLine,
-  { words: { most, needs: what, instead } }: TakesWords,
+  { words: { most, needs: what, instead }, examples }: TakesWords & Pick<CommandRow, "examples">,
 ): void {
   const more = words[most];
   if (more === undefined) {
-    if (what !== undefined && (words[0] ?? "") === "") throw needs(what, command);
+    if (what !== undefined && (words[0] ?? "") === "") throw needs(what, command, examples[0]?.[0]);
     return;
   }
   if (most > 0) {
@@ -51,10 +51,8 @@ export function checkWords(
   throw new UsageError(`\`taskmaster ${command}\` takes no words${end}. See \`taskmaster help ${command}\`.`);
 }
 
-function needs(what: string, command: CommandName): UsageError {
-  return new UsageError(
-    `\`taskmaster ${command}\` needs ${what}, such as \`taskmaster ${command} plugins/posts.ts\`.`,
-  );
+function needs(what: string, command: CommandName, example = `${command} plugins/posts.ts`): UsageError {
+  return new UsageError(`\`taskmaster ${command}\` needs ${what}, such as \`taskmaster ${example}\`.`);
 }
 
 function readArgs(

@@ -77,7 +77,8 @@ export const commands: Commands = {
     ],
     notes: [
       "A master of this machine is found by the lock file beside its state, with the certificate that it shows; any other by " +
-      "--host. Both need the token of the run. Exit codes: 0, 2 usage, 5 no master, or none that answers.",
+      "--host. Both need the token of the run. Exit codes: 0, 2 usage, 5 no master, or none that " +
+      "answers; of --watch 0 if the master leaves, 5 if its connection breaks.",
     ],
     words: { most: 1 },
     load: async () => (await import("./commands/status.ts")).status,
@@ -93,7 +94,7 @@ export const commands: Commands = {
     notes: [
       verbs.map((verb) => `${verb}: ${controlCommands[verb].help}.`).join(" "),
       "What is set counts at once, is logged by the master with who said it, and is kept over its restarts. The master is found as " +
-      "for `taskmaster status`. Exit codes: 0 done, 2 usage, 5 refused, or no master that answers, 6 it counts but could not be saved.",
+      "for `taskmaster status`. Exit codes: 0 done, 2 usage, 5 refused, or no master that answers, 6 the state could not be saved (a pause counts all the same).",
     ],
     words: { most: 2, needs: "a verb" },
     load: async () => (await import("./commands/ctl.ts")).ctl,

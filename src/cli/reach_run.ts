@@ -31,16 +31,18 @@ export async function connectToRun(
 ): Promise<ControlClient> {
   const { address, key, fingerprint } = await findMaster(word, settings);
   const isTlsGiven = settings.tls || settings["tls-pin"] !== undefined || settings["tls-ca"] !== undefined;
+  const warn = (sentence: string) => void process.stderr.write(reported(sentence));
   const { token, tokenFrom, tls } = await masterAccess(
     { ...settings, host: address, "tls-pin": isTlsGiven ? settings["tls-pin"] : fingerprint },
     invocation,
-    (sentence) => void process.stderr.write(reported(sentence)),
+    warn,
   );
   const client = await ControlClient.connect({
     ...address,
     token,
     tokenFrom,
     tls: tls && new TlsClient(tls),
+    onSilent: warn,
     intro: {
       slaveId: `control:${process.pid}`,
       name: whoAsks(),

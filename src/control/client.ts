@@ -9,8 +9,9 @@ import type { Welcome } from "../protocol/messages.ts";
 
 /** A master that is stopped, or whose plugin holds its thread, may take a while to answer. */
 const answerMs = 30_000;
-/** A connection is there, or is not, within this time. */
-const connectMs = 15_000;
+
+/** The master ended the connection and said so: it leaves. */
+export class MasterLeftError extends ConnectError {}
 
 type Pending = Readonly<
   { resolve: (result: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout }
@@ -48,7 +49,7 @@ export class ControlClient {
     const { link, welcome } = await dialControl({
       ...options,
       nowMs: monotonicMs,
-      signal: AbortSignal.timeout(connectMs),
+      signal: new AbortController().signal,
     }).catch((error: unknown) => {
       if (error instanceof RefusedError || !(error instanceof Error)) throw error;
       throw new ConnectError(`${asClause(error.message)}.`, { cause: error });
@@ -91,7 +92,8 @@ export class ControlClient {
 
   #gone(): ConnectError {
     const why = printable(asClause(this.#closedFor ?? "it was closed"), 200);
-    return new ConnectError(`The connection to the master at ${this.#where} ended: ${why}.`);
+    const sentence = `The connection to the master at ${this.#where} ended: ${why}.`;
+    return this.#link.hasHeardBye ? new MasterLeftError(sentence) : new ConnectError(sentence);
   }
 
   #late(): ConnectError {

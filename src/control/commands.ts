@@ -13,7 +13,7 @@ export interface Steered {
 /** What becomes of a setting that was changed; `saveError`: it counts, but is not durable, for this reason. */
 export type Changed = Readonly<{ saveError: string | null }>;
 
-/** What is told to the person who gave a command. `fault`: it counts, but not all of it could be done. */
+/** What is told to the person who gave a command. `fault`: it was heard, but not all of it could be done. */
 export type Said = Readonly<{ line: string; fault?: string }>;
 
 /** A command that changes something, or a question (`isQuestion`), of which no one needs to know who asked. */
@@ -53,8 +53,12 @@ export const controlCommands = {
   }),
   checkpoint: command({
     help: "save the state now, and say when it is durable",
-    apply: (master) => master.checkpoint(),
-    says: ({ tookMs }) => ({ line: `The state is saved (${Math.round(tookMs)} ms).` }),
+    apply: (master) => saved(master),
+    says: ({ tookMs, saveError }) =>
+      saveError === null ? { line: `The state is saved (${Math.round(tookMs!)} ms).` } : {
+        line: "The state is not saved; the master goes on trying.",
+        fault: `It could not be saved: ${saveError}`,
+      },
   }),
 };
 
@@ -72,9 +76,15 @@ export function isControlCommand(name: string): name is ControlCommandName {
 /** Whoever changes a setting waits until the state is saved: before that, a crash would undo the change. */
 async function change(master: Steered, apply: () => void): Promise<Changed> {
   apply();
+  const { saveError } = await saved(master);
+  return { saveError };
+}
+
+/** The state is durable, after so long; or it is not, for this reason. */
+async function saved(master: Steered): Promise<Changed & Readonly<{ tookMs: number | null }>> {
   return await master.checkpoint().then(
-    () => ({ saveError: null }),
-    (error: unknown) => ({ saveError: error instanceof Error ? error.message : String(error) }),
+    ({ tookMs }) => ({ tookMs, saveError: null }),
+    (error: unknown) => ({ tookMs: null, saveError: error instanceof Error ? error.message : String(error) }),
   );
 }
 

@@ -194,6 +194,8 @@ export interface Link<In, Out> {
   readonly queuedBytes: number;
   /** The link was closed because the received bytes were not a valid message. */
   readonly hasRefused: boolean;
+  /** The peer closed the link with a `bye`, of its own will; a connection that breaks has none. */
+  readonly hasHeardBye: boolean;
   /** Whether so much is queued that the owner should pause; `onDrain` reports when to go on. */
   readonly isCongested: boolean;
   /** When bytes came last, on the owner's clock. */
@@ -317,6 +319,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
   readonly #gone: Promise<void>;
   #closedFor: string | null = null;
   #hasRefused = false;
+  #hasHeardBye = false;
   #kept: In[] = [];
   #onMessage: ((message: In) => void) | null = null;
   #onClose: ((reason: string) => void) | null = null;
@@ -360,6 +363,10 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   get hasRefused(): boolean {
     return this.#hasRefused;
+  }
+
+  get hasHeardBye(): boolean {
+    return this.#hasHeardBye;
   }
 
   get isCongested(): boolean {
@@ -520,6 +527,7 @@ export class SocketLink<In, Out extends Message> implements Link<In, Out> {
 
   #deliver(message: In): void {
     if (this.#options.saysBye && isBye(message)) {
+      this.#hasHeardBye = true;
       return this.#end(`it said: ${printable(message.reason, remarkCharsMax)}`);
     }
     if (this.#onMessage && this.#kept.length === 0) this.#onMessage(message);

@@ -217,7 +217,9 @@ class RunningMaster implements Master {
     this.#hub.opened({ kind: "started", key, runId, resumed, statePath, address, fingerprint });
     for (const hint of plugin.hints) this.#hub.warn(hint);
     if (this.#store.loaded?.settings.get("paused") === true) {
-      this.#hub.warn("The run is paused, as an operator set it: `taskmaster ctl resume` goes on.");
+      this.#hub.warn(
+        `The run is paused, as an operator set it: \`taskmaster ctl "${statePath}" resume\` goes on.`,
+      );
     }
   }
 

@@ -37,7 +37,7 @@ t.test("a paused run stays paused over a restart, shows why, and goes on: nothin
   await first.ended;
 
   const second = scenario.master(words, runtimes.binary, port);
-  t.match(await second.printed(/The run is paused[^\n]*/), [/taskmaster ctl resume/]);
+  t.match(await second.printed(/The run is paused[^\n]*/), [/taskmaster ctl \W+\S+probe\.state\W+resume/]);
   await second.event(({ event, reasonCode, slaves }) =>
     event === "status" && reasonCode === "paused" && slaves === 1
   );
@@ -77,8 +77,14 @@ t.test("it is steered without a slave, and while its plugin holds its thread", a
   t.match((await told(scenario, ["status", ...where])).stdout, /^busy: waiting for slaves\n/);
   const watched = scenario.start(runtimes.binary, ["status", ...where, "--watch"]);
   await watched.printed(/waiting for slaves\n.*waiting for slaves\n/s);
+  const other = scenario.start(runtimes.binary, ["status", ...where, "--watch"]);
+  await other.printed(/waiting for slaves/);
+  master.signal("SIGSTOP");
+  other.signal("SIGINT");
+  t.equal(await other.ended, 130, "a master that is stopped keeps nobody");
+  master.signal("SIGCONT");
   master.signal("SIGKILL");
-  t.equal(await watched.ended, 0, "the end of the run ends the watch");
+  t.equal(await watched.ended, 5, "a connection that breaks is not the end of the run");
   t.match(await told(scenario, ["ctl", ...where, "pause"]), {
     code: 5,
     stderr: /The master of "busy" \(pid \d+ on ".*"\) has died without a word/,
@@ -91,6 +97,8 @@ t.test("a checkpoint is durable when it is said to be", async (t) => {
   const port = await portOf(master);
   const state = () => readFileSync(join(scenario.folder, "probe.state"));
   const before = state();
+  const watched = scenario.start(runtimes.binary, ["status", ...place(scenario), "--watch"]);
+  await watched.printed(/waiting for slaves/);
   t.equal((await told(scenario, ["ctl", ...place(scenario), "pause"])).code, 0);
   t.notOk(state().equals(before), "a setting is saved at once");
   t.match((await told(scenario, ["state", ...place(scenario)])).stdout, /Settings: paused=true\n/);
@@ -101,6 +109,8 @@ t.test("a checkpoint is durable when it is said to be", async (t) => {
     stdout: /^The state is saved/,
   });
   t.ok(savedMs() > pausedMs);
+  master.signal("SIGTERM");
+  t.equal(await watched.ended, 0, "a master that leaves ends the watch");
 });
 
 t.test("who may not steer is told why", async (t) => {
@@ -117,7 +127,7 @@ t.test("who may not steer is told why", async (t) => {
   });
   for (
     const [words, complaint] of [
-      [["ctl"], /needs a verb/],
+      [["ctl"], /needs a verb, such as `taskmaster ctl plugins\/posts\.ts pause`/],
       [["ctl", "pauze"], /no verb "pauze": did you mean pause\?/],
       [["ctl", "probe", "status"], /`taskmaster status` shows/],
       [["ctl", "plugins/posts.ts"], /needs a verb behind the run/],

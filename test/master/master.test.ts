@@ -283,12 +283,14 @@ t.test("a setting that cannot be saved counts all the same, and its answer says 
   const stateDir = t.testdir();
   const { master, event } = await start(t, { getJobs: () => ids(9) }, { stateDir, checkpointMs: 60_000 });
   const { link } = await dialControlAs(master.address, { token, name: "anna", procs: 0 });
-  const answered = new Promise((resolve) => link.onMessage = resolve);
+  const answer = () => new Promise((resolve) => link.onMessage = resolve);
   // where the temporary file is to be is a folder that is not empty
   rmSync(stateDir, { recursive: true });
   writeFileSync(stateDir, "");
   link.send({ kind: "ask", id: 1, command: "pause", value: null });
-  t.match(await answered, { kind: "answer", result: { saveError: String } });
+  t.match(await answer(), { kind: "answer", result: { saveError: String } });
+  link.send({ kind: "ask", id: 2, command: "checkpoint", value: null });
+  t.match(await answer(), { kind: "answer", result: { tookMs: null, saveError: String } });
   t.match(master.status(), { reason: { code: "paused" } });
   t.match(await event("warning"), { message: /^Cannot save the state/ }, "whoever listens hears of it");
   rmSync(stateDir);

@@ -27,6 +27,7 @@ function open(argsBytes = 0) {
   const link = {
     tick: () => Infinity,
     hasRefused: false,
+    hasHeardBye: false,
     close: async (reason: string) => {
       closed.push(reason);
       link.onClose(reason);

@@ -72,7 +72,7 @@ export const controlMutants: readonly Mutant[] = [
     patches: [{
       file: "src/control/commands.ts",
       find: "return await master.checkpoint().then(",
-      replace: "return await Promise.resolve().then(",
+      replace: "return await Promise.resolve({ tookMs: 0 }).then(",
     }],
     checks: [
       quickTest(

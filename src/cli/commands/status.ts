@@ -1,7 +1,6 @@
-import type { ControlClient } from "../../control/client.ts";
+import { type ControlClient, MasterLeftError } from "../../control/client.ts";
 import { readSnapshot } from "../../control/commands.ts";
 import { setTimeout } from "../../lib/clock.ts";
-import { ConnectError } from "../../lib/errors.ts";
 import { reported, safeJson } from "../../lib/text.ts";
 import type { Snapshot } from "../../observe/events.ts";
 import { reasonForJson } from "../../observe/ndjson.ts";
@@ -62,33 +61,41 @@ function show(snapshot: Snapshot, form: Form): void {
   }
 }
 
-/** Ever again, until a signal, or the end of the run. */
+/** Ever again, until a signal, or until the master leaves. @throws {ConnectError} if the connection breaks. */
 async function watch(client: ControlClient, isJson: boolean): Promise<number> {
   let exitCode: number | null = null;
-  let wake = () => {};
+  let interrupt = () => {};
+  let lookNow = () => {};
   const over = onSignals({
     stop: (signal) => {
       exitCode = stopSignals[signal];
-      wake();
+      interrupt();
     },
-    show: () => wake(),
+    show: () => lookNow(),
   });
+  // A master that is stopped owes its answer for long: whoever looks on may leave all the same.
+  const orSignal = <T>(work: Promise<T>) =>
+    new Promise<T | null>((resolve, reject) => {
+      interrupt = () => resolve(null);
+      work.then(resolve, reject);
+    });
   const form = isJson ? "json" : process.stdout.isTTY === true ? "screen" : "line";
   for (let looks = 0; exitCode === null; looks++) {
-    const snapshot = await look(client).catch((error: unknown) => {
-      if (looks === 0 || !(error instanceof ConnectError)) throw error;
+    const snapshot = await orSignal(look(client)).catch((error: unknown) => {
+      if (looks === 0 || !(error instanceof MasterLeftError)) throw error;
       process.stderr.write(reported(error.message));
+      exitCode ??= 0;
       return null;
     });
-    if (snapshot === null) exitCode = 0;
-    else {
-      show(snapshot, form);
-      await new Promise<void>((resolve) => {
-        wake = resolve;
+    if (snapshot === null) break;
+    show(snapshot, form);
+    await orSignal(
+      new Promise<void>((resolve) => {
+        lookNow = resolve;
         setTimeout(resolve, watchMs);
-      });
-    }
+      }),
+    );
   }
-  over(exitCode);
-  return exitCode;
+  over(exitCode!);
+  return exitCode!;
 }
