@@ -110,6 +110,23 @@ export const commands: Commands = {
     words: { most: 1, needs: "a plugin or a key" },
     load: async () => (await import("./commands/state.ts")).state,
   },
+  dead: {
+    usage: "dead <plugin-or-key> [options]",
+    summary: "the dead letters of a run: grouped by error, or some in full",
+    examples: [
+      ["dead plugins/posts.ts", "what failed, and how often"],
+      ["dead plugins/posts.ts --group 3f2a91bc", "one group, with its stack and its jobs"],
+      ["dead plugins/posts.ts --seq 17,18", "two letters in full"],
+      ["dead plugins/posts.ts --json", "all letters, for a program"],
+    ],
+    notes: [
+      "Errors that differ in numbers, ids, times, addresses of mail and quoted values only are one group. It takes no lock: a " +
+      "master may go on writing. With --json, the newest letter first, `job` is the job; where it has what JSON lacks, `cbor` " +
+      "has its bytes, in base64, too. Exit codes: 0, 2 usage, 6 no such run, not readable, or damaged lines (the rest is shown).",
+    ],
+    words: { most: 1, needs: "a plugin or a key" },
+    load: async () => (await import("./commands/dead.ts")).dead,
+  },
   token: {
     usage: "token [--write FILE]",
     summary: "print (and create once) this user's token",

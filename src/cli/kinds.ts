@@ -74,6 +74,11 @@ export const kinds = {
       "the SHA-256 fingerprint of a certificate, as a master prints it (64 hex digits), or in base64",
   },
   hosts: { read: readHosts, form: () => "names or addresses of hosts, with commas in between" },
+  group: {
+    read: (text) => /^[\da-f]{8}$/.test(text) ? text : undefined,
+    form: () => "a group as `taskmaster dead` prints it: 8 hex digits",
+  },
+  seqs: { read: readSeqs, form: () => "numbers of jobs, with commas in between" },
   count,
   duration,
   pace: {
@@ -101,6 +106,12 @@ function readHosts(text: string): readonly string[] | undefined {
   const isHost = (host: string) =>
     isIP(host) !== 0 || (host.length <= 253 && /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/i.test(host));
   return hosts.every(isHost) ? hosts : undefined;
+}
+
+/** Undefined if one of them is no number of a job. */
+function readSeqs(text: string): readonly number[] | undefined {
+  const seqs = text.split(",").map((seq) => count.read(seq.trim(), {}));
+  return seqs.every((seq) => seq !== undefined) ? seqs : undefined;
 }
 
 /** Whether a host is only a number: an IPv4 address in a form that nobody means. */

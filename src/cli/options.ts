@@ -12,6 +12,7 @@ export type CommandName =
   | "status"
   | "ctl"
   | "state"
+  | "dead"
   | "token"
   | "cert"
   | "help"
@@ -81,7 +82,7 @@ const running = { run: {}, master: {}, slave: {} } as const;
 /** The commands that connect to a master, and how they know each other. */
 const atClient = { slave: {}, status: {}, ctl: {} } as const;
 const networked = { master: {}, ...atClient } as const;
-const named = { run: {}, master: {}, state: {}, status: {}, ctl: {} } as const;
+const named = { run: {}, master: {}, state: {}, dead: {}, status: {}, ctl: {} } as const;
 /** The master that a client is to reach. */
 const masterToReach = {
   help: "the master to connect to: `h`, `:p`, `h:p`, `[v6]:p`",
@@ -393,10 +394,27 @@ export const options = {
     commands: {
       ...running,
       state: { help: "print the state as JSON" },
+      dead: { help: "print the letters, or those chosen, as JSON, one object a line, jobs in full" },
       status: { help: "print all that is known as JSON, one object a line" },
       ctl: { help: "print the answer as JSON" },
     },
     help: "newline-delimited JSON on stdout",
+  },
+  "group": {
+    kind: "group",
+    value: "G",
+    example: "3f2a91bc",
+    commands: { dead: {} },
+    help: "only the letters of this group",
+    once: true,
+  },
+  "seq": {
+    kind: "seqs",
+    value: "N,..",
+    example: "17,18",
+    commands: { dead: {} },
+    help: "only the letters of these jobs, in full",
+    once: true,
   },
   "watch": {
     kind: "switch",

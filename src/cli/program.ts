@@ -1,7 +1,7 @@
 import { basename, delimiter, dirname, join, relative } from "node:path";
 import { denoFlags, isBinary, startWords } from "../lib/runtime.ts";
 import { shellQuote } from "../terminal/text_width.ts";
-import type { Invocation } from "./command.ts";
+import type { CommandLine, Invocation } from "./command.ts";
 import { optionRows } from "./options.ts";
 
 /** The path of the compiled binary that runs; undefined when a runtime runs the source. */
@@ -50,4 +50,13 @@ export function resumeCommand(program: readonly string[], argv: readonly string[
 function isDropped(word: string, before = ""): boolean {
   return onceFlags.includes(word.replace(/=.*$/s, "")) ||
     (onceFlags.includes(before) && /^(?:true|false)$/.test(word));
+}
+
+/** The command line that shows the dead letters of a run that was started with this one. */
+export function deadCommand(program: readonly string[], { words, flags }: CommandLine): string {
+  const [plugin = ""] = words;
+  const place = (["key", "state-dir"] as const).flatMap((name) =>
+    flags[name] === undefined ? [] : [`--${name}=${flags[name]}`]
+  );
+  return shellQuote([...program, "dead", plugin.startsWith("-") ? `./${plugin}` : plugin, ...place]);
 }

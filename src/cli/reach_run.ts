@@ -12,7 +12,7 @@ import { readRunOwner, type RunOwner } from "../state/store.ts";
 import type { Invocation } from "./command.ts";
 import { masterAccess } from "./credentials.ts";
 import { hostDefault, type Settings } from "./options.ts";
-import { statePlace } from "./run_name.ts";
+import { filesOfRun } from "./run_name.ts";
 
 /** Where a master is, and what its certificate must be if that is known. */
 type Place = Readonly<{ address: Address; key: string | undefined; fingerprint: Uint8Array | undefined }>;
@@ -77,7 +77,7 @@ async function findMaster(word: string | undefined, settings: Settings): Promise
     const address = settings.host ?? hostDefault("status");
     return { address, key: settings.key, fingerprint: undefined };
   }
-  const statePath = statePlace(named, settings);
+  const statePath = filesOfRun(named, settings).state;
   const key = basename(statePath, ".state");
   const owner = await readRunOwner(dirname(statePath), key);
   const address = addressOf(owner, key, dirname(statePath));

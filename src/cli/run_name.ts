@@ -4,7 +4,7 @@ import { createInterface } from "node:readline/promises";
 import { UsageError } from "../lib/errors.ts";
 import { printable } from "../lib/text.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
-import { checkKey, stateFiles } from "../state/disk.ts";
+import { checkKey, type StateFiles, stateFiles } from "../state/disk.ts";
 import { readState } from "../state/store.ts";
 import type { Settings } from "./options.ts";
 
@@ -23,18 +23,21 @@ export function runName(settings: Settings, pluginPath: string): RunName {
 }
 
 /**
- * Path of the state file that a word names: a plugin (its state is beside it), a key (in the current folder), or the
- * state file itself. `--key` and `--state-dir` go before.
+ * The files of the run that a word names: a plugin (they are beside it), a key (in the current folder), or the state
+ * file itself. `--key` and `--state-dir` go before.
  *
  * @throws {UsageError} if the word makes no key.
  */
-export function statePlace(word: string, settings: Settings): string {
-  if (word.endsWith(".state") && existsSync(word)) return resolve(word);
+export function filesOfRun(word: string, settings: Settings): Pick<StateFiles, "state" | "dead"> {
+  if (word.endsWith(".state") && existsSync(word)) {
+    const state = resolve(word);
+    return { state, dead: state.replace(/\.state$/, ".dead.ndjson") };
+  }
   const { path } = splitPluginWord(word);
   const isPlugin = /[/\\]|\.[cm]?[jt]sx?$/.test(path) || existsSync(path);
   const key = settings.key ?? (isPlugin ? basename(path, extname(path)) : word);
   checkKey(key);
-  return stateFiles(resolve(settings["state-dir"] ?? (isPlugin ? dirname(path) : ".")), key).state;
+  return stateFiles(resolve(settings["state-dir"] ?? (isPlugin ? dirname(path) : ".")), key);
 }
 
 /** What an earlier start saved, as far as a question needs it; undefined if there is nothing, or nothing readable. */

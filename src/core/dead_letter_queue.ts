@@ -1,10 +1,9 @@
 import type { Unsendable } from "../lib/bytes.ts";
 import type { Ranges } from "../lib/ranges.ts";
+import { messageGroup, messageGroupsMax } from "../lib/text.ts";
 import type { Jobs } from "./jobs.ts";
+import { headline } from "./piece.ts";
 import type { DeadLetter, Effect, RunStatus } from "./types.ts";
-
-/** Most distinct messages counted separately in the summary of dead letters. All others are counted together. */
-const failureGroupsMax = 1_000;
 
 /** Collects dead letters to be written, and counts those written by this start, grouped by message. */
 export class DeadLetterQueue {
@@ -12,7 +11,7 @@ export class DeadLetterQueue {
   readonly #emit: (effect: Effect) => void;
   /** Letters of the current event: sent together in one effect. */
   #unsent: DeadLetter[] = [];
-  #counts = new Map<string, number>();
+  readonly #groups = new Map<string, RunStatus["failures"][number]>();
 
   constructor(jobs: Jobs, emit: (effect: Effect) => void) {
     this.#jobs = jobs;
@@ -40,20 +39,29 @@ export class DeadLetterQueue {
     }
   }
 
-  /** Counts per message, most frequent first. */
+  /** Counts per group of messages, most frequent first. */
   get groups(): RunStatus["failures"] {
-    return [...this.#counts].map(([message, count]) => ({ message, count })).sort((a, b) =>
-      b.count - a.count
-    );
+    return [...this.#groups.values()].sort((a, b) => b.count - a.count);
   }
 
   #countRow(row: Unsendable | null): void {
-    if (row !== null) this.#count(`cannot be sent: ${row.dataFault}`);
+    if (row !== null) this.#count(`cannot be sent: ${row.reason}`);
   }
 
   #count(message: string): void {
-    const isKnown = this.#counts.has(message) || this.#counts.size < failureGroupsMax;
-    const group = isKnown ? message : "other messages";
-    this.#counts.set(group, (this.#counts.get(group) ?? 0) + 1);
+    const group = messageGroup(headline(message));
+    const known = this.#groups.get(group);
+    if (known !== undefined) {
+      const differ = known.differ || known.message !== message;
+      this.#groups.set(group, { ...known, count: known.count + 1, differ });
+    } else if (this.#groups.size < messageGroupsMax) {
+      this.#groups.set(group, { message, count: 1, differ: false });
+    } else {
+      const rest = this.#groups.get(otherMessages)?.count ?? 0;
+      this.#groups.set(otherMessages, { message: otherMessages, count: rest + 1, differ: false });
+    }
   }
 }
+
+/** All that are not counted apart. */
+const otherMessages = "other messages";

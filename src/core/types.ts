@@ -367,6 +367,6 @@ export type RunStatus =
     outage: string | null;
     /** Slaves that fail everything while others do not, and each one's latest failure. */
     sick: readonly Readonly<{ name: string; message: string }>[];
-    /** Dead letters of this start, grouped by message. */
-    failures: readonly Readonly<{ message: string; count: number }>[];
+    /** Dead letters of this start, grouped by `messageGroup`: the first message of each, and whether others differ from it. */
+    failures: readonly Readonly<{ message: string; count: number; differ: boolean }>[];
   }>;

@@ -20,6 +20,23 @@ export function jobJson(job: unknown, bytesMax: number): string {
   return JSON.stringify(`${cutToWritten(writer.text, bytesMax - 5)}…`);
 }
 
+/** Whether a decoded job is nothing but what JSON has, so that `jobJson` says all of it. */
+export function isPlainJson(job: unknown): boolean {
+  switch (typeof job) {
+    case "string":
+    case "boolean":
+      return true;
+    case "number":
+      return Number.isFinite(job);
+    case "object":
+      if (job === null) return true;
+      if (Array.isArray(job)) return job.every(isPlainJson);
+      return Object.getPrototypeOf(job) === Object.prototype && Object.values(job).every(isPlainJson);
+    default:
+      return false;
+  }
+}
+
 /** An upper bound, except that escaping again adds more. */
 function utf8Bytes(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : writtenBytes(text);

@@ -1,3 +1,5 @@
+import { errorMessageCharsMax } from "./limits.ts";
+
 /** Characters of foreign text (a job, an error, a name) shown on one line. */
 export const shownCharsMax = 200;
 
@@ -147,6 +149,53 @@ export function asClause(message: string): string {
 /** The message of anything thrown, for use inside a longer sentence. */
 export function whyOf(error: unknown): string {
   return asClause(error instanceof Error ? error.message : String(error));
+}
+
+/** Most groups of messages counted apart; what comes after them is counted together. */
+export const messageGroupsMax = 1_000;
+
+/**
+ * What changes from one message to the next of the same fault, in the order in which it is tried:
+ * - `code`: a short number that says which fault it is, such as `status 404`: kept
+ * - `quoted`: a text between quotes
+ * - an address of mail
+ * - a date, with a time of day or without
+ * - a number, with its sign, decimals, thousands; also `10.0.0.5:5432` and `12:7`
+ * - `word`: letters and digits, joined by hyphens or apostrophes
+ *
+ * Every word is taken as a whole, so that nothing begins within one. No lookbehind, and no flag but `g`: JavaScriptCore
+ * compiles neither, and there may be a million messages.
+ */
+const parts =
+  /((?:[Ss]tatus|[Cc]ode|CODE|HTTP|[Ee]rrno|[Ss]ignal) ?[:=]? ?\d{1,3}(?![\w-])|SQLSTATE ?[:=[]? ?\w{5}(?!\w))|('[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)|\w[\w.+-]*@\w[\w-]*(?:\.\w[\w-]*)*|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\w)|[-+]?\d+(?:[.,:]\d+)*(?![\w-])|([\w\u00c0-\uffff]+(?:['-][\w\u00c0-\uffff]+)*)/g;
+
+/**
+ * The message of a failure, in one line, with what changes from job to job as `#`: numbers, ids, times, addresses and
+ * quoted values. Failures of one fault share it: `user 17 not found` and `user 18 not found` are `user # not found`.
+ * Names (quoted or not) and short codes such as `status 404` are kept: they say which fault it is.
+ */
+export function messageGroup(message: string): string {
+  const clause = asClause(message.slice(0, errorMessageCharsMax).trim());
+  return /[\d'"`@]/.test(clause) ? clause.replace(parts, generalised) : clause;
+}
+
+function generalised(part: string, code?: string, quoted?: string, word?: string): string {
+  if (code !== undefined) return part;
+  if (quoted !== undefined) return isName(quoted.slice(1, -1)) ? part : `${part[0]}#${part[0]}`;
+  if (word === undefined) return "#";
+  if (!/\d/.test(word)) return word;
+  return isId(word) ? "#" : word.replace(/\d+/g, "#");
+}
+
+/** Of a field, a table, a function, as in `reading 'name'`. */
+function isName(text: string): boolean {
+  return /^[\p{L}_$][\p{L}_$.]*$/u.test(text);
+}
+
+/** `0x7ffe`, a UUID, a hash, `cus_9s6XKzkNRiz8i3`: most of it changes, not its digits alone. */
+function isId(word: string): boolean {
+  return /^0x[\da-f]+$/i.test(word) ||
+    (word.length >= 8 && (/^[\da-f-]+$/i.test(word) || /\d[^\d]+\d/.test(word)));
 }
 
 function escaped(char: string): string {

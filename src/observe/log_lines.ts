@@ -2,15 +2,14 @@ import { headline, placeOfFault } from "../core/piece.ts";
 import type { DeadLetter, FailedAttempt } from "../core/types.ts";
 import type { Unsendable } from "../lib/bytes.ts";
 import type { Log, LogLevel } from "../lib/log.ts";
-import { asClause, printable } from "../lib/text.ts";
+import { asClause, messageGroup, messageGroupsMax, printable } from "../lib/text.ts";
 import { formatDuration } from "../lib/units.ts";
 import type { MasterEvent } from "./events.ts";
 
 /** Most lines a second of one message, and of all of them; the rest is counted. */
 const linesOfMessageMax = 5;
 const linesMax = 50;
-/** Messages counted apart in one second; and those of them that are named with their count. */
-const messagesMax = 1_000;
+/** Most messages of one second that are named with their count. */
 const namedMax = 10;
 const secondMs = 1_000;
 
@@ -199,14 +198,13 @@ class LimitedLines {
     return `${count} ${this.#what[count === 1 ? 0 : 1]}`;
   }
 
-  /** Numbers and ids in a message do not make it another one. */
   #groupOf(sample: string): LineGroup {
-    const key = sample.replace(/\d+/g, "#");
+    const key = messageGroup(sample);
     const known = this.#groups.get(key) ??
-      (this.#groups.size < messagesMax ? undefined : this.#groups.get(""));
+      (this.#groups.size < messageGroupsMax ? undefined : this.#groups.get(""));
     if (known !== undefined) return known;
     const group = { shown: 0, hidden: 0, sample, seq: 0 };
-    this.#groups.set(this.#groups.size < messagesMax - 1 ? key : "", group);
+    this.#groups.set(this.#groups.size < messageGroupsMax - 1 ? key : "", group);
     return group;
   }
 }

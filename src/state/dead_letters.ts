@@ -370,7 +370,8 @@ const lineStart = '{"seq":', lineCharsMin = '{"seq":0,"handled":0}'.length;
 
 type Handled = Readonly<{ seq: number; handled: unknown }>;
 
-function parseLine(text: string, from = 0, to = text.length): DeadLetterRecord | Handled | null {
+/** One line, without its newline; null if it is no dead letter, nor takes one back. */
+export function parseLine(text: string, from = 0, to = text.length): DeadLetterRecord | Handled | null {
   // Not left to the parser: of a file that is nothing of ours, each line would cost an error.
   if (to - from < lineCharsMin || !text.startsWith(lineStart, from)) return null;
   try {
@@ -392,9 +393,14 @@ function toRecord(line: any): DeadLetterRecord | null {
     const isRow = typeof path === "string" && typeof reason === "string" && cursor !== undefined;
     return isRow ? { ...letter, cbor, row: { path, reason, cursor } } : null;
   }
-  if (typeof cbor !== "string") return null;
-  const bytes = new Uint8Array(Buffer.from(cbor, "base64"));
-  return bytes.length === 0 ? null : { ...letter, cbor: bytes };
+  if (typeof cbor !== "string" || !/[\w+/-]{2}/.test(cbor)) return null;
+  return {
+    ...letter,
+    // Decoded when it is asked for: of a million letters, those that are counted need it for none.
+    get cbor() {
+      return new Uint8Array(Buffer.from(cbor, "base64"));
+    },
+  };
 }
 
 // deno-lint-ignore no-explicit-any

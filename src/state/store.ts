@@ -31,6 +31,9 @@ import type { LockOwner } from "./lock_owner.ts";
 import { DamageError } from "./state_fields.ts";
 import { StateWriter } from "./state_writer.ts";
 
+export type { DeadLetterRecord } from "./dead_letters.ts";
+export { DeadLetterScan } from "./dead_letter_scan.ts";
+
 /**
  * Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked
  * at.

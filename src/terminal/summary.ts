@@ -23,6 +23,8 @@ export type Ending =
     /** Errors of this start that came after the end of their jobs; the first of them. */
     late: Readonly<{ count: number; errors: readonly Readonly<{ seq: number | null; message: string }>[] }>;
     deadPath: string;
+    /** The command that shows the dead letters. */
+    deadCommand: string;
     /** The command that goes on where this ended. */
     resumeCommand: string;
   }>;
@@ -79,7 +81,7 @@ export function quietLines(ending: Ending): string[] {
 
 /** What makes an exit code 3, each with where it is or a sample. */
 function faultsOfJobs({ dead, failures, deadPath, late }: Ending): string[] {
-  const [most] = alike(failures);
+  const [most] = failures;
   const often = most === undefined ? "" : `; most often: ${groupLine(most)}`;
   const sample = late.errors[0] === undefined ? "" : `, such as: ${printable(late.errors[0].message)}`;
   return [
@@ -202,15 +204,15 @@ function sick({ sick }: Ending): string[] {
   );
 }
 
-function failures({ failures, dead, deadPath }: Ending): string[] {
+function failures({ failures, dead, deadPath, deadCommand }: Ending): string[] {
   if (dead === 0) return [];
-  const sorted = alike(failures);
-  const shown = sorted.slice(0, failuresShownMax).map((group) => `    ${groupLine(group)}`);
-  const rest = sorted.length - shown.length;
+  const shown = failures.slice(0, failuresShownMax).map((group) => `    ${groupLine(group)}`);
+  const rest = failures.length - shown.length;
   return [
     ...(shown.length > 0 ? ["  Failures of this start:", ...shown] : []),
     ...(rest > 0 ? [`    and ${plural(rest, "other message")}`] : []),
     `  Dead letters: ${deadPath}`,
+    `  Look at them with: ${deadCommand}`,
   ];
 }
 
@@ -227,26 +229,8 @@ function late({ late: { count, errors } }: Ending): string[] {
   ];
 }
 
-type FailureGroup = Readonly<{ message: string; count: number; differ: boolean }>;
-
-/** Messages that differ in numbers only, together; the most frequent first. */
-function alike(failures: Ending["failures"]): FailureGroup[] {
-  const groups = new Map<string, FailureGroup>();
-  for (const { message, count } of failures) {
-    const key = message.replace(/\b\d+\b/g, "#");
-    const known = groups.get(key);
-    groups.set(
-      key,
-      known === undefined
-        ? { message, count, differ: false }
-        : { ...known, count: known.count + count, differ: true },
-    );
-  }
-  return [...groups.values()].sort((a, b) => b.count - a.count);
-}
-
-function groupLine({ message, count, differ }: FailureGroup): string {
-  return `${count} x ${printable(message)}${differ ? " (and with other numbers)" : ""}`;
+function groupLine({ message, count, differ }: Ending["failures"][number]): string {
+  return `${count} x ${printable(message)}${differ ? " (and others like it)" : ""}`;
 }
 
 /** The run has ended as it has, but for what the plugin had to do then. */

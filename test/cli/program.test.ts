@@ -1,5 +1,6 @@
 import t from "tap";
-import { resumeCommand } from "../../src/cli/program.ts";
+import { readCommandLine } from "../../src/cli/command_line.ts";
+import { deadCommand, resumeCommand } from "../../src/cli/program.ts";
 
 const table: readonly (readonly [string[], string])[] = [
   [["master", "posts.ts"], "taskmaster master posts.ts"],
@@ -15,4 +16,17 @@ const table: readonly (readonly [string[], string])[] = [
 for (const [argv, expected] of table) {
   t.test(`resumeCommand() of ${JSON.stringify(argv)}`, async (t) =>
     t.equal(resumeCommand(["taskmaster"], argv), expected));
+}
+
+const deadTable: readonly (readonly [string[], string])[] = [
+  [["master", "posts.ts", "a=1", "--size", "5", "--reset"], "taskmaster dead posts.ts"],
+  [
+    ["run", "--key", "p", "--state-dir=/a b", "posts.ts:x"],
+    "taskmaster dead posts.ts:x --key=p '--state-dir=/a b'",
+  ],
+  [["run", "--", "-x.ts"], "taskmaster dead ./-x.ts"],
+];
+for (const [argv, expected] of deadTable) {
+  t.test(`deadCommand() of ${JSON.stringify(argv)}`, async (t) =>
+    t.equal(deadCommand(["taskmaster"], readCommandLine(argv)), expected));
 }

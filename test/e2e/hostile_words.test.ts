@@ -223,6 +223,19 @@ const cases: Readonly<Record<string, Case>> = {
     code: 6,
     says: /owned/,
   },
+  "a run without dead letters, nor anything else": {
+    args: ["dead", `./${word}/x.mjs`],
+    code: 6,
+    says: /owned/,
+  },
+  "dead letters that are none": {
+    args: ["dead", `${word}.state`],
+    files: { [`${word}.state`]: "", [`${word}.dead.ndjson`]: `${word}\n` },
+    code: 6,
+    says: /2 lines are no dead letters, lines 1, 2/,
+  },
+  "a group": { args: ["dead", "x.mjs", "--group", word], code: 2, says: /--group cannot be/ },
+  "numbers of jobs": { args: ["dead", "x.mjs", "--seq", `1,${word}`], code: 2, says: /--seq cannot be/ },
   "a second word of state": { args: ["state", "x", word], code: 2, says: /one word/ },
   "a variable's name": {
     args: run("none.mjs"),
@@ -333,6 +346,12 @@ for (const flags of [[], ["--quiet"], ["--log-format", "json"], ["--json"], ["--
       t.ok(/owned/.test(state.stdout), "it is told of");
       t.same(fooling(state.stdout), []);
       if (more.length > 0) t.ok(JSON.parse(state.stdout).args.a === word);
+    }
+    for (const more of [[], ["--seq", "0,1"], ["--json"]]) {
+      const dead = await ran(folder, ["dead", join(folder, "x.mjs"), ...more]);
+      t.equal(dead.code, 0, plain(dead.stderr));
+      t.ok(/owned/.test(dead.stdout), "it is told of");
+      t.same(fooling(dead.stdout + dead.stderr), []);
     }
     const again = await ran(folder, run(join(folder, "x.mjs"), `a=${word}`, "--reset", ...flags));
     t.same(fooling(again.stdout + again.stderr), [], "nor where the earlier state lies");

@@ -1,6 +1,6 @@
 import t from "tap";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { binary, runtimes } from "../kit/runtimes.ts";
 import { portOf, Scenario } from "../kit/scenario.ts";
@@ -258,4 +258,69 @@ t.test("the log tells a slave that drained from one that was killed", async (t) 
     /The connection to the master ended: (?:the master drains; connecting again in 10s|it said: )/,
   );
   await master.ended;
+});
+
+/** Every third fails, each with its number in the message; job 7 in another way. */
+const failingRows =
+  `export const getJobs = () => Array.from({ length: 30 }, (_, id) => ({ id, at: new Date(id) }));
+export function handleJob({ id }) {
+  if (id === 7) throw new Error("no disk");
+  if (id % 3 === 0) throw new TypeError(\`user \${id} not found\`);
+}
+export const options = { attempts: 1 };
+`;
+
+t.test("the line that a run with dead letters ends with shows them, grouped as the summary has them", async (t) => {
+  const place = ["--key", "rows", "--state-dir", "."];
+  const { stderr, status, folder, again } = ran(t, { "x.mjs": failingRows }, run("x.mjs", ...place));
+  t.equal(status, 3);
+  t.match(stderr, /^ {4}10 x TypeError: user \d+ not found \(and others like it\)\n {4}1 x no disk$/m);
+  const [, command] = /Look at them with: (.*)/.exec(stderr) ?? [];
+  t.equal(command, `${binary} dead x.mjs --key=rows --state-dir=.`);
+  const copied = spawnSync("sh", ["-c", command!], { cwd: folder, encoding: "utf8", timeout: 20_000 });
+  t.equal(copied.status, 0);
+  t.match(
+    copied.stdout,
+    /^11 dead letters in .*rows\.dead\.ndjson\n\n[\da-f]{8} {2}10 x TypeError: user # not found\n/,
+  );
+  t.match(copied.stdout, /^[\da-f]{8} {2}1 x no disk$/m);
+  t.match(copied.stdout, /\n {8}at handleJob \(.*x\.mjs:4:/, "with the stack of a sample");
+
+  const dead = (...more: string[]) => again(["dead", "x.mjs", ...place, ...more]);
+  const [group] = /^[\da-f]{8}(?= {2}10 x)/m.exec(copied.stdout)!;
+  const one = dead("--group", group);
+  t.notMatch(one.stdout, "no disk");
+  t.equal(one.stdout.match(/^ {2}job \d+, /gm)?.length, 10, "its letters");
+  const letters = (...more: string[]) =>
+    dead("--json", ...more).stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  t.same(letters().map(({ seq }) => seq).sort((a, b) => a - b), [0, 3, 6, 7, 9, 12, 15, 18, 21, 24, 27]);
+  t.equal(letters("--group", group).length, 10);
+  t.match(letters("--seq", "7"), [{ seq: 7, job: { id: 7, at: { $date: /1970/ } }, cbor: /^\S+$/ }]);
+  t.match(dead("--seq", "7,27").stdout, /^Job 27, of group (?:[^]*\n)Job 7, of group /);
+  t.equal(dead("--seq", "1").stdout, `No such dead letters in ${join(folder, "rows.dead.ndjson")}\n`);
+
+  const path = join(folder, "rows.dead.ndjson");
+  appendFileSync(path, '{"seq":7,"handled":"2025-01-01T00:00:00.000Z"}\n{"seq":3,"ti');
+  const appended = dead();
+  t.equal(appended.status, 0, "a line that is half written is no fault");
+  t.match(appended.stdout, /^10 dead letters in /);
+  writeFileSync(path, `nonsense\n${readFileSync(path, "utf8")}`);
+  const damaged = dead();
+  t.equal(damaged.status, 6);
+  t.match(damaged.stdout, /^10 dead letters in /, "the rest is shown");
+  t.match(damaged.stderr, /^taskmaster: In ".*" 1 line is no dead letter, line 1: /);
+});
+
+t.test("`dead` says where there are none, and that there is no such run", async (t) => {
+  const { status, folder, again } = ran(t, { "x.mjs": fine }, run("x.mjs"));
+  t.equal(status, 0);
+  const none = again(["dead", "x.mjs"]);
+  t.same([none.status, none.stdout], [0, `No dead letters in ${join(folder, "x.dead.ndjson")}\n`]);
+  t.same([again(["dead", "x.mjs", "--json"]).stdout, again(["dead", "x.mjs", "--json"]).status], ["", 0]);
+  const noRun = again(["dead", "y"]);
+  t.equal(noRun.status, 6);
+  t.match(
+    noRun.stderr,
+    /^taskmaster: Cannot read ".*y\.dead\.ndjson": there is no such file, nor a state of that run\./,
+  );
 });

@@ -68,6 +68,34 @@ export const fileMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "a dead letter that was taken back stands",
+    patches: [{
+      file: "src/state/dead_letter_scan.ts",
+      find: 'this.#seen.add(line.seq) && !("handled" in line)',
+      replace: '!("handled" in line) && this.#seen.add(line.seq)',
+    }],
+    checks: [
+      quickTest(
+        "state/dead_letter_scan",
+        "the newest come first; of a seq the last line counts, and `handled` takes it back",
+      ),
+    ],
+  },
+  {
+    name: "a dead letter that is being written is a damaged line",
+    patches: [{
+      file: "src/state/dead_letter_scan.ts",
+      find: "if (!isTail || line !== null) this.#isDamaged(line === null);",
+      replace: "if (!isTail || from < to) this.#isDamaged(line === null);",
+    }],
+    checks: [
+      quickTest(
+        "state/dead_letter_scan",
+        "a last line that is half written is no fault, and a whole one that lacks its newline counts",
+      ),
+    ],
+  },
+  {
     name: "dead letters are reported durable before they are synced",
     patches: [{
       file: "src/state/dead_letters.ts",

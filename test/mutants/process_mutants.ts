@@ -60,6 +60,35 @@ export const processMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: "each number is a group of messages of its own",
+    patches: [{
+      file: "src/lib/text.ts",
+      find: '  if (word === undefined) return "#";\n',
+      replace: "  if (word === undefined) return part;\n",
+    }],
+    checks: [
+      quickTest(
+        "terminal/dead_letters",
+        "messages that differ in numbers are one group, with its times, its slaves and a sample",
+      ),
+      quickTest(
+        "observe/log_lines",
+        "LogLines shows five a second of a message, whatever its numbers, then how many more",
+      ),
+    ],
+  },
+  {
+    name: "there are as many groups of dead letters as messages",
+    patches: [{
+      file: "src/terminal/dead_letters.ts",
+      find: "this.#groups.size < messageGroupsMax ? key : null",
+      replace: "key",
+    }],
+    checks: [
+      quickTest("terminal/dead_letters", "of more messages than are counted apart the rest is one group"),
+    ],
+  },
+  {
     name: "a line of a stack can pass for a line of the log",
     patches: [{
       file: "src/terminal/logger.ts",

@@ -191,6 +191,7 @@ const writers: Readonly<Record<string, RegExp>> = {
   "src/lib/exit_guard.ts": /export function writeNow/,
   "src/cli/commands/ctl.ts": /safeJson\([^]*printable\(said\.line/,
   "src/cli/commands/status.ts": /safeJson\([^]*snapshotLines\(/,
+  "src/cli/commands/dead.ts": /\[letterJson\([^]*letterLines\)[^]*groups\.lines\(\)/,
   "src/cli/commands/cert.ts": /printable\([^]*shellQuote\(/,
   // Text of this program alone.
   "src/cli/commands/help.ts": /generalHelp/,

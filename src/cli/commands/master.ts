@@ -31,7 +31,7 @@ import { Progress, Terminal } from "../../terminal/terminal.ts";
 import type { CommandLine, PluginInvocation, PluginWords } from "../command.ts";
 import { hostDefault, type Settings } from "../options.ts";
 import { redirectConsole } from "../plugin_console.ts";
-import { compiledBinary, programWords, resumeCommand } from "../program.ts";
+import { compiledBinary, deadCommand, programWords, resumeCommand } from "../program.ts";
 import { confirmReset, type RunName, runName } from "../run_name.ts";
 import { fieldsOf, oddVariables, settle } from "../settings.ts";
 import { endWhileLoading, exitCodeOf, onSignals, type StopSignal } from "../signals.ts";
@@ -316,6 +316,7 @@ export class MasterProgram {
     const { outcome, status, late, elapsedMs, savedFinally, error, finishFault, deadPath } = result;
     const fault = faultOf(result);
     const isUnsaved = !savedFinally && fault === undefined;
+    const program = programWords(this.#invocation);
     return {
       ...status,
       outcome,
@@ -326,7 +327,8 @@ export class MasterProgram {
       late,
       stoppedBy: this.#stoppedBy,
       deadPath,
-      resumeCommand: resumeCommand(programWords(this.#invocation), this.#invocation.argv),
+      deadCommand: deadCommand(program, this.#invocation.line),
+      resumeCommand: resumeCommand(program, this.#invocation.argv),
     };
   }
 }

@@ -5,7 +5,7 @@ import { jobJson } from "../../lib/job_json.ts";
 import { readState, type StateReport } from "../../state/store.ts";
 import { countLines } from "../../terminal/summary.ts";
 import type { Invocation } from "../command.ts";
-import { statePlace } from "../run_name.ts";
+import { filesOfRun } from "../run_name.ts";
 import { settle } from "../settings.ts";
 
 /** Longest job or cursor in JSON, as in dead letters. */
@@ -115,7 +115,7 @@ function hex(bytes: Uint8Array): string {
 /** Prints a state file on stdout; takes no lock, so the run may go on meanwhile. */
 export async function state({ line, env }: Invocation): Promise<number> {
   const settings = settle(line, env);
-  const report = await readState(statePlace(line.words[0]!, settings));
+  const report = await readState(filesOfRun(line.words[0]!, settings).state);
   const text = settings.json ? `${stateJson(report)}\n` : `${stateLines(report).join("\n")}\n`;
   // Bun calls back for an empty write, as `exit` makes one, before a pipe has taken all that is queued; for this, after.
   await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
