@@ -1,4 +1,4 @@
-// Jobs that cost nothing: what is left is taskmaster's own cost.
+// Jobs that cost nothing: what is left is taskmaster's own cost. A job's cursor is its id, as it would be of a row.
 //   jobs=N       how many
 //   shape=S      small: `{ id }`; row: about 230 bytes
 //   folder=F     where workers say that they are ready, and where all processes leave their peak of memory (Linux)
@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Context, Summary } from "../../src/plugin/types.ts";
 import { makerOf } from "../rows.ts";
 
-type Last = { id: number } | undefined;
+type Last = number | undefined;
 
 function* jobs(last: Last, { args }: Context) {
   const { make, from, end } = begin(last, args);
@@ -27,7 +27,7 @@ async function* jobsAsync(last: Last, { args }: Context) {
 function begin(last: Last, args: Context["args"]) {
   writeSync(2, "begin\n");
   const make = makerOf(args.shape ?? "small");
-  return { make, from: (last?.id ?? -1) + 1, end: Number(args.jobs ?? 1_000_000) };
+  return { make, from: (last ?? -1) + 1, end: Number(args.jobs ?? 1_000_000) };
 }
 
 /** The clock starts when the workers are up, as it does for every other system. */
@@ -37,6 +37,7 @@ async function ready({ args }: Context): Promise<void> {
 
 const plain = {
   getJobs: (last: Last, ctx: Context) => ready(ctx).then(() => jobs(last, ctx)),
+  cursor: ({ id }: { id: number }) => id,
   handleJob(): void {},
   setup({ args }: Context): void {
     writeFileSync(join(args.folder ?? ".", `ready-${process.pid}`), "");

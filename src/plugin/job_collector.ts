@@ -25,6 +25,7 @@ export class BadRow extends Error {
  */
 export class JobCollector {
   readonly #jobs = new JobEncoder();
+  /** Empty as long as each job since the last `take` is its own cursor: then nothing is encoded twice. */
   readonly #cursors = new JobEncoder();
   readonly #cursor: CursorOf | undefined;
 
@@ -51,7 +52,7 @@ export class JobCollector {
     }
     if (this.#cursor === undefined) return length;
     try {
-      this.#cursors.append(callCursor(job, this.#cursor));
+      this.#appendCursor(callCursor(job, this.#cursor), job);
     } catch (error) {
       this.#jobs.drop(length);
       throw badCursor(error, "whose cursor ");
@@ -59,10 +60,20 @@ export class JobCollector {
     return length;
   }
 
+  /** The first cursor of each block is encoded in any case, since a function may have changed the job it returns. */
+  #appendCursor(cursor: unknown, job: unknown): void {
+    const before = this.#jobs.count - 1;
+    const isOwn = Object.is(cursor, job);
+    if (isOwn && before > 0 && this.#cursors.count === 0) return;
+    if (this.#cursors.count < before) this.#cursors.copy(this.#jobs, before);
+    const length = this.#cursors.append(cursor);
+    if (isOwn && before === 0 && this.#cursors.isSame(this.#jobs)) this.#cursors.drop(length);
+  }
+
   /** The jobs since the last `take`, as a block. */
   take(): Block {
     const jobs = this.#jobs.take();
-    if (this.#cursor === undefined) return jobs;
+    if (this.#cursors.count === 0) return jobs;
     const { bytes, ends } = this.#cursors.take();
     return { ...jobs, cursors: { bytes, ends } };
   }
@@ -161,7 +172,7 @@ function callCursor(job: unknown, cursorOf: CursorOf): unknown {
       "of which cursor(job) returned undefined: it must return what `last` will be (a `return` may be missing)",
     );
   }
-  if (isThenable(cursor)) {
+  if (cursor !== job && isThenable(cursor)) {
     throw new BadJob(
       "of which cursor(job) returned a promise: it must be synchronous, and no `async` function",
     );

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { Block } from "../lib/bytes.ts";
 import { jobBytesMax } from "../lib/limits.ts";
 import { ValueWriter } from "./cbor_writer.ts";
@@ -39,6 +40,22 @@ export class JobEncoder {
     if (this.#count === this.#ends.length) this.#growEnds();
     this.#ends[this.#count++] = this.#writer.length;
     return this.#writer.length - start;
+  }
+
+  /** Appends the first `count` jobs of another encoder. */
+  copy(other: JobEncoder, count: number): void {
+    const start = this.#writer.length;
+    this.#writer.copy(other.#writer.bytes.subarray(0, other.#ends[count - 1]));
+    while (this.#count + count > this.#ends.length) this.#growEnds();
+    for (let index = 0; index < count; index++) this.#ends[this.#count++] = start + other.#ends[index]!;
+  }
+
+  /** Whether the bytes of all jobs are those of another encoder's. */
+  isSame(other: JobEncoder): boolean {
+    const [mine, others] = [this, other].map((encoder) =>
+      encoder.#writer.bytes.subarray(0, encoder.byteLength)
+    );
+    return Buffer.compare(mine!, others!) === 0;
   }
 
   /** Removes the last job; `byteLength` is its length. */

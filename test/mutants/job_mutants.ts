@@ -1,4 +1,4 @@
-import { type Check, hanging, type Mutant, type Patch, test, throwing } from "./mutant.ts";
+import { type Check, hanging, type Mutant, type Patch, quickTest, test, throwing } from "./mutant.ts";
 
 const arrives = throwing(
   test(
@@ -404,6 +404,34 @@ export const jobMutants: readonly Mutant[] = [
     checks: [
       hanging(
         test("e2e/early_end", "A29: a handler that exits at once costs its own job, and ends with that"),
+      ),
+    ],
+  },
+  {
+    name: "a job that was changed by its cursor is taken for the cursor as it was",
+    patches: [{
+      file: "src/plugin/job_collector.ts",
+      find: "if (isOwn && before === 0 && this.#cursors.isSame(this.#jobs)) this.#cursors.drop(length);",
+      replace: "if (isOwn && before === 0) this.#cursors.drop(length);",
+    }],
+    checks: [
+      quickTest("plugin/job_collector", "a cursor is what the function returned, even if it changed the job"),
+    ],
+  },
+  {
+    name: "of jobs that are their own cursors the one before another cursor is left out",
+    patches: [{
+      file: "src/plugin/job_collector.ts",
+      find: "this.#cursors.copy(this.#jobs, before);",
+      replace: "this.#cursors.copy(this.#jobs, before - 1);",
+    }],
+    checks: [
+      throwing(
+        quickTest(
+          "plugin/job_collector",
+          "a job that is its own cursor is encoded once, whatever cursors the block has beside",
+        ),
+        /^Data read, but end of buffer not reached/,
       ),
     ],
   },
