@@ -7,6 +7,11 @@ export type { Address } from "./src/lib/units.ts";
 export type { Log, LogLevel } from "./src/lib/log.ts";
 export type { Outcome, RunCounts, RunStatus } from "./src/core/types.ts";
 export type {
+  AnyPlugin,
+  ArgRows,
+  ArgsOf,
+  ArgTexts,
+  ArgValues,
   Context,
   JobContext,
   Jobs,

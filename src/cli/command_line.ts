@@ -2,7 +2,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { isIP } from "node:net";
 import { UsageError } from "../lib/errors.ts";
 import { isBinary } from "../lib/runtime.ts";
-import { printable } from "../lib/text.ts";
+import { isArgName, printable, suggest } from "../lib/text.ts";
 import { parseAddress } from "../lib/units.ts";
 import { splitPluginWord } from "../plugin/load_plugin.ts";
 import type { CommandLine, CommandRow, PluginWords, RunsPlugin, TakesWords } from "./command.ts";
@@ -16,7 +16,6 @@ import {
   options,
   optionsOf,
 } from "./options.ts";
-import { suggest } from "./suggest.ts";
 
 /** @throws {UsageError} if there is no plugin, or a word that is no argument. */
 export function readPluginWords(
@@ -62,8 +61,8 @@ function readArgs(
 ): Record<string, string> {
   const args: Record<string, string> = {};
   for (const word of words) {
-    const match = /^([A-Za-z_][\w.-]*)=(.*)$/s.exec(word);
-    if (match === null || match[1] === "__proto__") {
+    const match = /^([^=]*)=(.*)$/s.exec(word);
+    if (match === null || !isArgName(match[1]!)) {
       throw new UsageError(
         `Cannot take the word "${printable(word, 60)}": ${whatIsTaken(word, command, takes)}`,
       );
@@ -136,7 +135,9 @@ function chooseCommand(words: readonly string[], parsed: Record<string, unknown>
 /** `help run` and `run --help` ask the same. */
 function helpWords(words: readonly string[]): readonly string[] {
   if (words[0] !== "help") return words.slice(0, 1);
-  if (words[1] !== undefined && !isCommand(words[1])) throw unknownCommand(words[1]);
+  if (words[1] !== undefined && !isCommand(words[1]) && !isPluginPath(words[1])) {
+    throw unknownCommand(words[1]);
+  }
   return words.slice(1);
 }
 
@@ -149,11 +150,14 @@ function isForked(): boolean {
   return isBinary() && process.send !== undefined;
 }
 
+function isPluginPath(word: string): boolean {
+  return /[/\\]|\.[cm]?[jt]sx?(:|$)/.test(word);
+}
+
 /** An error that names the command that was probably meant; nothing is run on a guess. */
 function unknownCommand(word: string): UsageError {
   const shown = printable(word);
-  const isPath = /[/\\]|\.[cm]?[jt]sx?(:|$)/.test(word);
-  const meant = isPath ? `run ${shown}` : suggest(word, commandNames);
+  const meant = isPluginPath(word) ? `run ${shown}` : suggest(word, commandNames);
   const hint = meant === undefined ? "" : ` Did you mean \`taskmaster ${meant}\`?`;
   return new UsageError(
     `There is no command "${shown}".${isForked() ? forked : `${hint} See \`taskmaster help\`.`}`,

@@ -158,9 +158,14 @@ export const commands: Commands = {
     load: async () => (await import("./commands/cert.ts")).cert,
   },
   help: {
-    usage: "help [command]",
-    summary: "this text, or that of one command",
-    examples: [["help", "all commands"], ["help run", "one command"], ["run --help", "the same"]],
+    usage: "help [command|plugin]",
+    summary: "this text, that of one command, or the arguments of a plugin",
+    examples: [
+      ["help", "all commands"],
+      ["help run", "one command"],
+      ["run --help", "the same"],
+      ["help plugins/posts.ts", "the arguments that this plugin takes"],
+    ],
     words: { most: 1 },
     load: async () => (await import("./commands/help.ts")).helpOf(commands),
   },

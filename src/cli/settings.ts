@@ -1,5 +1,5 @@
 import { PluginError, UsageError } from "../lib/errors.ts";
-import { printable } from "../lib/text.ts";
+import { printable, suggest } from "../lib/text.ts";
 import type { Address } from "../lib/units.ts";
 import type { CommandLine } from "./command.ts";
 import { type Kind, type KindRow, kinds, type ValueOf } from "./kinds.ts";
@@ -16,7 +16,6 @@ import {
   type Readers,
   type Settings,
 } from "./options.ts";
-import { suggest } from "./suggest.ts";
 
 type Value = ValueOf<Kind>;
 

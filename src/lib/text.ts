@@ -1,3 +1,4 @@
+import leven from "leven";
 import { errorMessageCharsMax } from "./limits.ts";
 
 /** Characters of foreign text (a job, an error, a name) shown on one line. */
@@ -220,4 +221,37 @@ function hex(code: number, digits: number): string {
 function cut(text: string, charsMax: number): string {
   const kept = text.slice(0, charsMax - 1);
   return `${/[\ud800-\udbff]$/.test(kept) ? kept.slice(0, -1) : kept}…`;
+}
+
+/** No name is as long; to compare a word of a megabyte with each would take a second. */
+const typedCharsMax = 64;
+
+/** The known name nearest to a mistyped one; undefined if none is near enough to be meant. */
+export function suggest(typed: string, known: readonly string[]): string | undefined {
+  if (typed.length > typedCharsMax) return undefined;
+  const distanceMax = Math.min(
+    typed.length - 1,
+    Math.max(typed.length < 5 ? 1 : 2, Math.floor(typed.length / 2.5)),
+  );
+  let nearest: string | undefined;
+  let least = distanceMax + 1;
+  for (const name of known) {
+    const distance = distanceOf(typed.toLowerCase(), name.toLowerCase());
+    if (distance < least) [nearest, least] = [name, distance];
+  }
+  return nearest ?? known.find((name) => typed.length >= 3 && name.startsWith(typed));
+}
+
+/** Letters in another order are one slip, not two. */
+function distanceOf(typed: string, name: string): number {
+  return sorted(typed) === sorted(name) ? Math.min(1, leven(typed, name)) : leven(typed, name);
+}
+
+function sorted(word: string): string {
+  return [...word].sort().join("");
+}
+
+/** Whether a plugin's argument may have this name, so that `name=value` can be typed. */
+export function isArgName(name: string): boolean {
+  return /^[A-Za-z_][\w.-]*$/.test(name) && name !== "__proto__";
 }

@@ -2,7 +2,7 @@ import { countsOf, type RunStatus } from "../core/types.ts";
 import type { Log, Waits } from "../lib/log.ts";
 import { describeError, describeThrown, pluginLog } from "../plugin/describe_error.ts";
 import type { LoadedPlugin } from "../plugin/load_plugin.ts";
-import type { Summary } from "../plugin/types.ts";
+import type { ArgValues, Summary } from "../plugin/types.ts";
 import type { FinishFault } from "./types.ts";
 
 /** What `onFinish` is told of the run. */
@@ -22,7 +22,7 @@ export async function callOnFinish(
   { plugin }: LoadedPlugin,
   summary: Summary,
   parts: Readonly<{
-    args: Readonly<Record<string, string>>;
+    args: ArgValues;
     log: Log;
     /** For what the plugin itself says. */
     pluginLog: Log;

@@ -11,6 +11,7 @@ import { type Address, formatAddress } from "../lib/units.ts";
 import type { Listener } from "../link/listen.ts";
 import { readCertificate } from "../link/tls.ts";
 import { ControlServer } from "../control/server.ts";
+import { argValues, refuseArgs } from "../plugin/args.ts";
 import { pluginLog } from "../plugin/describe_error.ts";
 import { sourceOf } from "../plugin/kinds.ts";
 import { SourceReader } from "../plugin/source.ts";
@@ -50,6 +51,7 @@ const inFile = "put them in a file, and give its name instead";
  * @throws {UsageError} if there are too many, one is too long, or all together are.
  */
 function checkArgs(options: MasterOptions): void {
+  refuseArgs(options.plugin, options.args);
   const args = Object.entries(options.args);
   if (args.length > argsMax) {
     throw new UsageError(
@@ -367,7 +369,13 @@ class RunningMaster implements Master {
       elapsedMs: this.#elapsedMs,
     });
     const { log, pluginLog } = this.#hub;
-    const parts = { args, log, pluginLog, hurry: this.#hurry.signal, waits: this.#waits };
+    const parts = {
+      args: argValues(plugin.plugin, args),
+      log,
+      pluginLog,
+      hurry: this.#hurry.signal,
+      waits: this.#waits,
+    };
     return callOnFinish(plugin, summary, parts);
   }
 
@@ -453,7 +461,7 @@ class RunningMaster implements Master {
     if (plugin.throttle === undefined) return null;
     return new Throttle({
       throttle: (context) => plugin.throttle!(context),
-      context: { args, log: pluginLog(this.#hub.pluginLog) },
+      context: { args: argValues(plugin, args), log: pluginLog(this.#hub.pluginLog) },
       tell: (reason) => {
         this.#hub.log("debug", reason === null ? "throttle() lets the fleet go on" : `Held: ${reason}`);
         this.#driver.apply({ kind: "throttled", reason });
@@ -467,7 +475,7 @@ class RunningMaster implements Master {
     const { plugin, args } = this.#options;
     const deadBuffers = new DeadBuffers();
     return new SourceReader(sourceOf(plugin.plugin), {
-      args,
+      args: argValues(plugin.plugin, args),
       log: this.#hub.pluginLog,
       demand: () => this.#driver.ask(() => this.#run.demand(), nothing),
       nextSeq: () => this.#driver.ask(() => this.#run.nextSeq, 0),

@@ -12,6 +12,7 @@ import { dialControl } from "../link/dial.ts";
 import { listen, type Listener, type ListenOptions } from "../link/listen.ts";
 import { type MasterTls, readCertificate, TlsClient } from "../link/tls.ts";
 import type { Resumed } from "../observe/events.ts";
+import { identityArgs } from "../plugin/args.ts";
 import { controlFeature, features } from "../protocol/handshake.ts";
 import type { Welcome } from "../protocol/messages.ts";
 import { openState, readState, type StateStore } from "../state/store.ts";
@@ -91,7 +92,7 @@ export function openRunState(options: MasterOptions, log: Log): Promise<StateSto
     identity: {
       plugin: plugin.name,
       exportName: plugin.exportName,
-      args,
+      args: identityArgs(plugin.plugin, args),
       pluginHash: plugin.hash,
     },
     newRunId: newId,

@@ -2,7 +2,7 @@ import { headline } from "../core/piece.ts";
 import { printable } from "../lib/text.ts";
 import { formatDuration } from "../lib/units.ts";
 import { describeError } from "../plugin/describe_error.ts";
-import type { Context, Plugin } from "../plugin/types.ts";
+import type { AnyPlugin, ArgValues, Context } from "../plugin/types.ts";
 
 /** From one question to the next. */
 const askMs = 1_000;
@@ -12,8 +12,8 @@ const answerMs = 15_000;
 const pauseMsMax = 86_400_000;
 
 type ThrottleOptions = Readonly<{
-  throttle: NonNullable<Plugin["throttle"]>;
-  context: Omit<Context, "signal">;
+  throttle: NonNullable<AnyPlugin["throttle"]>;
+  context: Omit<Context<ArgValues>, "signal">;
   /** What holds the run from now on, for people; null if nothing does. */
   tell: (reason: string | null) => void;
   /** Wakes `tick` then. */

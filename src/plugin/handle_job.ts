@@ -8,7 +8,7 @@ import {
   type Pending,
   type Result,
 } from "./handler.ts";
-import type { JobContext, Plugin, PluginLog } from "./types.ts";
+import type { AnyPlugin, ArgValues, JobContext, PluginLog } from "./types.ts";
 
 type Peek = Readonly<{ status(promise: Promise<unknown>): "pending" | "fulfilled" | "rejected" }>;
 
@@ -32,8 +32,8 @@ type ThrownVerdict = Readonly<{ kind: "skip" | "fatal"; reason: string; error: E
  * when it is read (an object literal with an accessor and functions of its own takes four times as long to make).
  * `const { skip, signal } = ctx` works; a copy made with `{ ...ctx }` has neither.
  */
-class HandlerContext implements JobContext {
-  readonly args: Readonly<Record<string, string>>;
+class HandlerContext implements JobContext<unknown, ArgValues> {
+  readonly args: ArgValues;
   readonly log: PluginLog;
   readonly shared: unknown;
   readonly seq: number;
@@ -86,10 +86,10 @@ const released: Result = Object.freeze({ kind: "released" });
 /** `handleJob` of a plugin, called for one job at a time. */
 export class HandleJob implements JobHandler {
   readonly jobsPerCall = 1;
-  readonly #plugin: Plugin;
+  readonly #plugin: AnyPlugin;
   readonly #parts: ContextParts;
 
-  constructor(plugin: Plugin, parts: ContextParts) {
+  constructor(plugin: AnyPlugin, parts: ContextParts) {
     this.#plugin = plugin;
     this.#parts = parts;
   }

@@ -1,6 +1,6 @@
 import type { Log } from "../lib/log.ts";
 import { pluginLog } from "./describe_error.ts";
-import type { Plugin, PluginLog } from "./types.ts";
+import type { AnyPlugin, ArgValues, PluginLog } from "./types.ts";
 
 /** Consecutive jobs that a worker was given together, as a handler sees them. */
 export type JobSlice = Readonly<{
@@ -91,7 +91,7 @@ export class JobSignal {
 
 /** What the `ctx` of all jobs of a worker process has in common. */
 export type ContextParts = Readonly<{
-  args: Readonly<Record<string, string>>;
+  args: ArgValues;
   log: PluginLog;
   /** What `setup` returned. */
   shared: unknown;
@@ -99,12 +99,12 @@ export type ContextParts = Readonly<{
 
 /** A plugin in a worker process: `setup` once, then its handler for many jobs, then `teardown` once. */
 export class PluginHost {
-  readonly #plugin: Plugin;
+  readonly #plugin: AnyPlugin;
   /** The `ctx.signal` of `setup` and `teardown`; never aborted. */
   readonly #signal = new AbortController().signal;
   #parts: ContextParts;
 
-  constructor(plugin: Plugin, args: Readonly<Record<string, string>>, log: Log) {
+  constructor(plugin: AnyPlugin, args: ArgValues, log: Log) {
     this.#plugin = plugin;
     this.#parts = { args, log: pluginLog(log), shared: undefined };
   }

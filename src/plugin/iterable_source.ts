@@ -18,14 +18,14 @@ import {
   thrown,
 } from "./jobs_iterator.ts";
 import type { JobSource, Reading, SourceNeeds } from "./source.ts";
-import type { Jobs, SourceContext } from "./types.ts";
+import type { ArgValues, Jobs, SourceContext } from "./types.ts";
 
 /** Values in an order that `last` can go on in: `getJobs` and `cursor` of a plugin. */
 export type JobValues = Readonly<{
   /** What messages call it, at the beginning of a sentence. */
   name: string;
   /** The values after `last`, which is undefined on a fresh start. */
-  jobs(last: unknown, ctx: SourceContext): Jobs<unknown> | Promise<Jobs<unknown>>;
+  jobs(last: unknown, ctx: SourceContext<ArgValues>): Jobs<unknown> | Promise<Jobs<unknown>>;
   /** What `last` will be; pure, synchronous, never undefined. Without it each value is its own cursor. */
   cursor: ((job: unknown) => unknown) | undefined;
 }>;
@@ -201,7 +201,7 @@ class IterableReading implements Reading {
     }
   }
 
-  #context(): SourceContext {
+  #context(): SourceContext<ArgValues> {
     const { args, log } = this.#needs;
     const fatal = (reason: string) => this.#giveUp(reason);
     return { args, signal: this.#abort.signal, log: pluginLog(log), fatal };

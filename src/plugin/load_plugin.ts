@@ -7,7 +7,7 @@ import { isBinary } from "../lib/runtime.ts";
 import { describeError, isOwnFrame } from "./describe_error.ts";
 import { type PluginCode, readPluginCode } from "./plugin_code.ts";
 import { hintsOf, pickPlugin, type Side } from "./shape.ts";
-import type { Plugin } from "./types.ts";
+import type { AnyPlugin } from "./types.ts";
 export type { Side } from "./shape.ts";
 
 /**
@@ -97,7 +97,7 @@ export type LoadedPlugin = Readonly<{
   hash: Uint8Array;
   /** What `hash` is made of, a line each, for people who look for a difference. */
   code: readonly string[];
-  plugin: Plugin;
+  plugin: AnyPlugin;
   /** Its `options` export; empty if there is none. */
   options: Readonly<Record<string, string | number | boolean>>;
   /** Sentences for the log: exports that look like a misspelt one. */

@@ -1,11 +1,13 @@
 import leven from "leven";
 import { basename } from "node:path";
 import { PluginError } from "../lib/errors.ts";
+import { isArgName, suggest } from "../lib/text.ts";
+import { argTypes } from "./args.ts";
 import { handlerKinds, sourceKinds } from "./kinds.ts";
-import type { Plugin } from "./types.ts";
+import type { AnyPlugin, Arg, ArgRows } from "./types.ts";
 
-/** What a plugin is loaded for; `both` is `taskmaster run`. */
-export type Side = "master" | "slave" | "both";
+/** What a plugin is loaded for; `both` is `taskmaster run`, `help` is to be told of whatever it exports. */
+export type Side = "master" | "slave" | "both" | "help";
 
 /** Exports of which a plugin needs one, each with what it promises. */
 type Choice = Readonly<Record<string, Readonly<{ contract: string }>>>;
@@ -14,11 +16,15 @@ const needed: Readonly<Record<Side, readonly Choice[]>> = {
   master: [sourceKinds],
   slave: [handlerKinds],
   both: [sourceKinds, handlerKinds],
+  help: [],
 };
 
 /** Exports that are functions beside those, each once: one without a row does not compile. */
 const others: Readonly<
-  Record<Exclude<keyof Plugin, keyof typeof sourceKinds | keyof typeof handlerKinds | "options">, true>
+  Record<
+    Exclude<keyof AnyPlugin, keyof typeof sourceKinds | keyof typeof handlerKinds | "options" | "args">,
+    true
+  >
 > = {
   cursor: true,
   setup: true,
@@ -32,7 +38,7 @@ const functionNames = [
   ...Object.keys(others),
 ];
 
-const knownNames: readonly string[] = [...functionNames, "options"];
+const knownNames: readonly string[] = [...functionNames, "options", "args"];
 
 /** A name with a larger edit distance to every known name is another word, not a typo. */
 const typoDistanceMax = 2;
@@ -49,7 +55,7 @@ export function pickPlugin(
   exportName: string | undefined,
   side: Side,
   path: string,
-): Plugin {
+): AnyPlugin {
   const members = exportName === undefined
     ? defaultMembers(exports)
     : namedMembers(exports, exportName, side, path);
@@ -64,8 +70,9 @@ export function pickPlugin(
   }
   const missing = needed[side].filter((choice) => !hasOneOf(plugin, choice));
   if (missing.length > 0) throw lacks(path, missing, members);
+  if (members.args !== undefined) plugin.args = checkRows(members.args, path, members);
   if (members.options !== undefined) plugin.options = checkOptions(members.options, path, members);
-  return plugin as Plugin;
+  return plugin as AnyPlugin;
 }
 
 /** The module's exports, over those of its default export: a named export wins. */
@@ -78,6 +85,7 @@ function namedMembers(exports: Members, exportName: string, side: Side, path: st
   const value = exports[exportName];
   if (isObject(value)) return membersOf(value);
   if (typeof value !== "function") throw notThere(exports, exportName, value, path);
+  if (side === "help") return defaultMembers(exports);
   if (side === "both") {
     throw new PluginError(
       `Cannot use the plugin ${path}: \`${exportName}\` is a function, and \`run\` needs an object with getJobs ` +
@@ -102,14 +110,70 @@ function definedIn(exports: Members): Members {
   return Object.fromEntries(Object.entries(exports).filter(([, value]) => value !== undefined));
 }
 
-function checkOptions(options: unknown, path: string, members: Members): NonNullable<Plugin["options"]> {
+function checkOptions(options: unknown, path: string, members: Members): NonNullable<AnyPlugin["options"]> {
   if (!isObject(options)) throw wrong(path, `\`options\` is ${kindOf(options)}, not an object`, members);
   for (const [name, value] of Object.entries(options)) {
     if (["string", "number", "boolean"].includes(typeof value)) continue;
     const found = `\`options["${name}"]\` is ${kindOf(value)}, not a string, number or boolean`;
     throw wrong(path, found, members);
   }
-  return options as NonNullable<Plugin["options"]>;
+  return options as NonNullable<AnyPlugin["options"]>;
+}
+
+function checkRows(rows: unknown, path: string, members: Members): ArgRows {
+  if (!isObject(rows)) throw wrong(path, `\`args\` is ${kindOf(rows)}, not an object`, members);
+  for (const [name, row] of Object.entries(rows)) {
+    const found = faultOfRow(name, row);
+    if (found !== undefined) throw wrong(path, `\`args["${name}"]\` ${found}`, members);
+  }
+  return rows as ArgRows;
+}
+
+/** What each field of a row must be, as `typeof` says it; those of one type of argument alone are checked beside it. */
+const rowFields: Readonly<Record<keyof Arg, string | undefined>> = {
+  type: "string",
+  choices: undefined,
+  default: undefined,
+  required: "boolean",
+  help: "string",
+  identity: "boolean",
+};
+
+/** What is wrong with a row of `args`, behind its name; undefined if nothing is. */
+function faultOfRow(name: string, row: unknown): string | undefined {
+  if (!isArgName(name)) {
+    return "is a name that cannot be typed: letters, digits, `_`, `.` and `-`, a letter first";
+  }
+  if (!isObject(row)) return `is ${kindOf(row)}, not an object such as { type: "integer", default: 10 }`;
+  for (const [field, value] of Object.entries(row)) {
+    if (!Object.hasOwn(rowFields, field)) {
+      const near = suggest(field, Object.keys(rowFields));
+      return `has a field \`${field}\`, which means nothing${
+        near === undefined ? "" : `: is \`${near}\` meant?`
+      }`;
+    }
+    const type = rowFields[field as keyof Arg];
+    if (type !== undefined && value !== undefined && typeof value !== type) {
+      return `has \`${field}\`, which is ${kindOf(value)}, not a ${type}`;
+    }
+  }
+  return faultOfType(row as Arg);
+}
+
+function faultOfType(row: Arg): string | undefined {
+  const { type = "string", choices, default: standard, required } = row;
+  if (!Object.hasOwn(argTypes, type)) {
+    return `has the type "${type}"; an argument is one of ${Object.keys(argTypes).join(", ")}`;
+  }
+  if ((type === "choice") !== (choices !== undefined)) return 'needs `type: "choice"` and `choices` together';
+  const isList = Array.isArray(choices) && choices.length > 0 &&
+    choices.every((text) => typeof text === "string");
+  if (choices !== undefined && !isList) return "has `choices` that are no array of texts";
+  if (standard === undefined) return undefined;
+  if (required === true) return "is required, and has a default all the same";
+  return argTypes[type].read(String(standard), row) === standard
+    ? undefined
+    : `has a default that is not ${argTypes[type].expected(row)}`;
 }
 
 function isObject(value: unknown): value is Members {

@@ -2,6 +2,7 @@ import type { RunEvent } from "../core/types.ts";
 import { clearTimeout, setTimeout } from "../lib/clock.ts";
 import { invariant } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { ArgValues } from "./types.ts";
 
 /** The core's events that a source sends: a block of jobs, a row that cannot be sent, the end, a failure. */
 export type SourceEvent = Extract<
@@ -14,8 +15,8 @@ export type SourceEvent = Extract<
  * any of the three.
  */
 export type SourceNeeds = Readonly<{
-  /** The `name=value` words of the command line. */
-  args: Readonly<Record<string, string>>;
+  /** What `ctx.args` is. */
+  args: ArgValues;
   log: Log;
   /** What may be yielded now; 0 jobs or 0 bytes pause the source until `pull`. Ask again after each block. */
   demand(): Readonly<{ jobs: number; bytes: number }>;

@@ -73,3 +73,20 @@ function widthOfChar(char: string): number {
   if (zeroWidth.test(char)) return 0;
   return doubleWidth.test(char) ? 2 : 1;
 }
+
+/** The widest left column of a table; a longer entry has a line of its own. */
+const leftMax = 34;
+/** A right column of fewer columns than this is placed below the left one. */
+const rightMin = 30;
+
+/** Two columns; the second wraps below itself. Where it would be too narrow it goes below the first. */
+export function table(rows: readonly (readonly [string, string])[], columns: number): string[] {
+  const width = Math.min(leftMax, Math.max(...rows.map(([left]) => left.length)));
+  const isBeside = columns - width - 5 >= rightMin;
+  const indent = "".padEnd(isBeside ? width + 5 : 6);
+  return rows.flatMap(([left, right]) =>
+    isBeside && left.length <= width
+      ? wrap(right, columns, `  ${left}`.padEnd(indent.length), indent)
+      : [...wrap(left, columns, "  ", "    "), ...wrap(right, columns, indent)]
+  );
+}

@@ -8,6 +8,7 @@ import { isOwnFile, openOwnFile, type OwnFile } from "../lib/own_file.ts";
 import type { Ranges } from "../lib/ranges.ts";
 import { reported } from "../lib/text.ts";
 import { brokenExitCode, cutOffExitCode } from "../lib/worker_start.ts";
+import { argValues } from "../plugin/args.ts";
 import { describeError, describeThrown } from "../plugin/describe_error.ts";
 import { PluginHost } from "../plugin/handler.ts";
 import { handlerOf } from "../plugin/kinds.ts";
@@ -184,7 +185,7 @@ export class WorkerSession {
     this.#isSetUp = true;
     const { nowMs, watch, send, hasUnsent, log } = this.#options;
     const { plugin } = this.#loaded!;
-    const host = new PluginHost(plugin, args, log);
+    const host = new PluginHost(plugin, argValues(plugin, args), log);
     const handler = handlerOf(plugin, await host.setup());
     this.#host = host;
     // A restarted master may have changed it meanwhile.

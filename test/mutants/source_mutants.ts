@@ -194,6 +194,38 @@ export const sourceMutants: readonly Mutant[] = [
     }],
     checks: [quickTest("cli/exit_code", "exitCodeOf() a run that is complete, and onFinish threw")],
   },
+  inFile(
+    "args",
+    "an argument of a trial tells one run from another",
+    ".filter(([name]) => rows[name]?.identity !== false)",
+    ".filter(([name]) => rows[name] !== undefined)",
+    quickTest("plugin/args", "an argument of a trial does not tell one run from another"),
+  ),
+  inFile(
+    "args",
+    "a misspelled argument is passed by",
+    "!Object.hasOwn(rows, typed));",
+    "!(typed in rows) && known.length === 0);",
+    test("plugin/args", 'a start with {"end":"5","maxrow":"5"} is refused'),
+  ),
+  inFile(
+    "args",
+    "a required argument may be missing",
+    "if (row.required !== true) return row.default;",
+    'if (row.required !== true || row.type === "integer") return row.default;',
+    test("plugin/args", "a start with {} is refused"),
+  ),
+  {
+    name: "a worker gets arguments as they were typed",
+    patches: [{
+      file: "src/worker/session.ts",
+      find: "new PluginHost(plugin, argValues(plugin, args), log)",
+      replace: "new PluginHost(plugin, argValues({}, args), log)",
+    }],
+    checks: [
+      test("e2e/args", "every function of a plugin gets its arguments typed, at the master and in a worker"),
+    ],
+  },
 ];
 
 function inFile(file: string, name: string, find: string, replace: string, check: Check): Mutant {

@@ -38,13 +38,14 @@ const folder = t.testdir({
 t.test("each block of docs/plugins.md is named and passes the type check", async (t) => {
   t.same(Object.keys(blocks).sort(), [
     "again.ts",
+    "export.ts",
     "orders.ts",
     "pages.ts",
     "reuse.ts",
     "squares.ts",
     "two_in_one.ts",
   ]);
-  t.equal(page.split("```ts\n").length - 1, 6, "none was missed");
+  t.equal(page.split("```ts\n").length - 1, 7, "none was missed");
   writeFileSync(
     join(folder, "mod.ts"),
     `export type * from "${relative(folder, resolve("src/plugin/types.ts"))}";`,

@@ -193,8 +193,9 @@ const writers: Readonly<Record<string, RegExp>> = {
   "src/cli/commands/status.ts": /safeJson\([^]*snapshotLines\(/,
   "src/cli/commands/dead.ts": /\[letterJson\([^]*letterLines\)[^]*groups\.lines\(\)/,
   "src/cli/commands/cert.ts": /printable\([^]*shellQuote\(/,
-  // Text of this program alone.
+  // Text of this program alone, or of `plugin_help.ts`.
   "src/cli/commands/help.ts": /generalHelp/,
+  "src/cli/commands/plugin_help.ts": /printable\(line[^]*printable\(help/,
   "src/cli/commands/slave.ts": /new Terminal\(/,
   "src/cli/commands/state.ts": /stateJson\(report\)[^]*stateLines\(report\)/,
   // A token is a word of plain characters.

@@ -1,10 +1,9 @@
 import { type ControlCommandName, isControlCommand, sayAnswer, verbs } from "../../control/commands.ts";
 import { UsageError } from "../../lib/errors.ts";
-import { printable, reported, safeJson } from "../../lib/text.ts";
+import { printable, reported, safeJson, suggest } from "../../lib/text.ts";
 import type { Invocation } from "../command.ts";
 import { connectToRun } from "../reach_run.ts";
 import { settle } from "../settings.ts";
-import { suggest } from "../suggest.ts";
 
 /** The words of `ctl`: the run, if one is named, and what it is to do. @throws {UsageError} */
 function readWords(words: readonly string[]): { run: string | undefined; verb: ControlCommandName } {

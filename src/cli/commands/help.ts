@@ -1,5 +1,5 @@
 import { version } from "../../lib/runtime.ts";
-import { wrap } from "../../terminal/text_width.ts";
+import { table, wrap } from "../../terminal/text_width.ts";
 import type { Command, Commands } from "../command.ts";
 import type { Kind } from "../kinds.ts";
 import { type CommandName, type Option, type OptionName, optionsOf } from "../options.ts";
@@ -9,11 +9,6 @@ import { environmentName } from "../settings.ts";
 const columnsMax = 100;
 /** Where there is no terminal to ask. */
 const columnsDefault = 80;
-/** The widest left column of a table; a longer entry has a line of its own. */
-const leftMax = 34;
-/** A right column of fewer columns than this is placed below the left one. */
-const rightMin = 30;
-
 /** How wide help may be on this stream. */
 export function helpColumns({ isTTY, columns }: { isTTY?: boolean; columns?: number }): number {
   return Math.min(columnsMax, (isTTY && columns) || columnsDefault);
@@ -119,26 +114,21 @@ function inWords(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
-/** Two columns; the second wraps below itself. Where it would be too narrow it goes below the first. */
-function table(rows: readonly (readonly [string, string])[], columns: number): string[] {
-  const width = Math.min(leftMax, Math.max(...rows.map(([left]) => left.length)));
-  const isBeside = columns - width - 5 >= rightMin;
-  const indent = "".padEnd(isBeside ? width + 5 : 6);
-  return rows.flatMap(([left, right]) =>
-    isBeside && left.length <= width
-      ? wrap(right, columns, `  ${left}`.padEnd(indent.length), indent)
-      : [...wrap(left, columns, "  ", "    "), ...wrap(right, columns, indent)]
-  );
+function isCommandOf(commands: Commands, word: string): word is CommandName {
+  return Object.hasOwn(commands, word);
 }
 
 /** `taskmaster help`, which prints on stdout what these rows say. */
 export function helpOf(commands: Commands): Command {
   return async ({ line }) => {
-    const [word] = line.words as readonly [CommandName?];
+    const [word] = line.words;
     const columns = helpColumns(process.stdout);
-    process.stdout.write(
-      word === undefined ? generalHelp(commands, columns) : commandHelp(commands, word, columns),
-    );
+    const text = word === undefined
+      ? generalHelp(commands, columns)
+      : isCommandOf(commands, word)
+      ? commandHelp(commands, word, columns)
+      : await (await import("./plugin_help.ts")).pluginHelp(word, columns);
+    process.stdout.write(text);
     return 0;
   };
 }

@@ -1,5 +1,5 @@
 import t from "tap";
-import { suggest } from "../../src/cli/suggest.ts";
+import { suggest } from "../../src/lib/text.ts";
 
 const known = ["run", "master", "slave", "state", "status-interval", "size", "grace"];
 const table: readonly (readonly [string, string | undefined])[] = [
