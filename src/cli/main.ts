@@ -58,11 +58,17 @@ async function callCommand(invocation: Invocation): Promise<number> {
     const plugin = readPluginWords(line, row);
     return await (await row.load())({ ...invocation, plugin });
   }
+  process.stdout.on("error", readerLeft);
   if (optionsOf(line.command).length > 0) {
     for (const sentence of oddVariables(env)) process.stderr.write(reported(sentence));
   }
   checkWords(line, row);
   return await (await row.load())(invocation);
+}
+
+/** A reader of stdout that has enough, such as `head`, is no fault; what cannot be written otherwise is one. */
+function readerLeft(error: Error & { code?: string }): void {
+  if (error.code !== "EPIPE") throw error;
 }
 
 /** A child that does not come out as what it was started as would start children for ever. */

@@ -7,7 +7,8 @@ import { cutToWidth, widthOf } from "./text_width.ts";
 
 /**
  * A run for a person, in lines of at most so many columns: state and reason, counts, rate, saves, what was warned of last,
- * failures, and a line a slave, for as many as fit.
+ * failures, and a line a slave, for as many as fit. It has at most
+ * `rows` lines: what stands first must not leave the screen.
  */
 export function snapshotLines(snapshot: Snapshot, columns: number, rows = Infinity): string[] {
   const { plugin, key, address, version, slaves } = snapshot;
@@ -23,7 +24,9 @@ export function snapshotLines(snapshot: Snapshot, columns: number, rows = Infini
     `  Slaves: ${slaves}`,
   ];
   const room = Math.max(1, rows - lines.length);
-  return [...lines, ...slaveLines(snapshot.sessions, room)].map((line) => cutToWidth(line, columns));
+  return [...lines, ...slaveLines(snapshot.sessions, room)].slice(0, rows).map((line) =>
+    cutToWidth(line, columns)
+  );
 }
 
 function countLines(snapshot: Snapshot): string[] {

@@ -69,6 +69,15 @@ for (const [args, code, { stdout = /^$/, stderr = /^$/ }] of table) {
   });
 }
 
+t.test("a reader of stdout that has enough is no fault", async (t) => {
+  const child = spawn(bun, [join(root, "mod.ts"), "help", "run"], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  let stderr = "";
+  child.stderr.on("data", (chunk) => stderr += chunk);
+  t.equal(await new Promise((resolve) => child.on("close", resolve)), 0);
+  t.equal(stderr, "");
+});
+
 const plugin = `
 export function* getJobs(last = -1) {
   console.count("counted");

@@ -79,6 +79,11 @@ async function watch(client: ControlClient, isJson: boolean): Promise<number> {
       interrupt = () => resolve(null);
       work.then(resolve, reject);
     });
+  // Whoever read it has enough.
+  process.stdout.once("error", () => {
+    exitCode ??= 0;
+    interrupt();
+  });
   const form = isJson ? "json" : process.stdout.isTTY === true ? "screen" : "line";
   for (let looks = 0; exitCode === null; looks++) {
     const snapshot = await orSignal(look(client)).catch((error: unknown) => {
