@@ -5,7 +5,7 @@ import { parseFingerprint } from "../lib/bytes.ts";
 import { ConnectError } from "../lib/errors.ts";
 import { version } from "../lib/runtime.ts";
 import { printable, reported } from "../lib/text.ts";
-import { type Address, parseAddress } from "../lib/units.ts";
+import { type Address, formatAddress, parseAddress } from "../lib/units.ts";
 import { TlsClient } from "../link/tls.ts";
 import { features } from "../protocol/handshake.ts";
 import { readRunOwner, type RunOwner } from "../state/store.ts";
@@ -56,10 +56,12 @@ export async function connectToRun(
   const { key: answering } = client.welcome;
   if (key === undefined || answering === key) return client;
   await client.close();
+  const where = formatAddress(address);
+  const other = `there answers a master of "${printable(answering, 80)}"`;
   throw new ConnectError(
-    `The lock file of "${key}" names ${address.host}:${address.port}, and there answers a master of "${
-      printable(answering, 80)
-    }": start that run again, or name its master with --host.`,
+    settings.host === undefined
+      ? `The lock file of "${key}" names ${where}, and ${other}: start that run again, or name its master with --host.`
+      : `--key says "${key}", and --host ${where}, but ${other}.`,
   );
 }
 

@@ -125,6 +125,10 @@ t.test("who may not steer is told why", async (t) => {
     code: 5,
     stderr: /asks for a token/,
   });
+  t.match(await told(scenario, ["status", "--host", `:${port}`, "--key", "other"]), {
+    code: 5,
+    stderr: /--key says "other", and --host .*, but there answers a master of "probe"/,
+  });
   for (
     const [words, complaint] of [
       [["ctl"], /needs a verb, such as `taskmaster ctl plugins\/posts\.ts pause`/],

@@ -28,7 +28,7 @@ const snapshot: Snapshot = {
   reason: { code: "slaves_busy" },
   outage: null,
   sick: [],
-  failures: Array.from({ length: 9 }, (_, at) => ({ message: `fault ${at}`, count: 1 })),
+  failures: Array.from({ length: 9 }, (_, at) => ({ message: `fault ${at}`, count: 1, differ: false })),
   handedOut: 0,
   handedOutAgain: 0,
   done: 0,
