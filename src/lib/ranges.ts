@@ -155,3 +155,10 @@ export function rangesOfSpans(spans: Iterable<Span>): Ranges {
   }
   return ranges;
 }
+
+/** Each of the numbers in these ranges. */
+export function* numbersOf(ranges: Ranges): Generator<number> {
+  for (let at = 0; at < ranges.length; at += 2) {
+    for (let number = ranges[at]!; number < ranges[at + 1]!; number++) yield number;
+  }
+}

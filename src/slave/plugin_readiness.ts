@@ -32,6 +32,8 @@ export class PluginReadiness {
   readonly #startedAtMs: number;
   #isLoaded = false;
   #isPrepared = false;
+  /** Per worker the state of which it was logged that it lasts long. */
+  readonly #told = new WeakMap<WorkerHandle, WorkerHandle["state"]>();
   /** Workers that were killed before one was prepared. */
   #killed = 0;
 
@@ -62,12 +64,12 @@ export class PluginReadiness {
   watch(handles: readonly WorkerHandle[], nowMs: number, log: Log): string | null {
     let longest: { text: string; sinceMs: number } | null = null;
     for (const handle of handles) {
-      const { sinceMs, isTold, process: { pid } } = handle;
-      const what = busyWith[handle.state];
+      const { state, sinceMs, process: { pid } } = handle;
+      const what = busyWith[state];
       if (what === null || nowMs - sinceMs < silentWaitMs) continue;
       const text = since(`worker ${pid} ${what}`, sinceMs, nowMs);
-      if (!isTold) log("warn", `${text}: until that ends, it takes no jobs`);
-      handle.isTold = true;
+      if (this.#told.get(handle) !== state) log("warn", `${text}: until that ends, it takes no jobs`);
+      this.#told.set(handle, state);
       if (longest === null || sinceMs < longest.sinceMs) longest = { text, sinceMs };
     }
     return longest?.text ?? null;

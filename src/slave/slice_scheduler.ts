@@ -19,19 +19,13 @@ const overfullJobs = 16;
  */
 export class SliceScheduler {
   readonly #ledger: LeaseLedger;
-  readonly #concurrency: () => number;
-  readonly #failedAt: (seq: number) => number | undefined;
+  readonly #failedAt: ReadonlyMap<number, number>;
   /** The failed job that waits for another worker than the one that failed it, and since when. */
   #waiting = { seq: -1, sinceMs: 0 };
 
-  /** `failedAt`: the worker at which a job failed last, if that is known. */
-  constructor(
-    ledger: LeaseLedger,
-    concurrency: () => number,
-    failedAt: (seq: number) => number | undefined = () => undefined,
-  ) {
+  /** @param failedAt The worker in which a job failed last, as far as that is known; its owner changes it. */
+  constructor(ledger: LeaseLedger, failedAt: ReadonlyMap<number, number>) {
     this.#ledger = ledger;
-    this.#concurrency = concurrency;
     this.#failedAt = failedAt;
   }
 
@@ -52,7 +46,7 @@ export class SliceScheduler {
   credit(handles: readonly WorkerHandle[], nowMs: number): number {
     const takers = handles.filter((handle) => handle.takesJobs);
     if (takers.length === 0) return 0;
-    return slaveCredit(this.#concurrency(), takers.map((handle) => handle.perMs(nowMs)), creditMax);
+    return slaveCredit(takers[0]!.concurrency, takers.map((handle) => handle.perMs(nowMs)), creditMax);
   }
 
   /** Takes jobs back from workers where they wait although another worker is free. */
@@ -60,11 +54,10 @@ export class SliceScheduler {
     if (this.#ledger.next() !== null) return;
     if (!handles.some((handle) => handle.takesJobs && handle.held === 0)) return;
     for (const handle of handles) {
-      if (handle.held <= this.#concurrency() || handle.isWithdrawn || nowMs - handle.movedAtMs < stuckMs) {
+      if (handle.held <= handle.concurrency || handle.isWithdrawn || nowMs - handle.movedAtMs < stuckMs) {
         continue;
       }
-      handle.isWithdrawn = true;
-      handle.process.send({ kind: "withdraw" });
+      handle.rescue();
     }
   }
 
@@ -98,7 +91,7 @@ export class SliceScheduler {
     nowMs: number,
   ): readonly T[] {
     const job = this.#ledger.nextJob();
-    const worker = job === null ? undefined : this.#failedAt(job.seq);
+    const worker = job === null ? undefined : this.#failedAt.get(job.seq);
     if (job === null || (worker === undefined && !job.isProbe) || takers.length < 2) return free;
     const others = free.filter(({ handle }) => handle.id !== worker);
     if (job.isProbe) {
@@ -120,7 +113,7 @@ export class SliceScheduler {
    */
   #room(handle: WorkerHandle, share: number, nowMs: number): number {
     const perMs = handle.isWithdrawn ? 0 : handle.perMs(nowMs);
-    const concurrency = this.#concurrency();
+    const { concurrency } = handle;
     const most = Math.min(workerRoom(concurrency, perMs), Math.max(concurrency, share));
     return isWorthSlice(most - handle.held, most - concurrency) ? most - handle.held : 0;
   }
@@ -133,16 +126,14 @@ export class SliceScheduler {
   ): boolean {
     if (alone === "in slave" && handles.some((handle) => handle.held > 0)) return false;
     const handle = takers.find((handle) => handle.held === 0 && !handle.process.isCongested);
-    if (handle === undefined || !this.#give(handle, 1, nowMs)) return false;
-    handle.alone = alone;
-    return true;
+    return handle !== undefined && this.#give(handle, 1, nowMs);
   }
 
   #give(handle: WorkerHandle, jobsMax: number, nowMs: number): boolean {
     const slice = this.#ledger.give(handle.id, jobsMax, nowMs);
     if (slice === null) return false;
-    const { number, seq, count, attempt, jobs } = slice;
-    handle.give(count, nowMs);
+    const { number, seq, count, attempt, alone, jobs } = slice;
+    handle.give(count, alone, nowMs);
     handle.process.send({ kind: "slice", slice: number, seq, count, attempt, jobs });
     return true;
   }

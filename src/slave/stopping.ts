@@ -1,42 +1,30 @@
-/** After the signals fired, handlers have this long to end. */
+/** How long handlers have to end after their signals fired. */
 const abortedMs = 1_000;
 
-type StoppingHooks = Readonly<{
-  /** Hand back what has not begun. */
-  withdraw: () => void;
-  /** Fire the signals of what runs. */
-  abort: () => void;
-  /** End what runs by force. */
-  kill: () => void;
-  /** Whether nothing runs. */
-  isIdle: () => boolean;
-  /** Whether all was handed back or said, as far as the master took it. */
-  isSaid: () => boolean;
-  done: (why: "signal" | "master") => void;
+/** How far a slave is with its jobs. */
+type Progress = Readonly<{
+  /** No worker runs a job. */
+  isIdle: boolean;
+  /** Every job was answered or handed back, as far as the master took it. */
+  isSaid: boolean;
 }>;
 
 /**
  * How a slave stops.
  *
  *     NOT --- begin ---> FINISHING --- grace over ---> ABORTED --- 1 s ---> KILLED
- *      ^                    '--- nothing runs, all said ---'-------------------'---> done
+ *      ^                    '--- nothing runs, all said ---'-------------------'---> DONE
  *      '--- end: the master that asked is gone, and there is another
  *
- * Past the grace, a slave that was told to stop by a signal does not wait for a master to say the rest to.
+ * After the grace, a slave that a signal told to stop does not wait until a master takes the remaining answers.
  */
 export class Stopping {
-  readonly #hooks: StoppingHooks;
   #why: "signal" | "master" | null = null;
   #stage: "finishing" | "aborted" | "killed" | "done" = "finishing";
   #untilMs = Infinity;
-  /** When the grace ends; Infinity if it does not stop. */
-  graceEndsMs = Infinity;
+  #graceEndsMs = Infinity;
 
-  constructor(hooks: StoppingHooks) {
-    this.#hooks = hooks;
-  }
-
-  /** Null if it does not stop. */
+  /** Null if the slave does not stop. */
   get why(): "signal" | "master" | null {
     return this.#why;
   }
@@ -46,41 +34,42 @@ export class Stopping {
     const isFirst = this.#why === null;
     this.#why = why;
     this.#untilMs = Math.min(this.#untilMs, nowMs + graceMs);
-    this.graceEndsMs = Math.min(this.graceEndsMs, nowMs + graceMs);
-    if (isFirst) this.#stage = "finishing";
-    if (this.#stage === "done") this.#stage = "finishing";
-    this.#hooks.withdraw();
+    this.#graceEndsMs = Math.min(this.#graceEndsMs, nowMs + graceMs);
+    if (isFirst || this.#stage === "done") this.#stage = "finishing";
   }
 
-  /** It goes on as if nothing had been. */
+  /** The slave works on, with its next master. */
   end(): void {
     this.#why = null;
     this.#untilMs = Infinity;
-    this.graceEndsMs = Infinity;
+    this.#graceEndsMs = Infinity;
   }
 
-  /** What is left of the grace; null if it does not stop. */
+  /** What is left of the grace; null if the slave does not stop. */
   graceLeftMs(nowMs: number): number | null {
-    return this.#why === null ? null : Math.max(0, this.graceEndsMs - nowMs);
+    return this.#why === null ? null : Math.max(0, this.#graceEndsMs - nowMs);
   }
 
-  tick(nowMs: number): void {
-    const why = this.#why;
-    if (why === null || this.#stage === "done") return;
-    const isPatient = why === "master" || (this.#stage === "finishing" && nowMs < this.#untilMs);
-    if (this.#hooks.isIdle() && (!isPatient || this.#hooks.isSaid())) {
+  /**
+   * What the slave must do now, each once: `abort` fires the signals of running jobs, `kill` ends their workers by
+   * force, `leave` means that nothing is left to wait for. Null: wait.
+   */
+  tick(nowMs: number, { isIdle, isSaid }: Progress): "abort" | "kill" | "leave" | null {
+    if (this.#why === null || this.#stage === "done") return null;
+    const isPatient = this.#why === "master" || (this.#stage === "finishing" && nowMs < this.#untilMs);
+    if (isIdle && (!isPatient || isSaid)) {
       this.#stage = "done";
-      return this.#hooks.done(why);
+      return "leave";
     }
-    if (nowMs < this.#untilMs) return;
+    if (nowMs < this.#untilMs) return null;
     if (this.#stage === "finishing") {
       this.#stage = "aborted";
       this.#untilMs = nowMs + abortedMs;
-      this.#hooks.abort();
-    } else if (this.#stage === "aborted") {
-      this.#stage = "killed";
-      this.#untilMs = Infinity;
-      this.#hooks.kill();
+      return "abort";
     }
+    if (this.#stage === "killed") return null;
+    this.#stage = "killed";
+    this.#untilMs = Infinity;
+    return "kill";
   }
 }

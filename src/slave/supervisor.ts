@@ -70,7 +70,7 @@ export class Supervisor implements Slave {
   readonly #ledger = new LeaseLedger();
   readonly #pool: WorkerPool;
   readonly #answers: ResultReporter;
-  readonly #stopping: Stopping;
+  readonly #stopping = new Stopping();
   readonly #window = new LinkWindow();
   readonly #deadBuffers = new DeadBuffers();
   #uplink: Uplink | null = null;
@@ -111,7 +111,6 @@ export class Supervisor implements Slave {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.finished = new Promise((resolve) => this.#resolve = resolve);
-    this.#pool = this.#makePool();
     this.#answers = new ResultReporter({
       ledger: this.#ledger,
       canSend: () => this.#isKept && this.#uplink?.isOpen === true && !this.#uplink.isCongested,
@@ -121,14 +120,7 @@ export class Supervisor implements Slave {
       nowMs: options.nowMs,
       send: (message) => this.#uplink!.send(message),
     });
-    this.#stopping = new Stopping({
-      withdraw: () => this.#withdraw(),
-      abort: () => this.#pool.abortAll(),
-      kill: () => this.#pool.killBusy(),
-      isIdle: () => this.#pool.isIdle,
-      isSaid: () => this.#ledger.isIdle && this.#answers.isAllSent,
-      done: (why) => void this.#stopped(why),
-    });
+    this.#pool = this.#makePool();
     process.on("exit", this.#onExit);
     this.#lagGuard.look(options.nowMs());
     this.#setTimer();
@@ -138,7 +130,7 @@ export class Supervisor implements Slave {
   drain(): void {
     if (this.#isEnded || this.#stopping.why === "signal") return;
     this.#uplink?.send({ kind: "leaving" });
-    this.#stopping.begin("signal", this.#graceMs, this.#awakeMs);
+    this.#beginStop("signal");
     this.#tick();
   }
 
@@ -190,17 +182,13 @@ export class Supervisor implements Slave {
 
   #makePool(): WorkerPool {
     const { command, env, workerLog, pluginPath, exportName, log } = this.#options;
-    return new WorkerPool(this.#ledger, {
+    return new WorkerPool(this.#ledger, this.#answers, {
       launch: { command: command ?? workerCommand(), env: env ?? {}, log: workerLog ?? null },
       load: { kind: "load", plugin: resolve(pluginPath), exportName: exportName ?? "" },
       onLoaded: (loaded, runtime) => this.#onLoaded(loaded, runtime),
-      onLate: (errors, count) => this.#answers.late(errors, count),
-      onAgain: (count) => this.#answers.again(count),
       onExcused: (jobs) => this.#onExcused(jobs),
       quitMs: () => ({ limitMs: this.#teardownMs, waitMs: Math.min(restMs, this.#graceMs) }),
-      onProgress: (jobs, failureChars) => this.#onProgress(jobs, failureChars),
-      onCapacity: () => this.#answers.sayCredit(),
-      onOverfull: () => this.#onOverfull(),
+      onProgress: () => this.#onProgress(),
       onUnfit: (sentence) => void this.#end(4, sentence),
       onChanged: (sentence) => this.#onChanged(sentence),
       mayFeed: () => this.#stopping.why === null && (this.#isKept || !this.#uplink?.isOpen),
@@ -343,7 +331,7 @@ export class Supervisor implements Slave {
         if (this.#isKept) return this.#offended('said "keep" twice');
         this.#isKept = true;
         this.#pool.abort(this.#ledger.applyKeep(message.leases));
-        if (this.#stopping.why !== null) this.#withdraw();
+        if (this.#stopping.why !== null) this.#pool.withdraw();
         this.#answers.flush();
         // workers may have become ready since `ready` was sent
         this.#answers.sayCredit();
@@ -354,7 +342,7 @@ export class Supervisor implements Slave {
         return this.#ledger.covered(message.through);
       case "drain":
         if (this.#stopping.why !== null) return;
-        this.#stopping.begin("master", this.#graceMs, this.#awakeMs);
+        this.#beginStop("master");
         return this.#tick();
       case "dismiss":
         return void this.#end(0, "The run is complete");
@@ -395,7 +383,7 @@ export class Supervisor implements Slave {
     this.#ledger.receive({ name, seq, count, attempt, alone, probe, jobs, ends });
     if (this.#ledger.bytes >= heldBytesFull) this.#answers.sayCredit();
     if (this.#stopping.why === null) return this.#pool.feed();
-    this.#withdraw();
+    this.#pool.withdraw();
   }
 
   /** What a lease does that no master may do; null if all is well. */
@@ -429,21 +417,14 @@ export class Supervisor implements Slave {
     void this.#uplink!.leave(`it ${what}`, `this master ${what}`);
   }
 
-  #onProgress(jobs: number, failureChars: number): void {
-    this.#answers.arrived(jobs, failureChars);
+  /** A slave that stops looks at once whether that was all: it need not wait for the timer. */
+  #onProgress(): void {
     if (this.#stopping.why !== null) setImmediate(() => this.#tick());
   }
 
-  /** The credit shrank, and the master goes by the one before. Of jobs kept from an earlier session there may be more: they stay. */
-  #onOverfull(): void {
-    if (this.#ledger.jobs <= this.#answers.mostCredit) this.#withdraw();
-  }
-
-  /** Hands back what has not begun, here and in workers. */
-  #withdraw(): void {
-    this.#ledger.releaseUntried();
+  #beginStop(why: "signal" | "master"): void {
+    this.#stopping.begin(why, this.#graceMs, this.#awakeMs);
     this.#pool.withdraw();
-    this.#answers.flush();
   }
 
   /** Ticks from now on. A master may want beats more often than deadlines are looked at. */
@@ -465,7 +446,7 @@ export class Supervisor implements Slave {
     this.#pool.tick(awakeNowMs);
     this.#answers.sayCredit();
     this.#giveNotice(nowMs);
-    this.#stopping.tick(awakeNowMs);
+    this.#stop(awakeNowMs);
     this.#tellForgotten();
     this.#tellState();
   }
@@ -490,13 +471,25 @@ export class Supervisor implements Slave {
     this.#uplink.send({ kind: "notice", text });
   }
 
-  /** Everything was handed back or is done. */
-  async #stopped(why: "signal" | "master"): Promise<void> {
-    this.#answers.flush();
-    if (why === "signal") {
-      return await (this.#changed === null ? this.#end(0, "Drained") : this.#end(5, this.#changed));
+  /** Does what is due of a stop. */
+  #stop(awakeNowMs: number): void {
+    const isSaid = this.#ledger.isIdle && this.#answers.isAllSent;
+    switch (this.#stopping.tick(awakeNowMs, { isIdle: this.#pool.isIdle, isSaid })) {
+      case "abort":
+        return this.#pool.abortAll();
+      case "kill":
+        return this.#pool.killBusy();
+      case "leave":
+        return this.#leave();
     }
-    await this.#uplink?.rest();
+  }
+
+  /** Every job was handed back or has ended. */
+  #leave(): void {
+    this.#answers.flush();
+    if (this.#stopping.why === "master") void this.#uplink?.rest();
+    else if (this.#changed === null) void this.#end(0, "Drained");
+    else void this.#end(5, this.#changed);
   }
 
   /**
@@ -527,7 +520,7 @@ export class Supervisor implements Slave {
 
   get #teardownMs(): number {
     if (this.#stopping.why !== "signal") return teardownMs;
-    const leftMs = this.#stopping.graceEndsMs - this.#awakeMs;
+    const leftMs = this.#stopping.graceLeftMs(this.#awakeMs)!;
     return Math.max(teardownMsMin, Math.min(teardownMs, leftMs));
   }
 

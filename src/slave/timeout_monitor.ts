@@ -1,6 +1,6 @@
-import type { Ranges } from "../lib/ranges.ts";
+import { numbersOf } from "../lib/ranges.ts";
 import type { StartNote } from "../lib/worker_start.ts";
-import { suspectsOf, type WorkerHandle } from "./worker_handle.ts";
+import { suspectsOf, type Verdict, type WorkerHandle } from "./worker_handle.ts";
 
 /** After its signal fired at the timeout, a handler may go on for this long. */
 const overdueMs = 5_000;
@@ -9,9 +9,6 @@ const silentMs = 1_000;
 /** A worker that says nothing for this long is looked at more closely. */
 const quietMs = 200;
 
-/** How a worker is to end. `timedOut` are charged with the timeout; several suspects each run alone. */
-type Overdue = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
-
 /**
  * Judges workers by `--timeout`. A job whose handler lets the event loop turn has its signal fired by its worker, which
  * then says that the job is overdue; a handler that does not is known by the worker's silence and its start notes.
@@ -19,16 +16,11 @@ type Overdue = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
  * The clock of a job in a silent worker starts when it was first seen in a note, at most 0.2 s after it began.
  */
 export class TimeoutMonitor {
-  readonly #concurrency: () => number;
   /** Per silent worker: when each job was first seen running. */
   readonly #seen = new Map<WorkerHandle, Map<number, number>>();
 
-  constructor(concurrency: () => number) {
-    this.#concurrency = concurrency;
-  }
-
   /** What to do about this worker; null if nothing. Call every 0.1 s. */
-  judge(handle: WorkerHandle, timeoutMs: number, nowMs: number): Overdue | null {
+  judge(handle: WorkerHandle, timeoutMs: number, nowMs: number): Verdict | null {
     if (timeoutMs === 0 || handle.held === 0 || handle.verdict !== null) return this.#forget(handle);
     if (nowMs - handle.heardAtMs < quietMs && nowMs - handle.movedAtMs < quietMs) return this.#forget(handle);
     const note = handle.process.readNote();
@@ -50,19 +42,19 @@ export class TimeoutMonitor {
     seen: ReadonlyMap<number, number>,
     timeoutMs: number,
     nowMs: number,
-  ): Overdue | null {
+  ): Verdict | null {
     const isLate = (seq: number): boolean => nowMs - (seen.get(seq) ?? nowMs) >= timeoutMs;
     const sole = note?.onStack ?? (seen.size === 1 ? [...seen.keys()][0]! : null);
     if (sole !== null) {
       return isLate(sole) ? { timedOut: [sole, sole + 1], suspects: [], reason: timedOutReason } : null;
     }
     if (nowMs - handle.heardAtMs < timeoutMs) return null;
-    const suspects = suspectsOf(note, this.#concurrency());
+    const suspects = suspectsOf(note, handle.concurrency);
     return { timedOut: [], suspects, reason: "the event loop stood still past --timeout" };
   }
 
   /** Killed at once if its event loop stands still; else once nothing is left that may still end. */
-  #judgeOverdue(handle: WorkerHandle, isSilent: boolean, nowMs: number): Overdue | null {
+  #judgeOverdue(handle: WorkerHandle, isSilent: boolean, nowMs: number): Verdict | null {
     const spent = [...handle.overdue].filter(([, sinceMs]) => nowMs - sinceMs >= overdueMs);
     if (!isSilent && (spent.length === 0 || spent.length < handle.held)) return null;
     const jobs = isSilent ? [...handle.overdue.keys()] : spent.map(([seq]) => seq);
@@ -72,10 +64,8 @@ export class TimeoutMonitor {
   #look(handle: WorkerHandle, note: StartNote | null, nowMs: number): Map<number, number> {
     const before = this.#seen.get(handle);
     const seen = new Map<number, number>();
-    const jobs = suspectsOf(note, this.#concurrency());
-    for (let at = 0; at < jobs.length; at += 2) {
-      for (let seq = jobs[at]!; seq < jobs[at + 1]!; seq++) seen.set(seq, before?.get(seq) ?? nowMs);
-    }
+    const jobs = suspectsOf(note, handle.concurrency);
+    for (const seq of numbersOf(jobs)) seen.set(seq, before?.get(seq) ?? nowMs);
     this.#seen.set(handle, seen);
     return seen;
   }
@@ -87,10 +77,3 @@ export class TimeoutMonitor {
 }
 
 const timedOutReason = "The attempt took longer than --timeout";
-
-/** Each of the numbers in these ranges. */
-export function* numbersOf(ranges: Ranges): Generator<number> {
-  for (let at = 0; at < ranges.length; at += 2) {
-    for (let number = ranges[at]!; number < ranges[at + 1]!; number++) yield number;
-  }
-}

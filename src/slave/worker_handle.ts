@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, readSync } from "node:fs";
+import type { Alone } from "../core/types.ts";
 import { setTimeout } from "../lib/clock.ts";
 import type { LogSettings } from "../lib/log.ts";
 import { invariant } from "../lib/errors.ts";
 import { type OwnFile, readWhole } from "../lib/own_file.ts";
-import { intersect, type Ranges, RangeSet, subtract, unite } from "../lib/ranges.ts";
+import { intersect, numbersOf, type Ranges, RangeSet, subtract, unite } from "../lib/ranges.ts";
 import {
   brokenExitCode,
   cutOffExitCode,
@@ -91,6 +92,9 @@ export function deathReason(code: number | null, signal: string | null): string 
   return `handler exited (${code})${more}`;
 }
 
+/** Why a worker is killed: it is charged with the timeout of some jobs, or each of several suspects is to run alone. */
+export type Verdict = Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }>;
+
 /** What the supervisor needs of a worker's process. */
 interface HandledProcess {
   readonly pid: number;
@@ -108,61 +112,53 @@ interface HandledProcess {
  *     STARTING -- loaded --> LOADED -- setup --> PREPARING -- prepared --> READY
  *         '---------------------'------------------'----------------------'----- quit --> LEAVING
  *
- * It takes jobs only when READY, and not while a job is overdue or it is to be killed.
+ * A worker takes jobs only when it is READY, has no overdue job, and is neither sick nor condemned.
  */
-export class WorkerHandle {
+class Handle {
   readonly id: number;
   readonly process: HandledProcess;
-  readonly speed = new Speed();
+  readonly #speed = new Speed();
   state: "starting" | "loaded" | "preparing" | "ready" | "leaving" = "starting";
-  /** It was told to end when it was ready: whether what its jobs had begun may still go on in it. */
-  mayRest = false;
-  /** For how long, in milliseconds. */
-  restMs = 0;
-  /** Since when it is in this state, and whether it was logged that this takes long. */
+  /** Since when the worker is in this state. */
   sinceMs: number;
-  isTold = false;
-  readonly startedAtMs: number;
-  /** Jobs given and not ended. */
+  /** The runtime that runs the worker, with its version. */
+  runtime = "";
+  /** Jobs that run in it at once. Valid once it was told to set up. */
+  concurrency = 1;
+  /** The worker was told to quit when it was ready, so what its jobs left behind may still go on in it. */
+  mayRest = false;
+  /** How long what its jobs left behind may go on after it was told to quit. */
+  restMs = 0;
+  /** Jobs given and not ended, also those whose lease is lost. */
   held = 0;
-  /** Runs a job that wants the worker, or the slave, for itself. */
-  alone: "no" | "in worker" | "in slave" = "no";
-  /** It said that something threw outside of a job, or that its plugin does not load. */
+  /** Whether the worker runs a job that wants the worker, or the slave, for itself. */
+  alone: Alone = "no";
+  /** What the worker said last of an error outside of a job, or of a plugin that does not load. */
   lastSentence: string | null = null;
-  /** Its plugin does not load, or `setup` threw. */
+  /** The plugin does not load in it, or `setup` threw. */
   isUnloadable = false;
-  /** It ran nothing of the plugin, whose code is other than that of the first worker. */
+  /** The worker found other plugin code than the first worker did, and ran none of it. */
   isChanged = false;
-  /** It ended jobs, so it can. */
+  /** The worker has ended a job. */
   hasAnswered = false;
   heardAtMs: number;
-  /** When it last ended a job, or was given one while it had none. */
+  /** When the worker last ended a job, or was given one while it had none. */
   movedAtMs: number;
-  /** It was told to hand back what it had not begun, and has not moved since. */
+  /** The worker was asked for the jobs that it had not begun, because it was stuck, and has not moved since. */
   isWithdrawn = false;
   /** Probes in a row that failed in it: what `setup` opened may be broken. */
   failedProbes = 0;
-  /** It fails everything, and is to be replaced once nothing runs in it: why. */
+  /** Why the worker gets no more jobs and is replaced once it runs none; null if it is well. */
   sickness: string | null = null;
   /** Jobs that ran into the timeout, and since when. */
-  overdue = new Map<number, number>();
-  /** Why it was killed: jobs to charge with the timeout, or suspects of blocking the event loop. */
-  verdict: Readonly<{ timedOut: Ranges; suspects: Ranges; reason: string }> | null = null;
+  overdue: ReadonlyMap<number, number> = new Map();
+  /** Why its supervisor killed it; null if it did not. */
+  verdict: Verdict | null = null;
 
   constructor(id: number, process: HandledProcess, nowMs: number) {
     this.id = id;
     this.process = process;
-    this.startedAtMs =
-      this.sinceMs =
-      this.heardAtMs =
-      this.movedAtMs =
-        nowMs;
-  }
-
-  enter(state: WorkerHandle["state"], nowMs: number): void {
-    this.state = state;
-    this.sinceMs = nowMs;
-    this.isTold = false;
+    this.sinceMs = this.heardAtMs = this.movedAtMs = nowMs;
   }
 
   get takesJobs(): boolean {
@@ -172,16 +168,65 @@ export class WorkerHandle {
 
   /** Jobs a millisecond. */
   perMs(nowMs: number): number {
-    return this.speed.perMs(this.held > 0 ? nowMs - this.movedAtMs : 0);
+    return this.#speed.perMs(this.held > 0 ? nowMs - this.movedAtMs : 0);
   }
 
-  /** It was given a slice of so many jobs. */
-  give(jobs: number, nowMs: number): void {
+  heard(nowMs: number): void {
+    this.heardAtMs = nowMs;
+  }
+
+  greeted(runtime: string): void {
+    this.runtime = runtime;
+  }
+
+  /** The worker loaded the plugin. Returns false if that does not matter any more: it was told to quit. */
+  loaded(nowMs: number): boolean {
+    return this.#enter("starting", "loaded", nowMs);
+  }
+
+  /** Tells a worker that loaded the plugin to set up, and one that did so before of another timeout. */
+  setUp(setup: Extract<SupervisorMessage, { kind: "setup" }>, nowMs: number): void {
+    if (this.state === "starting" || this.state === "leaving") return;
+    this.#enter("loaded", "preparing", nowMs);
+    this.concurrency = setup.concurrency;
+    this.process.send(setup);
+  }
+
+  /** `setup` ended well. Returns false if that does not matter any more: the worker was told to quit. */
+  prepared(nowMs: number): boolean {
+    return this.#enter("preparing", "ready", nowMs);
+  }
+
+  /** Tells the worker to quit, and to wait at most `waitMs` for what its jobs left behind. */
+  quit(waitMs: number, nowMs: number): void {
+    this.process.send({ kind: "quit", waitMs: Math.floor(waitMs), isSick: this.sickness !== null });
+    this.mayRest = this.state === "ready";
+    this.restMs = waitMs;
+    this.#enter(this.state, "leaving", nowMs);
+  }
+
+  /** Nothing goes on any more in a worker that was told to quit. */
+  rested(): void {
+    this.mayRest = false;
+  }
+
+  #enter(from: Handle["state"], to: Handle["state"], nowMs: number): boolean {
+    if (this.state !== from) return false;
+    this.state = to;
+    this.sinceMs = nowMs;
+    return true;
+  }
+
+  /** The worker was given a slice of so many jobs. */
+  give(jobs: number, alone: Alone, nowMs: number): void {
+    invariant(this.takesJobs, "Cannot give jobs to a worker: it takes none");
+    invariant(alone === "no" || this.held === 0, "Cannot give a worker a job alone: it runs others");
     if (this.held === 0) this.movedAtMs = nowMs;
     this.held += jobs;
+    this.alone = alone;
   }
 
-  /** So many jobs left it: `ended` of them were run, in `busyMs`; the others it had not begun. */
+  /** So many jobs left the worker: `ended` of them were run, in `busyMs`; the others it had not begun. */
   answered(jobs: number, ended: number, busyMs: number, nowMs: number): void {
     this.held -= jobs;
     invariant(this.held >= 0, "Cannot take jobs from a worker: it has fewer");
@@ -192,18 +237,65 @@ export class WorkerHandle {
     }
     if (ended > 0) {
       this.hasAnswered = true;
-      this.speed.observe(ended, busyMs);
+      this.#speed.observe(ended, busyMs);
     }
+  }
+
+  /** Asks for the jobs that the worker has not begun. */
+  withdraw(): void {
+    if (this.held > 0) this.process.send({ kind: "withdraw" });
+  }
+
+  /** Asks a stuck worker for the jobs that it has not begun. Until it moves it gets no more than it runs at once. */
+  rescue(): void {
+    this.isWithdrawn = true;
+    this.withdraw();
   }
 
   setOverdue(jobs: Ranges, nowMs: number): void {
     const overdue = new Map<number, number>();
-    for (let at = 0; at < jobs.length; at += 2) {
-      for (let seq = jobs[at]!; seq < jobs[at + 1]!; seq++) overdue.set(seq, this.overdue.get(seq) ?? nowMs);
-    }
+    for (const seq of numbersOf(jobs)) overdue.set(seq, this.overdue.get(seq) ?? nowMs);
     this.overdue = overdue;
   }
+
+  /** Something threw outside of a job, or the plugin is unloadable. */
+  broke(sentence: string, isUnloadable: boolean): void {
+    this.lastSentence = sentence;
+    this.isUnloadable ||= isUnloadable;
+  }
+
+  /** The worker refused the plugin, whose code is other than that of the first worker. */
+  changed(): void {
+    this.isChanged = true;
+  }
+
+  /** A job succeeded in it. */
+  succeeded(): void {
+    this.failedProbes = 0;
+  }
+
+  /** A probe failed in it. */
+  failedProbe(): void {
+    this.failedProbes++;
+  }
+
+  /** From now on the worker gets no jobs, and hands back what it has not begun. */
+  fallSick(reason: string): void {
+    this.sickness = reason;
+    this.withdraw();
+  }
+
+  /** Kills the worker. */
+  condemn(verdict: Verdict): void {
+    invariant(this.verdict === null, "Cannot condemn a worker: it is condemned already");
+    this.verdict = verdict;
+    this.process.kill();
+  }
 }
+
+/** Only the methods of a handle change its fields: the compiler refuses all else. */
+export type WorkerHandle = Readonly<Handle>;
+export const WorkerHandle: new (id: number, process: HandledProcess, nowMs: number) => WorkerHandle = Handle;
 
 /** After its process ended, how long a worker's socket may still hold bytes of it. */
 const lateBytesMs = 2_000;

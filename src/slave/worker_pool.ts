@@ -2,22 +2,23 @@ import { Health } from "../core/health.ts";
 import { elapsed, setImmediate } from "../lib/clock.ts";
 import { invariant } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { countOf, intersect, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
+import { countOf, intersect, numbersOf, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
 import { printable } from "../lib/text.ts";
 import { backoffMs } from "../lib/units.ts";
 import type { StartNote } from "../lib/worker_start.ts";
-import type { LateError, SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
+import type { SupervisorMessage, WorkerMessage } from "../protocol/messages.ts";
 import type { Abort, LeaseLedger } from "./ledger.ts";
 import { PluginReadiness } from "./plugin_readiness.ts";
-import { charsOf } from "./result_reporter.ts";
+import { charsOf, type ResultReporter } from "./result_reporter.ts";
 import { SliceScheduler } from "./slice_scheduler.ts";
-import { numbersOf, TimeoutMonitor } from "./timeout_monitor.ts";
+import { TimeoutMonitor } from "./timeout_monitor.ts";
 import {
   type Death,
   endedOf,
   type Launch,
   suspectsOf,
   UnexplainedDeaths,
+  type Verdict,
   type WorkerHandle,
 } from "./worker_handle.ts";
 import { WorkerSpawner } from "./worker_spawner.ts";
@@ -45,20 +46,12 @@ type WorkerPoolHooks = Readonly<{
   load: Omit<Extract<SupervisorMessage, { kind: "load" }>, "hash">;
   /** The first worker loaded the plugin, and runs in this runtime. */
   onLoaded: (loaded: Loaded, runtime: string) => void;
-  /** Errors came after the end of their jobs: `count` in all, some of them named. */
-  onLate: (errors: readonly LateError[], count: number) => void;
-  /** So many jobs had ended in a worker that died before it said how, and are run again. */
-  onAgain: (count: number) => void;
   /** The latest failures of these jobs were their worker's doing. */
   onExcused: (jobs: Ranges) => void;
   /** How long a worker may take to tear down, and then to end. */
   quitMs: () => Readonly<{ limitMs: number; waitMs: number }>;
-  /** Jobs ended or came back; `failureChars` is the text of the failures among them. */
-  onProgress: (jobs: number, failureChars: number) => void;
-  /** The credit may have changed. */
-  onCapacity: () => void;
-  /** There is far more to do than the master should have leased to this slave. */
-  onOverfull: () => void;
+  /** Jobs ended or came back. */
+  onProgress: () => void;
   /** The plugin cannot run; the sentence says why. */
   onUnfit: (sentence: string) => void;
   /** The plugin was edited since the first worker loaded it; the sentence says so. */
@@ -74,10 +67,10 @@ type WorkerPoolHooks = Readonly<{
 export class WorkerPool {
   readonly #hooks: WorkerPoolHooks;
   readonly #ledger: LeaseLedger;
+  readonly #answers: ResultReporter;
   readonly #scheduler: SliceScheduler;
-  readonly #monitor: TimeoutMonitor;
+  readonly #monitor = new TimeoutMonitor();
   readonly #gate: PluginReadiness;
-  readonly #runtimes = new Map<WorkerHandle, string>();
   readonly #unexplained = new UnexplainedDeaths();
   readonly #health = new Health();
   /** The worker at which a job failed last, the latest of them. */
@@ -94,16 +87,15 @@ export class WorkerPool {
   #hash = new Uint8Array(0);
   /** What `setup` tells each worker; null until there is a master. */
   #setup: Setup | null = null;
-  #concurrency = 1;
   /** When the slave last held no more than it should. */
   #overfullAtMs = 0;
   #isOver = false;
 
-  constructor(ledger: LeaseLedger, hooks: WorkerPoolHooks) {
+  constructor(ledger: LeaseLedger, answers: ResultReporter, hooks: WorkerPoolHooks) {
     this.#ledger = ledger;
+    this.#answers = answers;
     this.#hooks = hooks;
-    this.#scheduler = new SliceScheduler(ledger, () => this.#concurrency, (seq) => this.#failedAt.get(seq));
-    this.#monitor = new TimeoutMonitor(() => this.#concurrency);
+    this.#scheduler = new SliceScheduler(ledger, this.#failedAt);
     this.#gate = new PluginReadiness(hooks.nowMs());
   }
 
@@ -112,7 +104,6 @@ export class WorkerPool {
     const { launch, nowMs, log } = this.#hooks;
     this.#spawner = await WorkerSpawner.open({
       launch,
-      onHello: (handle, runtime) => this.#onHello(handle, runtime),
       onMessage: (handle, message) => this.#onMessage(handle, message),
       onDied: (handle, death) => this.#onDied(handle, death),
       onCutShort: (handle, reason) => this.#onCutShort(handle, reason),
@@ -149,7 +140,7 @@ export class WorkerPool {
   /** Jobs that run in workers, as far as their notes say. */
   running(): Ranges {
     return this.handles.filter(({ held }) => held > 0)
-      .map(({ process }) => suspectsOf(process.readNote(), this.#concurrency))
+      .map(({ process, concurrency }) => suspectsOf(process.readNote(), concurrency))
       .reduce<Ranges>(unite, []);
   }
 
@@ -160,8 +151,7 @@ export class WorkerPool {
   /** There is a master: workers may be prepared; those that are hear of another timeout. */
   setUp(setup: Setup): void {
     this.#setup = setup;
-    this.#concurrency = setup.concurrency;
-    for (const handle of this.handles) this.#prepare(handle);
+    for (const handle of this.handles) handle.setUp(setup, this.#hooks.nowMs());
   }
 
   feed(): void {
@@ -181,12 +171,15 @@ export class WorkerPool {
     if (!this.#scheduler.isOverfull(this.handles, nowMs)) this.#overfullAtMs = nowMs;
     if (nowMs - this.#overfullAtMs < overfullMs) return;
     this.#overfullAtMs = nowMs;
-    this.#hooks.onOverfull();
+    // A master that goes by an earlier, larger credit did nothing wrong. Jobs kept from an earlier session stay, however many.
+    if (this.#ledger.jobs <= this.#answers.mostCredit) this.withdraw();
   }
 
-  /** Hands back what workers have not begun. */
+  /** Hands back what has not begun, here and in workers. */
   withdraw(): void {
-    for (const handle of this.handles) if (handle.held > 0) handle.process.send({ kind: "withdraw" });
+    this.#ledger.releaseUntried();
+    for (const handle of this.handles) handle.withdraw();
+    this.#answers.flush();
   }
 
   /** Fires the signals of jobs whose lease is lost. */
@@ -207,9 +200,8 @@ export class WorkerPool {
   killBusy(): void {
     this.#spawner?.want(0);
     for (const handle of this.handles) {
-      if (handle.held === 0) continue;
-      handle.verdict = { timedOut: [], suspects: [], reason: stoppedReason };
-      handle.process.kill();
+      if (handle.held === 0 || handle.verdict !== null) continue;
+      handle.condemn({ timedOut: [], suspects: [], reason: stoppedReason });
     }
   }
 
@@ -229,7 +221,7 @@ export class WorkerPool {
     this.#ledger.crashed(handle.id, [], reason);
     this.#hooks.log("warn", `A worker is replaced: ${reason}`, { pid: handle.process.pid });
     this.#spawner?.retire(handle, limitMs, waitMs);
-    this.#hooks.onCapacity();
+    this.#answers.sayCredit();
   }
 
   kill(): void {
@@ -237,43 +229,37 @@ export class WorkerPool {
     this.#spawner?.kill();
   }
 
-  #onHello(handle: WorkerHandle, runtime: string): void {
-    this.#runtimes.set(handle, runtime);
-    handle.process.send({ ...this.#hooks.load, hash: this.#hash });
-  }
-
   #onMessage(handle: WorkerHandle, message: WorkerMessage): void {
     switch (message.kind) {
+      case "hello":
+        handle.greeted(message.runtime);
+        return handle.process.send({ ...this.#hooks.load, hash: this.#hash });
       case "loaded":
         return this.#onLoaded(handle, message);
       case "prepared":
-        handle.enter("ready", this.#hooks.nowMs());
+        if (!handle.prepared(this.#hooks.nowMs())) return;
         this.#health.join(String(handle.id), String(handle.id));
         this.#gate.prepared();
         this.feed();
-        return this.#hooks.onCapacity();
+        return this.#answers.sayCredit();
       case "changed":
-        handle.isChanged = true;
+        handle.changed();
         return this.#hooks.onChanged(message.message);
       case "unloadable":
       case "broken":
-        handle.isUnloadable ||= message.kind === "unloadable";
-        handle.lastSentence = message.message;
-        return;
+        return handle.broke(message.message, message.kind === "unloadable");
       case "resting":
         return this.#spawner?.rests(handle);
       case "over":
-        handle.mayRest = false;
-        return;
+        return handle.rested();
       case "late":
-        return this.#hooks.onLate(message.errors, message.count);
+        return this.#answers.late(message.errors, message.count);
       case "overdue":
         handle.setOverdue(message.jobs, this.#hooks.nowMs());
         this.feed();
-        return this.#hooks.onCapacity();
+        return this.#answers.sayCredit();
       case "answer":
         return this.#onAnswer(handle, message);
-      case "hello":
       case "beat":
         return;
       default:
@@ -282,21 +268,13 @@ export class WorkerPool {
   }
 
   #onLoaded(handle: WorkerHandle, message: Loaded): void {
-    handle.enter("loaded", this.#hooks.nowMs());
+    if (!handle.loaded(this.#hooks.nowMs())) return;
     this.#gate.loaded();
     if (this.#hash.length === 0) {
       this.#hash = new Uint8Array(message.hash);
-      this.#hooks.onLoaded(message, this.#runtimes.get(handle) ?? "");
+      this.#hooks.onLoaded(message, handle.runtime);
     }
-    this.#prepare(handle);
-  }
-
-  #prepare(handle: WorkerHandle): void {
-    if (this.#setup === null || handle.state === "starting") return;
-    if (handle.state === "loaded") {
-      handle.enter("preparing", this.#hooks.nowMs());
-    }
-    handle.process.send(this.#setup);
+    if (this.#setup !== null) handle.setUp(this.#setup, this.#hooks.nowMs());
   }
 
   #onAnswer(handle: WorkerHandle, answer: WorkerAnswer): void {
@@ -310,7 +288,8 @@ export class WorkerPool {
     this.counts.skipped += skipped;
     this.counts.failed += failed;
     this.feed();
-    this.#hooks.onProgress(ended, charsOf(answer.failed));
+    this.#answers.arrived(ended, charsOf(answer.failed));
+    this.#hooks.onProgress();
   }
 
   /** Whether it fails everything: while others do not, or while nothing succeeds anywhere. */
@@ -324,7 +303,7 @@ export class WorkerPool {
     const nowMs = this.#hooks.nowMs();
     if (succeeded > 0) {
       this.#health.succeeded(id, succeeded, givenAtMs);
-      handle.failedProbes = 0;
+      handle.succeeded();
       this.#replaced = 0;
     }
     const threw = failed.filter(({ how }) => how !== "fatal");
@@ -354,7 +333,7 @@ export class WorkerPool {
   }
 
   #noteFailedProbe(handle: WorkerHandle, message: string, nowMs: number): void {
-    handle.failedProbes++;
+    handle.failedProbe();
     if (handle.failedProbes < failedProbesMax || nowMs < this.#replaceAtMs || !handle.takesJobs) return;
     this.#replaceAtMs = nowMs + backoffMs(this.#replaced++, replaceMsMin, replaceMsMax);
     this.#fallSick(handle, `nothing succeeds in it, which may be for what setup opened: ${message}`);
@@ -362,8 +341,7 @@ export class WorkerPool {
 
   /** It gets nothing more, and is replaced as soon as nothing runs in it. */
   #fallSick(handle: WorkerHandle, reason: string): void {
-    handle.sickness = reason;
-    if (handle.held > 0) handle.process.send({ kind: "withdraw" });
+    handle.fallSick(reason);
     setImmediate(() => this.#retireSick());
   }
 
@@ -381,44 +359,39 @@ export class WorkerPool {
     const verdict = this.#monitor.judge(handle, this.#setup?.timeoutMs ?? 0, nowMs) ??
       this.#judgeIdle(handle, nowMs);
     if (verdict === null) return;
-    handle.verdict = verdict;
-    handle.process.kill();
+    handle.condemn(verdict);
   }
 
   /** Whether there is a timeout or not: a worker that runs nothing of what it has cannot end it. */
-  #judgeIdle(handle: WorkerHandle, nowMs: number): WorkerHandle["verdict"] {
+  #judgeIdle(handle: WorkerHandle, nowMs: number): Verdict | null {
     if (handle.held === 0 || handle.verdict !== null || nowMs - handle.movedAtMs < idleMs) return null;
     const unanswered = this.#ledger.unanswered(handle.id);
-    const noted = this.#noted(handle.process.readNote(), handle.process.hasNotes);
+    const { process, concurrency } = handle;
+    const noted = notedOf(process.readNote(), process.hasNotes, concurrency);
     if (unanswered.some((jobs) => intersect(noted, jobs).length > 0)) return null;
     return { timedOut: [], suspects: this.#unexplained.explain([], unanswered), reason: idleReason };
-  }
-
-  /** What may run in a worker that left this note; anything, if it could leave none. */
-  #noted(note: StartNote | null, hasNotes: boolean): Ranges {
-    return hasNotes ? suspectsOf(note, this.#concurrency) : allJobs;
   }
 
   /** Its process is gone and all it said was heard: who is to blame, and what goes back to the queue. */
   #onDied(handle: WorkerHandle, death: Death): void {
     this.#monitor.forget(handle);
     this.#health.forget(String(handle.id));
-    this.#runtimes.delete(handle);
     const reason = handle.lastSentence ?? death.reason;
     if (handle.verdict !== null) this.#failTimedOut(handle, handle.verdict);
     const unanswered = this.#ledger.unanswered(handle.id);
-    const noted = this.#noted(death.note, death.hasNotes);
+    const noted = notedOf(death.note, death.hasNotes, handle.concurrency);
     const suspects = handle.verdict?.suspects ?? this.#unexplained.explain(noted, unanswered);
-    const ended = endedOf(death.note, this.#concurrency, unite(noted, suspects), unanswered);
+    const ended = endedOf(death.note, handle.concurrency, unite(noted, suspects), unanswered);
     const again = this.#ledger.crashed(handle.id, suspects, handle.verdict?.reason ?? reason, ended);
-    if (again > 0) this.#hooks.onAgain(again);
+    if (again > 0) this.#answers.again(again);
     if (this.#isOver || handle.isChanged) return;
     const sentence = this.#gate.died(handle, reason);
     if (sentence !== null) return this.#hooks.onUnfit(sentence);
     this.#tell(handle, handle.verdict?.reason ?? reason);
     this.feed();
-    this.#hooks.onProgress(handle.held, 0);
-    this.#hooks.onCapacity();
+    this.#answers.arrived(handle.held, 0);
+    this.#hooks.onProgress();
+    this.#answers.sayCredit();
   }
 
   /** What was cut off with it is nobody's to tell, but that it was. */
@@ -426,7 +399,7 @@ export class WorkerPool {
     const why = handle.lastSentence ?? reason;
     const message = `a worker ended before what its jobs had begun and not awaited: ${why}`;
     this.#hooks.log("warn", `Worker ${handle.process.pid} ended as it was to, but early: ${why}`);
-    this.#hooks.onLate([{ seq: null, message }], 1);
+    this.#answers.late([{ seq: null, message }], 1);
   }
 
   #tell(handle: WorkerHandle, reason: string): void {
@@ -442,7 +415,7 @@ export class WorkerPool {
   }
 
   /** It was killed by its supervisor, which knows why. */
-  #failTimedOut(handle: WorkerHandle, verdict: NonNullable<WorkerHandle["verdict"]>): void {
+  #failTimedOut(handle: WorkerHandle, verdict: Verdict): void {
     for (const seq of numbersOf(verdict.timedOut)) {
       const durationMs = elapsed(this.#hooks.nowMs() - handle.movedAtMs);
       const failure = { seq, how: "timed out", message: verdict.reason, stack: "", durationMs } as const;
@@ -451,6 +424,11 @@ export class WorkerPool {
       this.counts.failed++;
     }
   }
+}
+
+/** What may run in a worker that left this note; anything, if it could leave none. */
+function notedOf(note: StartNote | null, hasNotes: boolean, concurrency: number): Ranges {
+  return hasNotes ? suspectsOf(note, concurrency) : allJobs;
 }
 
 const stoppedReason = "stopped";

@@ -22,7 +22,6 @@ const strangersMax = 256;
 
 type WorkerSpawnerHooks = Readonly<{
   launch: Launch;
-  onHello: (handle: WorkerHandle, runtime: string) => void;
   onMessage: (handle: WorkerHandle, message: WorkerMessage) => void;
   onDied: (handle: WorkerHandle, death: Death) => void;
   /** It ended by itself, as it was to, but before what its jobs had begun could. */
@@ -99,7 +98,7 @@ export class WorkerSpawner {
   async quit(limitMs: number, waitMs: number): Promise<void> {
     this.#isOver = true;
     const unready = this.handles.filter(({ state }) => state !== "ready");
-    for (const handle of this.handles) this.#dismiss(handle, waitMs);
+    for (const handle of this.handles) handle.quit(waitMs, this.#hooks.nowMs());
     // Who has loaded or prepared nothing yet has nothing to tear down.
     const unreadyTimer = setTimeout(
       () => unready.forEach(({ process }) => process.kill()),
@@ -123,17 +122,10 @@ export class WorkerSpawner {
   retire(handle: WorkerHandle, limitMs: number, waitMs: number): void {
     const process = this.#processes.get(handle.id);
     if (process === undefined || !this.#handles.delete(handle.id)) return;
-    this.#dismiss(handle, waitMs);
+    handle.quit(waitMs, this.#hooks.nowMs());
     const timer = setTimeout(() => process.kill(), limitMs + waitMs + busyMs);
     void process.dead.then(() => clearTimeout(timer));
     this.#fill();
-  }
-
-  #dismiss(handle: WorkerHandle, waitMs: number): void {
-    handle.process.send({ kind: "quit", waitMs: Math.floor(waitMs), isSick: handle.sickness !== null });
-    handle.mayRest = handle.state === "ready";
-    handle.restMs = waitMs;
-    handle.enter("leaving", this.#hooks.nowMs());
   }
 
   /**
@@ -208,11 +200,8 @@ export class WorkerSpawner {
     const id = ++this.#started;
     const { launch, nowMs } = this.#hooks;
     const process: WorkerProcess = new WorkerProcess(id, this.#workerSocket, launch, {
-      onMessage: (message) =>
-        message.kind === "hello"
-          ? this.#hooks.onHello(handle, message.runtime)
-          : this.#hooks.onMessage(handle, message),
-      onHeard: () => handle.heardAtMs = nowMs(),
+      onMessage: (message) => this.#hooks.onMessage(handle, message),
+      onHeard: () => handle.heard(nowMs()),
       onDied: (death) => this.#died(handle, death),
     });
     const handle: WorkerHandle = new WorkerHandle(id, process, nowMs());

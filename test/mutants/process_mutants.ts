@@ -121,7 +121,7 @@ export const processMutants: readonly Mutant[] = [
     name: "what ended in a dead worker runs again uncounted",
     patches: [{
       file: "src/slave/worker_pool.ts",
-      find: "    if (again > 0) this.#hooks.onAgain(again);\n",
+      find: "    if (again > 0) this.#answers.again(again);\n",
       replace: "    void again;\n",
     }],
     checks: [
@@ -339,8 +339,8 @@ export const processMutants: readonly Mutant[] = [
     name: "what runs is not noted: all jobs of a dead worker are suspects",
     patches: [{
       file: "src/slave/worker_pool.ts",
-      find: "const noted = this.#noted(death.note, death.hasNotes);",
-      replace: "const noted = this.#noted(death.note, false);",
+      find: "const noted = notedOf(death.note, death.hasNotes, handle.concurrency);",
+      replace: "const noted = notedOf(death.note, false, handle.concurrency);",
     }],
     checks: [hanging(test("slave/slave", "process.exit in a handler costs its job, not its neighbours"))],
   },
@@ -629,7 +629,7 @@ export const processMutants: readonly Mutant[] = [
   {
     name: "a drained slave keeps what it has not begun",
     patches: [{
-      file: "src/slave/supervisor.ts",
+      file: "src/slave/worker_pool.ts",
       find: "    this.#ledger.releaseUntried();\n",
       replace: "",
     }],
@@ -639,8 +639,8 @@ export const processMutants: readonly Mutant[] = [
     name: "a slave leaves with answers untold",
     patches: [{
       file: "src/slave/stopping.ts",
-      find: "if (this.#hooks.isIdle() && (!isPatient || this.#hooks.isSaid())) {",
-      replace: "if (this.#hooks.isIdle()) {",
+      find: "if (isIdle && (!isPatient || isSaid)) {",
+      replace: "if (isIdle && (!isPatient || isSaid || isIdle)) {",
     }],
     checks: [
       test(

@@ -21,6 +21,7 @@ import {
   Speed,
   workerRoom,
 } from "../../src/slave/speed.ts";
+import { Stopping } from "../../src/slave/stopping.ts";
 import { ReconnectBackoff } from "../../src/slave/uplink.ts";
 import {
   deathReason,
@@ -246,10 +247,12 @@ t.test("while an overdue job has the slave for itself, no other worker is given 
       readNote: () => null,
     };
     const handle = new WorkerHandle(id, process, 0);
-    handle.state = "ready";
+    handle.loaded(0);
+    handle.setUp({ kind: "setup", args: {}, runId: "run", concurrency: 1, timeoutMs: 0 }, 0);
+    handle.prepared(0);
     return handle;
   });
-  const scheduler = new SliceScheduler(ledger, () => 1);
+  const scheduler = new SliceScheduler(ledger, new Map());
   lease(1, "in slave");
   lease(2, "no");
   scheduler.feed(handles, 0);
@@ -257,6 +260,53 @@ t.test("while an overdue job has the slave for itself, no other worker is given 
   handles[0]!.setOverdue([1, 2], 10);
   scheduler.feed(handles, 20);
   t.same(handles.map(({ held }) => held), [1, 0], "also once it is overdue");
+});
+
+t.test("a worker that was told to quit gets no jobs, though it says afterwards that it is prepared", async (t) => {
+  const said: string[] = [];
+  const process = {
+    pid: 1,
+    isCongested: false,
+    hasNotes: true,
+    send: ({ kind }: { kind: string }) => said.push(kind),
+    kill: () => said.push("killed"),
+    readNote: () => null,
+  };
+  const setup = { kind: "setup", args: {}, runId: "run", concurrency: 3, timeoutMs: 0 } as const;
+  const handle = new WorkerHandle(1, process, 0);
+  handle.setUp(setup, 1);
+  t.same(said, [], "a worker that has not loaded the plugin is not set up");
+  t.ok(handle.loaded(2));
+  handle.setUp(setup, 3);
+  t.match(handle, { state: "preparing", sinceMs: 3, concurrency: 3, takesJobs: false });
+  t.throws(() => handle.give(1, "no", 4), /it takes none/);
+  handle.quit(100, 5);
+  t.notOk(handle.prepared(6), "too late");
+  t.match(handle, { state: "leaving", sinceMs: 5, takesJobs: false, mayRest: false });
+  handle.setUp(setup, 7);
+  t.same(said, ["setup", "quit"]);
+  const verdict = { timedOut: [], suspects: [], reason: "first" };
+  handle.condemn(verdict);
+  t.throws(() => handle.condemn({ ...verdict, reason: "second" }), /condemned already/);
+  t.equal(handle.verdict?.reason, "first");
+  t.same(said, ["setup", "quit", "killed"]);
+});
+
+t.test("a stop aborts after the grace, kills a second later, and each is said once", async (t) => {
+  const busy = { isIdle: false, isSaid: false }, idle = { isIdle: true, isSaid: false };
+  const stopping = new Stopping();
+  t.equal(stopping.tick(0, idle), null, "no stop");
+  stopping.begin("signal", 100, 0);
+  t.equal(stopping.tick(99, idle), null, "answers wait for a master within the grace");
+  t.same([100, 101, 1_100, 1_101].map((ms) => stopping.tick(ms, busy)), ["abort", null, "kill", null]);
+  t.equal(stopping.tick(1_102, idle), "leave", "past the grace answers wait no longer");
+  t.equal(stopping.tick(1_103, idle), null);
+  stopping.end();
+  stopping.begin("master", 100, 2_000);
+  stopping.begin("master", 50, 2_000);
+  t.equal(stopping.graceLeftMs(2_010), 40, "the grace that ends first holds");
+  t.equal(stopping.tick(2_020, idle), null, "a master that drains gets every answer");
+  t.equal(stopping.tick(9_000, { isIdle: true, isSaid: true }), "leave");
 });
 
 t.test("answers go out while the connection takes them, the rest once it has drained", async (t) => {
