@@ -67,7 +67,9 @@ function coreReasonInWords(reason: Exclude<Reason, { code: "waiting_for_slaves" 
     case "in_flight_limited":
       return `throttled: --max-in-flight ${reason.jobs}`;
     default:
-      return reason satisfies never;
+      reason satisfies never;
+      // A master of a later version may know more reasons.
+      return printable((reason as Reason).code);
   }
 }
 
