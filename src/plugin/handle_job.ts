@@ -109,21 +109,32 @@ export class HandleJob implements JobHandler {
 
 function pending(returned: PromiseLike<unknown>, context: HandlerContext): Pending {
   const signal = HandlerContext.signalOf(context);
-  return { kind: "pending", ended: settle(returned, context, signal), signal, startedMs: undefined };
+  return { kind: "pending", ended: new Ending(returned, context, signal), signal, startedMs: undefined };
 }
 
-/** Uses `await`, which never calls the `then` of a native promise: a plugin may have replaced that method. */
-async function settle(
-  returned: PromiseLike<unknown>,
-  context: HandlerContext,
-  signal: JobSignal,
-): Promise<Result> {
-  try {
-    await returned;
-  } catch (error) {
-    return failure(error, context, signal);
+/** The end of a call that goes on. Not a promise: there is one for each job, and one callback. */
+class Ending {
+  readonly #returned: PromiseLike<unknown>;
+  readonly #context: HandlerContext;
+  readonly #signal: JobSignal;
+
+  constructor(returned: PromiseLike<unknown>, context: HandlerContext, signal: JobSignal) {
+    this.#returned = returned;
+    this.#context = context;
+    this.#signal = signal;
   }
-  return success(context, signal);
+
+  /** Uses `await`, which never calls the `then` of a native promise: a plugin may have replaced that method. */
+  async then(onEnded: (result: Result) => void): Promise<void> {
+    let result: Result;
+    try {
+      await this.#returned;
+      result = success(this.#context, this.#signal);
+    } catch (error) {
+      result = failure(error, this.#context, this.#signal);
+    }
+    onEnded(result);
+  }
 }
 
 /** Whether the handler is still running: it returned a promise or thenable that is not known to be fulfilled. */

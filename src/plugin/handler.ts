@@ -39,8 +39,8 @@ export type CallResult = Result | Readonly<{ kind: "each"; results: readonly Res
 /** A call that is still running: it returned a promise that is not known to be fulfilled. */
 export type Pending = {
   readonly kind: "pending";
-  /** Never rejects. */
-  readonly ended: Promise<CallResult>;
+  /** Calls back once, later; never rejects. To be asked at once, and once. */
+  readonly ended: Readonly<{ then(onEnded: (result: CallResult) => void): unknown }>;
   /** Aborts the call. */
   readonly signal: JobSignal;
   /** When the call began, in milliseconds; set by the caller that measures it, otherwise undefined. */

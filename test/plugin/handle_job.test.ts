@@ -22,7 +22,7 @@ function call(handleJob: Handle): Result | Pending {
 
 function run(handleJob: Handle): Result | Promise<CallResult> {
   const attempt = call(handleJob);
-  return attempt.kind === "pending" ? attempt.ended : attempt;
+  return attempt.kind === "pending" ? new Promise((resolve) => void attempt.ended.then(resolve)) : attempt;
 }
 
 t.test("a handler that returns is done, whatever it returns", async (t) => {
