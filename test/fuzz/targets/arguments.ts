@@ -94,6 +94,10 @@ function isOfKind({ kind, min = 0, max = Number.MAX_SAFE_INTEGER }: Option, valu
     }
     case "hosts":
       return (value as unknown[]).every((host) => typeof host === "string" && host !== "");
+    case "rate":
+      return Number.isFinite(value) && (value as number) > 0;
+    case "seqs":
+      return (value as unknown[]).every((seq) => Number.isSafeInteger(seq) && (seq as number) >= 0);
     case "pin":
       return value instanceof Uint8Array && value.length === 32;
     default:
