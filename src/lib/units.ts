@@ -45,14 +45,14 @@ export function parseRate(text: string): number | undefined {
   return match === null ? undefined : Number(match[1]) * 1_000 / unitMs[match[2]!]!;
 }
 
-/** Formats a rate in the unit in which it is at least one: `500/s`, `100/m`, `10/h`. */
+/** Formats a rate in the shortest unit that gives a whole number, else in the first that gives at least one: `100/m`. */
 export function formatRate(perSecond: number): string {
-  const [number, unit] = perSecond >= 1
-    ? [perSecond, "s"]
-    : perSecond * 60 >= 1
-    ? [perSecond * 60, "m"]
-    : [perSecond * 3_600, "h"];
-  return `${Number(number.toPrecision(6))}/${unit}`;
+  const all = Object.entries({ s: 1, m: 60, h: 3_600 }).map(([unit, seconds]) =>
+    [Number((perSecond * seconds).toPrecision(6)), unit] as const
+  );
+  const [number, unit] = all.find(([number]) => number >= 1 && Number.isInteger(number)) ??
+    all.find(([number]) => number >= 1) ?? all[2]!;
+  return `${number}/${unit}`;
 }
 
 const binary = ["B", "KiB", "MiB", "GiB", "TiB"] as const;

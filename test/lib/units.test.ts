@@ -3,10 +3,12 @@ import {
   formatAddress,
   formatDuration,
   formatElapsed,
+  formatRate,
   formatSize,
   isLoopback,
   parseAddress,
   parseDuration,
+  parseRate,
   parseSize,
 } from "../../src/lib/units.ts";
 
@@ -135,3 +137,23 @@ t.test("isLoopback() knows this machine from others", async (t) => {
     t.notOk(isLoopback(host), host);
   }
 });
+
+const rateTexts: readonly (readonly [string, number | undefined, string])[] = [
+  ["500/s", 500, "500/s"],
+  ["100/m", 100 / 60, "100/m"],
+  ["10/h", 10 / 3_600, "10/h"],
+  ["0.5/s", 0.5, "30/m"],
+  ["2.5/s", 2.5, "150/m"],
+  ["1000000/s", 1_000_000, "1000000/s"],
+  ["500", undefined, ""],
+  ["1e3/s", undefined, ""],
+  ["-1/s", undefined, ""],
+  ["5/d", undefined, ""],
+  ["", undefined, ""],
+];
+for (const [text, perSecond, shown] of rateTexts) {
+  t.test(`parseRate("${text}"), and formatRate() of it`, async (t) => {
+    t.equal(parseRate(text), perSecond);
+    if (perSecond !== undefined) t.equal(formatRate(perSecond), shown);
+  });
+}

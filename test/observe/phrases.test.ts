@@ -18,7 +18,7 @@ const words: readonly (readonly [RunReason, string])[] = [
     "throttled: 4.3 starts/s, since more fail with: 429",
   ],
   [{ code: "window_full", limit: "bytes" }, "window full (--size-bytes)"],
-  [{ code: "rate_limited", perSecond: 100 / 60 }, "throttled: --rate 1.66667/s"],
+  [{ code: "rate_limited", perSecond: 100 / 60 }, "throttled: --rate 100/m"],
   [{ code: "rate_limited", perSecond: 0.5 }, "throttled: --rate 30/m"],
   [{ code: "in_flight_limited", jobs: 7 }, "throttled: --max-in-flight 7"],
   [{ code: "throttled", message: "replica lag" }, "throttled: replica lag"],
