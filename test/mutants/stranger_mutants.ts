@@ -1,4 +1,4 @@
-import { type Mutant, quickTest, test } from "./mutant.ts";
+import { type Mutant, quickTest, test, throwing } from "./mutant.ts";
 
 const another = "a stranger that connects is no worker, whatever it says";
 const folder = "a folder is what was made, or it is no more ours, and nothing in it is touched";
@@ -148,9 +148,12 @@ export const strangerMutants: readonly Mutant[] = [
       replace: '    if (worker < 0) throw new Error("their folder is gone',
     }],
     checks: [
-      test(
-        "e2e/workers_folder",
-        "E12: a folder that was opened to others, or whose socket was replaced, is used no more",
+      throwing(
+        test(
+          "e2e/workers_folder",
+          "E12: a folder that was opened to others, or whose socket was replaced, is used no more",
+        ),
+        /It never came to this: job 0 begun again/,
       ),
     ],
   },
