@@ -158,10 +158,10 @@ export class Checks {
     );
   }
 
-  /** I12: the operator's limits are kept: attempts begun a second, and jobs in flight. */
+  /** I14: the operator's limits are kept: attempts begun a second, and jobs in flight. */
   limited(leased: number, allowed: number, inFlight: number, inFlightMax: number): void {
-    check(leased <= allowed + 1e-6, "I12", () => `${leased} jobs were leased, and ${allowed} may have been`);
-    check(inFlight <= inFlightMax, "I12", () => `${inFlight} jobs are in flight, more than ${inFlightMax}`);
+    check(leased <= allowed + 1e-6, "I14", () => `${leased} jobs were leased, and ${allowed} may have been`);
+    check(inFlight <= inFlightMax, "I14", () => `${inFlight} jobs are in flight, more than ${inFlightMax}`);
   }
 
   /** A state became durable: I1, I4, I5, I6, I9, I11. */
