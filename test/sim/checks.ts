@@ -7,7 +7,7 @@ import { countOf, type Ranges } from "../../src/lib/ranges.ts";
 import { failuresMax, heartbeatMs } from "./plan.ts";
 import { idOfCursor, idOfJob } from "./wire.ts";
 
-/** An invariant does not hold: one of I1 to I14 below, or fault C8 of docs/reliability.md. */
+/** An invariant does not hold: one of I1 to I15 below, or fault C8 of docs/reliability.md. */
 export class Violation extends Error {}
 
 function check(condition: boolean, invariant: string, message: () => string): asserts condition {
@@ -158,10 +158,10 @@ export class Checks {
     );
   }
 
-  /** I14: the operator's limits are kept: attempts begun a second, and jobs in flight. */
+  /** I15: the operator's limits are kept: attempts begun a second, and jobs in flight. */
   limited(leased: number, allowed: number, inFlight: number, inFlightMax: number): void {
-    check(leased <= allowed + 1e-6, "I14", () => `${leased} jobs were leased, and ${allowed} may have been`);
-    check(inFlight <= inFlightMax, "I14", () => `${inFlight} jobs are in flight, more than ${inFlightMax}`);
+    check(leased <= allowed + 1e-6, "I15", () => `${leased} jobs were leased, and ${allowed} may have been`);
+    check(inFlight <= inFlightMax, "I15", () => `${inFlight} jobs are in flight, more than ${inFlightMax}`);
   }
 
   /** A state became durable: I1, I4, I5, I6, I9, I11. */
