@@ -101,19 +101,20 @@ export class DeadLetterWriter {
 const largeStateBytes = 8 << 20;
 const largeShareMax = 0.1;
 /**
- * What `auto` keeps to: the share of this thread that goes into saving, and of the time, so that a slow disk is not kept
- * busy, nor a core that workers need; and the interval in ms. How long a save takes is not all the disk's doing: its dozen calls wait for their turn
- * on a busy thread.
+ * What `auto` aims at: the largest share of this thread's time spent on saving, and the largest share of the time in
+ * which a save is under way, so that neither a slow disk nor a core that workers need is kept busy. The interval stays
+ * between `autoMinMs` and `autoMaxMs`, even where that exceeds a share, unless `slowShareMax` requires a longer one. A
+ * save also takes long on a busy thread, because its dozen system calls wait there for their turn.
  */
 const threadShareMax = 0.02;
 const timeShareMax = 0.05;
-/** The share of the time where a save takes so long that it would be under way all the time. */
+/** The share of the time in which a save may be under way where the interval has to exceed `autoMaxMs`. */
 const slowShareMax = 0.5;
 const autoMinMs = 50;
 const autoMaxMs = 1_000;
 /**
- * What is not measured of a save: its calls to the system, and what it leaves to be collected, about as much as what
- * is measured; and a message to each slave.
+ * Estimates of what is not measured of a save: its system calls in ms; garbage collection, about as long as the part
+ * that is measured, hence twice that in all; and the message to each slave, in ms.
  */
 const callsMs = 0.25;
 const leftTimes = 2;
@@ -139,12 +140,12 @@ type CheckpointsOptions = Readonly<{
 }>;
 
 /**
- * Saves the state: one save at a time, every `checkpointMs` while it has changed. A failed save warns and is tried
- * again; the run goes on meanwhile, and the last good file stays.
+ * Saves the state: one save at a time, every `checkpointMs` while it has changed. A failed save logs a warning and is
+ * tried again; the run goes on meanwhile, and the last good file stays.
  *
- * `auto`: as often as it costs little. Between 50 ms and 1 s after the beginning of the last save, such that saving takes
- * at most 2 % of this thread, and a save is under way at most a twentieth of the time; half of it where one takes longer
- * than a quarter of a second.
+ * `auto` starts a save 50 ms to 1 s after the start of the one before, as soon as saving takes at most 2 % of this
+ * thread and a save is under way at most a twentieth of the time. A save that costs more (20 ms of the thread, or 50 ms
+ * in all) still starts after 1 s. If a save takes longer than 500 ms, the interval is twice its duration.
  *
  *            tick, due and dirty            saved, failed
  *     IDLE ----------------------> SAVING ----------------> IDLE

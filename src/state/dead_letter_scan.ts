@@ -5,16 +5,17 @@ import { openOwn } from "./read_state.ts";
 
 /** How much is read at once. */
 const chunkBytes = 128 << 10;
-/** A longer line is no letter, and is not kept in memory: a job has at most 1 MiB, its text beside it a few KiB. */
+/** A longer line cannot be a letter and is not kept in memory: a job has at most 1 MiB, its text a few KiB. */
 const lineBytesMax = 8 << 20;
 /** Most damaged lines that are named. */
 const namedMax = 10;
 const newline = 0x0a;
 
 /**
- * Reads `<key>.dead.ndjson` from its end, since the last line of a seq counts: each letter that stands comes once, the
- * newest first, in bounded memory but for 8 bytes a seq, and half as many while they grow. Takes no lock: what a master appends meanwhile is not read,
- * and a last line that is not yet whole is no fault.
+ * Reads `<key>.dead.ndjson` backwards, because the last line of a seq is the one that counts: each valid letter is
+ * yielded once, the newest first. Memory is bounded, except for the set of seqs seen (about 8 bytes each, and half as
+ * much again while a table grows). Takes no lock: lines that a master appends after the scan began are not read, and an
+ * incomplete last line does not count as damaged.
  */
 export class DeadLetterScan {
   readonly #path: string;
@@ -22,9 +23,9 @@ export class DeadLetterScan {
   readonly #seen = new SeqSet();
   /** Lines so far, counted from the end. */
   #lines = 0;
-  /** The damaged ones among them that come first in the file. */
+  /** Numbers, counted from the end, of the damaged lines nearest to the beginning of the file. */
   #damaged: number[] = [];
-  /** How many lines are no dead letters, nor take one back. */
+  /** How many lines are neither a dead letter nor a line that takes one back. */
   damagedCount = 0;
 
   constructor(path: string, disk: Disk = nodeDisk) {
@@ -32,15 +33,15 @@ export class DeadLetterScan {
     this.#disk = disk;
   }
 
-  /** Numbers of the first damaged lines of the file, from 1. To be asked at the end. */
+  /** Line numbers, from 1, of the first damaged lines of the file. Valid once `letters` has ended. */
   get damagedLines(): readonly number[] {
     return this.#damaged.map((fromEnd) => this.#lines - fromEnd + 1).reverse();
   }
 
   /**
-   * The letters, some at once; none if there is no file.
+   * Yields the letters in groups; nothing if the file does not exist.
    *
-   * @throws {StateError} if it is a symbolic link, no file, or not readable.
+   * @throws {StateError} if the path is a symbolic link or not a regular file, or if it cannot be read.
    */
   async *letters(): AsyncGenerator<readonly DeadLetterRecord[]> {
     const file = await openOwn(this.#disk, this.#path);
@@ -57,7 +58,7 @@ export class DeadLetterScan {
     }
   }
 
-  /** @param isTail whether the last of these lines is the last of the file: empty, unless it lacks its newline. */
+  /** @param isTail whether these lines end the file: then the last one is empty, unless its newline is missing. */
   #read(lines: string | null, isTail: boolean): DeadLetterRecord[] {
     const letters: DeadLetterRecord[] = [];
     if (lines === null) this.#isDamaged(true);
@@ -82,8 +83,8 @@ export class DeadLetterScan {
 }
 
 /**
- * The lines of a file from its end, as texts of some whole lines each, joined by newlines; null for one that is too long
- * for a letter.
+ * Yields the lines of a file from its end, as texts of one or more whole lines joined by newlines; null for a line that
+ * is too long to be a letter.
  */
 async function* linesFromEnd(file: FileHandle, size: number): AsyncGenerator<string | null> {
   const chunk = new Uint8Array(chunkBytes);
@@ -113,7 +114,7 @@ async function* linesFromEnd(file: FileHandle, size: number): AsyncGenerator<str
       continue;
     }
     if (restBytes > lineBytesMax) {
-      // It begins behind the last newline, and the lines before it are whole.
+      // The long line begins after the last newline of this chunk; the lines before it are whole.
       const last = bytes.lastIndexOf(newline);
       yield take(bytes);
       if (last > first) yield decoder.decode(bytes.subarray(first + 1, last));
@@ -123,7 +124,7 @@ async function* linesFromEnd(file: FileHandle, size: number): AsyncGenerator<str
   if (size > 0) yield take(new Uint8Array(0));
 }
 
-/** How many bytes were read: fewer than `length` only where the file became shorter. */
+/** Returns how many bytes were read: fewer than `length` only if the file became shorter meanwhile. */
 async function readAll(
   file: FileHandle,
   into: Uint8Array,
@@ -139,14 +140,14 @@ async function readAll(
   return read;
 }
 
-/** Numbers of one table: with 1 added they fit into 32 bits, and none is 0, which is an empty place. */
+/** Seqs per table: a table stores seq + 1, so that each value fits into 32 bits and 0 means an empty place. */
 const numbersOfTable = 2 ** 31;
 
-/** Seqs, a million of them in 8 MiB: an open-addressed table for each two thousand million, which most runs never have. */
+/** A set of seqs; a million take 8 MiB. One open-addressed table per 2^31 seqs; most runs need only the first. */
 class SeqSet {
   readonly #tables = new Map<number, { places: Uint32Array; count: number }>();
 
-  /** Whether it was not there. */
+  /** Adds a seq. Returns false if the set already had it. */
   add(seq: number): boolean {
     const which = Math.floor(seq / numbersOfTable);
     let table = this.#tables.get(which);

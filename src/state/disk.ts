@@ -39,19 +39,20 @@ export function stateFiles(dir: string, key: string): StateFiles {
 }
 
 /**
- * A state or dead letter could not be made durable this time (disk full, an I/O error); the last good file stays.
- * Its message is the end of a sentence: what failed, and why. Trying again is right, whereas a `StateError` ends the run. If it was the last save, it ends the program with 6.
+ * A state or dead letter could not be made durable this time (disk full, I/O error); the last good file stays.
+ * The message is the end of a sentence that says what failed and why. The caller should try again, whereas a
+ * `StateError` ends the run. If the last save of a run fails, the program exits with 6.
  */
 export class SaveError extends TaskmasterError {
   readonly exitCode = 6;
 }
 
-/** The dead letters would take more of the disk than they may: nothing was written. The run is to end; no try helps. */
+/** The dead letters would exceed their limit on the disk; nothing was written. Retrying is useless: end the run. */
 export class NoRoomError extends Error {}
 
 /**
- * What the state needs of a file system; `node:fs/promises` is one. All of it runs off the event loop. Tests put
- * one in its place that fails or stops at a chosen step.
+ * The file system calls that the state uses, as `node:fs/promises` has them. None of them blocks the event loop. Tests
+ * replace it by one that fails or stops at a chosen step.
  */
 export type Disk = Pick<
   typeof promises,
@@ -84,8 +85,8 @@ export function errorCode(error: unknown): string {
 }
 
 /**
- * A system error as a part of a sentence: `permission denied (EACCES)`. The sentence names what was wanted: the path in
- * the error is often that of a temporary file, which nobody knows.
+ * A system error as a part of a sentence: `permission denied (EACCES)`. It leaves out the path in the error, which is
+ * often that of a temporary file that the user does not know; the caller's sentence names the file.
  */
 export function errorText(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
@@ -112,8 +113,8 @@ function isTemporary(path: string): boolean {
 }
 
 /**
- * Whether an open file is a regular one. If that cannot be told, it is closed: a handle that is only forgotten ends
- * the process when it is collected (Bun, Node).
+ * Whether an open file is a regular one. If `stat` fails, the file is closed before the error is thrown: a handle that
+ * is garbage collected while open ends the process (Bun, Node).
  */
 export async function isRegular(file: promises.FileHandle): Promise<boolean> {
   try {

@@ -1,7 +1,7 @@
 import { StateError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 
-/** What a run is a run of. The same plugin in another folder, or with a bug fixed, is the same run. */
+/** What identifies a run. Moving the plugin to another folder, or editing its code, does not make another run. */
 export type Identity = Readonly<{
   runId: string;
   /** The plugin's base name, without its path. */
@@ -13,13 +13,14 @@ export type Identity = Readonly<{
   pluginHash: Uint8Array;
 }>;
 
-/** What a master is about to run, before it is known which run that is. */
+/** The identity that a master's options give, before the run id is known. */
 export type Purpose = Omit<Identity, "runId">;
 
 /**
- * Whether the master may go on with the run that the state is of.
+ * Checks that this master may resume the run of a saved state. Differing code of the plugin only causes a warning.
  *
- * @throws {StateError} showing both, if plugin, export or arguments differ, something was handed out, and `force` is off.
+ * @throws {StateError} naming both identities, if plugin, export or arguments differ, unless `force` is set or no job
+ *   was handed out yet.
  */
 export function checkIdentity(
   saved: Purpose,

@@ -3,12 +3,14 @@ import { isSameBytes, type JobSpan } from "../lib/bytes.ts";
 import { RangeSet } from "../lib/ranges.ts";
 
 /**
- * Dead letters that became durable after the last state that an earlier master saved. That state knows nothing of
- * them, so their jobs run once more; one that is done this time is dead no more: its letter is to be taken back.
+ * Late letters: dead letters that became durable after the last state that an earlier master saved. That state has
+ * their jobs as not settled, so the jobs run again. If such a job is done or skipped this time, its letter must be
+ * taken back before the next state is saved.
  *
- * A seq alone proves nothing, for the source may have changed: a letter counts for the very same job only. That of a
- * row that could not be sent always counts: no state has it as dead, so the row is yielded again behind `last`, and comes
- * to what it comes to, whatever has its seq by then.
+ * The source may have changed, so an equal seq is not enough: a letter belongs to a job only if the job's bytes are
+ * equal too. The letter of a row that could not be sent has no bytes, so it always counts: the loaded state does not
+ * have the row as dead, so the source yields it again after `last`; if the row still cannot be sent, it is buried
+ * again.
  */
 export class LateLetters {
   /** The jobs on record, by seq; null for a row without bytes. Empty almost always. */
@@ -18,7 +20,7 @@ export class LateLetters {
     this.#jobs = new Map(jobs);
   }
 
-  /** These jobs have these seqs: letters of others with the same seqs are not theirs. */
+  /** Drops the letters whose seq is in these spans but whose job differs: they belong to another job. */
   compare(spans: readonly JobSpan[]): void {
     if (this.#jobs.size === 0) return;
     for (const span of spans) {
@@ -34,7 +36,7 @@ export class LateLetters {
     for (const seq of seqs) this.#jobs.delete(seq);
   }
 
-  /** Whose letter is to be taken back before this state is saved: jobs that it has as done or skipped. */
+  /** Seqs whose letters must be taken back before this state is saved: the state has these jobs as settled. */
   toTakeBack(state: RunState): number[] {
     if (this.#jobs.size === 0) return [];
     const isOpen = openIn(state);
@@ -42,7 +44,7 @@ export class LateLetters {
   }
 }
 
-/** The late letters behind a state. `read` gives the jobs on record whose seq is wanted. */
+/** Finds the late letters of a state. `read` returns the jobs of the dead letters whose seq is wanted. */
 export async function loadLateLetters(
   state: RunState | null,
   read: (isWanted: (seq: number) => boolean) => Promise<ReadonlyMap<number, Uint8Array | null>>,
@@ -53,7 +55,7 @@ export async function loadLateLetters(
   return letters;
 }
 
-/** Whether a state has this job as not settled: stranded, or not handed out yet. */
+/** Returns a test for whether a state has a job as not settled: stranded, or not handed out yet. */
 function openIn({ handedOut, stranded }: RunState): (seq: number) => boolean {
   const seqs = new RangeSet();
   const spans = stranded.map(({ span }) => span).sort((a, b) => a.seq - b.seq);

@@ -25,8 +25,8 @@ const lockAnswerMs = 1_000;
 /** After a proof that did not hold: a master that took the lock just now may not have written its nonce yet. */
 const lockPauseMs = 50;
 /**
- * Most connections to the lock of a master at once, and the longest that one may take to ask: whoever starts asks at
- * once.
+ * Most simultaneous connections to a master's lock socket, and the longest time in ms that one may take to ask its
+ * question. A starting master asks as soon as it is connected.
  */
 const lockConnectionsMax = 8, lockAskMs = 500;
 /** Shortest time between two checks that the lock file is still there, in milliseconds. */
@@ -39,8 +39,8 @@ type FileLockOptions =
   & ElsewhereOptions
   & Readonly<{
     /**
-     * The kernel's lock is held too, so that who takes the file now has not, and can be no master that sees this
-     * kernel.
+     * Whether this process holds the kernel's lock too. Then another process that takes the file does not hold that
+     * lock, so it cannot be a master that shares the sockets of this machine or container.
      */
     isAlone: boolean;
     /** Nonces of the locks that this process holds. */
@@ -48,8 +48,8 @@ type FileLockOptions =
   }>;
 
 /**
- * Takes `<key>.lock`, which appears whole or not at all: the lock itself where the kernel keeps none, or a stranger holds
- * that one. It outlives a master that is killed, hence it names the process and when that began.
+ * Takes `<key>.lock`, which appears whole or not at all. The file alone is the lock if the kernel's lock does not exist
+ * or is held by a stranger. The file outlives a killed master, so it records the pid and the start time of the process.
  *
  * @throws {StateError} naming the master that runs.
  */
@@ -80,7 +80,7 @@ async function restoreFile(disk: Disk, files: StateFiles, here: LockOwner): Prom
   }
 }
 
-/** `taken`: the file is there already. `linkless`: none can be made so that it is known not to replace another. */
+/** `taken`: the file exists. `linkless`: this file system has no hard links, so no atomic exclusive creation. */
 async function create(
   disk: Disk,
   files: StateFiles,
@@ -118,9 +118,9 @@ async function checkDead(
   if (await isRunning(owner)) throw lockedError(files, owner);
 }
 
-/** Takes the dead one's file away; puts it back if a quicker one has replaced it meanwhile. */
+/** Removes the lock file of a dead master; puts the file back if another start has replaced it meanwhile. */
 async function clear(disk: Disk, path: string, dead: LockOwner | null): Promise<void> {
-  // Not a temporary name: nobody may sweep it away, for it may have to be put back.
+  // Not a name that a sweep of temporary files removes: the file may have to be put back.
   const aside = `${path}.dead.${randomBytes(4).toString("hex")}`;
   try {
     await disk.rename(path, aside);
@@ -143,29 +143,30 @@ const questionBytes = 32;
 const newline = 10;
 
 /**
- * The name of the abstract socket that stands for a key in a folder, whatever path leads there. Abstract names are
- * Linux's: no file, so that nothing is left behind, and the kernel frees them however the process ends. But any user of the
- * machine can compute and take one, or connect to it; hence the proof.
+ * The name of the abstract socket of a key in a folder. It depends on the folder's device and inode, so every path to
+ * the folder gives the same name. Abstract sockets exist on Linux only: they leave no file behind, and the kernel frees
+ * them however the process ends. Any user of the machine can compute the name, bind it, or connect to it; hence the
+ * proof.
  */
 export function socketName(folder: { dev: bigint; ino: bigint }, key: string): string {
   return `\0taskmaster:${createHash("sha256").update(`${folder.dev}:${folder.ino}:${key}`).digest("hex")}`;
 }
 
-/** What only a process that can read `<key>.lock` can answer, in 64 hex digits. Null if that is no question. */
+/** The answer, 64 hex digits, that only a process that knows the nonce can give. Null if the question is malformed. */
 export function proofOf(nonce: string, name: string, question: string): string | null {
   if (!questionRule.test(question)) return null;
   return createHmac("sha256", nonce).update(`taskmaster/lock/1${name}\0${question}`).digest("hex");
 }
 
-/** Whether it was given by a process that knows the nonce; no nonce is known to nobody. */
+/** Whether the reply came from a process that knows the nonce. False if there is no nonce. */
 export function isProof({ question, line }: LockReply, nonce: string, name: string): boolean {
   if (line === null || nonce === "") return false;
-  // Digests, for their comparison takes a time that tells nothing of the proof.
+  // Digests are compared, so that the time of the comparison reveals nothing about the proof.
   const digest = (text: string) => createHash("sha256").update(text).digest();
   return isSameBytes(digest(line), digest(proofOf(nonce, name, question) ?? ""));
 }
 
-/** The first line that a stranger says, as far as it is looked at: what is longer than `bytesMax` is no line. */
+/** Collects the first line that an unproven peer sends. It is refused if it has no end within `bytesMax` bytes. */
 export class FirstLine {
   readonly #bytes: Uint8Array;
   #filled = 0;
@@ -174,7 +175,7 @@ export class FirstLine {
     this.#bytes = new Uint8Array(bytesMax);
   }
 
-  /** The line without its end; null if what came is none; undefined as long as it has not ended. */
+  /** Returns the line without its newline; null if it is refused; undefined until the newline has come. */
   push(chunk: Uint8Array): string | null | undefined {
     const kept = chunk.subarray(0, this.#bytes.length - this.#filled);
     this.#bytes.set(kept, this.#filled);
@@ -186,9 +187,10 @@ export class FirstLine {
 }
 
 /**
- * Holds the name; whoever asks is answered in one line, and is told nothing else. Null if another process holds it.
+ * Binds the socket name, and answers each peer's question with one line. Resolves to null if another process holds the
+ * name.
  *
- * @param answer The proof for a question. It never rejects.
+ * @param answer Returns the proof for a question; null closes the connection without an answer. It must never reject.
  */
 async function holdSocket(
   name: string,
@@ -223,13 +225,13 @@ async function holdSocket(
 
 function listen(server: Server, name: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    // Later ones say that a connection was not accepted, for want of file descriptors: whoever made it is not answered.
+    // Once it listens, an error means that a connection was not accepted (no file descriptors): its peer gets no reply.
     server.on("error", (error) => errorCode(error) === "EADDRINUSE" ? resolve(false) : reject(error));
     server.listen({ path: name }, () => resolve(true));
   });
 }
 
-/** Asks who holds the name for a proof, for at most so long; it may be stopped, gone by now, or anybody. */
+/** Asks the holder of the name for a proof, for at most `msMax`. The holder may be stopped, gone, or a stranger. */
 export async function askHolder(name: string, msMax: number): Promise<LockReply> {
   const question = randomBytes(questionBytes).toString("hex");
   const line = await new Promise<string | null>((resolve) => {
@@ -257,7 +259,7 @@ export async function askHolder(name: string, msMax: number): Promise<LockReply>
 
 type AskedOwner = Readonly<{ owner: LockOwner | null; isProven: boolean; isAnswered: boolean }>;
 
-/** Asks who holds the name for a proof that he is the one whom the file names. */
+/** Asks the holder of the name to prove that it is the master named in the lock file. */
 async function askOwner(disk: Disk, path: string, name: string, msMax: number): Promise<AskedOwner> {
   const reply = await askHolder(name, msMax);
   const owner = await readOwner(disk, path);
@@ -281,10 +283,10 @@ type LockOptions =
   }>;
 
 /**
- * Takes the lock of a key, so that one master of it runs on this host, and as far as can be told none elsewhere: the
- * kernel's, if there is one and no stranger holds it, then the file.
+ * Takes the lock of a key: first the kernel's, if the system has one and no stranger holds it, then the file.
+ * Afterwards no other master of the key runs on this host, nor elsewhere as far as that can be known.
  *
- * @throws {StateError} naming the one that runs.
+ * @throws {StateError} naming the master that runs.
  */
 export async function takeLock(disk: Disk, files: StateFiles, options: LockOptions): Promise<Lock> {
   const lock = new OpenLock(disk, files, {
@@ -331,7 +333,7 @@ class OpenLock implements Lock {
     this.#isHeld = true;
     heldHere.add(this.#owner.nonce);
     if (name === null || this.#socket !== null) return;
-    // It was another start, perhaps, which has found the file taken by now.
+    // The holder may have been another starting master, which has found the file taken and given up by now.
     this.#socket = await this.#hold(name);
     if (this.#socket === null) log("warn", strangerWarning(this.#files));
   }
@@ -351,7 +353,7 @@ class OpenLock implements Lock {
     await this.#socket?.release();
   }
 
-  /** @throws {StateError} if a master holds it. Null if somebody does who cannot prove that. */
+  /** Null if a stranger holds the socket. @throws {StateError} if a process holds it that proves to be a master. */
   async #takeSocket(name: string): Promise<SocketLock | null> {
     for (const endMs = monotonicMs() + lockAnswerMs;;) {
       const lock = await this.#hold(name);
@@ -371,7 +373,7 @@ class OpenLock implements Lock {
     });
   }
 
-  /** Whoever asks looks for the nonce in the file, and whatever clears folders may have removed that. */
+  /** Creates the lock file again if something removed it: a process that asks needs the nonce in the file. */
   async #restoreFile(): Promise<void> {
     const nowMs = monotonicMs();
     if (!this.#isHeld || this.#isReleased || nowMs < this.#lookedAtMs + lockNoteLookMs) return;
@@ -381,10 +383,11 @@ class OpenLock implements Lock {
 }
 
 /**
- * Whom `<key>.lock` names, and whether that master lives: null if that cannot be told from here. Null if there is no such
- * file; one that somebody removed is made anew by its master, which is asked.
+ * Finds the master that `<key>.lock` names. `isAlive` is null if that cannot be known from here: the master is of
+ * another host, container or boot. Resolves to null if there is no lock file; a live master whose file was removed is
+ * asked over its socket first, which makes it create the file again.
  *
- * @throws {StateError} if the file is a symbolic link, no file, or not readable.
+ * @throws {StateError} if the path is a symbolic link or not a regular file, or if it cannot be read.
  */
 export async function findOwner(
   disk: Disk,
@@ -401,7 +404,7 @@ export async function findOwner(
   return { owner, isAlive };
 }
 
-/** A master that answers although its file is gone is making that anew: waits for it. */
+/** A master that answers although its lock file is gone is creating the file again: waits for the file. */
 async function askUntilNamed(disk: Disk, path: string, name: string): Promise<AskedOwner> {
   for (const endMs = monotonicMs() + lockAnswerMs;;) {
     const asked = await askOwner(disk, path, name, Math.max(1, endMs - monotonicMs()));

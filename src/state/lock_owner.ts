@@ -17,8 +17,8 @@ import { encodeHeader } from "./state_format.ts";
 const foreignLookMs = 250;
 
 /**
- * When a process began, in the words of the system: null if there is no such process, empty if that is all that is
- * known of it. A zombie runs no more.
+ * The start time of a process, in the system's own format. Null if the process does not exist or is a zombie; empty if
+ * it exists and its start time is unknown.
  */
 export async function startOfProcess(pid: number): Promise<string | null> {
   if (!isThere(pid)) return null;
@@ -132,10 +132,11 @@ export type ElsewhereOptions = Readonly<{
 }>;
 
 /**
- * The last master ran on another host, in another container, or before a reboot, and left no word that it ended.
- * It may still run: asks it, then watches whether the state is still saved. Resolves if it is not.
+ * Checks a last master that ran on another host, in another container or before a reboot, and did not remove its lock
+ * file. It may still run, so its address is asked, then the state file is watched. Resolves if nothing answers and the
+ * state file does not change within `watchMs`.
  *
- * @throws {StateError} if that master runs.
+ * @throws {StateError} if that master still runs.
  */
 export async function watchElsewhere(
   disk: Disk,

@@ -131,7 +131,7 @@ export async function readExactly(file: FileHandle, size: number): Promise<Uint8
   return bytes.subarray(0, at);
 }
 
-/** A file may be made longer than any memory by a single call, and take no room on its disk. */
+/** Allocates room for a file. A sparse file can claim more bytes than memory has: the error then says so. */
 function roomFor(size: number): Uint8Array {
   try {
     return new Uint8Array(size);
@@ -235,8 +235,8 @@ export type LoadedState =
   }>;
 
 /**
- * The state of a key, as the next master goes on from it; null if there is none. If it is damaged or gone, the one before
- * it, with a warning that says what that costs. A state that cannot be read is never taken for a fresh start.
+ * Loads the state from which the next master of a key resumes; null if there is none. If the state file is damaged or
+ * gone, loads the `.prev` file, and warns how much that loses. An unreadable state is never taken for a fresh start.
  *
  * @throws {StateError} if neither is good, or as `readStateFile`.
  */
@@ -261,13 +261,13 @@ export async function loadState(disk: Disk, files: StateFiles, log: Log): Promis
   return { ...prev, state: resumed(prev.state, "prev"), from: "prev", epochSeen };
 }
 
-/** What was done behind a state that was not the last of its master is not known: it may run again. */
+/** Marks a state that was not its master's last: jobs settled after that save are unknown, and may run again. */
 function resumed(state: RunState, from: LoadedState["from"]): RunState {
   const isKnown = from === "state" && state.final;
   return isKnown ? state : { ...state, repeatedAtLeast: true };
 }
 
-/** What goes on from the state before costs: how old it is, what it knows of, and what is known of the damaged one. */
+/** Says what resuming from `.prev` loses: its age, its counters, and what can be read of the damaged state. */
 function costOf({ state, savedAtMs }: ReadState, lost: DamagedState | null): string {
   const { handedOut } = state;
   const until = lost === null
@@ -324,7 +324,7 @@ async function epochOfDamaged(
   damage: string,
 ): Promise<number> {
   const header = await readHeader(disk, files.state);
-  // The one before it can be a master behind, by one.
+  // `.prev` may have been saved by the master before, whose epoch is lower by one.
   if (header === null) return prev.header.epoch + 1;
   if (isSameBytes(header.runTag, prev.header.runTag)) return Math.max(header.epoch, prev.header.epoch);
   throw hopeless(files, damage, `"${files.prev}" is of another run`);

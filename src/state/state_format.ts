@@ -23,8 +23,8 @@ const stateSpansPerPiece = 128;
 const stateBytesPerString = 3;
 
 /**
- * The same bytes in steps as long as `step`, the last one shorter. A step is valid until the next one is asked for:
- * small parts are gathered in the memory of `step`, and a long one is given out in views of itself.
+ * Yields the same bytes in pieces as long as `step`, only the last one shorter. A piece is valid until the next one is
+ * requested: small parts are copied into `step`, while a long part is yielded as views of itself.
  */
 export function* gather(parts: Iterable<Uint8Array>, step: Uint8Array): Generator<Uint8Array> {
   const stepBytes = step.length;
@@ -105,9 +105,9 @@ export function runTag(runId: string): Uint8Array {
 export type StateContents = Readonly<{ identity: Identity; state: RunState }>;
 
 /**
- * The body of a state file, part by part: one CBOR item in all, described in docs/state-file.md. Jobs are views of
- * the bytes that they were yielded as. Each part is cheap to make and is made when it is asked for, so that a
- * large state never holds the event loop; what it is made of does not change meanwhile.
+ * Yields the body of a state file part by part; the parts together are one CBOR item (docs/state-file.md). Jobs are
+ * views of their bytes, not copies. Each part is cheap and is encoded when it is requested, so a large state never
+ * blocks the event loop. The state must not change until the last part was yielded.
  */
 export function* bodyParts({ identity, state }: StateContents): Generator<Uint8Array> {
   const { stranded } = state;
@@ -156,7 +156,7 @@ function lengthHead(initial: 0x9a | 0x5b, length: number): Uint8Array {
 }
 
 /**
- * The stranded jobs of a state. Each span gets bytes of its own, so that a settled one frees its memory.
+ * Parses the stranded jobs of a state. Each span gets its own copy of its bytes, so that a settled span frees memory.
  *
  * @throws {DamageError} naming the first field that is wrong.
  */

@@ -35,8 +35,8 @@ type StateWriterOptions = Readonly<{
 }>;
 
 /**
- * Replaces the state file by a newer one, so that whatever ends this process, and whenever, the old or the new one
- * is there, whole. One save at a time: the caller sees to it.
+ * Replaces the state file atomically: whenever this process ends, the complete old file or the complete new file
+ * exists. The caller makes sure that only one save runs at a time. The steps, and what a crash in each of them leaves:
  *
  *     WRITE the temporary file, sync it       old state, leftover temporary file
  *     LOOK whose state is there now           the same
@@ -58,9 +58,9 @@ export class StateWriter {
   }
 
   /**
-   * Resolves when the state is durable, with how long this thread was held for it, in ms: all but the system's calls.
+   * Resolves when the state is durable, with the time in ms that this thread spent on it, system calls excluded.
    *
-   * @throws {SaveError} if it could not be written this time; the file there is as it was, or the new one.
+   * @throws {SaveError} if it could not be written this time; the state file is then the old one or the new one.
    * @throws {StateError} if another master took the run over.
    */
   async save(contents: StateContents): Promise<number> {
@@ -74,7 +74,7 @@ export class StateWriter {
       await syncFolder(disk, files.dir);
       return heldMs;
     } catch (error) {
-      // After a failed sync a file must not be trusted, even if the next sync succeeds: it goes.
+      // After a failed sync the file cannot be trusted, even if a later sync succeeds: remove it.
       await removeFile(disk, temporary).catch(() => {});
       if (error instanceof StateError) throw error;
       throw new SaveError(`writing "${files.state}" failed: ${errorText(error)}`, { cause: error });
@@ -96,7 +96,7 @@ export class StateWriter {
         fromMs = monotonicMs();
       }
       const header = this.#header(bodyBytes, hash.digest());
-      // Last, so that a file that is not whole has no header.
+      // The header is written last, so that an incomplete file has none.
       await writeAll(file, encodeHeader(header), 0);
       await file.sync();
       return { header, heldMs };
@@ -111,10 +111,10 @@ export class StateWriter {
   }
 
   /**
-   * Whether the state there is the one this master left there. If it is damaged, gone or an older one, it is not,
-   * and is written anew.
+   * Whether the state file is the one that this master last saw or saved. False if it is damaged, gone, or older; then
+   * the save goes on and replaces it.
    *
-   * @throws {StateError} if it is of a newer master, or of another run.
+   * @throws {StateError} if the file is of a newer master or of another run.
    */
   async #isOursThere(): Promise<boolean> {
     const { disk, files, log } = this.#options;
@@ -165,7 +165,7 @@ async function headerThere(disk: Disk, path: string): Promise<StateHeader | null
     return (await disk.lstat(path)).isFile() ? await readHeader(disk, path) : null;
   } catch (error) {
     if (errorCode(error) === "ENOENT") return null;
-    // It may well be readable the next time; whose it is must be known before it is replaced.
+    // The file may be readable next time. It must not be replaced before it is known whose it is.
     throw new Error(errorText(error), { cause: error });
   }
 }

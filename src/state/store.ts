@@ -35,18 +35,18 @@ export type { DeadLetterRecord } from "./dead_letters.ts";
 export { DeadLetterScan } from "./dead_letter_scan.ts";
 
 /**
- * Most bytes of dead letters, where nothing else is said: a run that makes more has something wrong that no one looked
- * at.
+ * Default limit of the dead-letter file, in bytes: a run that exceeds it has a fault that nobody has looked at.
  */
 const maxDeadBytesDefault = 1 << 30;
-/** How long it must stay unchanged: three heartbeats of the default length. */
+/** How long the state file of a master elsewhere must stay unchanged, in ms: three default heartbeats. */
 const foreignWatchMs = 15_000;
 /** Abstract sockets are Linux's. */
 const hasKernelLock = process.platform === "linux";
 
 /**
- * Sets the files of the earlier run aside as `.bak.<time>`. `.prev` goes first, for good: whatever happens next, it
- * can never be taken for the state before that of the new run. Returns where they are now; null for one that was not there.
+ * Renames the files of the earlier run to `.bak.<time>`. `.prev` is deleted first, so that it can never be taken for
+ * the previous state of the new run, even if this process dies in between. Returns the new paths; null for a file that
+ * did not exist.
  */
 async function setAside(
   disk: Disk,
@@ -56,7 +56,7 @@ async function setAside(
   await removeFile(disk, files.prev);
   await syncFolder(disk, files.dir);
   const time = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
-  // The state last: while it is there, the run is the earlier one.
+  // The state is moved last: as long as it exists, the earlier run is the current one.
   const dead = await moveAside(disk, files.dead, time);
   const state = await moveAside(disk, files.state, time);
   await syncFolder(disk, files.dir);
@@ -93,22 +93,22 @@ export interface StateStore {
   /** Path of the dead-letter file. */
   readonly deadPath: string;
   /**
-   * Resolves when the state is durable, with how long this thread was held for it, in ms. One save runs at a time, in
-   * order. The epoch is raised on disk by the first one. Dead letters of jobs that are done after all are taken back first.
+   * Resolves when the state is durable, with the time in ms that this thread spent on it. Saves run one at a time, in
+   * order. The first save raises the epoch on disk. Late letters whose jobs are done by now are taken back before.
    *
    * @throws {SaveError} if it could not be written this time: try again.
-   * @throws {StateError} if another master took the run over: end.
+   * @throws {StateError} if another master took the run over: end the run.
    */
   save(state: RunState): Promise<number>;
   /**
-   * Resolves when the dead letters are durable: only then may a state forget their jobs.
+   * Resolves when the dead letters are durable. Only then may a state leave out their jobs.
    *
-   * @throws {SaveError} if they could not be written this time: try again, all of them.
-   * @throws {NoRoomError} if they would be more than there may be: end.
+   * @throws {SaveError} if they could not all be written this time: try again with all of them.
+   * @throws {NoRoomError} if they would exceed `maxDeadBytes`: end the run.
    * @throws {StateError} if the file cannot be used at all.
    */
   bury(letters: readonly DeadLetter[]): Promise<void>;
-  /** These jobs are handed out: tells whose the dead letters are that the loaded state knows nothing of. */
+  /** Reports jobs that are handed out, to find out which late letters belong to the very same jobs. */
   handedOut(spans: readonly JobSpan[]): void;
   /** Says in `<key>.lock` where this master can be reached. @throws {StateError} if it cannot be written. */
   setAddress(address: string, fingerprint: string | null): Promise<void>;
@@ -164,7 +164,7 @@ class OpenStore implements StateStore {
     return await saved;
   }
 
-  /** If we die between the two, jobs whose letters are taken back run again, and what comes of them is on record. */
+  /** If the process dies after the letters were taken back and before the save, their jobs are only run again. */
   async #save(state: RunState): Promise<number> {
     const { writer, identity, dead, late } = this.#parts;
     const seqs = late.toTakeBack(state);
@@ -227,7 +227,7 @@ export type OpenStateOptions = Readonly<{
   address?: string | undefined;
   log: Log;
   /**
-   * How long a state whose last master may still run elsewhere is watched: three heartbeats.
+   * How long to watch the state file of a last master that may still run elsewhere, in ms: three heartbeats.
    *
    * @default 15_000
    */
@@ -243,10 +243,11 @@ export type OpenStateOptions = Readonly<{
 }>;
 
 /**
- * Takes the lock of a key, proves that its state can be saved, and loads what is there.
+ * Takes the lock of a key, proves that its state can be saved, and loads the saved state.
  *
- * @throws {UsageError} if the key is none.
- * @throws {StateError} if it is locked, damaged, not writable, not readable, of another run, or written by a newer version.
+ * @throws {UsageError} if the key is not valid.
+ * @throws {StateError} if the state is locked, damaged, not readable, not writable, of another run, or written by a
+ *   newer version.
  */
 export async function openState(options: OpenStateOptions): Promise<StateStore> {
   checkKey(options.key);
@@ -290,7 +291,7 @@ async function resume(disk: Disk, files: StateFiles, options: OpenStateOptions) 
   const { identity: purpose, force, log } = options;
   const loaded = await loadState(disk, files, log);
   if (loaded !== null) {
-    // such as a start whose arguments were mistyped
+    // Nothing is lost then: the earlier start may have had mistyped arguments.
     const isUntouched = loaded.from === "state" && loaded.state.final && loaded.state.handedOut === 0;
     checkIdentity(loaded.identity, purpose, { force, isUntouched, path: files.state, log });
   }
@@ -329,9 +330,9 @@ export type StateReport = Readonly<{
 }>;
 
 /**
- * Reads a state file without taking its lock: it is never absent, nor half written, while its master runs.
+ * Reads a state file without taking its lock: the file is never missing or incomplete while its master runs.
  *
- * @throws {StateError} if there is none, it is damaged, or written by a newer version.
+ * @throws {StateError} if the file does not exist, is damaged, or was written by a newer version.
  */
 export async function readState(path: string): Promise<StateReport> {
   const read = await readStateFile(nodeDisk, path).catch((error: unknown) => {
@@ -350,7 +351,7 @@ export async function readState(path: string): Promise<StateReport> {
   return { path, version, identity, epoch, state, savedAtMs };
 }
 
-/** Who runs a key, or ran it last and did not end in order. */
+/** The master that runs a key, or that ran it last and did not remove its lock. */
 export type RunOwner =
   & Pick<LockOwner, "host" | "bootId" | "pid" | "address" | "fingerprint">
   & Readonly<{
@@ -359,10 +360,10 @@ export type RunOwner =
   }>;
 
 /**
- * The master of a key in a folder; null if there is none. Takes no lock.
+ * Reads who the master of a key in a folder is; null if there is none. Takes no lock.
  *
- * @throws {UsageError} if the key is none.
- * @throws {StateError} if `<key>.lock` is a symbolic link, no file, or not readable.
+ * @throws {UsageError} if the key is not valid.
+ * @throws {StateError} if `<key>.lock` is a symbolic link or not a regular file, or if it cannot be read.
  */
 export async function readRunOwner(
   dir: string,
