@@ -20,8 +20,12 @@ export type SlaveSession = {
   readonly id: SessionId;
   readonly slaveId: string;
   readonly slaveName: string;
+  /** How many jobs the session may hold in all, as the shell said last; 0 while its link is congested. */
   credit: number;
-  /** Jobs leased to it and not answered. */
+  /**
+   * Jobs leased to the session and not answered: what `LeaseTable.heldBy` counts. It is kept here because dispatch
+   * compares it with the credit for each lease, and which sessions have credit left follows from both.
+   */
   held: number;
   mode: "open" | "reserved" | "quarantined" | "draining";
   /** For the status: jobs done or skipped, and failed attempts. */

@@ -57,8 +57,9 @@ export class Session {
   notice = "";
   /** When `notice` was last logged as a warning, in monotonic milliseconds. */
   noticeSaidAtMs = -Infinity;
-  /** What the slave said last, and what the core was told of it. */
+  /** The credit that the slave said last. The core is told it again once the link is no longer congested. */
   #credit = 0;
+  /** The credit that the core was told last: the slave's, or 0 while the link is congested. */
   #creditTold = 0;
   /** The number of the latest answer. */
   #answers = 0;
