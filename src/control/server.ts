@@ -1,7 +1,7 @@
 import { monotonicMs } from "../lib/clock.ts";
 import { LagGuard } from "../lib/lag_guard.ts";
 import { silentHeartbeatsMax, tickMsMax } from "../lib/limits.ts";
-import { RateBound } from "../lib/rate_bound.ts";
+import { TokenBucket } from "../lib/token_bucket.ts";
 import { isLoopback } from "../lib/units.ts";
 import type { ControlServerLink } from "../link/link.ts";
 import type { Hub } from "../observe/hub.ts";
@@ -21,7 +21,7 @@ type Client = {
   readonly link: ControlServerLink;
   /** As it calls itself. */
   readonly by: string;
-  readonly asks: RateBound;
+  readonly asks: TokenBucket;
   pending: number;
 };
 
@@ -53,7 +53,7 @@ export class ControlServer {
         `${connectionsMax} others ask this master already`,
       );
     }
-    const asks = new RateBound(asksBurst, asksPerSecond, monotonicMs());
+    const asks = new TokenBucket(asksBurst, asksPerSecond, monotonicMs());
     const client: Client = { link, by: name, asks, pending: 0 };
     this.#clients.add(client);
     link.onClose = () => void this.#clients.delete(client);
@@ -86,7 +86,7 @@ export class ControlServer {
 
   #ask(client: Client, ask: Ask): void {
     const { link, asks } = client;
-    if (asks.isTooMuch(monotonicMs()) || client.pending >= pendingMax) {
+    if (!asks.take(monotonicMs()) || client.pending >= pendingMax) {
       return void link.close("it asks too much", "this client asks too much");
     }
     client.pending++;

@@ -260,7 +260,7 @@ export class Dispatch {
     this.#sessions.served(session, lease.count);
     if (this.#failures.mode === "opening") this.#failures.opening.leased(lease.count);
     this.#budget -= lease.count;
-    this.#parts.gate.leased(lease.count);
+    this.#parts.gate.leased(lease.count, this.#nowMs);
     const history = lease.pieces[0]?.history ?? untried;
     this.#parts.emit({
       kind: "lease",

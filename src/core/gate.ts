@@ -1,3 +1,4 @@
+import { TokenBucket } from "../lib/token_bucket.ts";
 import type { RunSettings } from "./types.ts";
 
 /** The bucket holds this much of a rate, so that what a slow moment left unused is made up for at most so far. */
@@ -16,57 +17,51 @@ export type GateLimit = "rate" | "in_flight";
  * tokens; jobs that a slave hands back untried return theirs.
  */
 export class Gate {
-  readonly #perMs: number;
-  readonly #burst: number;
+  /** Null without a rate. */
+  readonly #rate: TokenBucket | null;
   readonly #inFlightMax: number;
-  #tokens = 0;
-  #atMs: number;
   #leasedAtMs = -Infinity;
 
   constructor(
     { ratePerSecond = Infinity, inFlightMax = Infinity }: Pick<RunSettings, "ratePerSecond" | "inFlightMax">,
     nowMs: number,
   ) {
-    this.#perMs = ratePerSecond / 1_000;
-    this.#burst = Math.max(1, this.#perMs * burstMs);
+    const burst = Math.max(1, ratePerSecond * burstMs / 1_000);
+    this.#rate = ratePerSecond === Infinity ? null : new TokenBucket(burst, ratePerSecond, nowMs, 0);
     this.#inFlightMax = inFlightMax;
-    this.#atMs = nowMs;
   }
 
   /** How many jobs may be leased now, while `inFlight` are; a whole number, or Infinity. */
   budget(inFlight: number, nowMs: number): number {
-    return Math.max(0, Math.min(this.#inFlightMax - inFlight, this.#whole(nowMs)));
+    return Math.max(0, Math.min(this.#inFlightMax - inFlight, this.#tokens(nowMs)));
   }
 
-  /** So many jobs were leased, at the time of the latest look. */
-  leased(jobs: number): void {
-    if (this.#perMs === Infinity) return;
-    this.#tokens -= jobs;
-    this.#leasedAtMs = this.#atMs;
+  /** So many jobs were leased. */
+  leased(jobs: number, nowMs: number): void {
+    if (this.#rate === null) return;
+    this.#rate.take(nowMs, jobs);
+    this.#leasedAtMs = nowMs;
   }
 
   /** So many leased jobs were handed back untried. */
   released(jobs: number): void {
-    if (this.#perMs < Infinity) this.#tokens = Math.min(this.#burst, this.#tokens + jobs);
+    this.#rate?.putBack(jobs);
   }
 
   /** Which limit allows no job now; null if none does. */
   closedBy(inFlight: number, nowMs: number): GateLimit | null {
     if (inFlight >= this.#inFlightMax) return "in_flight";
-    return this.#whole(nowMs) < 1 ? "rate" : null;
+    return this.#tokens(nowMs) < 1 ? "rate" : null;
   }
 
   /** When the rate allows a job again; `nowMs` if it does. */
   openMs(nowMs: number): number {
-    if (this.#whole(nowMs) >= 1) return nowMs;
-    return Math.max(nowMs + (1 - this.#tokens) / this.#perMs, this.#leasedAtMs + wakeMsMin);
+    if (this.#rate === null || this.#tokens(nowMs) >= 1) return nowMs;
+    return Math.max(this.#rate.oneAtMs(nowMs), this.#leasedAtMs + wakeMsMin);
   }
 
-  #whole(nowMs: number): number {
-    if (this.#perMs === Infinity) return Infinity;
-    this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, nowMs - this.#atMs) * this.#perMs);
-    this.#atMs = nowMs;
+  #tokens(nowMs: number): number {
     // Sums of fractions are rounded: a token that is there but for that must not be waited for again.
-    return Math.floor(this.#tokens + 1e-9);
+    return this.#rate === null ? Infinity : Math.floor(this.#rate.level(nowMs) + 1e-9);
   }
 }

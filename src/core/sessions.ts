@@ -1,5 +1,5 @@
 import { slaveWords, slaveWordsPerSecond } from "../lib/limits.ts";
-import { RateBound } from "../lib/rate_bound.ts";
+import { TokenBucket } from "../lib/token_bucket.ts";
 import type { Lease } from "./leases.ts";
 import type { SessionId } from "./types.ts";
 
@@ -38,7 +38,7 @@ export type SlaveSession = {
   answered: number;
   covered: number;
   /** Limits the rate of answers that changed nothing. */
-  readonly stale: RateBound;
+  readonly stale: TokenBucket;
 };
 
 export type SessionTally = { settled: number; failures: number };
@@ -78,7 +78,7 @@ export class SlaveSessions {
       front: { lease: undefined, count: 0, sinceMs: heardMs },
       answered: 0,
       covered: 0,
-      stale: new RateBound(slaveWords, slaveWordsPerSecond, heardMs),
+      stale: new TokenBucket(slaveWords, slaveWordsPerSecond, heardMs),
     };
     this.#all.set(id, session);
     return session;

@@ -185,7 +185,7 @@ export class Slaves {
     nowMs: number,
   ): void {
     const bounds = done.length + skipped.length + released.length;
-    if (session.stale.isTooMuch(nowMs, 1 + failed.length + bounds / boundsPerWord)) {
+    if (!session.stale.take(nowMs, 1 + failed.length + bounds / boundsPerWord)) {
       this.#end(session, "stale");
     }
   }

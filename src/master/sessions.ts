@@ -9,7 +9,7 @@ import {
   tickMsMax,
 } from "../lib/limits.ts";
 import { countOf, type Ranges, rangesOf, unite } from "../lib/ranges.ts";
-import { RateBound } from "../lib/rate_bound.ts";
+import { TokenBucket } from "../lib/token_bucket.ts";
 import { asClause } from "../lib/text.ts";
 import type { MasterLink } from "../link/link.ts";
 import { masterRefusal, pluginRemark } from "../protocol/handshake.ts";
@@ -64,7 +64,7 @@ export class Session {
   /** The number of the latest answer. */
   #answers = 0;
   /** Bounds the rate of the slave's messages other than answers. */
-  readonly #chatter: RateBound;
+  readonly #chatter: TokenBucket;
 
   constructor(
     id: SessionId,
@@ -76,7 +76,7 @@ export class Session {
     this.id = id;
     this.intro = intro;
     this.welcomedAtMs = nowMs;
-    this.#chatter = new RateBound(slaveWords, slaveWordsPerSecond, nowMs);
+    this.#chatter = new TokenBucket(slaveWords, slaveWordsPerSecond, nowMs);
     this.#wire = wire;
     this.#tell = tell;
   }
@@ -97,7 +97,7 @@ export class Session {
     if ((message.kind === "ready") === this.hasJoined && !isAnytime) {
       return this.#offend(`said "${message.kind}" ${this.hasJoined ? "twice" : 'before "ready"'}`);
     }
-    if (message.kind !== "answer" && this.#chatter.isTooMuch(monotonicMs(), wordsOf(message))) {
+    if (message.kind !== "answer" && !this.#chatter.take(monotonicMs(), wordsOf(message))) {
       return this.#offend("said more beside answers than there can be to say");
     }
     switch (message.kind) {

@@ -31,11 +31,11 @@ export type RunView = Readonly<{
  * The run as others see it: every fact is told here once, as an event, and goes to the log and to all who listen; what is
  * so now is a snapshot. Totals, a row a slave, rates: nothing that grows with the number of jobs.
  *
- * Until `opened` listeners hear nothing, so `started` comes first; the log is told at once.
+ * Until `opened` the listener hears nothing, so `started` comes first; the log is told at once.
  */
 export class Hub {
   readonly #lines: LogLines;
-  readonly #listeners: Set<Listener>;
+  readonly #listener: Listener;
   readonly #startedMs: number;
   #view: RunView | null = null;
   #held: MasterEvent[] | null = [];
@@ -49,10 +49,10 @@ export class Hub {
   #lateUntold: LateEvent | null = null;
   #lateToldAtMs = -Infinity;
 
-  /** @param listener Hears all events but those of the log; it must not throw. */
-  constructor(log: Log, listener?: Listener) {
+  /** @param listener Hears all events, from `started` on; it must not throw. */
+  constructor(log: Log, listener: Listener = () => {}) {
     this.#lines = new LogLines(log);
-    this.#listeners = new Set(listener === undefined ? [] : [listener]);
+    this.#listener = listener;
     this.#startedMs = this.#savedAtMs = monotonicMs();
   }
 
@@ -76,29 +76,23 @@ export class Hub {
     this.#view = view;
   }
 
-  /** Whoever listens hears all from the next event on. Returns what ends it. */
-  subscribe(listener: Listener): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
-  }
-
   /** The run begins. */
   opened(started: Extract<MasterEvent, { kind: "started" }>): void {
     const held = this.#held ?? [];
     this.#held = null;
-    for (const event of [started, ...held]) this.#tell(event);
+    for (const event of [started, ...held]) this.#listener(event);
   }
 
   emit(event: MasterEvent): void {
     if (event.kind === "late") return this.#noteLate(event);
     this.#note(event);
     this.#lines.happened(event, monotonicMs());
-    if (this.#held === null) this.#tell(event);
-    else this.#held.push(event);
+    this.#tell(event);
   }
 
   #tell(event: MasterEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    if (this.#held === null) this.#listener(event);
+    else this.#held.push(event);
   }
 
   /** What the snapshot shows of it. */
@@ -200,8 +194,7 @@ export class Hub {
     this.#lateUntold = null;
     this.#lateToldAtMs = monotonicMs();
     this.#lines.happened(late, this.#lateToldAtMs);
-    if (this.#held === null) this.#tell(late);
-    else this.#held.push(late);
+    this.#tell(late);
   }
 
   #tickLate(nowMs: number): number {

@@ -1,3 +1,4 @@
+import { timedOutMessage } from "../protocol/messages.ts";
 import type { Log } from "../lib/log.ts";
 import { pluginLog } from "./describe_error.ts";
 import type { AnyPlugin, ArgValues, PluginLog } from "./types.ts";
@@ -56,7 +57,7 @@ export type AbortWhy = "stop" | "lost" | "timed out";
 const reasons: Readonly<Record<AbortWhy, string>> = {
   "stop": "The slave stops and its grace is over",
   "lost": "The lease of this job is lost: another slave runs it",
-  "timed out": "The attempt took longer than --timeout",
+  "timed out": timedOutMessage,
 };
 
 /**

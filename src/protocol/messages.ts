@@ -68,6 +68,9 @@ const leaseJobs = record({ lease: leaseName, jobs: ranges });
 /** Jobs of one lease: those a slave holds or has finished, or those it may keep. */
 export type LeaseJobs = TypeOf<typeof leaseJobs>;
 
+/** The message of a failure that is `timed out`. */
+export const timedOutMessage = "The attempt took longer than --timeout";
+
 const failure = record({
   seq: number,
   /** `fatal` makes the job a dead letter at once. */

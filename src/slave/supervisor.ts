@@ -7,7 +7,7 @@ import type { ConnectError } from "../lib/errors.ts";
 import { awakeLateMs, LagGuard } from "../lib/lag_guard.ts";
 import { jobBytesMax } from "../lib/limits.ts";
 import type { Ranges } from "../lib/ranges.ts";
-import { RateBound } from "../lib/rate_bound.ts";
+import { TokenBucket } from "../lib/token_bucket.ts";
 import { DeadBuffers } from "../lib/runtime.ts";
 import { formatDuration, formatSize } from "../lib/units.ts";
 import { heartbeatOf } from "../link/dial.ts";
@@ -89,7 +89,7 @@ export class Supervisor implements Slave {
   readonly #lagGuard = new LagGuard(awakeLateMs);
   #timer: ReturnType<typeof setTimeout> | null = null;
   /** Since the latest WELCOME: words of the master that are no leases. */
-  #chatter = new RateBound(masterWords, masterWordsPerSecond, 0);
+  #chatter = new TokenBucket(masterWords, masterWordsPerSecond, 0);
   #hasSaidHeartbeat = false;
   #hasSaidForgotten = false;
   /** The latest lease that came; the numbers of one master count up. */
@@ -248,7 +248,7 @@ export class Supervisor implements Slave {
     const refusal = this.#refusalOf(welcome);
     if (refusal !== null) return void this.#end(5, refusal);
     this.#checkHeartbeat(welcome);
-    this.#chatter = new RateBound(masterWords, masterWordsPerSecond, this.#options.nowMs());
+    this.#chatter = new TokenBucket(masterWords, masterWordsPerSecond, this.#options.nowMs());
     this.#runId = welcome.runId;
     this.#args = welcome.args;
     this.#epoch = welcome.epoch;
@@ -323,7 +323,7 @@ export class Supervisor implements Slave {
 
   #onMessage(message: MasterMessage): void {
     if (this.#isEnded) return;
-    if (message.kind !== "lease" && this.#chatter.isTooMuch(this.#options.nowMs())) {
+    if (message.kind !== "lease" && !this.#chatter.take(this.#options.nowMs())) {
       return this.#offended("said more beside leases than there can be to say");
     }
     switch (message.kind) {

@@ -1,3 +1,4 @@
+import { timedOutMessage } from "../protocol/messages.ts";
 import { numbersOf } from "../lib/ranges.ts";
 import type { StartNote } from "../lib/worker_start.ts";
 import { suspectsOf, type Verdict, type WorkerHandle } from "./worker_handle.ts";
@@ -46,7 +47,7 @@ export class TimeoutMonitor {
     const isLate = (seq: number): boolean => nowMs - (seen.get(seq) ?? nowMs) >= timeoutMs;
     const sole = note?.onStack ?? (seen.size === 1 ? [...seen.keys()][0]! : null);
     if (sole !== null) {
-      return isLate(sole) ? { timedOut: [sole, sole + 1], suspects: [], reason: timedOutReason } : null;
+      return isLate(sole) ? { timedOut: [sole, sole + 1], suspects: [], reason: timedOutMessage } : null;
     }
     if (nowMs - handle.heardAtMs < timeoutMs) return null;
     const suspects = suspectsOf(note, handle.concurrency);
@@ -58,7 +59,7 @@ export class TimeoutMonitor {
     const spent = [...handle.overdue].filter(([, sinceMs]) => nowMs - sinceMs >= overdueMs);
     if (!isSilent && (spent.length === 0 || spent.length < handle.held)) return null;
     const jobs = isSilent ? [...handle.overdue.keys()] : spent.map(([seq]) => seq);
-    return { timedOut: jobs.flatMap((seq) => [seq, seq + 1]), suspects: [], reason: timedOutReason };
+    return { timedOut: jobs.flatMap((seq) => [seq, seq + 1]), suspects: [], reason: timedOutMessage };
   }
 
   #look(handle: WorkerHandle, note: StartNote | null, nowMs: number): Map<number, number> {
@@ -75,5 +76,3 @@ export class TimeoutMonitor {
     return null;
   }
 }
-
-const timedOutReason = "The attempt took longer than --timeout";

@@ -7,7 +7,7 @@ import type { Log } from "../lib/log.ts";
 import { safeJson } from "../lib/text.ts";
 import { formatSize } from "../lib/units.ts";
 import { decode } from "../protocol/cbor.ts";
-import { type Disk, errorCode, errorText, isRegular, nodeDisk, NoRoomError, SaveError } from "./disk.ts";
+import { type Disk, errorCode, errorText, isRegular, NoRoomError, SaveError } from "./disk.ts";
 import { linkError, openOwn, syncFolder } from "./read_state.ts";
 
 /** Longest text of a job in a dead letter, for people, as it is written; its exact bytes stand beside it. */
@@ -286,32 +286,6 @@ export type DeadLetterRecord = Readonly<{
   /** What was wrong with that row, and where in it; and its cursor, for people as the job. */
   row?: Readonly<{ path: string; reason: string; cursor: unknown }>;
 }>;
-
-export type DeadLetters = Readonly<{
-  /** Ordered by seq. The last line of each seq counts; letters that were taken back are left out. */
-  letters: readonly DeadLetterRecord[];
-  /** Lines that are no dead letters: cut off by a crash, or not ours. */
-  damagedLines: number;
-}>;
-
-/**
- * Reads `<key>.dead.ndjson`; empty if there is none. Holds them all in memory. Takes no lock: a master may append
- * meanwhile, and what it is just writing may be missing.
- *
- * @throws {StateError} if it is a symbolic link, no file, or not readable.
- */
-export async function readDeadLetters(path: string, disk: Disk = nodeDisk): Promise<DeadLetters> {
-  const letters = new Map<number, DeadLetterRecord>();
-  let damagedLines = 0;
-  for await (const { read, damaged } of deadLetterLines(path, disk)) {
-    damagedLines += damaged;
-    for (const line of read) {
-      if ("handled" in line) letters.delete(line.seq);
-      else letters.set(line.seq, line);
-    }
-  }
-  return { letters: [...letters.values()].sort((a, b) => a.seq - b.seq), damagedLines };
-}
 
 /** Some lines of the file, in order. */
 type Lines = Readonly<{ read: readonly (DeadLetterRecord | Handled)[]; damaged: number }>;

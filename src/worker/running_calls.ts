@@ -1,3 +1,4 @@
+import { timedOutMessage } from "../protocol/messages.ts";
 import { intersect, type Ranges, rangesOfSpans } from "../lib/ranges.ts";
 import type { CallResult, JobHandler, JobSignal, Result } from "../plugin/handler.ts";
 import type { SliceRun } from "./slice_run.ts";
@@ -146,5 +147,5 @@ function late(result: CallResult): CallResult {
   }
   if (result.kind === "skipped" || (result.kind === "failed" && result.how === "fatal")) return result;
   const stack = result.kind === "failed" ? result.stack : "";
-  return { kind: "failed", how: "timed out", message: "The attempt took longer than --timeout", stack };
+  return { kind: "failed", how: "timed out", message: timedOutMessage, stack };
 }

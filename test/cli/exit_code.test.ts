@@ -1,26 +1,10 @@
 import t from "tap";
+import { noStatus as status } from "../kit/status.ts";
 import { StateError } from "../../src/lib/errors.ts";
-import { noCounts, type Outcome } from "../../src/core/types.ts";
+import type { Outcome } from "../../src/core/types.ts";
 import type { MasterResult } from "../../src/master/types.ts";
-import type { MasterStatus } from "../../src/observe/events.ts";
 import { exitCodeOf, type StopSignal } from "../../src/cli/signals.ts";
 
-const status: MasterStatus = {
-  ...noCounts,
-  settled: 0,
-  settledNow: 0,
-  buffered: 0,
-  inFlight: 0,
-  stranded: 0,
-  slaves: 0,
-  reason: { code: "draining" },
-  ratePerSecond: 0,
-  elapsedMs: 1,
-  lateErrors: 0,
-  outage: null,
-  sick: [],
-  failures: [],
-};
 const complete: Outcome = { kind: "complete", ignoredLast: false };
 const stopped: Outcome = { kind: "stopped" };
 

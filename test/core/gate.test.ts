@@ -16,7 +16,7 @@ t.test("the bucket starts empty, holds 100 ms' worth, and takes back what was re
   t.equal(gate.openMs(0), 1);
   t.equal(gate.budget(0, 5), 5);
   t.equal(gate.budget(0, 60_000), 100, "a minute of idling is not made up for");
-  gate.leased(100);
+  gate.leased(100, 60_000);
   t.equal(gate.openMs(60_000), 60_005, "not sooner, to lease several at once");
   t.equal(gate.budget(0, 60_000), 0);
   gate.released(40);
@@ -26,7 +26,7 @@ t.test("the bucket starts empty, holds 100 ms' worth, and takes back what was re
   const slow = new Gate({ ratePerSecond: 1 / 60 }, 0);
   t.equal(slow.budget(0, 59_999), 0);
   t.equal(slow.budget(0, 60_001), 1);
-  slow.leased(1);
+  slow.leased(1, 60_001);
   t.ok(Math.abs(slow.openMs(60_001) - 120_000) < 2);
 });
 

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import type { RunState } from "../../src/core/types.ts";
-import { readDeadLetters } from "../../src/state/dead_letters.ts";
+import { readDeadLetters } from "../kit/dead_letters.ts";
 import { nodeDisk, stateFiles } from "../../src/state/disk.ts";
 import { type LoadedState, loadState, type ReadState, readStateFile } from "../../src/state/read_state.ts";
 import type { Records } from "../kit/records.ts";

@@ -2,7 +2,7 @@ import t from "tap";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeSlave } from "../kit/fake_slave.ts";
-import { readDeadLetters } from "../../src/state/dead_letters.ts";
+import { readDeadLetters } from "../kit/dead_letters.ts";
 import { runtimes } from "../kit/runtimes.ts";
 import { portOf } from "../kit/scenario.ts";
 import { until } from "../kit/until.ts";

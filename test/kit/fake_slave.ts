@@ -1,8 +1,25 @@
 import { dial, dialControl, type DialOptions } from "../../src/link/dial.ts";
 import type { SlaveLink } from "../../src/link/link.ts";
 import type { Address } from "../../src/lib/units.ts";
-import type { LeaseJobs, MasterMessage, SlaveMessage, Welcome } from "../../src/protocol/messages.ts";
+import type {
+  Introduction,
+  LeaseJobs,
+  MasterMessage,
+  SlaveMessage,
+  Welcome,
+} from "../../src/protocol/messages.ts";
 import { decodeJobs } from "../../src/protocol/cbor.ts";
+
+/** What a slave says of itself where the test does not care. */
+export const web1: Introduction = {
+  slaveId: "s",
+  name: "web1",
+  version: "1",
+  procs: 1,
+  plugin: null,
+  runtime: "none",
+  features: [],
+};
 
 export type Lease = Extract<MasterMessage, { kind: "lease" }>;
 type Answer = Extract<SlaveMessage, { kind: "answer" }>;

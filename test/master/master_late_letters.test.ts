@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { readDeadLetters } from "../../src/state/dead_letters.ts";
+import { readDeadLetters } from "../kit/dead_letters.ts";
 import { jobsIn } from "../kit/fake_slave.ts";
 import { ids, start } from "./harness.ts";
 

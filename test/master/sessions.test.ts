@@ -1,17 +1,8 @@
 import t from "tap";
+import { web1 as intro } from "../kit/fake_slave.ts";
 import type { MasterLink } from "../../src/link/link.ts";
 import { Hub } from "../../src/observe/hub.ts";
 import { Sessions } from "../../src/master/sessions.ts";
-
-const intro = {
-  slaveId: "s",
-  name: "web1",
-  version: "1",
-  procs: 1,
-  plugin: null,
-  runtime: "none",
-  features: [],
-};
 
 /** Sessions of a master with a heartbeat of 1 s, and why each of its links was closed. */
 function open(argsBytes = 0) {

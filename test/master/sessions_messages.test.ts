@@ -1,18 +1,9 @@
 import t from "tap";
+import { web1 as intro } from "../kit/fake_slave.ts";
 import { JobSpan } from "../../src/lib/bytes.ts";
 import type { RunEvent } from "../../src/core/types.ts";
 import { type LeaseEffect, Session } from "../../src/master/sessions.ts";
 import type { MasterMessage, SlaveMessage } from "../../src/protocol/messages.ts";
-
-const intro = {
-  slaveId: "s",
-  name: "web1",
-  version: "1",
-  procs: 1,
-  plugin: null,
-  runtime: "none",
-  features: [],
-};
 
 /** A session over a wire that notes what is sent, and what the core was told. */
 function open() {

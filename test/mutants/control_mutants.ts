@@ -85,8 +85,8 @@ export const controlMutants: readonly Mutant[] = [
     name: "one client may ask without end",
     patches: [{
       file: "src/control/server.ts",
-      find: "if (asks.isTooMuch(monotonicMs()) || client.pending >= pendingMax) {",
-      replace: "if (asks.isTooMuch(monotonicMs()) && client.pending > 1e9) {",
+      find: "if (!asks.take(monotonicMs()) || client.pending >= pendingMax) {",
+      replace: "if (!asks.take(monotonicMs()) && client.pending > 1e9) {",
     }],
     checks: [quickTest("master/master", "a client that asks without end is ended, and no other")],
   },
@@ -94,15 +94,19 @@ export const controlMutants: readonly Mutant[] = [
     name: "a rate is one of fresh jobs, not of attempts",
     patches: [{
       file: "src/core/dispatch.ts",
-      find: "    this.#parts.gate.leased(lease.count);\n",
+      find: "    this.#parts.gate.leased(lease.count, this.#nowMs);\n",
       replace:
-        "    if (lease.pieces.every((piece) => piece.history === untried)) this.#parts.gate.leased(lease.count);\n",
+        "    if (lease.pieces.every((piece) => piece.history === untried)) this.#parts.gate.leased(lease.count, this.#nowMs);\n",
     }],
     checks: [quickTest("core/gate", "retries count: a rate is one of attempts, not of jobs")],
   },
   {
     name: "the bucket of a rate starts full",
-    patches: [{ file: "src/core/gate.ts", find: "  #tokens = 0;\n", replace: "  #tokens = 1_000;\n" }],
+    patches: [{
+      file: "src/core/gate.ts",
+      find: "new TokenBucket(burst, ratePerSecond, nowMs, 0)",
+      replace: "new TokenBucket(burst, ratePerSecond, nowMs)",
+    }],
     checks: [
       quickTest(
         "core/gate",

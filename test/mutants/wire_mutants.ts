@@ -449,9 +449,9 @@ export const wireMutants: readonly Mutant[] = [
   {
     name: "a master may say words without end",
     patches: [{
-      file: "src/lib/rate_bound.ts",
-      find: "return this.#words > this.#free;",
-      replace: "return false;",
+      file: "src/lib/token_bucket.ts",
+      find: "return this.#tokens >= 0;",
+      replace: "return true;",
     }],
     checks: [
       hanging(

@@ -1,21 +1,7 @@
 import t from "tap";
-import { noCounts, type RunStatus } from "../../src/core/types.ts";
+import { noStatus } from "../kit/status.ts";
 import type { MasterEvent } from "../../src/observe/events.ts";
 import { Hub, type RunView } from "../../src/observe/hub.ts";
-
-const status: RunStatus = {
-  ...noCounts,
-  settled: 0,
-  settledNow: 0,
-  buffered: 0,
-  inFlight: 0,
-  stranded: 0,
-  slaves: 0,
-  reason: { code: "source_slow" },
-  outage: null,
-  sick: [],
-  failures: [],
-};
 
 const started: Extract<MasterEvent, { kind: "started" }> = {
   kind: "started",
@@ -59,22 +45,12 @@ t.test("what happens before the start is heard after it; the log has it at once"
   t.same(events.map(({ kind }) => kind), ["started", "warning"]);
 });
 
-t.test("who subscribes hears what follows, until it has enough", async (t) => {
-  const { hub } = listening();
-  hub.opened(started);
-  const heard: string[] = [];
-  const end = hub.subscribe(({ kind }) => heard.push(kind));
-  hub.emit({ kind: "stopping" });
-  end();
-  hub.ended({ kind: "stopped" });
-  t.same(heard, ["stopping"]);
-});
-
 t.test("a row a slave: its workers, jobs in flight, rate, failures, and when it was heard", async (t) => {
   const { hub } = listening();
   let settled = 0;
+  const core = { ...noStatus, reason: { code: "source_slow" } as const };
   const view: RunView = {
-    status: () => ({ ...status, settledNow: settled, slaves: 1 }),
+    status: () => ({ ...core, settledNow: settled, slaves: 1 }),
     sessions: () => [
       { session: 7, name: "web1", mode: "open", inFlight: 3, settled, failures: 2, heardMs: 40 },
     ],

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import t from "tap";
 import { encode } from "../../src/protocol/cbor.ts";
 import { DeadLetterScan } from "../../src/state/dead_letter_scan.ts";
-import { deadLetterLine, handledLine, readDeadLetters } from "../../src/state/dead_letters.ts";
+import { deadLetterLine, handledLine } from "../../src/state/dead_letters.ts";
+import { readDeadLetters } from "../kit/dead_letters.ts";
 import { attempt, folder, untouched } from "./fixtures.ts";
 
 const time = "2025-01-02T03:04:05.678Z";

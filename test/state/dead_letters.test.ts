@@ -16,12 +16,8 @@ import { dirname, join } from "node:path";
 import t from "tap";
 import type { DeadLetter } from "../../src/core/types.ts";
 import { decode, encode } from "../../src/protocol/cbor.ts";
-import {
-  DeadLetterFile,
-  deadLetterLines,
-  lastLetters,
-  readDeadLetters,
-} from "../../src/state/dead_letters.ts";
+import { DeadLetterFile, deadLetterLines, lastLetters } from "../../src/state/dead_letters.ts";
+import { readDeadLetters } from "../kit/dead_letters.ts";
 import { jobJson } from "../../src/lib/job_json.ts";
 import { nodeDisk, SaveError } from "../../src/state/disk.ts";
 import { holds } from "../kit/holds.ts";

@@ -1,6 +1,6 @@
 import t from "tap";
 import { StateError } from "../../src/lib/errors.ts";
-import { readDeadLetters } from "../../src/state/dead_letters.ts";
+import { readDeadLetters } from "../kit/dead_letters.ts";
 import { SaveError } from "../../src/state/disk.ts";
 import { FakeDisk, systemError } from "./fake_disk.ts";
 import { attempt, listen, openFake, someStranded, spanOf, stateOf, untouched } from "./fixtures.ts";

@@ -1,4 +1,5 @@
 import t from "tap";
+import { noStatus } from "../kit/status.ts";
 import type { SlaveRow, Snapshot } from "../../src/observe/events.ts";
 import { snapshotLines } from "../../src/terminal/status_report.ts";
 
@@ -17,6 +18,7 @@ const slave = (session: number): SlaveRow => ({
 });
 
 const snapshot: Snapshot = {
+  ...noStatus,
   key: "posts",
   runId: "",
   plugin: "posts.ts",
@@ -24,25 +26,9 @@ const snapshot: Snapshot = {
   address: { host: "127.0.0.1", port: 5050 },
   jobsMax: 10,
   slaves: 20,
-  settledNow: 0,
   reason: { code: "slaves_busy" },
-  outage: null,
-  sick: [],
   failures: Array.from({ length: 9 }, (_, at) => ({ message: `fault ${at}`, count: 1, differ: false })),
-  handedOut: 0,
-  handedOutAgain: 0,
-  done: 0,
-  skipped: 0,
   dead: 9,
-  repeated: 0,
-  repeatedAtLeast: false,
-  settled: 0,
-  buffered: 0,
-  inFlight: 0,
-  stranded: 0,
-  ratePerSecond: 0,
-  elapsedMs: 0,
-  lateErrors: 0,
   savedAgoMs: 0,
   warning: { message: "a warning", agoMs: 0 },
   sessions: Array.from({ length: 20 }, (_, at) => slave(at + 1)),

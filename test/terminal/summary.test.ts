@@ -1,25 +1,19 @@
 import t from "tap";
+import { noStatus } from "../kit/status.ts";
 import { type Ending, quietLines, summaryLines } from "../../src/terminal/summary.ts";
 
 const ending: Ending = {
+  ...noStatus,
   outcome: { kind: "complete", ignoredLast: false },
   saveError: undefined,
   fault: undefined,
   handedOut: 10,
   done: 10,
-  skipped: 0,
-  dead: 0,
-  stranded: 0,
   repeated: 2,
-  repeatedAtLeast: false,
-  handedOutAgain: 0,
   settledNow: 8,
   elapsedMs: 4_000,
   late: { count: 0, errors: [] },
   finishFault: null,
-  outage: null,
-  sick: [],
-  failures: [],
   deadPath: "/d/posts.dead.ndjson",
   deadCommand: "taskmaster dead posts.ts",
   resumeCommand: "taskmaster master posts.ts",

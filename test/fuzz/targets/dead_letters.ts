@@ -1,13 +1,8 @@
 import { isSameBytes } from "../../../src/lib/bytes.ts";
 import { StateError } from "../../../src/lib/errors.ts";
 import { encode } from "../../../src/protocol/cbor.ts";
-import {
-  deadLetterLine,
-  type DeadLetters,
-  handledLine,
-  lastLetters,
-  readDeadLetters,
-} from "../../../src/state/dead_letters.ts";
+import { deadLetterLine, handledLine, lastLetters } from "../../../src/state/dead_letters.ts";
+import { type DeadLetters, readDeadLetters } from "../../kit/dead_letters.ts";
 import type { Disk } from "../../../src/state/disk.ts";
 import { Random } from "../../sim/random.ts";
 import { attempt, untouched } from "../../state/fixtures.ts";
